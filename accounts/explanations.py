@@ -297,7 +297,13 @@ _ROWS = {
     ),
     "long_cell": gettext_lazy("The text in “%(column)s” is too long."),
     "no_key": gettext_lazy("The row does not say which person it is about."),
-    "nobody": gettext_lazy("No user whom you may change matches. An import changes users and creates none."),
+    "nobody": gettext_lazy(
+        "No person whom you may change matches. To create who is missing, tick “create people who are missing” when "
+        "you upload the file."
+    ),
+    "not_creator": gettext_lazy("The person is missing, and you may not create people."),
+    "username_taken": gettext_lazy("This username belongs to a person whom you may not change."),
+    "bad_username": gettext_lazy("“%(value)s” cannot be a username: letters, digits and @/./+/-/_ only, at most 150."),
     "several": gettext_lazy("Several people match."),
     "twice_person": gettext_lazy("The person is in row %(row)s already."),
     "twice_account": gettext_lazy("The WeCom account is in row %(row)s already."),

@@ -333,6 +333,9 @@ JOBS = [
 ACCOUNTS = [
     *kept(*("accounts_user", "worker", SEE_PEOPLE, " ".join(ADMINISTER)), *(ADMINISTER, {"name": "New name"})),
     *deletes("accounts_user", "worker", SYSTEM, SYSTEM_ELSEWHERE),
+    Row("accounts_user_card", expect(PEOPLE_READERS, unseen=(PEOPLE_READERS_ELSEWHERE, 404)), args=("worker",)),
+    Row("accounts_user_grid", expect(" ".join(ADMINISTER))),
+    Row("accounts_user_grid", expect(" ".join(ADMINISTER), 302), method="post"),
     Row("auth_user_password_change", expect(SYSTEM, unseen=(SYSTEM_ELSEWHERE, 404)), args=("worker",)),
     posts(
         "auth_user_password_change",

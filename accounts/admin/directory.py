@@ -315,7 +315,7 @@ class MemberAdmin(RowsAdmin, ReadOnly):
             user = users.get((one.corp_id, one.userid_folded))
             one.shown_user = "—" if user is None else str(user)
             if may_open and user is not None:
-                address = reverse("admin:accounts_user_change", args=[user.pk])
+                address = reverse("admin:accounts_user_card", args=[user.pk])
                 one.shown_user = format_html('<a href="{}">{}</a>', address, user)
 
     def has_admit_permission(self, request: HttpRequest) -> bool:

@@ -33,7 +33,8 @@ from accounts.audit import services
 from accounts.directory.hooks import SYNC
 from accounts.explanations import explain_import
 from accounts.importexport import jobs, sheets
-from accounts.importexport.jobs import CHANGE, IMPORT
+from accounts.importexport.jobs import CHANGE, IMPORT, TO_WRITE
+from accounts.importexport.planner import ADD
 from accounts.importexport.sheets import ROWS_AT_MOST, name_column, read_attribute_names
 from accounts.models import AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import sees_all
@@ -58,6 +59,11 @@ def may_import(person: User | AnonymousUser) -> bool:
     return person.has_perms((IMPORT, CHANGE))
 
 
+def may_confirm(person: User | AnonymousUser, run: PeopleImport) -> bool:
+    """Return whether the person may have a checked import written: creating people needs the right to add them."""
+    return may_import(person) and (not run.counts.get(Outcome.CREATE) or person.has_perm(ADD))
+
+
 def origin_of_people(request: HttpRequest) -> SafeString:
     """Explain that a company's directory creates people, with a link to the next step for that."""
     corp = Corp.objects.visible_to(request.user).enabled().order_by("pk").first()
@@ -65,7 +71,10 @@ def origin_of_people(request: HttpRequest) -> SafeString:
         words, url = gettext("First connect a company and enable it."), reverse("admin:integrations_corp_changelist")
     else:
         words, url = gettext("Sync directory now"), reverse("admin:integrations_syncrun_start", args=[corp.pk])
-    sentence = gettext("An import changes users who are here. Users are created by the directory of a company: {link}")
+    sentence = gettext(
+        "An import changes people who are here, and creates others only if you tick it. A company's directory creates "
+        "people by itself: {link}"
+    )
     may_open = request.user.has_perm("integrations.view_corp" if corp is None else SYNC)
     return format_html(sentence, link=format_html('<a href="{}">{}</a>', url, words) if may_open else words)
 
@@ -82,7 +91,7 @@ class UploadForm(AnyModelForm):
 
     class Meta:
         model = PeopleImport
-        fields = ("corp", "match_by", "clears_empty")
+        fields = ("corp", "match_by", "clears_empty", "creates_people")
         help_texts = {
             "corp": _("For the file of WeCom's console, which does not name its company."),
             "match_by": _(
@@ -90,11 +99,17 @@ class UploadForm(AnyModelForm):
                 "found by it."
             ),
             "clears_empty": _("Otherwise an empty cell leaves what is there."),
+            "creates_people": _(
+                "Who is not here is created without a password, and signs in with WeCom. The preview lists everybody "
+                "who would be created."
+            ),
         }
 
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # of a ModelChoiceField
+        if not person.has_perm(ADD):
+            del self.fields["creates_people"]
 
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
@@ -115,6 +130,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
     unconfirmed_pages = frozenset({"accounts_peopleimport_add"})
     list_display = (
         *("file_name", "status"),
+        Column("created_count", pgettext_lazy("import", "created"), lambda run: run.counts.get(Outcome.CREATED, 0)),
         Column("changed_count", pgettext_lazy("import", "changed"), lambda run: run.counts.get(Outcome.APPLIED, 0)),
         Column("refused_count", pgettext_lazy("import", "refused"), lambda run: run.counts.get(Outcome.REFUSED, 0)),
         *("requested_by_name", "requested_at"),
@@ -169,9 +185,9 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Confirm in one of two modes, or discard."""
         run = find_row(self, request, run_id, to_change=False)
-        if not may_import(request.user):
-            raise PermissionDenied
         answer, now = request.POST.get("answer", ""), timezone.now()
+        if not (may_import(request.user) if answer == "discard" else may_confirm(request.user, run)):
+            raise PermissionDenied
         if answer == "discard":
             is_done = jobs.discard_import(run=run, now=now)
         else:
@@ -207,13 +223,17 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         return {
             "origin": origin_of_people(request) if is_short_of_people else "",
             "same_count": counts.get("same", 0),
+            "create_count": counts.get(Outcome.CREATE, 0),
             "change_count": counts.get(Outcome.CHANGE, 0),
+            "write_count": sum(counts.get(one, 0) for one in TO_WRITE),
+            "created_count": counts.get(Outcome.CREATED, 0),
             "applied_count": counts.get(Outcome.APPLIED, 0),
             "refused_count": counts.get(Outcome.REFUSED, 0),
             "reason": explain_import(run.reason, run.words),
             # Each header of the file with its meaning; empty if it is not used.
             "columns": [(title, name_column(target, names) if target else "") for title, target in run.titles],
             "is_unconfirmed": run.status == Status.UNCONFIRMED and may_import(request.user),
+            "may_confirm": may_confirm(request.user, run),
         }
 
     def state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
@@ -225,7 +245,8 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
 
 def _describe_rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
     """Return a page of rows of one outcome; refused ones are shown first."""
-    present = [one for one in (Outcome.REFUSED, Outcome.CHANGE, Outcome.APPLIED) if run.counts.get(one)]
+    order = (Outcome.REFUSED, Outcome.CREATE, Outcome.CHANGE, Outcome.CREATED, Outcome.APPLIED)
+    present = [one for one in order if run.counts.get(one)]
     wanted = request.GET.get("show", "")
     shown = next((one for one in present if one == wanted), present[0] if present else None)
     found = ImportRow.objects.filter(run=run, outcome=shown or "").order_by("number")

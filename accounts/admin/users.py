@@ -23,10 +23,11 @@ from accounts.admin import imports, user_forms
 from accounts.admin.base import Column, OptionFilter, may_link
 from accounts.admin.directory import CompanyFilter
 from accounts.admin.imports import ExportPages
+from accounts.admin.person import PersonPages
 from accounts.models import Attribute, AttributeValue, User, WeComAccount, fold_userid, fold_value
 from accounts.users import attributes, companies, roles
 from accounts.users.attributes import ValueTakenError
-from accounts.users.companies import ownership, person_panels
+from accounts.users.companies import ownership
 from accounts.users.roles import (
     PermissionsField,
     find_choosable_permissions,
@@ -173,7 +174,7 @@ ACCOUNT_COLUMNS = (
 
 
 @admin.register(User)
-class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     add_form = user_forms.UserCreationForm
     change_password_form = user_forms.PasswordForm
     add_form_template = "admin/accounts/user/add_form.html"
@@ -259,14 +260,13 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         context = {
             "attributes_wait": not attributes.has_wecom_attributes(request),
             "sheets": imports.may_import(signed_in_person(request)),
+            "grid": self.has_attribute_permission(request),
             **(extra_context or {}),
         }
         return super().changelist_view(request, context)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         context["attributes_wait"] = not attributes.has_wecom_attributes(request)
-        person = context.get("original")
-        context["panels"] = [] if person is None else person_panels(request, person)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:

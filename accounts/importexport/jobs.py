@@ -38,6 +38,8 @@ from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Job
 
 Status, Mode, Outcome = PeopleImport.Status, PeopleImport.Mode, ImportRow.Outcome
+# Rows that wait for the confirmation.
+TO_WRITE = (Outcome.CREATE, Outcome.CHANGE)
 
 # Rows of an import are deleted after this time; the import itself, with its counts, stays.
 ROWS_KEPT = timedelta(days=90)
@@ -52,6 +54,7 @@ def request_import(
     corp: Corp | None,
     match_by: str,
     clears_empty: bool,
+    creates_people: bool = False,
     now: datetime,
 ) -> PeopleImport:
     """Start a background check of an uploaded file."""
@@ -60,6 +63,7 @@ def request_import(
         corp=corp,
         match_by=match_by,
         clears_empty=clears_empty,
+        creates_people=creates_people,
         requested_by=editor,
         requested_by_name=str(editor)[:255],
         requested_at=now,
@@ -250,7 +254,7 @@ def _make_row(run: PeopleImport, number: int, cells: dict[str, str], decision: D
     return ImportRow(
         run=run,
         number=number,
-        outcome=Outcome.REFUSED if decision.reason else Outcome.CHANGE,
+        outcome=Outcome.REFUSED if decision.reason else Outcome.CREATE if decision.creates else Outcome.CHANGE,
         user_id=decision.user.pk if decision.user else None,
         name=name[:255],
         cells={target: text[:300] for target, text in cells.items()} if decision.reason else cells,
@@ -273,8 +277,8 @@ def _apply_import(run: JobRun) -> None:
     if editor is None:
         _end_import(run, Status.STOPPED, "confirmer_not_allowed")
         return
-    done_count = written.counts.get(Outcome.APPLIED, 0)
-    run.report(done_count, done_count + written.counts.get(Outcome.CHANGE, 0))
+    done_count = sum(written.counts.get(one, 0) for one in (Outcome.APPLIED, Outcome.CREATED))
+    run.report(done_count, done_count + sum(written.counts.get(one, 0) for one in TO_WRITE))
     with services.on_behalf(editor, written.confirmed_from):
         claims = RowClaims()
         if written.mode != Mode.ALL:
@@ -306,7 +310,8 @@ def _write_and_count(run: JobRun, editor: User, rows: list[ImportRow], claims: R
 
 
 def _next_rows(run: JobRun) -> list[ImportRow]:
-    return list(ImportRow.objects.filter(run=int(run.job.key or 0), outcome=Outcome.CHANGE).order_by("number")[:STEP])
+    waiting = ImportRow.objects.filter(run=int(run.job.key or 0), outcome__in=TO_WRITE)
+    return list(waiting.order_by("number")[:STEP])
 
 
 @transaction.atomic
@@ -317,9 +322,10 @@ def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], claims: 
     list(people.order_by("pk").values_list("pk", flat=True))
     known = ImportContext(run=run, editor=editor, rows=[row.cells for row in rows])
     decisions = decide_rows(run=run, known=known, rows=[(row.number, row.cells) for row in rows], claims=claims)
-    pairs = []
+    pairs, is_created = [], {}
     for row, made in zip(rows, decisions, strict=True):
         is_same = made.user is not None and made.user.pk == row.user_id and made.changes == row.changes
+        is_created[row.pk] = made.creates
         # Refuse a row that no longer means what was confirmed.
         pairs.append((row, made if made.reason or is_same else Decision(made.user, [], "changed_meanwhile")))
     write_decisions([made for _row, made in pairs if not made.reason])
@@ -327,8 +333,9 @@ def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], claims: 
     for row, made in refused:
         row.outcome, row.reason, row.words = Outcome.REFUSED, made.reason, made.words
     ImportRow.objects.bulk_update([row for row, _made in refused], ["outcome", "reason", "words"])
-    done = [row.pk for row, made in pairs if not made.reason]
-    ImportRow.objects.filter(pk__in=done).update(outcome=Outcome.APPLIED)
+    for outcome, creates in ((Outcome.APPLIED, False), (Outcome.CREATED, True)):
+        done = [row.pk for row, made in pairs if not made.reason and is_created[row.pk] is creates]
+        ImportRow.objects.filter(pk__in=done).update(outcome=outcome)
     if refused and run.mode == Mode.ALL:
         raise _StoppedError(*refused[0])
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db.models import F
@@ -38,6 +39,8 @@ from integrations.models import Corp
 
 Cells = Mapping[str, str]
 Match = PeopleImport.Match
+# The permission to create people.
+ADD = "accounts.add_user"
 
 
 class ImportContext:
@@ -78,6 +81,13 @@ class ImportContext:
             texts = [cells[make_target(one)] for cells in rows if cells.get(make_target(one))]
             values = [part for text in texts for part in one.split_values(text)]
             self.value_holders[one.pk] = find_holders(attribute=one, values=values)
+        # Usernames of the file that somebody has, visible or not.
+        self.usernames: set[str] = set()
+        self.may_create = run.creates_people and editor.has_perm(ADD)
+        if self.may_create:
+            wanted = {cells[self.account_target].lower() for cells in rows if cells.get(self.account_target)}
+            named = User.objects.annotate(folded=Lower("username")).filter(folded__in=wanted)
+            self.usernames = set(named.values_list("folded", flat=True))
         allowed = people_changeable_by(editor).filter(pk__in=list(self.people)).order_by()
         kept = set(allowed.values_list("pk", flat=True))
         self.people = {pk: user for pk, user in self.people.items() if pk in kept}
@@ -150,7 +160,8 @@ class AccountChange:
 
 @dataclass(slots=True)
 class Decision:
-    """The result for one row. `changes`: [column, before, after] each; empty if nothing differs, or with a `reason`."""
+    """The result for one row. `user`: unsaved if the row creates the person. `changes`: [column, before, after] each;
+    empty if nothing differs, or with a `reason`."""
 
     user: User | None = None
     changes: list[list[Any]] = field(default_factory=list)
@@ -159,6 +170,10 @@ class Decision:
     # Used by write_decisions(): the new company and userid, and values by attribute.
     account: AccountChange | None = None
     values: dict[Attribute, list[str]] = field(default_factory=dict)
+
+    @property
+    def creates(self) -> bool:
+        return self.user is not None and self.user.pk is None
 
 
 class RowClaims:
@@ -183,16 +198,17 @@ def decide_rows(
         decision = Decision()
         try:
             decision.user = _find_person(run, known, cells)
-            claims.add("person", decision.user.pk, number)
+            claims.add("person", decision.user.pk or decision.user.username.lower(), number)
             _RowComparison(run, known, number, cells, claims, decision, decision.user).find_changes()
         except RowRefusedError as refused:
-            decision = Decision(decision.user, [], refused.reason, refused.words)
+            found = None if decision.creates else decision.user
+            decision = Decision(found, [], refused.reason, refused.words)
         decisions.append(decision)
     return decisions
 
 
 def _find_person(run: PeopleImport, known: ImportContext, cells: Cells) -> User:
-    """Find the person of a row. Raises RowRefusedError."""
+    """Find the person of a row, or make an unsaved one if the import creates people. Raises RowRefusedError."""
     account = cells.get(known.account_target, "")
     if known.account_target and not account:
         raise RowRefusedError("no_key")
@@ -204,8 +220,23 @@ def _find_person(run: PeopleImport, known: ImportContext, cells: Cells) -> User:
     if len(people) > 1:
         raise RowRefusedError("several")
     if not people:
-        raise RowRefusedError("nobody")
+        return _make_person(run, known, account)
     return people.pop()
+
+
+def _make_person(run: PeopleImport, known: ImportContext, username: str) -> User:
+    """Make an unsaved person without a password, named as in the file. Raises RowRefusedError."""
+    if not run.creates_people or not username:
+        raise RowRefusedError("nobody")
+    if not known.may_create:
+        raise RowRefusedError("not_creator")
+    if username.lower() in known.usernames:
+        raise RowRefusedError("username_taken")
+    try:
+        User._meta.get_field("username").run_validators(username)
+    except ValidationError:
+        raise RowRefusedError("bad_username", value=username[:64]) from None
+    return User(username=username, password=make_password(None))
 
 
 def _find_company(run: PeopleImport, known: ImportContext, cells: Cells) -> Corp:
@@ -230,16 +261,10 @@ class _RowComparison:
 
     def find_changes(self) -> None:
         """Compare the row with its person. Raises RowRefusedError."""
-        if self.run.layout == Layout.OWN:
+        if self.run.layout == Layout.OWN or self.decision.creates:
             self._compare_person()
-            account = next((one for one in self.known.accounts[self.user.pk] if one.is_primary), None)
-            present_corp = account.corp if account else None
-            present_name = present_corp.name if present_corp else ""
-            name = self._read_wanted(COMPANY, present_name)
-            corp = present_corp if name == present_name else self.known.companies.get(name.strip().lower())
-            if name and corp is None:
-                raise RowRefusedError("unknown_company", company=name[:64])
-            self._set_account(account, corp, self._read_wanted(USERID, account.userid if account else ""))
+        if self.run.layout == Layout.OWN:
+            self._compare_primary_account()
         elif self.run.layout == Layout.WECOM:
             corp, userid = _find_company(self.run, self.known, self.cells), self.cells[USERID]
             accounts = {one.corp_id: one for one in reversed(self.known.accounts[self.user.pk])}
@@ -253,6 +278,24 @@ class _RowComparison:
             text = self.cells.get(make_target(attribute))
             if text is not None and (text or self.run.clears_empty):
                 self._compare_values(attribute, text)
+        if self.decision.creates:
+            self._check_company()
+
+    def _compare_primary_account(self) -> None:
+        account = next((one for one in self.known.accounts[self.user.pk] if one.is_primary), None)
+        present_corp = account.corp if account else None
+        present_name = present_corp.name if present_corp else ""
+        name = self._read_wanted(COMPANY, present_name)
+        corp = present_corp if name == present_name else self.known.companies.get(name.strip().lower())
+        if name and corp is None:
+            raise RowRefusedError("unknown_company", company=name[:64])
+        self._set_account(account, corp, self._read_wanted(USERID, account.userid if account else ""))
+
+    def _check_company(self) -> None:
+        """Refuse a new person whom an administrator of some companies would not see."""
+        account = self.decision.account
+        if not self.known.sees_all and (account is None or account.corp is None):
+            raise RowRefusedError("company_needed")
 
     def _add_change(self, what: str, before: str, after: str) -> bool:
         """Add a change to the decision. Return False if both values are equal."""
@@ -267,9 +310,13 @@ class _RowComparison:
         return present if text is None or (text == "" and not self.run.clears_empty) else text
 
     def _compare_person(self) -> None:
+        if self.decision.creates:
+            self._add_change(USERNAME, "", self.user.username)
         for name, longest in OF_PERSON.items():
             present: str = getattr(self.user, name)
             wanted = self._read_wanted(name, present)
+            if name == EMAIL and self.decision.creates:
+                wanted = wanted or self._read_wanted(BIZ_MAIL, "")
             if wanted == present:
                 continue
             if len(wanted) > longest or not wanted.isprintable():
@@ -335,9 +382,11 @@ _COLUMNS = {COMPANY: "corp", USERID: "userid"}
 
 def write_decisions(decisions: Sequence[Decision]) -> None:
     """Write decisions, inside a transaction whose caller has locked the people's rows. Raises IntegrityError if
-    somebody else has just taken an account or a value, and ValueTakenError."""
+    somebody else has just taken a username, an account or a value, and ValueTakenError."""
+    known = [one for one in decisions if not one.creates]
+    _create_people([one for one in decisions if one.creates])
     changes: dict[User, list[list[Any]]] = {}
-    for decision in decisions:
+    for decision in known:
         if changed := [change for change in decision.changes if change[0] in OF_PERSON]:
             changes[_get_user(decision)] = changed
     for user, changed in changes.items():
@@ -355,6 +404,17 @@ def write_decisions(decisions: Sequence[Decision]) -> None:
             values[attribute][_get_user(decision).pk] = wanted
     for attribute, by_user in values.items():
         set_values(attribute=attribute, values=by_user)
+
+
+def _create_people(decisions: list[Decision]) -> None:
+    columns = []
+    for decision in decisions:
+        said = [change for change in decision.changes if change[0] in {USERNAME, *OF_PERSON}]
+        for name, _before, after in said:
+            setattr(_get_user(decision), name, after)
+        columns.append(said)
+    made = User.objects.bulk_create([_get_user(one) for one in decisions], batch_size=200)
+    services.record_people({one.pk: said for one, said in zip(made, columns, strict=True)}, Action.CREATED)
 
 
 def _write_accounts(decisions: list[Decision]) -> None:

@@ -42,6 +42,7 @@ class PeopleImport(models.Model):
     )
     match_by = models.CharField(_("people are found by"), max_length=12, choices=Match.choices, default=Match.USERNAME)
     clears_empty = models.BooleanField(_("empty cells clear what is there"), default=False)
+    creates_people = models.BooleanField(_("create people who are missing"), default=False, db_default=False)
     requested_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     requested_by_name = models.CharField(_("administrator"), max_length=255)
     requested_at = models.DateTimeField(_("uploaded"), default=timezone.now)
@@ -72,12 +73,14 @@ class PeopleImport(models.Model):
 
 
 class ImportRow(models.Model):
-    """A row that would change a person, or is refused. Rows without changes are only counted."""
+    """A row that would create or change a person, or is refused. Rows without changes are only counted."""
 
     class Outcome(models.TextChoices):
+        CREATE = "create", pgettext_lazy("import", "would be created")
         CHANGE = "change", pgettext_lazy("import", "would change")
         REFUSED = "refused", pgettext_lazy("import", "refused")
         APPLIED = "applied", pgettext_lazy("import", "changed")
+        CREATED = "created", pgettext_lazy("import", "created")
 
     run = models.ForeignKey(PeopleImport, on_delete=models.CASCADE, related_name="rows", db_index=False)
     # The number that the spreadsheet shows.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -20,8 +21,9 @@ from django.utils.translation import ngettext
 from accounts.audit import services
 from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, User, fold_value
 from accounts.users.bi_identity import LOGIN_ID
-from accounts.users.roles import people_visible_to, sees_all
+from accounts.users.roles import people_changeable_by, people_visible_to, sees_all
 from integrations import bi
+from integrations.core.admin_pages import describe_saving
 from integrations.hooks import Hook
 from integrations.models import Corp
 
@@ -115,6 +117,65 @@ def _write_values(attribute: Attribute, wanted: dict[int, list[str]]) -> int:
     changes = {pk: [[attribute.name, old.get(pk), join_values(texts) or None]] for pk, texts in changed.items()}
     services.record_people(changes, AuditEntry.Action.CHANGED)
     return len(changed)
+
+
+# The keys of a person and of an attribute.
+CellKey = tuple[int, int]
+
+
+class CellsRefusedError(Exception):
+    """Cells of a grid that cannot be saved; nothing was written. `problems`: a sentence for each."""
+
+    def __init__(self, problems: Mapping[CellKey, str]) -> None:
+        super().__init__(f"{len(problems)} cells cannot be saved")
+        self.problems = dict(problems)
+
+
+@transaction.atomic
+def save_cells(*, cells: Mapping[CellKey, tuple[str, str]], editor: User, since: datetime) -> tuple[int, int]:
+    """Set values of many people and attributes, each given as the text that the page showed and the typed one.
+
+    Cells of people whom `editor` may not change, and of attributes that `editor` may not set, are left out. `since`:
+    when the page was opened. Returns the numbers of changed cells and people. Raises CellsRefusedError.
+    """
+    wanted = {user_id for user_id, _attribute_id in cells}
+    keys = list(people_changeable_by(editor).filter(pk__in=wanted).order_by("pk").values_list("pk", flat=True))
+    people = {one.pk: one for one in User.objects.select_for_update().filter(pk__in=keys).order_by("pk")}
+    problems: dict[CellKey, str] = {}
+    changed: set[CellKey] = set()
+    for attribute in (one for one in Attribute.objects.by_name() if may_set(editor, one)):
+        typed = {
+            pk: both for (pk, attribute_id), both in cells.items() if attribute_id == attribute.pk and pk in people
+        }
+        now = find_values(attribute=attribute, users=list(typed))
+        values: dict[int, list[str]] = {}
+        for pk, (opened, text) in typed.items():
+            held = join_values(now.get(pk, []))
+            try:
+                values[pk] = attribute.clean_values(attribute.split_values(text))
+            except ValidationError as error:
+                problems[pk, attribute.pk] = " ".join(error.messages)
+                continue
+            if held not in {opened, join_values(values[pk])}:
+                problems[pk, attribute.pk] = _describe_second(people[pk], held, since)
+            elif held != join_values(values[pk]):
+                changed.add((pk, attribute.pk))
+        try:
+            if not problems:
+                set_values(attribute=attribute, values=values)
+        except ValueTakenError as error:
+            for pk, (value, holder_id) in error.taken.items():
+                problems[pk, attribute.pk] = describe_holder(value, holder_id, reader=editor)
+    if problems:
+        raise CellsRefusedError(problems)
+    return len(changed), len({pk for pk, _attribute_id in changed})
+
+
+def _describe_second(person: User, held: str, since: datetime) -> str:
+    """Tell who saved a cell first, and what it holds now."""
+    first = describe_saving(services.find_last_save([person], since))
+    second = _("Now it is “%(value)s”. Save once more to put yours in its place.") % {"value": held or "—"}
+    return f"{first} {second}"
 
 
 def join_values(values: Sequence[str]) -> str:

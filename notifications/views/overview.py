@@ -346,9 +346,8 @@ def search_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
         runs = name_runs(first) if options.model is Run else {}
         names = {pk: f"{name} {timezone.localtime(by_key[pk].slot_at):%Y-%m-%d %H:%M}" for pk, name in runs.items()}
         page = f"admin:{options.app_label}_{options.model_name}"
-        shown = [
-            (names.get(row.pk) or str(row), reverse(f"{page}_change", args=[row.pk])) for row in first[:RESULTS_SHOWN]
-        ]
+        first_page = f"{page}_card" if options.model is User else f"{page}_change"
+        shown = [(names.get(row.pk) or str(row), reverse(first_page, args=[row.pk])) for row in first[:RESULTS_SHOWN]]
         # The address of all results, empty if all are shown.
         all_url = f"{reverse(f'{page}_changelist')}?{urlencode({'q': text})}" if len(first) > RESULTS_SHOWN else ""
         if shown:

@@ -39,7 +39,7 @@ def person(corp: Corp) -> User:
 
 
 def page_of(person: User, seen_by: User | None = None) -> Any:
-    return client_of(seen_by or make_superuser()).get(reverse("admin:accounts_user_change", args=[person.pk]))
+    return client_of(seen_by or make_superuser()).get(reverse("admin:accounts_user_card", args=[person.pk]))
 
 
 def lines_of(person: User, seen_by: User | None = None) -> list[tuple[str, str, str]]:
@@ -76,9 +76,9 @@ def test_each_way_in_which_a_push_names_somebody_is_said(corp: Corp, person: Use
 
     assert sorted(lines_of(person)) == sorted(
         [
-            ("一", "直接指定、用户组“晨报读者”", ""),
+            ("一", "直接指定、人员组“晨报读者”", ""),
             ("销售额过低", "直接指定", ""),
-            ("二", "用户组“晨报读者”", ""),
+            ("二", "人员组“晨报读者”", ""),
             ("三", "部门“总部”", ""),
             ("五", "按属性", ""),
             ("六", "所有人", ""),
@@ -94,7 +94,7 @@ def test_a_line_says_what_is_in_the_way(person: User) -> None:
 
     assert [(name, obstacle) for name, _why, obstacle in lines_of(person)] == [
         ("乙", "接收人已暂停此推送"),
-        ("甲", "报告只面向其他公司"),
+        ("甲", "内容只面向其他公司"),
     ]
 
 

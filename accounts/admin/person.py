@@ -1,0 +1,230 @@
+"""The pages of people beside the form: the card of one person, and the grid of people and attributes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.urls import URLPattern, reverse
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+from django.views.decorators.http import require_GET, require_http_methods
+
+from accounts.admin.base import moment
+from accounts.models import Attribute, User, WeComAccount, barred_by_wecom
+from accounts.users import attributes, roles
+from accounts.users.attributes import CellKey, CellsRefusedError
+from accounts.users.companies import person_panels
+from accounts.users.roles import people_changeable_by
+from accounts.views.confirmation import signed_in_person
+from integrations.admin.base import find_row, own_page, own_routes, pill
+from integrations.core.admin_pages import AnyModelAdmin
+from integrations.models import Member
+
+# A page of the grid has at most so many people and cells.
+PEOPLE_A_PAGE, CELLS_A_PAGE = 50, 600
+
+
+class PeopleList(ChangeList):
+    """A list whose rows lead to the person's card."""
+
+    def url_for_result(self, result: Any) -> str:
+        return reverse("admin:accounts_user_card", args=[result.pk])
+
+
+class PersonPages(AnyModelAdmin):
+    """Mixin of UserAdmin for the card of a person and the grid of attributes."""
+
+    def get_urls(self) -> list[URLPattern]:
+        views = {
+            ("grid/", "grid"): require_http_methods(["GET", "POST"])(self.grid_view),
+            ("<int:person_id>/", "card"): require_GET(self.card_view),
+        }
+        return [*own_routes(self, views), *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return PeopleList
+
+    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        """Return to the card, unless the editor does not see the person any more."""
+        if self.get_object(request, str(obj.pk)) is None:
+            return HttpResponseRedirect(reverse("admin:accounts_user_changelist"))
+        return HttpResponseRedirect(reverse("admin:accounts_user_card", args=[obj.pk]))
+
+    # --- The card -----------------------------------------------------------------------------------------------------
+
+    def card_view(self, request: HttpRequest, person_id: int) -> HttpResponse:
+        """Show the state of each account, what reaches the person and why something does not."""
+        person: User = find_row(self, request, person_id, to_change=False)
+        accounts = list_account_states(person)
+        primary = next((one for one in accounts if one["account"].is_primary), None)
+        held = [roles.label_group(group.name) for group in roles.find_role_groups().filter(user=person).order_by("pk")]
+        context = {
+            "title": str(person),
+            "person": person,
+            "state": _describe_person(person, primary),
+            "accounts": accounts if attributes.has_wecom_attributes(request) else None,
+            "values": [
+                (one, attributes.join_values(values))
+                for one, values in attributes.list_attributes_with_values(user_id=person.pk)
+            ],
+            "roles": gettext(", ").join(held),
+            "last_login": moment(person.last_login),
+            "panels": person_panels(request, person),
+            "may_change": self.has_change_permission(request, person),
+            "may_delete": self.has_delete_permission(request, person),
+        }
+        return own_page(self, request, "admin/accounts/user/card.html", context)
+
+    # --- The grid -----------------------------------------------------------------------------------------------------
+
+    def grid_view(self, request: HttpRequest) -> HttpResponse:
+        """Edit attributes of the people in the list whom the editor may change, one page of them at a time."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        editor = signed_in_person(request)
+        columns = [one for one in Attribute.objects.by_name() if attributes.may_set(editor, one)]
+        cells: dict[CellKey, tuple[str, str]] = {}
+        problems: dict[CellKey, str] = {}
+        if request.method == "POST":
+            cells, since = _read_cells(request.POST)
+            try:
+                cell_count, people_count = attributes.save_cells(cells=cells, editor=editor, since=since)
+            except CellsRefusedError as error:
+                problems = error.problems
+            else:
+                if not cell_count:
+                    messages.info(request, gettext("Nothing was changed."))
+                    return HttpResponseRedirect(request.get_full_path())
+                sentence = ngettext(
+                    "%(cells)d cells of %(count)d person were saved.",
+                    "%(cells)d cells of %(count)d people were saved.",
+                    people_count,
+                )
+                messages.success(request, sentence % {"cells": cell_count, "count": people_count})
+                return HttpResponseRedirect(request.get_full_path())
+        page = self._grid_page(request, editor, len(columns))
+        rows, opened = _grid_rows(list(page.object_list), columns, cells, problems)
+        context = {
+            "title": gettext("Attributes as a grid"),
+            "columns": columns,
+            "rows": rows,
+            "problems": [cell for row in rows for cell in row["cells"] if cell["problem"]],
+            "is_refused": bool(problems),
+            "page": page,
+            "query": request.GET.get("q", ""),
+            "opened": json.dumps(opened, ensure_ascii=False),
+            "opened_at": int(timezone.now().timestamp()),
+        }
+        return own_page(self, request, "admin/accounts/user/grid.html", context)
+
+    def _grid_page(self, request: HttpRequest, editor: User, column_count: int) -> Any:
+        """Return a page of the listed people, with the list's search and filters, whom the editor may change."""
+        query = request.GET.copy()
+        numbers = query.pop("p", ["1"])  # the list has pages of another size
+        request.GET = query  # type: ignore[assignment]  # of the same kind
+        listed: Any = self.get_changelist_instance(request)
+        found = listed.get_queryset(request).order_by().values("pk")
+        people = people_changeable_by(editor).filter(pk__in=found).order_by("username")
+        size = max(1, min(PEOPLE_A_PAGE, CELLS_A_PAGE // max(1, column_count)))
+        return Paginator(people, size).get_page(numbers[-1])
+
+
+def _describe_person(person: User, primary: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    """Return tone, word and sentence: whether messages reach the person, and through which account."""
+    if not person.is_active:
+        return "quiet", gettext("disabled"), gettext("The person is disabled: no sign-in, no messages.")
+    if primary is None:
+        return "warn", gettext("waiting"), gettext("Without a WeCom account no messages arrive.")
+    if primary["reason"]:
+        return primary["tone"], primary["word"], primary["reason"]
+    to = gettext("Messages go to “%(account)s” of “%(company)s”.")
+    account = primary["account"]
+    return "good", gettext("in order"), to % {"account": account.userid, "company": account.corp.name}
+
+
+def list_account_states(person: Any) -> list[dict[str, Any]]:
+    """Describe the accounts of a person as UserAdmin reads one: the state of each, and the reason if it is not in
+    order."""
+    accounts: list[WeComAccount] = person.accounts_by_rank
+    keys = [one.pk for one in accounts]
+    barred = set(WeComAccount.objects.filter(barred_by_wecom(), pk__in=keys).values_list("pk", flat=True))
+    corps, userids = {one.corp_id for one in accounts}, {one.userid_folded for one in accounts}
+    found = Member.objects.filter(corp__in=corps - {None}, userid_folded__in=userids).prefetch_related("departments")
+    members = {(one.corp_id, one.userid_folded): one for one in found}
+    states = []
+    for account in accounts:
+        member = members.get((account.corp_id or 0, account.userid_folded))
+        tone, word, reason = _describe_account(account, member, is_barred=account.pk in barred)
+        departments = gettext(", ").join(str(one) for one in member.departments.all()) if member else ""
+        shown = {"account": account, "tone": tone, "word": word, "reason": reason, "departments": departments}
+        states.append({**shown, "pill": pill(tone, word), "signed_in": moment(account.signed_in_at)})
+    return states
+
+
+def _describe_account(account: WeComAccount, member: Member | None, *, is_barred: bool) -> tuple[str, str, str]:
+    """Return tone, word and reason; the reason is empty if the account is in order."""
+    if account.left_at is not None:
+        return "bad", gettext("failed"), gettext("The person has left this company in WeCom.")
+    if account.corp is None or not account.userid:
+        missing = gettext("WeCom company name") if account.corp is None else gettext("WeCom account")
+        return "warn", gettext("waiting"), gettext("“%(missing)s” is empty.") % {"missing": missing}
+    if not account.corp.is_enabled:
+        return "quiet", gettext("disabled"), gettext("The company is disabled.")
+    if member is not None and is_barred:
+        if member.waits_since is not None:
+            return "warn", gettext("waiting"), gettext("The member came back in WeCom and waits for an administrator.")
+        is_away = member.presence != Member.Presence.HERE
+        said = member.get_presence_display() if is_away else member.get_status_display()
+        return "bad", gettext("failed"), gettext("WeCom: %(state)s.") % {"state": said}
+    return "good", gettext("in order"), ""
+
+
+def _read_cells(posted: QueryDict) -> tuple[dict[CellKey, tuple[str, str]], datetime]:
+    """Return the cells that differ from what the page showed, as shown and as typed, and when the page was opened."""
+    try:
+        opened = json.loads(posted.get("opened", "{}"))
+        since = datetime.fromtimestamp(int(posted.get("opened_at", "0")), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise PermissionDenied from None
+    cells: dict[CellKey, tuple[str, str]] = {}
+    for name, typed in posted.items():
+        kind, _dash, key = name.partition("-")
+        numbers = key.split("-")
+        if kind != "cell" or len(numbers) != 2 or not all(one.isdecimal() and len(one) < 19 for one in numbers):
+            continue
+        was = str(opened.get(key, "")) if isinstance(opened, dict) else ""
+        if str(typed) != was:
+            cells[int(numbers[0]), int(numbers[1])] = (was, str(typed))
+    return cells, since
+
+
+def _grid_rows(
+    people: list[User],
+    columns: list[Attribute],
+    typed: Mapping[CellKey, tuple[str, str]],
+    problems: Mapping[CellKey, str],
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the rows of the page, with what was typed and why it was refused, and the texts as they are now."""
+    keys = [one.pk for one in people]
+    values = {one.pk: attributes.find_values(attribute=one, users=keys) for one in columns}
+    rows, opened = [], {}
+    for person in people:
+        cells = []
+        for column in columns:
+            key = f"{person.pk}-{column.pk}"
+            held = attributes.join_values(values[column.pk].get(person.pk, []))
+            if held:
+                opened[key] = held
+            problem = problems.get((person.pk, column.pk), "")
+            _was, text = typed.get((person.pk, column.pk), (held, held))
+            cells.append({"key": key, "text": text, "column": column, "person": person, "problem": problem})
+        rows.append({"person": person, "cells": cells})
+    return rows, opened
