@@ -100,8 +100,9 @@ def support(_request: HttpRequest) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Panel:
-    """The state of the push engine on the overview. Administrators of all companies see `lines` and `explanations`,
-    others see `sentence`. `may_confirm`: whether the person may mark a copy as the real installation."""
+    """The state of the push engine. `lines` and `explanations` are for administrators of all companies, on the page of
+    operation; `sentence` for everybody, on the overview, empty if all is well. `may_confirm`: whether the person may
+    mark a copy as the real installation."""
 
     lines: list[Line]
     explanations: list[EngineExplanation]
@@ -134,7 +135,13 @@ def build_panel(person: User | AnonymousUser) -> Panel | None:
     made_at = Installation.objects.values_list("backed_up_at", flat=True).first()
     age = _format_age((database_clock()() - made_at).total_seconds()) if made_at else _("never")
     lines += [Line(_("Last backup"), age), Line(_("Version"), settings.VERSION)]
-    return Panel(lines, health.explain_problems(state), may_confirm=state.is_copy and person.is_superuser)
+    sentence = ""
+    if state.problems:
+        sentence = _("Pushes stand still or come late: background processes need attention.")
+    if state.is_copy:
+        sentence = _("This is a copy of the installation: nothing is sent from here.")
+    explanations = health.explain_problems(state)
+    return Panel(lines, explanations, sentence, may_confirm=state.is_copy and person.is_superuser)
 
 
 def _describe_processes(group: ProcessGroup) -> tuple[str, str]:

@@ -80,7 +80,7 @@ class VersionField(forms.CharField):
     """The version of the row when the page was opened. It never counts as a change of the row."""
 
     def __init__(self) -> None:
-        super().__init__(required=False, widget=forms.HiddenInput)
+        super().__init__(required=False, label="", widget=forms.HiddenInput)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return False

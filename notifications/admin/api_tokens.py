@@ -58,7 +58,10 @@ class ApiTokenForm(AnyModelForm):
     person: User
     days = forms.TypedChoiceField(label=_("expires in"), choices=LIFETIMES, coerce=int, initial=365)
     page_key = forms.CharField(
-        widget=forms.HiddenInput, initial=lambda: uuid.uuid4().hex, validators=[RegexValidator(r"^[0-9a-f]{32}\Z")]
+        label="",
+        widget=forms.HiddenInput,
+        initial=lambda: uuid.uuid4().hex,
+        validators=[RegexValidator(r"^[0-9a-f]{32}\Z")],
     )
 
     class Meta:

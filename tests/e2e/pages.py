@@ -305,7 +305,7 @@ def error_pages(rows: Rows) -> list[str]:
     shown = ErrorDetails(
         Cause.NOT_LINKED, corp_id=rows.corp.pk, corp_name=rows.corp.name, userid="HanMeimei", target="/account/",
         operation="auth/getuserinfo", errcode=60020, hint="[1764000000]", caller_ip="203.0.113.9", missing="邮箱",
-        where="管理员可以在您的用户页面上设置它。",
+        where="管理员可以在您的人员页面上设置它。",
     )  # fmt: skip
     errors_shown = [replace(shown, cause=cause) for cause in Cause]
     return [redirect_to_error(details).headers["Location"] for details in errors_shown]

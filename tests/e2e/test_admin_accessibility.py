@@ -154,7 +154,7 @@ def test_the_guided_path_is_walked_by_keyboard_alone(page: Page, live_server: Li
     page.goto(f"{address}#diagnosis")
     tab_to(page, "[data-check=domain] [name=check]")
     page.keyboard.press("Enter")
-    expect(page.locator("[data-check=domain] .pill")).to_have_text("等待中")
+    expect(page.locator("[data-check=domain] .pill")).to_have_text("等待")
     expect(page.locator("[data-check=domain] [name=check]")).to_be_focused()
     page.goto("about:blank")
     page.goto(address)

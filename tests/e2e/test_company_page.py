@@ -96,12 +96,12 @@ def test_a_run_and_its_company_say_what_calls_met_and_turn_without_a_reload(
     expect(page.locator("#log-parts .errornote")).to_contain_text("“北山制造”：凭证被拒绝 · 自")
     page.goto(address)
     expect(page.locator("#corp-state a")).to_contain_text("起有 1 人次在等待 · 更新 Secret")
-    expect(page.locator("#state-of-credentials .pill")).to_have_text("有误")
+    expect(page.locator("#state-of-credentials .pill")).to_have_text("失败")
 
     CorpQueue.objects.update(blocked_since=None)
 
     expect(page.locator("#corp-state a")).to_have_count(0)
-    expect(page.locator("#state-of-credentials .pill")).not_to_have_text("有误")
+    expect(page.locator("#state-of-credentials .pill")).not_to_have_text("失败")
     expect(page.locator("#corp-reach")).to_contain_text("接收消息")
 
 

@@ -89,11 +89,11 @@ def test_what_fails_is_said_with_what_to_do_and_a_file_can_be_opened(
     OwnRowsRule.objects.all().delete()
     page = open_page(make_subscription(report=report))
     problem = page.locator("[data-phone] .problem")
-    expect(problem).to_contain_text("是否有 worker 在处理队列“data”")
+    expect(problem).to_contain_text("是否有后台进程负责“data”")
     assert refusals == []
     request.getfixturevalue("data_worker")
     request.getfixturevalue("charts_worker")
-    expect(problem).to_contain_text("卡片“门店销售额”没有数据：数据库拒绝")
+    expect(problem).to_contain_text("没有取到“门店销售额”的数据：数据库拒绝")
 
     Card.objects.update(sql=sql)
     page.reload()

@@ -19,8 +19,8 @@ from tests.admin_world import STAFF, World
 pytestmark = pytest.mark.django_db
 EVERYTHING = {
     "推送": ["推送", "预警", "送达记录"],
-    "数据": ["卡片与数据源"],
-    "人员": ["用户", "通讯录"],
+    "数据": ["数据与数据源"],
+    "人员": ["人员", "通讯录"],
     "系统集成": ["企业微信配置", "观远 BI", "接入"],
     "系统管理": ["设置", "审计与任务"],
 }
@@ -76,8 +76,8 @@ def test_every_list_of_the_administration_is_a_tab_of_one_entry() -> None:
 def test_a_push_editor_sees_what_they_work_with(world: World) -> None:
     assert labels(menu_at(client_of(world, "P1"))) == {
         "推送": ["推送", "预警", "送达记录"],
-        "数据": ["卡片与数据源"],
-        "人员": ["用户", "通讯录"],
+        "数据": ["数据与数据源"],
+        "人员": ["人员", "通讯录"],
         "系统集成": ["接入"],
         "系统管理": ["审计与任务"],  # the jobs of their inbound channels
     }
@@ -154,7 +154,7 @@ def test_what_is_found_leads_to_its_page_and_shows_nothing_of_other_companies(wo
 
     User.objects.bulk_create(User(username=f"hanmei{number}") for number in range(6))
     answer = client.get("/admin/search/", {"q": "hanmei"})
-    [people] = [each for each in answer.context["found"] if each["label"] == "用户"]
+    [people] = [each for each in answer.context["found"] if each["label"] == "人员"]
     assert (len(people["rows"]), people["list_url"]) == (5, "/admin/accounts/user/?q=hanmei")
 
 

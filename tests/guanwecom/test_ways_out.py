@@ -48,8 +48,8 @@ def test_every_select_of_a_push_that_is_empty_says_why_and_leads_on(root: Client
         "id_departments": "还没有同步通讯录。 接入企业微信公司",
         "id_robot": "还没有录入群机器人。 新建群机器人",
         "id_corp": "还没有接入企业微信公司。 接入企业微信公司",
-        "id_rules": "还没有用户属性。 新建用户属性",
-        "own-rows-attribute": "还没有用户属性。 新建用户属性",
+        "id_rules": "还没有人员属性。 新建人员属性",
+        "own-rows-attribute": "还没有人员属性。 新建人员属性",
     }
 
 
@@ -60,8 +60,8 @@ def test_what_a_company_has_is_synchronised_or_added_though_there_is_some_and_no
     Robot.objects.create(name="群", corp=corp, key="k" * 36)
     lines = lines_of(root, PUSH)
     assert {name: lines[name] for name in ("id_departments", "id_users", "id_robot", "own-rows-attribute")} == {
-        **{"id_departments": "还没有同步通讯录。 同步通讯录", "id_users": "新建用户", "id_robot": "新建群机器人"},
-        **{"own-rows-attribute": "新建用户属性"},
+        **{"id_departments": "还没有同步通讯录。 同步通讯录", "id_users": "新建人员", "id_robot": "新建群机器人"},
+        **{"own-rows-attribute": "新建人员属性"},
     }
     text = root.get(PUSH).text
     assert f'<a href="/admin/integrations/syncrun/start/{corp.pk}/" target="_blank" rel="opener">' in text
@@ -73,7 +73,7 @@ def test_what_a_company_has_is_synchronised_or_added_though_there_is_some_and_no
 @pytest.mark.parametrize("address", [PUSH, ALERT])
 def test_groups_that_stand_for_roles_are_nobody_s_address(root: Client, address: str) -> None:
     lines = lines_of(root, address)
-    assert lines["id_groups"] == "还没有用户组。 新建用户组"
+    assert lines["id_groups"] == "还没有人员组。 新建人员组"
     Group.objects.create(name="早报读者")
     assert "还没有" not in lines_of(root, address).get("id_groups", "")
 
@@ -103,7 +103,7 @@ def test_who_has_no_company_and_who_sees_no_data_of_all_companies_reads_that() -
         (ALERT, "id_departments", "还没有同步通讯录。 接入企业微信公司"),
         ("/admin/accounts/departmentgroup/add/", "id_department", "还没有同步通讯录。 接入企业微信公司"),
         ("/admin/integrations/datasource/add/?kind=sql", "id_corp", "还没有接入企业微信公司。 接入企业微信公司"),
-        ("/admin/notifications/report/add/", "id_own_rows_rules-__prefix__-attribute", "还没有用户属性。 新建用户属性"),
+        ("/admin/notifications/report/add/", "id_own_rows_rules-__prefix__-attribute", "还没有人员属性。 新建人员属性"),
     ],
 )
 def test_other_forms_have_the_same_line(root: Client, address: str, field: str, line: str) -> None:

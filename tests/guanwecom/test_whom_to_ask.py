@@ -98,8 +98,9 @@ def test_a_bi_of_all_companies_is_said_to_be_there_and_not_to_be_seen(corp: Corp
 
     shown = data_of(client)
 
-    assert "观远 BI 已连接，但其卡片面向全部公司，您无权查看。 请联系可管理全部公司的集成管理员或系统管理员。" in shown
-    assert "已有面向全部公司的卡片，但您无权查看。" in shown
+    asked = "请联系可管理全部公司的集成管理员或系统管理员。"
+    assert f"观远 BI 已连接，但其 BI 卡片面向全部公司，您无权查看。 {asked}" in shown
+    assert "已有面向全部公司的数据，但您无权查看。" in shown
     assert "销售" not in shown
 
 

@@ -144,7 +144,7 @@ class TestVisibility:
 
         text = client.get(LIST).content.decode()
 
-        assert {name for name, user in people.items() if f"/user/{user.pk}/change/" in text} == {"mine", "both", "boss"}
+        assert {name for name, user in people.items() if f"/user/{user.pk}/" in text} == {"mine", "both", "boss"}
         assert "南湖贸易" not in text
         page = client.get(f"{LIST}{people['both'].pk}/change/").content.decode()
         assert ("北山制造" in page, "南湖贸易" in page) == (True, False)

@@ -124,7 +124,7 @@ class TestDefinitions:
         assert 'name="post"' not in question
         errors = refused.context["adminform"].form.errors
         assert errors == {
-            "is_employee_number": ["通讯录按此属性查找用户（北山制造），请先在通讯录策略中改用其他属性。"]
+            "is_employee_number": ["通讯录按此属性查找人员（北山制造），请先在通讯录策略中改用其他属性。"]
         }
         number.refresh_from_db()
         assert number.is_employee_number

@@ -319,8 +319,8 @@ class TestList:
         assert "{&#x27;" not in text
         assert "aggregate" not in text
         # Two models with one name are shown with their app.
-        assert ">卡片（系统集成）</a>" in text
-        assert ">卡片（推送与预警）</a>" in text
+        assert ">数据（系统集成）</a>" in text
+        assert ">数据（推送与预警）</a>" in text
 
     def test_shows_fields_and_values_in_words(self, browser: Client, corp: Corp) -> None:
         clear_trail()

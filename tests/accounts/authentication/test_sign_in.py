@@ -68,7 +68,7 @@ def test_a_missing_company_is_named_with_who_sets_it(corp: Corp, phone: Visitor,
 
     _status, text = error_page(phone, corp, code=CODE, state=phone.begin(corp))
 
-    assert "请管理员在管理后台打开您的用户，把“企业微信公司名称”选为“北山制造”。" in text
+    assert "请管理员在管理后台打开您的人员页面，把“企业微信公司名称”选为“北山制造”。" in text
     assert "LiLei" in text  # for the administrator
 
 
@@ -86,8 +86,8 @@ def test_a_missing_company_is_named_with_who_sets_it(corp: Corp, phone: Visitor,
         ("get", refusal(48002, "api forbidden"), 502, "与企业微信的对接配置不正确"),
         ("get", refusal(60011, "no privilege"), 403, "您不在该应用的可见范围内"),
         ("get", refusal(60111, "invalid user"), 403, "您不在该应用的可见范围内"),
-        ("getuserinfo", {**OK, "openid": "oSIM0001", "external_userid": "wmSIM0001"}, 403, "您不是该公司的成员"),
-        ("getuserinfo", {**OK, "userid": "wwlinkedcompany0001/"}, 403, "您不是该公司的成员"),
+        ("getuserinfo", {**OK, "openid": "oSIM0001", "external_userid": "wmSIM0001"}, 403, "您不属于该公司"),
+        ("getuserinfo", {**OK, "userid": "wwlinkedcompany0001/"}, 403, "您不属于该公司"),
         ("getuserinfo", requests.ConnectionError("refused"), 503, "暂时无法连接企业微信"),
         ("getuserinfo", requests.ReadTimeout("slow"), 503, "暂时无法连接企业微信"),
     ],

@@ -410,14 +410,14 @@ MESSAGES_AND_SESSIONS = [
 
 
 REFUSED = [
-    Way("user disabled", ua.WECOM_IOS, home(), "error user-disabled", "", 403, "您的用户已被停用", carried_by="lucy"),
-    Way("company missing", ua.WECOM_IOS, home(), "error company-missing", "", 403, "您的用户缺少“企业微信公司名称”",
+    Way("user disabled", ua.WECOM_IOS, home(), "error user-disabled", "", 403, "您已被停用", carried_by="lucy"),
+    Way("company missing", ua.WECOM_IOS, home(), "error company-missing", "", 403, "您缺少“企业微信公司名称”",
         carried_by="tom"),
     Way("not linked", ua.WECOM_IOS, home(), "error not-linked", "", 403, "您的企业微信账号还没有关联",
         carried_by="kate"),
     Way("outside the visible scope", ua.WECOM_WINDOWS, entry(), "error out-of-scope", "", 403,
         "您不在该应用的可见范围内", carried_by="jim"),
-    Way("not a member (openid)", ua.WECOM_IOS, entry(), "error not-a-member", "", 403, "您不是该公司的成员",
+    Way("not a member (openid)", ua.WECOM_IOS, entry(), "error not-a-member", "", 403, "您不属于该公司",
         carried_by="~guest"),
     Way("linked company's own form", ua.WECOM_IOS, known_to_wecom_as(f"{CORPID}/LILEI"), "/account/", via=OWN),
     Way("member of a linked company", ua.WECOM_IOS, known_to_wecom_as("wwlinked00000001/lilei"),

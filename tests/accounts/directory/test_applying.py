@@ -522,7 +522,7 @@ def test_the_policy_takes_attributes_that_are_employee_numbers(
 
     assert "区域" not in admin.get(path).content.decode()
     assert admin.post(path, {**values, "number_attribute": region.pk}).status_code == 200
-    assert "请选择与之对应的用户属性" in admin.post(path, {**values, "match_username": "on"}).content.decode()
+    assert "请选择与之对应的人员属性" in admin.post(path, {**values, "match_username": "on"}).content.decode()
     assert admin.post(path, {**values, "number_attribute": attribute.pk}).status_code == 302
 
     found = DirectoryPolicy.objects.get()

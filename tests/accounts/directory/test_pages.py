@@ -69,12 +69,12 @@ def test_the_page_where_a_run_begins_asks_what_happens_to_users_whoever_may_set_
 
     asked = admin.get(start).content.decode()
 
-    for choice in ("只同步通讯录，不动用户", "关联已有用户", "关联并创建用户"):
+    for choice in ("只同步通讯录，不动人员", "关联已有人员", "关联并创建人员"):
         assert choice in asked
     assert 'value="link" id="id_mode_1" required checked' in asked.replace('aria-describedby="id_mode_helptext" ', "")
     read = chief.get(start).content.decode()
     assert 'name="mode"' not in read
-    assert "同步时怎么处理用户：关联已有用户。" in read
+    assert "同步时怎么处理人员：关联已有人员。" in read
 
 
 def test_the_first_run_links_and_creates_unless_somebody_says_otherwise(people: People, admin: Client) -> None:
@@ -88,7 +88,7 @@ def test_the_first_run_links_and_creates_unless_somebody_says_otherwise(people: 
     people.sync()
     later = admin.get(start)
     assert "第一次同步会读取" not in later.text
-    assert "上次同步到的成员中，有 3 人在这里还没有对应的用户。" in later.text
+    assert "上次同步到的企业微信成员中，有 3 人在这里还没有对应的人员。" in later.text
     make_bi(external_id_source="email")
     assert admin.get(start).context["form"]["mode"].value() == "link"
 
@@ -119,7 +119,7 @@ def test_a_choice_that_is_refused_begins_nothing_and_is_kept(people: People, adm
     response = admin.post(address, {"mode": "link", "leavers": "unlink", "number_field": "工号"})
 
     assert response.status_code == 200
-    assert "请选择按什么匹配用户" in response.text
+    assert "请选择按什么匹配人员" in response.text
     assert 'value="工号"' in response.text
     assert not SyncRun.objects.exists()
 
@@ -208,7 +208,7 @@ def test_members_are_shown_with_their_users_and_states_and_who_came_back_is_conf
     shown = page(chief, "integrations_member_changelist")
 
     lilei = User.objects.get(username="LiLei")
-    assert f'<a href="/admin/accounts/user/{lilei.pk}/change/">李雷 (LiLei)</a>' in shown
+    assert f'<a href="/admin/accounts/user/{lilei.pk}/">李雷 (LiLei)</a>' in shown
     assert page(chief, "integrations_member_changelist", state="out_of_scope").count('class="field-company') == 1
     assert page(chief, "integrations_member_changelist", state="able").count('class="field-company') == 2
 
@@ -239,7 +239,7 @@ def test_who_keeps_a_given_group_is_told_when_the_policy_gives_none_any_more(
     values = {"mode": after, "leavers": "unlink", "match_username": "on", **opened_with(admin, path)}
     answer = admin.post(path, values, follow=True)
 
-    assert ("有 1 人保留着通讯录按部门授予的用户组" in answer.content.decode()) is is_warned
+    assert ("有 1 人保留着通讯录按部门授予的人员组" in answer.content.decode()) is is_warned
     people.policy.refresh_from_db()
     assert (people.policy.mode, people.policy.leavers) == (after, "unlink")
     assert list(person.groups.all()) == [group]

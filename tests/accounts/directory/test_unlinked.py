@@ -124,7 +124,7 @@ def test_members_who_are_nobody_here_are_listed_with_the_reason(admin: Client, c
 
     assert text.count('<span class="quiet">没有匹配项。') == 1
     assert "孤单 (alone)" in text
-    assert "没有匹配的用户" in text
+    assert "没有匹配的人" in text
     assert "孤单 (alone)" in get_list(admin, reason="nobody")
     assert "没有符合筛选条件" in get_list(admin, reason="several")
 
@@ -464,7 +464,7 @@ def test_many_are_only_those_whom_one_may_change_and_found_by_something(corp: Co
     make("b")
     chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
 
-    assert "请选择按什么匹配用户" in chief.post(BULK, {"corp": corp.pk}).content.decode()
+    assert "请选择按什么匹配人员" in chief.post(BULK, {"corp": corp.pk}).content.decode()
     assert chief.post(BULK, bulk(other_corp)).status_code == 200
     assert (links(corp), links(other_corp)) == ({}, {})
 
@@ -550,7 +550,7 @@ def test_the_index_points_at_who_is_not_linked_and_at_runs_that_ask_or_stopped(
     ]
     [people] = found[2:]
     assert (people.url, people.tone) == (f"{LIST}?company={corp.pk}", "warn")
-    assert "1 名成员" in people.sentence
+    assert "1 名企业微信成员" in people.sentence
     lines = directory_lines(request_of(root), corps)
     assert {pk: [line.value for line in those] for pk, those in lines.items()} == {corp.pk: ["2026-11-24 09:00"]}
     assert directory_attentions(request_of(with_role("p", Role.PUSH_EDITOR)), corps) == []

@@ -54,8 +54,10 @@ class TestWhereNobodyIsYet:
         pages = [client.get(path).text for path in (f"{IMPORTS}add/", page_of(run), page_of(without_company))]
 
         for page in pages:
-            assert '用户由公司的通讯录创建：<a href="/admin/integrations/corp/">请先接入企业微信公司并启用</a>' in page
-        assert "没有匹配到您有权修改的用户。导入只改动已有用户，不会新建用户。" in pages[1]
+            assert (
+                '公司的通讯录会自动新建人员：<a href="/admin/integrations/corp/">请先接入企业微信公司并启用</a>' in page
+            )
+        assert "没有匹配到您有权修改的人员。如需新建，请在上传文件时勾选“新建缺少的人员”。" in pages[1]
         assert "文件中没有说明账号属于哪家公司" in pages[2]
 
     def test_then_its_directory_is_to_be_read(self, editor: User, corp: Corp) -> None:
@@ -95,7 +97,7 @@ class TestUploading:
         run.refresh_from_db()
         assert run.status == Status.DONE
         assert person.wecom_accounts.get().userid == "HanMei"
-        assert "已完成" in client.get(page_of(run)).content.decode()
+        assert "完成" in client.get(page_of(run)).content.decode()
         notes = AuditEntry.objects.filter(model="accounts.peopleimport").order_by("pk").values_list("note", flat=True)
         assert list(notes) == ["已上传待导入。", "已确认。"]
 
@@ -132,7 +134,7 @@ class TestTheResult:
 
         text = client.get(page_of(run)).content.decode()
 
-        assert "没有匹配到您有权修改的用户。" in text
+        assert "没有匹配到您有权修改的人员。" in text
         assert "&lt;b&gt;nobody&lt;/b&gt;" in text
         assert ('value="skip"' in text, 'value="all"' in text) == (True, False)
         assert "<ins>李</ins>" in client.get(page_of(run), {"show": "change"}).content.decode()
@@ -147,7 +149,7 @@ class TestTheResult:
 
         pages = [client.get(page_of(run), {"p": number}).content.decode() for number in ("", "3", "99", "x")]
 
-        assert [page.count("没有匹配到您有权修改的用户。") for page in pages] == [100, 50, 50, 100]
+        assert [page.count("没有匹配到您有权修改的人员。") for page in pages] == [100, 50, 50, 100]
         assert "1 / 3" in pages[0]
 
     def test_the_state_follows_the_work(self, editor: User, person: User) -> None:
@@ -170,7 +172,7 @@ class TestTheResult:
         content = b"".join(response.streaming_content)
 
         table = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
-        why = "没有匹配到您有权修改的用户。导入只改动已有用户，不会新建用户。"
+        why = "没有匹配到您有权修改的人员。如需新建，请在上传文件时勾选“新建缺少的人员”。"
         assert table == [["行", "原因", *HEADER], ["2", why, "'=cmd", "x"], ["3", why, "LILEY", "李"]]
         again = upload_and_read(editor, content.replace(b"LILEY", b"lilei"))
         assert again.counts == {"same": 0, "change": 1, "refused": 1}
@@ -214,7 +216,7 @@ class TestDownloads:
 
         assert b"".join(response.streaming_content)[:2] == b"PK"
         entry = AuditEntry.objects.get(action="done")
-        assert entry.note == f"用户已导出为表格：{User.objects.count()} 人。"
+        assert entry.note == f"人员已导出为表格：{User.objects.count()} 人。"
         trail = signed_in(with_role("reader", Role.READ_ONLY)).get("/admin/accounts/auditentry/").content.decode()
         assert entry.note in trail
         assert "未知用户名" not in trail

@@ -206,7 +206,7 @@ def test_a_large_list_is_made_after_a_click_and_downloaded_by_who_asked_while_th
 
     assert usernames(file.content) == ["lilei", "hanmei"]
     assert "attachment" in file.headers["Content-Disposition"]
-    assert AuditEntry.objects.get(note__startswith="用户已导出为表格：").actor == editor
+    assert AuditEntry.objects.get(note__startswith="人员已导出为表格：").actor == editor
     editor.groups.clear()
     assert download(editor, job).status_code == 403
 

@@ -22,9 +22,9 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 @pytest.mark.parametrize(
     ("codename", "chinese", "english"),
     [
-        ("change_user", "人员 | 用户 · 修改", "People | user · change"),
-        ("view_group", "认证和授权 | 用户组 · 查看", "Authentication and Authorization | group · view"),
-        ("assign_roles", "人员 | 用户 · 可分配角色", "People | user · Can hand out roles"),
+        ("change_user", "人员 | 人员 · 修改", "People | user · change"),
+        ("view_group", "认证和授权 | 人员组 · 查看", "Authentication and Authorization | group · view"),
+        ("assign_roles", "人员 | 人员 · 可分配角色", "People | user · Can hand out roles"),
     ],
 )
 def test_a_permission_is_named_in_the_language_of_who_reads(
@@ -51,7 +51,7 @@ def test_permissions_to_choose_are_named_so(root: User) -> None:
     pages = [client.get(path).text for path in ("/admin/auth/group/add/", f"{LIST}{root.pk}/change/")]
 
     for page in pages:
-        assert "人员 | 用户 · 修改</option>" in page
+        assert "人员 | 人员 · 修改</option>" in page
         assert "Can change" not in page
         assert "access attempt" not in page.lower()
 
@@ -63,7 +63,7 @@ def test_a_roles_pages_are_for_reading_and_call_it_by_its_name(root: User) -> No
 
     assert '<div class="readonly">只读</div>' in page
     assert "只读</h1>" in page
-    assert "<div>人员 | 用户: 查看</div>" in page
+    assert "<div>人员 | 人员: 查看</div>" in page
     assert "Can view" not in page
     for shown in (page, history):
         assert "只读" in shown.split('<div class="breadcrumbs">')[1].split("</div>")[0]
@@ -80,7 +80,7 @@ def test_a_deletion_names_no_rows_that_only_join_two_others(corp: Corp, person: 
     assert "企业微信账号: 北山制造 / LiLei" in page.text
     assert "关系" not in page.text
     assert "object (" not in page.text
-    assert set(map(str, dict(page.context["model_count"]))) == {"用户", "企业微信账号"}
+    assert set(map(str, dict(page.context["model_count"]))) == {"人员", "企业微信账号"}
     client.post(f"{LIST}{person.pk}/delete/", {"post": "yes"})
     assert not User.objects.filter(pk=person.pk).exists()
 
@@ -104,7 +104,7 @@ def test_what_is_said_of_passwords_is_in_the_language_of_who_reads(root: User, p
     chinese = client.get(url).text
     english = client.get(url, headers={"accept-language": "en"}).text
 
-    assert "不设密码时，该用户只能通过企业微信登录。" in chinese
+    assert "不设密码时，此人只能通过企业微信登录。" in chinese
     assert "If disabled" not in chinese
     assert "Without a password the person signs in with WeCom only." in english
     assert HAN.findall(english.replace("中文", "")) == []

@@ -313,7 +313,7 @@ class TestTheFirstEnabling:
         told = self.enable(client, new_corp)
         client.post(f"/admin/integrations/corp/{new_corp.pk}/disable/")
 
-        assert "用户已新增两个基础属性：“企业微信公司名称”和“企业微信账号”。" in told
+        assert "人员已新增两个基础属性：“企业微信公司名称”和“企业微信账号”。" in told
         assert f'<a href="{LIST}">去设置</a>' in told
         text = client.get(path).content.decode()
         assert "<title>用户基础属性 | guanwecom</title>" in text

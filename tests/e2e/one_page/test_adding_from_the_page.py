@@ -49,7 +49,7 @@ def test_the_directory_is_synchronised_in_another_tab_and_a_person_is_added_by_k
     expect(page.locator("[name=name]")).to_have_value("早报")
 
     with page.expect_popup() as opened:
-        press_on(page, page.get_by_role("link", name="新建用户"), "Enter")
+        press_on(page, page.get_by_role("link", name="新建人员"), "Enter")
     window = until_opened(opened.value)
     press_on(window, window.locator("[name=username]"), "End")
     window.keyboard.type("xiaoming")

@@ -217,7 +217,7 @@ def test_own_rows_are_one_switch_that_proposes_what_is_called_alike_and_takes_an
     expect(page.locator("[name='own_rows_rules-0-value']")).to_have_value("@userid")
     assert_no_faults(page)
     with page.expect_popup() as opened:
-        page.get_by_role("link", name="新建用户属性").click()
+        page.get_by_role("link", name="新建人员属性").click()
     window = opened.value
     window.wait_for_load_state()
     window.fill("[name=key]", "area")

@@ -93,7 +93,7 @@ def test_from_the_empty_product_to_the_first_push_on_a_phone_and_a_further_one(
     assert hand.clicks <= 12
     assert {step.state for step in services.list_steps(Corp.objects.get())} == {services.StepState.DONE}
     hand.click(page.get_by_role("link", name="同步通讯录", exact=True))
-    hand.click(page.get_by_label("关联并创建用户"))
+    hand.click(page.get_by_label("关联并创建人员"))
     hand.click(page.get_by_role("button", name="立即同步通讯录"))
     hand.click(page.get_by_role("link", name="连接观远 BI"))
     values = {"base_url": f"{stack.sandbox.base_url}/guandata", "api_login": "robot"}

@@ -67,10 +67,13 @@ def test_an_administrator_of_everything_sees_that_all_runs() -> None:
 def test_and_what_does_not_with_the_command_that_mends_it(language: str, what: str) -> None:
     kill_beat()
 
-    text = index(make_superuser(), language)
+    text = index(make_superuser(), language, "/admin/maintenance/")
+    overview = index(make_superuser(), "zh-hans")
 
     assert re.search(what, text)
     assert COMMAND in text
+    assert "后台进程 异常 推送已停止或延迟：后台进程需要处理。 运行状态" in overview
+    assert "beat" not in overview
 
 
 def test_an_administrator_of_one_company_is_told_that_pushes_stand_still_and_whom_to_tell() -> None:

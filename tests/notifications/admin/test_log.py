@@ -263,7 +263,7 @@ def test_a_run_that_reached_nobody_is_not_shown_as_a_success(root: Client, world
 
     Run.objects.update(recipient_count=1)
 
-    assert '<span class="pill pill-good">已完成</span>' in root.get("/admin/notifications/run/").content.decode()
+    assert '<span class="pill pill-good">完成</span>' in root.get("/admin/notifications/run/").content.decode()
 
 
 def test_a_run_page_says_when_it_began_and_how_its_messages_stand(root: Client, world: World) -> None:

@@ -99,14 +99,14 @@ class TestPreview:
 
         answer = root.post(place.path, {**values, "_token": token}).json()
 
-        assert "还没有开始取数：请检查是否有 worker 在处理队列“data”" in answer["message"]
+        assert "还没有开始取数：请检查是否有后台进程负责“data”" in answer["message"]
         assert 'class="problem"' in answer["message"]
         assert answer["token"] == token  # the page keeps polling
 
     @pytest.mark.parametrize(
         ("failure", "said"),
         [
-            (b"<html>", "卡片“区域销售额”没有数据：数据源返回的格式与预期不符"),
+            (b"<html>", "没有取到“区域销售额”的数据：数据源返回的格式与预期不符"),
             (requests.ReadTimeout(), "数据源用时超过 30 秒。请减少取数范围，或调高时间上限。"),
         ],
     )

@@ -251,7 +251,7 @@ def test_cards_that_the_person_sees_are_offered_by_name() -> None:
 
 def test_an_empty_product_says_how_data_comes_in(root: Client) -> None:
     html = root.post(f"{LIST}data/", {}).json()["html"]
-    assert "还没有卡片" in html
+    assert "还没有数据" in html
     assert 'href="/admin/integrations/card/add/?_to_field=id&amp;_popup=1"' in html
     assert "还没有连接观远 BI" in html
     assert 'href="/admin/integrations/biconnection/" target="_blank" rel="opener"' in html
@@ -337,7 +337,7 @@ def test_who_may_not_write_reports_changes_the_rest_of_the_page(shared: tuple[Su
     first, _second = shared
     client = writer("view_subscription", "change_subscription", "view_report")
     address = change(first)
-    assert "有权修改报告的人可以修改它" in client.get(address).content.decode()
+    assert "有权修改内容的人可以修改它" in client.get(address).content.decode()
     sent = as_browsers_send(client, address, name="改名", title="不许", **{"report_cards-0-title": "不许"})
     answer = client.post(address, sent)
     assert answer.status_code == 302, answer.context["problems"]

@@ -97,7 +97,7 @@ def test_a_card_that_is_gone_is_replaced_by_another_that_the_person_sees(push: S
     client = client_of(make_manager(mine))
     values = page_of(client, push)
     state = preview_over(client, PREVIEW, values, status=CardData.Status.FAILED, problem_code="not-found")
-    assert "卡片“各区域销售”已取不到数据" in state["missing"]
+    assert "数据“各区域销售”已取不到" in state["missing"]
     assert f'<option value="{other.pk}">新卡片</option>' in state["missing"]
     assert "秘密" not in state["missing"]
 

@@ -101,7 +101,7 @@ def test_a_run_that_waits_for_a_refused_company_says_so_without_being_reloaded(
     Run.objects.filter(pk=run.pk).update(status="finished")
     state = reverse("admin:notifications_run_state", args=[run.pk])
     over = root.get(state).json()
-    assert (over["html"], over["is_unfinished"]) == ("已完成", False)
+    assert (over["html"], over["is_unfinished"]) == ("完成", False)
     assert state not in root.get(page).content.decode()
 
 
@@ -121,7 +121,7 @@ def test_a_run_whose_data_does_not_come_says_why_and_to_superusers_also_what_of_
     send(run)
     failed = root.get(reverse("admin:notifications_run_state", args=[run.pk])).json()
 
-    assert waiting["html"].startswith(f"卡片“{card_of(push.report)}”没有数据：")
+    assert waiting["html"].startswith(f"没有取到“{card_of(push.report)}”的数据：")
     assert waiting["html"].endswith("系统会自动重试。")
     assert (failed["html"], failed["is_unfinished"]) == ("失败", False)
     assert "接收人" not in facts(failed["parts"]["log-parts"])
@@ -170,7 +170,7 @@ def test_a_refused_secret_is_said_of_the_company_wherever_it_stands(
 ) -> None:
     check = {"connection_version": 1, "requested_at": timezone.now(), "finished_at": timezone.now(), "status": "ok"}
     CheckRun.objects.bulk_create(CheckRun(corp=corp, check_name=name, **check) for name in ("token", "agentid"))
-    assert states_of_steps(root, corp)["state-of-credentials"] == "已完成"
+    assert states_of_steps(root, corp)["state-of-credentials"] == "完成"
     reset_secret(wecom_sandbox)
 
     send(ask_for_run(push))
@@ -179,7 +179,7 @@ def test_a_refused_secret_is_said_of_the_company_wherever_it_stands(
     assert untimed(line) == "凭证被拒绝 · 自 HH:MM 起有 2 人次在等待 · 更新 Secret"
     page = reverse("admin:integrations_corp_change", args=[corp.pk])
     steps, shown = states_of_steps(root, corp), root.get(page).content.decode()
-    assert (steps["state-of-credentials"], steps["state-of-diagnosis"]) == ("有误", "有误")
+    assert (steps["state-of-credentials"], steps["state-of-diagnosis"]) == ("失败", "失败")
     assert line in steps["corp-state"]
     assert steps["corp-reach"] == "该公司的员工目前收不到任何消息。问题解决后，等待中的消息会自动发出。"
     assert f'<a href="#credentials">{line}</a>' in shown

@@ -168,7 +168,7 @@ class TestWaiting:
         assert render_run(run_id=run.pk, now=NOW) == []
 
         assert status_of(run) == Run.Status.FAILED
-        assert run.error_text == f"卡片“{card_of(report)}”没有数据：{CardData.objects.get().problem}"
+        assert run.error_text == f"没有取到“{card_of(report)}”的数据：{CardData.objects.get().problem}"
         [notice] = request_owner_notices(now=NOW)
         [pk] = render_run(run_id=notice, now=NOW)
         assert run.error_text in Delivery.objects.get(pk=pk).text
@@ -303,7 +303,7 @@ class TestOwnRows:
         run = rendered(report, make_person(corp, "a"))
 
         assert run.status == Run.Status.FAILED
-        assert run.error_text == "按人分行：卡片“sales”没有“大区”这一列，因此没有人可以看到其中的行。"  # noqa: RUF001
+        assert run.error_text == "按人分行：数据“sales”没有“大区”这一列，因此没有人可以看到其中的行。"  # noqa: RUF001
         report.report_cards.update(alias="other")
         assert rendered(report, make_person(corp, "b")).status == Run.Status.FAILED
         assert not Delivery.objects.exists()
@@ -317,7 +317,7 @@ class TestOwnRows:
         run = rendered(report, person, table=replace(sales(), is_cut=True))
 
         assert run.status == Run.Status.FAILED
-        assert run.error_text.startswith("按人分行：卡片“sales”只读取了前 8 行，会有人缺少自己的数据。")  # noqa: RUF001
+        assert run.error_text.startswith("按人分行：数据“sales”只读取了前 8 行，会有人缺少自己的数据。")  # noqa: RUF001
         assert not Receipt.objects.exists()
 
     def test_those_of_a_slice_share_calls_in_a_constant_number_of_queries(

@@ -68,7 +68,7 @@ def rule(
         ("销售日报", True, "销售日报"),
         ("{{ yesterday|date('M月D日') }}销售 {{ c0.sum('销售额')|wan }}元", True, "…销售 …元"),
         ("{% if c0.is_empty %}没有{% endif %}销售日报", True, "没有销售日报"),
-        ("{{ today }}", True, "报告 7"),
+        ("{{ today }}", True, "内容 7"),
         ("{{ today }}", False, "{{ today }}"),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_card_without_rows_today_is_refused_for_no_kind(
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"alias": "other", "value": "x"}, "报告中没有这个名称的卡片。"),
+        ({"alias": "other", "value": "x"}, "内容中没有这个名称的数据。"),
         ({"value": ""}, "请选择属性或填写固定值，二者选一。"),
     ],
 )

@@ -86,7 +86,7 @@ def test_the_picture_that_a_message_carries_stands_in_it(root: Client, card: Car
 
     if form == "image":  # without its picture it is shown as it will go out
         bare = preview(root, card, message_form=form)
-        assert "报告没有适用于此形式的图片或文件" in bare
+        assert "内容没有适用于此形式的图片或文件" in bare
         assert ("phone-textcard" in bare, making_addresses(bare)) == (True, [])
     phone, page = html.split('<figure class="preview-chart">')
     assert len(making_addresses(phone)) == len(making_addresses(page)) == 1
@@ -201,7 +201,7 @@ def test_times_are_those_of_the_chosen_zone(root: Client, card: Card, settings: 
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"), [({"alias": "c9"}, "报告中没有这个名称的卡片。"), ({"y": "没有"}, "数据中没有列“没有”。")]
+    ("changes", "said"), [({"alias": "c9"}, "内容中没有这个名称的数据。"), ({"y": "没有"}, "数据中没有列“没有”。")]
 )
 def test_a_chart_that_cannot_be_drawn_is_refused_at_saving(root: Client, changes: dict[str, str], said: str) -> None:
     known = make_data_report()

@@ -298,7 +298,7 @@ def test_a_subscription_is_saved_with_departments(root: Client, company: Company
     assert subscription.with_subdepartments is True
     text = said(root, answer)
     assert "1 人" in text
-    assert "1 名成员未关联用户" in text
+    assert "1 名企业微信成员未关联人员" in text
     changes = [one.changes for one in AuditEntry.objects.filter(model="notifications.subscription", action="changed")]
     assert [["departments", None, ["销售部"]]] in changes
 

@@ -120,18 +120,18 @@ def test_of_people() -> None:
     assert_open("还没有人关联企业微信。")
     now = timezone.now()
     Member.objects.create(corp=corp, userid="LiLei", userid_folded="lilei", first_seen_at=now, changed_at=now)
-    assert_open("通讯录已同步，但还没有用户关联：请选择同步时怎么处理用户。")
+    assert_open("通讯录已同步，但还没有人关联：请选择同步时怎么处理人员。")
     WeComAccount.objects.filter(user=root).update(userid="Root", userid_folded="root")
-    assert state_of("人员", root) == (True, "已有用户关联企业微信。", "")
+    assert state_of("人员", root) == (True, "已有人关联企业微信。", "")
 
 
 def test_of_data_and_the_push() -> None:
     root = make_superuser()
-    assert state_of("数据", root) == (False, "还没有卡片。", "连接观远 BI")
-    assert state_of("数据", staff("add_datasource", manages_all_corps=True)) == (False, "还没有卡片。", "添加数据源")
+    assert state_of("数据", root) == (False, "还没有数据。", "连接观远 BI")
+    assert state_of("数据", staff("add_datasource", manages_all_corps=True)) == (False, "还没有数据。", "添加数据源")
     source = DataSource.objects.create(name="观远 BI", kind=SourceKind.GUANDATA)
     make_bi(api_login="")
-    assert state_of("数据", root) == (False, "还没有卡片。", "连接观远 BI")
+    assert state_of("数据", root) == (False, "还没有数据。", "连接观远 BI")
     make_bi(api_login="robot")
     untested = (False, "BI 已填写，但连接尚未通过测试。", "连接观远 BI")
     assert state_of("数据", root) == untested
@@ -141,9 +141,9 @@ def test_of_data_and_the_push() -> None:
     make_bi(api_login="robot", check_results=[{**refused, "status": "ok", "outcome": "accepted"}], checked_version=2)
     assert state_of("数据", root) == untested
     make_bi(api_login="robot", checked_version=1)
-    assert state_of("数据", root) == (True, "已连接 BI，推送中可以直接选卡片。", "")
+    assert state_of("数据", root) == (True, "已连接 BI，推送中可以直接选 BI 卡片。", "")
     Card.objects.create(name="销售", source=source, bi_card_id="c1")
-    assert state_of("数据", root) == (True, "已有可用的卡片。", "")
+    assert state_of("数据", root) == (True, "已有可用的数据。", "")
     assert done(root) == ["数据"]  # before there is a company
     Card.objects.all().delete()
     make_bi(api_login="")
@@ -242,7 +242,7 @@ def test_somebody_without_a_company_is_told_who_assigns_one() -> None:
     make_corp()
     [step] = steps_of(make_manager())
     assert (step.is_done, step.url) == (False, "")
-    assert step.state == "您还没有可管理的企业微信公司。请系统管理员在“用户”中您的页面上指定。"
+    assert step.state == "您还没有可管理的企业微信公司。请系统管理员在“人员”中您的页面上指定。"
 
 
 def test_a_limited_editor_sees_the_steps_of_their_companies() -> None:

@@ -190,7 +190,7 @@ AS_OF = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 
 STARTS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "=cmd|' /C calc'!A0", "'=1"]
 
-WHAT_TO_DO = "减少卡片的列或行，或减少报告中的卡片，即可容下更多。"
+WHAT_TO_DO = "减少数据的列或行，或减少内容中的数据，即可容下更多。"
 
 
 def make_table(*rows: tuple[Any, ...], kinds: tuple[Kind, ...], is_cut: bool = False) -> Table:

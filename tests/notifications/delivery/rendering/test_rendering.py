@@ -354,7 +354,7 @@ class TestSideBySide:
 
 COMPANY_MISSING, ACCOUNT_MISSING = "缺少企业微信公司名称", "缺少企业微信账号"
 
-WHERE = "企业微信公司名称和企业微信账号在“用户”中此人的页面上设置。"
+WHERE = "企业微信公司名称和企业微信账号在“人员”中此人的页面上设置。"
 
 
 @pytest.fixture(params=["company", "account"])

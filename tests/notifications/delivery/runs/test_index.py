@@ -225,7 +225,7 @@ def test_a_card_says_how_its_company_stands(root: Client) -> None:
     assert found["今日已接受"] == ("1,197 人次", "")
     assert found["今日被拒绝或已取消"] == ("3 人次", "bad")
     assert found["今日结果未知"] == ("5 人次", "bad")
-    assert found["等待中"] == ("8 人次", "")
+    assert found["等待"] == ("8 人次", "")
     assert own.next_run_at is not None
     assert found["下次推送"] == ("2026-11-25 09:00", "")
 
@@ -272,7 +272,7 @@ def test_what_needs_attention_is_named_with_its_page(root: Client) -> None:
 
     deliveries, runs = "/admin/notifications/delivery/", "/admin/notifications/run/"
     assert (
-        found["有 2 条消息已到时间 5 分钟以上仍未发送：请检查 worker 进程是否在运行。"]
+        found["有 2 条消息已到时间 5 分钟以上仍未发送：请检查后台进程是否在运行。"]
         == f"{deliveries}?status__exact=pending"
     )
     assert found["最近 24 小时内有 1 条消息不确定是否送达。"] == f"{deliveries}?status__exact=unknown&day=week"
@@ -435,7 +435,7 @@ def test_nobody_sees_what_they_may_not_open() -> None:
     assert set(read_lines(only_corps, "甲")) == {"状态", "上次诊断"}
     assert only_corps["picture"] is None
     assert only_corps["attentions"] == []
-    assert set(read_lines(only_pushes, "甲")) == {"今日已接受", "今日被拒绝或已取消", "今日结果未知", "等待中"}
+    assert set(read_lines(only_pushes, "甲")) == {"今日已接受", "今日被拒绝或已取消", "今日结果未知", "等待"}
     assert not only_pushes["may_open_corps"]
     assert [nothing[name] for name in ("cards", "attentions", "steps")] == [[], [], []]
     assert nothing["picture"] is None

@@ -86,7 +86,7 @@ def test_where_nobody_may_succeed_the_page_says_so_and_not_that_there_is_nobody(
     assert "您可见的人中没有人可以接任。" in page
     assert "目前没有可选的人。" in page_of_chief
     for text in (page, page_of_chief):
-        assert "还没有用户" not in text
+        assert "还没有人员" not in text
 
 
 # --- Every way of disabling -------------------------------------------------------------------------------------------
