@@ -28,6 +28,11 @@ class Counted:
         self.clicks += 1
         target.click(timeout=PATIENCE_MS)
 
+    def press(self, target: Locator, key: str) -> None:
+        """Press a key that acts as a click would, such as Enter in a search box."""
+        self.clicks += 1
+        target.press(key)
+
     def fill(self, target: Locator, text: str) -> None:
         self.fields += 1
         # Django's script moves the focus once it is loaded: text typed before may go into that field.
