@@ -348,7 +348,7 @@ class FieldGroup:
 
 @dataclass(frozen=True, slots=True)
 class ColumnFields:
-    """What can be inserted of a column (or of the rows, or of dates): the first group holds what is used most."""
+    """Fields that can be inserted of a column (or of the rows, or of dates): the first group holds what is used most."""
 
     label: str
     groups: tuple[FieldGroup, ...]
@@ -486,7 +486,7 @@ class StartingPoint:
 
 @dataclass(frozen=True)
 class _Outline:
-    """What a table holds on `today`. `day`: its first column with a day up to today, empty if there is none; `newest`:
+    """Facts of a table on `today`. `day`: its first column with a day up to today, empty if there is none; `newest`:
     the rows of the newest such day, else all rows. `numbers`: the columns to show, `names`: the one that tells rows
     apart, if there is one. `against`: the earlier day with which the newest is compared, empty if there is none."""
 
