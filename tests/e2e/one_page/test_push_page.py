@@ -13,7 +13,8 @@ from playwright.sync_api import Locator, Page, Route, expect
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.models import Card
-from notifications.models import CorpQueue, Draft, OwnRowsRule, Report, Subscription
+from notifications.delivery.rendering.render import render_run
+from notifications.models import CorpQueue, Delivery, Draft, OwnRowsRule, Report, Run, Subscription
 from tests.e2e.axe import assert_no_faults
 from tests.e2e.console import PASSWORD, write
 from tests.e2e.journey import Counted
@@ -379,3 +380,43 @@ def test_what_was_typed_survives_a_closed_browser_and_a_session_that_ended(
     expect(page.locator(".messagelist .success")).to_be_visible()
     assert Subscription.objects.get().name == "写完了"
     assert not Draft.objects.exists()
+
+
+def test_a_push_is_tried_on_a_chosen_person_and_the_page_tells_how_it_went(page: Page, card: Card) -> None:
+    """Finish the run as a worker would; the page hears of it by itself."""
+    make_person(make_corp(), "lilei", name="李雷")
+    page.get_by_role("button", name="不用数据，只发文字").click()
+    page.fill("[name=name]", "公告")
+    write(page, "标题", "公告")
+    write(page, "正文", "早上好")
+
+    page.get_by_text("发给…试试").click()
+    press_on(page, page.get_by_role("combobox", name="发给"), "Enter")
+    page.keyboard.type("李雷")
+    expect(page.locator(".select2-results__option--highlighted")).to_contain_text("李雷")
+    page.keyboard.press("Enter")
+    assert_no_faults(page)
+    page.get_by_role("button", name="保存并发送").click()
+
+    tick = page.locator(".tried-outcome")
+    expect(tick).to_contain_text("进行中")
+    expect(tick).to_contain_text("李雷")
+    run = Run.objects.get()
+    [delivery] = render_run(run_id=run.pk, now=timezone.now())
+    Delivery.objects.filter(pk=delivery).update(status=Delivery.Status.ACCEPTED, settled_at=timezone.now())
+    Run.objects.update(status=Run.Status.FINISHED)
+    expect(tick).to_contain_text("已送达")
+    assert not Subscription.objects.get().is_enabled
+
+
+def test_on_a_phone_the_preview_opens_from_a_bar_at_the_foot(page: Page, card: Card) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="门店销售额").click()
+    message, bar = page.locator(".phone-message"), page.get_by_role("button", name="预览")
+    expect(message).to_be_hidden()
+
+    bar.click()
+    expect(message).to_be_visible()
+    expect(bar).to_have_attribute("aria-expanded", "true")
+    bar.click()
+    expect(message).to_be_hidden()
