@@ -348,7 +348,7 @@ class FieldGroup:
 
 @dataclass(frozen=True, slots=True)
 class ColumnFields:
-    """Fields that can be inserted of a column (or of the rows, or of dates): the first group holds what is used most."""
+    """Fields that can be inserted of a column (or of the rows, or of dates). The first group is used most."""
 
     label: str
     groups: tuple[FieldGroup, ...]
