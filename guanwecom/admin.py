@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.options import IS_POPUP_VAR
 from django.core.exceptions import FieldDoesNotExist
 from django.http import JsonResponse
 from django.template.loader import render_to_string
-from django.urls import path
+from django.urls import path, reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.text import capfirst
 from django.utils.translation import gettext, override, pgettext_lazy
@@ -23,8 +25,9 @@ from accounts.views.login import AdminLogin
 from guanwecom import navigation
 from guanwecom.operations import pages
 from guanwecom.operations.pages import build_panel
+from integrations.admin.base import render_row_actions
 from integrations.core import sentences
-from integrations.core.admin_pages import NATIVE_DATES, CappedPaginator, explain_empty_selects
+from integrations.core.admin_pages import NATIVE_DATES, CappedPaginator, explain_empty_selects, word_empty_choice
 from integrations.hooks import SingleProvider
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views import media
@@ -132,14 +135,42 @@ class HelpfulPages(ModelAdminBase):
 
     formfield_overrides: ClassVar = NATIVE_DATES
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return word_empty_choice(super().formfield_for_dbfield(db_field, request, **kwargs))
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer boxes in place of Django's select, whose help speaks of the Control key."""
+        if "widget" not in kwargs and db_field.name not in self.get_autocomplete_fields(request):
+            kwargs["widget"] = forms.CheckboxSelectMultiple
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def get_action_choices(self, request: HttpRequest, default_choices: Any = None) -> list[tuple[str, str]]:
+        return super().get_action_choices(request, default_choices or [("", gettext("Choose an action"))])
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Add a last column with the actions of each row, if the admin has `list_row_actions`."""
+        columns = super().get_list_display(request)
+        find_actions = getattr(self, "list_row_actions", None)
+        if find_actions is None or IS_POPUP_VAR in request.GET:
+            return columns
+
+        def row_actions(row: Any) -> str:
+            return render_row_actions(row, find_actions(request, row))
+
+        row_actions.short_description = _("actions")  # type: ignore[attr-defined]  # Django's list reads it
+        return [*columns, row_actions]
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         explain_empty_selects(context["adminform"].form.fields, request)
+        context["adminform"].form.label_suffix = ""
         for inline in context["inline_admin_formsets"]:
+            inline.formset.form_kwargs = {**inline.formset.form_kwargs, "label_suffix": ""}  # of the empty row
             explain_empty_selects(inline.formset.form.base_fields, request)
             for form in inline.formset.forms:
                 explain_empty_selects(form.fields, request)
+                form.label_suffix = ""
         row = context.get("original")
         if row is not None and not self.has_change_permission(request, row):
             context["ask"] = self._explain_missing_right(request, "change", row)
@@ -147,7 +178,9 @@ class HelpfulPages(ModelAdminBase):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         extra = {**(extra_context or {})}
-        if not self.has_add_permission(request):
+        if self.has_add_permission(request):
+            extra["empty_add_url"] = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_add")
+        else:
             extra["ask"] = self._explain_missing_right(request, "add", None)
         return super().changelist_view(request, extra)
 

@@ -527,6 +527,12 @@ ORDERS = [
     never("notifications_corpqueue_delete", "queue", method="post"),
     # Its run is no trial.
     Row("notifications_subscription_trial", expect(EDITORS, 404, unseen=(BLIND, 404)), args=("subscription", "run")),
+    Row(
+        "notifications_subscription_switch",
+        expect(EDITORS, unseen=(BLIND, 404)),
+        method="get",
+        args=("subscription", "=pause"),
+    ),
     Row("notifications_subscription_runs", expect(ORDER_READERS, unseen=(BLIND, 404)), args=("subscription",)),
     Row("notifications_run_state", expect(ORDER_READERS, unseen=(BLIND, 404)), args=("run",)),
     *(

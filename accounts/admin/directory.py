@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from copy import copy
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +28,8 @@ from accounts.audit import services
 from accounts.directory.groups import DepartmentSearch
 from accounts.directory.hooks import SYNC
 from accounts.directory.matching import filter_unlinked
-from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, WeComAccount
+from accounts.directory.sync import preview_policy
+from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, LinkConflict, WeComAccount
 from accounts.users.bi_identity import EMAIL, is_identity
 from accounts.users.roles import people_visible_to, sees_all
 from integrations import callbacks
@@ -423,6 +425,29 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             policies.has_add_permission(request) if policy is None else policies.has_change_permission(request, policy)
         )
 
+    def _offer_people(self, request: HttpRequest, run: SyncRun) -> dict[str, Any] | None:
+        """Return what the next run would do with the people of this copy, and the form that has it done; None if a
+        policy is in force already, or the person may not set it."""
+        policy = DirectoryPolicy.objects.filter(corp=run.corp_id).first()
+        is_newest = not SyncRun.objects.filter(corp=run.corp_id, pk__gt=run.pk).exists()
+        if run.status != SyncRun.Status.DONE or not is_newest or not self._may_set(request, policy):
+            return None
+        if policy is not None and not policy.is_off:
+            return None
+        offered = DirectoryPolicy(corp=run.corp) if policy is None else copy(policy)
+        offered.mode = DirectoryPolicy.Mode.LINK if is_identity(EMAIL) else DirectoryPolicy.Mode.CREATE
+        counts = preview_policy(corp=run.corp, policy=offered)
+        if not counts:
+            return None
+        reasons = {one: counts[one] for one in LinkConflict.Reason if counts[one]}
+        return {
+            "form": SyncPolicyForm(instance=policy, initial={"mode": offered.mode}),
+            "created": counts["created"],
+            "linked": counts["linked"],
+            "unmatched": sum(reasons.values()),
+            "reasons": [(one.label, count) for one, count in reasons.items()],
+        }
+
     def _start_page(
         self, request: HttpRequest, corp: Corp, policy: DirectoryPolicy | None, form: SyncPolicyForm | None
     ) -> HttpResponse:
@@ -497,6 +522,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "explanation": sync.explain_run(run),
             "warnings": sync.describe_warnings(run),
             "may_answer": request.user.has_perm(SYNC),
+            "offer": None if is_unfinished else self._offer_people(request, run),
             "lists": visible if run.status == SyncRun.Status.DONE and not is_unfinished else [],
             "changes": [
                 (members[key], SyncRun.Change(kind).label, datetime.fromisoformat(at) if at else None)

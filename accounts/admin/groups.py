@@ -26,7 +26,7 @@ from accounts.models import DepartmentGroup, User
 from accounts.models.directory import ROLE_PREFIX
 from accounts.users import bi_identity, roles
 from accounts.users.roles import PermissionsField, find_choosable_permissions, name_right, sees_all
-from integrations.admin.base import NamedDeletions, hide_related_links, pill
+from integrations.admin.base import NamedDeletions, State, hide_related_links, show_state
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.directory.departments import find_paths
 
@@ -168,10 +168,10 @@ class DepartmentGroupAdmin(ConfirmedChanges, RowsAdmin):
     @admin.display(description=_("state"))
     def state(self, rule: Any) -> SafeString:
         if rule.department.removed_at is not None:
-            return pill("warn", gettext("the department no longer exists"))
+            return show_state(State.PAUSED, gettext("the department no longer exists"))
         if rule.is_in_force:  # set by describe_rows
-            return pill("good", gettext("in force"))
-        return pill("bad", gettext("not in force: the group has permissions, so a superuser has to save this"))
+            return show_state(State.FINE)
+        return show_state(State.WAITING, gettext("the group has permissions, so a superuser has to save this"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DepartmentGroup]:
         return DepartmentGroup.objects.visible_to(request.user)

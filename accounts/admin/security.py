@@ -35,7 +35,7 @@ from accounts.importexport.sheets import make_csv_response
 from accounts.models import AuditEntry, Lockout, SignInPolicy
 from accounts.users import roles
 from accounts.users.roles import audit_entries_visible_to, people_changeable_by, sees_all
-from integrations.admin.base import OneRowAdmin, own_routes, pill
+from integrations.admin.base import OneRowAdmin, State, own_routes, pill, show_state
 from integrations.core.admin_pages import (
     AnyModelAdmin,
     ConfirmedChanges,
@@ -316,10 +316,10 @@ class LockoutAdmin(AnyModelAdmin):
     @admin.display(description=_("status"))
     def state(self, row: Lockout) -> SafeString:
         if row.failures_since_start >= settings.LOCKOUT_TRIES:
-            return pill("bad", gettext("locked"))
+            return show_state(State.DISABLED, gettext("locked"))
         if (row.from_address or 0) >= passwords.TRIES_ADDRESS:  # annotated in get_queryset
-            return pill("warn", gettext("the address waits after each try"))
-        return pill("quiet", gettext("not locked"))
+            return show_state(State.WAITING, gettext("the address waits after each try"))
+        return show_state(State.FINE, gettext("not locked"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lockout]:
         recent = timezone.now() - timedelta(minutes=settings.LOCKOUT_MINUTES)

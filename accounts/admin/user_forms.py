@@ -46,6 +46,7 @@ class PasswordForm(PasswordOnlySaveMixin, auth_forms.AdminPasswordChangeForm):  
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.label_suffix = ""
         if usable := self.fields.get("usable_password"):
             usable.label = _("Sign-in with a password")
             usable.help_text = render_to_string("admin/accounts/user/_usable_password.html")

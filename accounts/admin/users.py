@@ -36,7 +36,7 @@ from accounts.users.roles import (
     sees_all,
 )
 from accounts.views.confirmation import signed_in_person
-from integrations.admin.base import NamedDeletions, own_page
+from integrations.admin.base import NamedDeletions, RowAction, State, own_page, show_state
 from integrations.core.admin_pages import AnyModelAdmin, AnyTabularInline, ConfirmedChanges
 from integrations.models import Corp
 from integrations.models.fields import list_encrypted_columns
@@ -172,6 +172,13 @@ ACCOUNT_COLUMNS = (
     ),
 )
 
+STATE_COLUMN = Column(
+    "state",
+    _("status"),
+    lambda person: show_state(State.FINE if person.is_active else State.DISABLED),
+    ordering="is_active",
+)
+
 
 @admin.register(User)
 class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the stubs only
@@ -190,7 +197,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         (None, {"classes": ("wide",), "fields": ("username", "name", "usable_password", "password1", "password2")}),
     )
     readonly_fields = ("last_login", "date_joined", "attributes_shown")
-    list_display = ("username", "name", "is_active", "is_staff")
+    list_display = ("username", "name", STATE_COLUMN, "is_staff")
     list_filter = ("is_active", "is_staff")
     search_fields = ("username", "name")
     search_help_text = _("Username or name")
@@ -202,7 +209,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
     def get_list_display(self, request: HttpRequest) -> Any:
         if not attributes.has_wecom_attributes(request):
             return self.list_display
-        return ("username", "name", *ACCOUNT_COLUMNS, "is_active", "is_staff")
+        return ("username", "name", *ACCOUNT_COLUMNS, STATE_COLUMN, "is_staff")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         linked = (LinkFilter, PersonCompanyFilter) if attributes.has_wecom_attributes(request) else ()
@@ -246,6 +253,12 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
         return self.inlines if attributes.has_wecom_attributes(request) else ()
+
+    def list_row_actions(self, request: HttpRequest, person: User) -> list[RowAction]:
+        if not request.user.has_perm("notifications.view_receipt"):
+            return []
+        url = f"{reverse('admin:notifications_receipt_changelist')}?user__id__exact={person.pk}"
+        return [RowAction("log", _("What this person got"), url)]
 
     def has_link_permission(self, request: HttpRequest) -> bool:
         """Allow the bulk action of this permission."""

@@ -26,7 +26,7 @@ from accounts.directory.linking import (
     link_matches,
     read_wecom_values,
 )
-from accounts.directory.matching import match_members
+from accounts.directory.matching import filter_unlinked, match_members
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
 from accounts.users.companies import ownership, settle_primary_accounts
 from integrations.callbacks import Batch
@@ -164,6 +164,18 @@ def _filter_unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
 
 
 STEP = 1000
+
+
+def preview_policy(*, corp: Corp, policy: DirectoryPolicy) -> Counter[str]:
+    """Count what `policy`, which need not be saved, would do with the members of the last copy who are nobody here yet:
+    `created`, `linked`, and each reason why somebody could not be matched. Writes nothing."""
+    counts, after = Counter[str](), 0
+    unlinked = filter_unlinked(Member.objects.able().filter(corp=corp)).order_by("pk")
+    while members := list(unlinked.filter(pk__gt=after)[:STEP]):
+        for one in match_members(corp=corp, policy=policy, members=members):
+            counts[one.conflict or ("created" if one.user is None else "linked")] += 1
+        after = members[-1].pk
+    return counts
 
 
 def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:

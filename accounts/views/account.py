@@ -124,7 +124,7 @@ class OwnPassword(PasswordChangeView):
     success_url = reverse_lazy("admin:password_change_done")
 
     def get_form_kwargs(self) -> dict[str, Any]:
-        return {**super().get_form_kwargs(), "request": self.request}
+        return {**super().get_form_kwargs(), "request": self.request, "label_suffix": ""}
 
 
 def ask_for_code(request: HttpRequest) -> HttpResponse:

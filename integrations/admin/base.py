@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import urlsplit
@@ -11,14 +12,17 @@ from django import forms
 from django.apps import apps
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import TextChoices
 from django.forms import BaseForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from integrations.core import validators
 from integrations.core.admin_pages import AnyModelAdmin, AnyModelForm, explain_empty_selects
@@ -39,6 +43,56 @@ def pill(tone: str, text: object) -> SafeString:
     return format_html('<span class="pill pill-{}">{}</span>', tone, text)
 
 
+class State(TextChoices):
+    """The eight words for the state of anything. `tone`: the colour of the dot."""
+
+    FINE = "fine", pgettext_lazy("state", "in order")
+    WAITING = "waiting", pgettext_lazy("state", "waiting")
+    RUNNING = "running", pgettext_lazy("state", "in progress")
+    DONE = "done", pgettext_lazy("state", "done")
+    PARTLY = "partly", pgettext_lazy("state", "partly delivered")
+    FAILED = "failed", pgettext_lazy("state", "failed")
+    PAUSED = "paused", pgettext_lazy("state", "paused")
+    DISABLED = "disabled", pgettext_lazy("state", "disabled")
+
+    @property
+    def tone(self) -> str:
+        return _STATE_TONES[self]
+
+
+_STATE_TONES = {
+    **dict.fromkeys((State.FINE, State.DONE), "good"),
+    **dict.fromkeys((State.PARTLY, State.PAUSED), "warn"),
+    State.FAILED: "bad",
+    State.WAITING: "next",
+    State.RUNNING: "busy",
+    State.DISABLED: "quiet",
+}
+
+
+def show_state(state: State, detail: object = "") -> SafeString:
+    """Render the state, with what there is to say of it in small letters behind it."""
+    shown = pill(state.tone, state.label)
+    return format_html('{} <span class="meta">{}</span>', shown, detail) if detail else shown
+
+
+@dataclass(frozen=True)
+class RowAction:
+    """An action in the last column of a list. `icon`: its symbol in admin/_row_actions.html. `posts`: it acts at
+    once, with this field; else it opens a page, which asks first where something changes."""
+
+    icon: str
+    label: StrOrPromise
+    url: str
+    posts: bool = False
+    field: tuple[str, str] = ("", "")
+
+
+def render_row_actions(name: object, actions: Sequence[RowAction]) -> str:
+    """Render the actions of the row `name` as icons with names."""
+    return render_to_string("admin/_row_actions.html", {"name": name, "actions": actions}) if actions else ""
+
+
 def own_page(
     model_admin: admin.ModelAdmin[Any],
     request: HttpRequest,
@@ -51,6 +105,7 @@ def own_page(
     request.current_app = model_admin.admin_site.name  # as Django's own admin views do
     for form in context.values():
         if isinstance(form, BaseForm):
+            form.label_suffix = ""
             explain_empty_selects(form.fields, request, in_windows=False)
     whole = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, "media": model_admin.media}
     return TemplateResponse(request, template, {**whole, **context}, status=status)

@@ -31,7 +31,9 @@ from integrations.admin.base import (
     ListField,
     NumberField,
     ProxyMixin,
+    RowAction,
     SecretsAdmin,
+    State,
     TidyField,
     View,
     WriteOnlyInput,
@@ -41,6 +43,7 @@ from integrations.admin.base import (
     own_page,
     own_routes,
     pill,
+    show_state,
 )
 from integrations.admin.console import CallbackPages, ConsolePages, CredentialPages, VerificationPages, build_link
 from integrations.admin.diagnosis import DiagnosisPages, list_reasons
@@ -341,8 +344,24 @@ class CorpAdmin(
     @admin.display(description=_("status"), ordering="is_enabled")
     def status_label(self, corp: Any) -> str:
         if corp.refusal is not None:
-            return pill("bad", corp.refusal.cause)
-        return pill("good", gettext("enabled")) if corp.is_enabled else pill("quiet", gettext("disabled"))
+            return show_state(State.FAILED, corp.refusal.cause)
+        if corp.is_enabled:
+            return show_state(State.FINE)
+        return (
+            show_state(State.DISABLED)
+            if corp.first_enabled_at
+            else show_state(State.WAITING, gettext("not enabled yet"))
+        )
+
+    def list_row_actions(self, request: HttpRequest, corp: Corp) -> list[RowAction]:
+        found = []
+        if self.has_change_permission(request, corp):
+            url = reverse("admin:integrations_corp_diagnosis_run", args=[corp.pk])
+            found.append(RowAction("test", gettext("Test connection"), url, posts=True, field=("check", "token")))
+        if request.user.has_perm("integrations.sync_directory"):
+            url = reverse("admin:integrations_syncrun_start", args=[corp.pk])
+            found.append(RowAction("sync", gettext("Sync directory now"), url))
+        return found
 
     @admin.display(description=_("last diagnosis"))
     def last_diagnosis(self, corp: Any) -> str:

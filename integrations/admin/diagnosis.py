@@ -17,11 +17,12 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext as _
 
-from integrations.admin.base import CorpPages
+from integrations.admin.base import CorpPages, State
 from integrations.clients.wecom.builders import MessageError
 from integrations.companies import services
 from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.findings import MESSAGE, Status
+from integrations.core import hooks
 from integrations.core.hooks import Attention, Line
 from integrations.core.validators import without_invisible
 from integrations.jobs.registry import explain_failure, explain_wait
@@ -110,8 +111,8 @@ def list_reasons(corp: Corp) -> list[str]:
 
 
 def describe_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
-    """Return the context of the corp's state: the last refusal of a real call, whether the current credentials are
-    untested, and whether an essential check failed."""
+    """Return the context of the corp's state: the last refusal of a real call, else what was sent today; whether the
+    current credentials are untested, and whether an essential check failed."""
     essential = [runs[name] for name in checks.list_essential_checks(corp) if name in runs]
     current = [run for run in essential if run.connection_version == corp.connection_version]
     tried = [run for run in current if run.status in {Status.OK, Status.WARNING, Status.WRONG}]
@@ -119,9 +120,14 @@ def describe_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
     network = runs.get("network")
     if network is not None and checks.is_current(network, corp) and network.status == Status.WRONG and not tried:
         tried = current = [network]
+    today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    sent_at, sent_count = hooks.calls().find_sent([corp.pk], today).get(corp.pk, (None, 0))
     return {
         "corp": corp,
         "refusal": checks.find_refusal(corp),
+        "sent_at": sent_at,
+        "is_just_sent": sent_at is not None and timezone.now() - sent_at < timedelta(minutes=1),
+        "sent_count": f"{sent_count:,}",
         "is_untested": bool(essential) and not tried,
         "has_failed": any(run.status == Status.WRONG for run in current),
     }
@@ -162,6 +168,7 @@ def _render_row(
         is_bad = run.status in {Status.WRONG, Status.WARNING, Status.SKIPPED}
         context |= {
             "tone": TONES.get(Status(run.status), "quiet"),
+            "is_one_line": run.status in {Status.OK, Status.SKIPPED},
             "explanation": checks.explain_run(run),
             "is_outdated": not run.is_unfinished and not checks.is_current(run, corp),
             "wait": wait,
@@ -189,8 +196,8 @@ def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, l
             continue
         health: checks.Health = corp.health
         token = next((run for run in corp.check_runs.all() if run.check_name == "token"), None)
-        word, tone = (_("enabled"), "good") if corp.is_enabled else (_("disabled"), "quiet")
-        found = [Line(_("Status"), word, tone)]
+        state = State.FINE if corp.is_enabled else State.DISABLED
+        found = [Line(_("Status"), str(state.label), state.tone)]
         found.append(Line(_("Last diagnosis"), health.words, health.tone, _find_diagnosis(corp)))
         if health.checked_at is not None:
             checked_at = timezone.localtime(health.checked_at)

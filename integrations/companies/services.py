@@ -273,7 +273,8 @@ class StepState(TextChoices):
 
     @property
     def tone(self) -> str:
-        return {StepState.DONE: "good", StepState.WRONG: "bad", StepState.TO_DO: "warn"}.get(self, "quiet")
+        tones = {StepState.DONE: "good", StepState.WRONG: "bad", StepState.TO_DO: "next", StepState.RUNNING: "busy"}
+        return tones.get(self, "quiet")
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,17 @@ NATIVE_DATES: Mapping[type[models.Field[Any, Any]], dict[str, Any]] = {
 }
 
 
+def word_empty_choice(field: Any) -> Any:
+    """Write "not chosen" in place of the dashes of Django's empty choice."""
+    dashes = models.fields.BLANK_CHOICE_DASH[0][1]
+    if getattr(field, "empty_label", None) == dashes:
+        field.empty_label = _("not chosen")
+    elif isinstance(field, forms.TypedChoiceField):
+        choices: Any = field.choices
+        field.choices = [("", _("not chosen")) if one == ("", dashes) else one for one in choices]
+    return field
+
+
 # --- Versions: warn the second person who saves a page, and let them decide whether to overwrite ----------------------
 
 VERSION = "page_version"

@@ -25,8 +25,7 @@ from accounts.admin.base import Column, RowsAdmin, moment
 from accounts.directory.groups import DepartmentsField
 from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_all_corps
-from integrations.admin.base import ONE_SAVE_BUTTON, find_row, own_page, own_routes
-from integrations.admin.base import pill as tone_pill
+from integrations.admin.base import ONE_SAVE_BUTTON, RowAction, State, find_row, own_page, own_routes, show_state
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges
 from integrations.models import Corp
 from notifications.admin import base
@@ -187,13 +186,13 @@ class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, 
     @admin.display(description=_("status"))
     def state(self, token: ApiToken) -> SafeString:
         if token.revoked_at is not None:
-            return tone_pill("quiet", gettext("revoked"))
+            return show_state(State.DISABLED, gettext("revoked"))
         if token.expires_at <= timezone.now():
-            return tone_pill("quiet", gettext("expired"))
+            return show_state(State.DISABLED, gettext("expired"))
         if not (token.owner.is_active and token.owner.is_staff):
-            return tone_pill("bad", gettext("its owner was disabled"))
+            return show_state(State.FAILED, gettext("its owner was disabled"))
         day = f"{timezone.localtime(token.expires_at):%Y-%m-%d}"
-        return tone_pill("good", gettext("until %(day)s") % {"day": day})
+        return show_state(State.FINE, gettext("until %(day)s") % {"day": day})
 
     def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
@@ -239,6 +238,11 @@ class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, 
     def row_context(self, request: HttpRequest, token: ApiToken) -> dict[str, Any]:
         may_revoke = request.user.has_perm(_REVOKE) and token.revoked_at is None
         return {"facts": _list_facts(token, self, request), "token": token, "may_revoke": may_revoke}
+
+    def list_row_actions(self, request: HttpRequest, token: ApiToken) -> list[RowAction]:
+        if token.revoked_at is not None or not request.user.has_perm(_REVOKE):
+            return []
+        return [RowAction("off", _("Revoke…"), reverse("admin:notifications_apitoken_revoke", args=[token.pk]))]
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for confirmation, then revoke the token."""

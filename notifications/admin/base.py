@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.directory.groups import DepartmentsSelect
 from accounts.models import User
 from accounts.users.roles import find_role_groups
-from integrations.admin.base import hide_related_links, own_page, own_routes
+from integrations.admin.base import State, hide_related_links, own_page, own_routes, show_state
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Department
@@ -31,8 +31,14 @@ TONES = {
     **dict.fromkeys(["failed", "unknown", "missed", "invalid", "unlicensed", "refused", "given_up"], "bad"),
     **dict.fromkeys(["paused", "without_file"], "warn"),
 }
-# The label of a finished run with an error.
-LOST_SOME = _("finished, not everybody reached")
+_RUN_STATES = {
+    Run.Status.WAITING: State.WAITING,
+    Run.Status.SENDING: State.RUNNING,
+    Run.Status.FINISHED: State.DONE,
+    Run.Status.MISSED: State.FAILED,
+    Run.Status.FAILED: State.FAILED,
+    Run.Status.SKIPPED: State.DONE,
+}
 
 
 class RecipientsMixin(AnyModelAdmin):
@@ -91,18 +97,25 @@ def show_severity(row: AlertRule | Incident) -> SafeString:
     return tone_pill(tone, row.get_severity_display())
 
 
-def describe_run_state(run: Run) -> tuple[str, str]:
-    """Return tone and words of the run's state. A finished run that missed somebody or had no recipients is no
-    success."""
-    if run.status == Run.Status.FINISHED and not run.recipient_count:
-        return "warn", gettext("finished, reached nobody")
-    if run.status == Run.Status.FINISHED and run.error:
-        return "bad", str(LOST_SOME)
-    return TONES.get(run.status, "quiet"), str(run.get_status_display())
+def find_run_state(status: str, error: str, recipient_count: int = 1) -> tuple[State, str]:
+    """Return the state of a run with these columns, and what there is to say of it. A finished run that missed somebody
+    is no success."""
+    if status == Run.Status.FINISHED and not recipient_count:
+        return State.DONE, gettext("reached nobody")
+    if status == Run.Status.FINISHED and error:
+        return State.PARTLY, ""
+    is_said = status in {Run.Status.MISSED, Run.Status.SKIPPED}
+    return _RUN_STATES[Run.Status(status)], str(Run.Status(status).label) if is_said else ""
+
+
+def describe_run_state(run: Run) -> str:
+    """Return the state of the run in words."""
+    state, detail = find_run_state(run.status, run.error, run.recipient_count)
+    return " · ".join(filter(None, (str(state.label), detail)))
 
 
 def run_pill(run: Run) -> SafeString:
-    return tone_pill(*describe_run_state(run))
+    return show_state(*find_run_state(run.status, run.error, run.recipient_count))
 
 
 def count_run_people(run: Run) -> tuple[int | str, int | str]:

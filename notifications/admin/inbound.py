@@ -26,7 +26,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.admin.base import Column, RowsAdmin, moment
 from accounts.models import User
 from accounts.users.roles import people_visible_to
-from integrations.admin.base import ONE_SAVE_BUTTON, find_row, own_page, own_routes, pill
+from integrations.admin.base import ONE_SAVE_BUTTON, RowAction, State, find_row, own_page, own_routes, show_state
 from integrations.core.admin_pages import VERSION, ConfirmedChanges
 from integrations.core.background import database_now
 from integrations.core.sentences import translate_stored
@@ -113,10 +113,14 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
     @admin.display(description=_("status"), ordering="is_enabled")
     def state(self, channel: InboundChannel) -> SafeString:
         if not (channel.owner.is_active and channel.owner.is_staff):
-            return pill("bad", gettext("its owner was disabled"))
+            return show_state(State.FAILED, gettext("its owner was disabled"))
         if not channel.owner_may_send:  # type: ignore[attr-defined]  # of get_queryset
-            return pill("bad", gettext("its owner may not send messages"))
-        return pill("good", gettext("enabled")) if channel.is_enabled else pill("quiet", gettext("not enabled"))
+            return show_state(State.FAILED, gettext("its owner may not send messages"))
+        return show_state(State.FINE if channel.is_enabled else State.DISABLED)
+
+    def list_row_actions(self, request: HttpRequest, channel: InboundChannel) -> list[RowAction]:
+        url = reverse("admin:notifications_inboundchannel_calls", args=[channel.pk])
+        return [RowAction("log", _("The last 50 calls"), url)]
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """Offer one save button, because the next page always shows the secret."""

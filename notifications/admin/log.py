@@ -22,8 +22,8 @@ from django.utils import timezone, translation
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from accounts.admin.base import Column, RowsAdmin, RowsList, format_plain_moment, moment
 from accounts.importexport.sheets import format_csv_line
@@ -32,12 +32,13 @@ from accounts.users.roles import people_visible_to
 from integrations.admin.base import ReadRows, own_routes
 from integrations.companies.diagnosis import checks
 from integrations.core.admin_pages import read_newest_first
-from integrations.models import Corp
+from integrations.models import Card, Corp
 from integrations.models.fields import Person
 from notifications.admin import base
 from notifications.delivery import explanations
 from notifications.delivery.explanations import name_run, prepare_names
 from notifications.delivery.rendering import report_contents
+from notifications.delivery.runs import statistics
 from notifications.models import Delivery, Incident, IncidentEvent, IncomingMessage, Receipt, Run, Subscription
 
 # Rows shown on a page; the lists show all.
@@ -90,6 +91,79 @@ def render_latest_runs(request: HttpRequest, subscription: Subscription) -> dict
     return {"html": html, "is_unfinished": bool(unfinished)} if runs else {}
 
 
+# --- How a run goes and went: a line, and a button for whoever can mend it -----------------------------------------
+
+
+def describe_run(request: HttpRequest, run: Run) -> dict[str, Any]:
+    """Return the context of _run_line.html: the state, a sentence, the bar of a run under way, and of a run that does
+    not go on, or failed, who can mend it and the page where."""
+    context: dict[str, Any] = {"state": base.run_pill(run), "is_under_way": run.status in UNDER_WAY}
+    problem = report_contents.find_problem_so_far(run) if run.status == Run.Status.WAITING else None
+    if problem is not None:
+        context["sentence"] = gettext("%(problem)s It is tried again by itself.") % {"problem": problem}
+    elif run.status == Run.Status.WAITING:
+        context["sentence"] = gettext("It is being made: data and people are being fetched.")
+    elif run.status == Run.Status.SENDING:
+        settled = statistics.count_outcomes("run", run.pk).settled
+        context |= {"settled": settled, "total": run.recipient_count}
+    elif run.status == Run.Status.FINISHED:
+        context["sentence"] = _word_outcome(run)
+        context["note"] = "" if not run.recipient_count else run.error_text
+    else:
+        context["sentence"] = run.error_text
+    if run.status != Run.Status.FINISHED or run.error:
+        context |= _find_remedy(request, run, is_data=problem is not None)
+    return context
+
+
+UNDER_WAY = frozenset({Run.Status.WAITING, Run.Status.SENDING})
+
+
+def _word_outcome(run: Run) -> str:
+    if not run.recipient_count:
+        return run.error_text or gettext("Nobody got it.")
+    count = statistics.count_outcomes("run", run.pk).accepted
+    words = ngettext("%(count)s person got it", "%(count)s people got it", count) % {"count": f"{count:,}"}
+    began = run.due_at or run.claimed_at
+    if run.finished_at is None or run.finished_at < began:
+        return words
+    seconds = round((run.finished_at - began).total_seconds())
+    minutes, rest = divmod(seconds, 60)
+    took = gettext("%(count)d s") % {"count": rest}
+    if minutes:
+        took = gettext("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": rest}
+    return gettext("%(people)s, in %(time)s") % {"people": words, "time": took}
+
+
+def _find_remedy(request: HttpRequest, run: Run, *, is_data: bool) -> dict[str, Any]:
+    """Return who can mend it, and the button: the company whose calls are refused, the data that did not come, or
+    another run of the push."""
+    waiting = run.deliveries.unsettled().order_by().values_list("corp", flat=True).distinct()
+    corps = Corp.objects.visible_to(request.user).filter(pk__in=list(waiting))
+    for pk, refusal in checks.find_refusals(corps).items():
+        url = f"{reverse('admin:integrations_corp_change', args=[pk])}#{refusal.anchor}"
+        if request.user.has_perm("integrations.change_corp"):
+            return {"way_url": url, "way": refusal.remedy or gettext("Open the company's page")}
+        return {"who": gettext("Who manages WeCom's companies mends it.")}
+    failed = report_contents.find_failed_card(run) if is_data or run.status == Run.Status.FAILED else None
+    if failed is not None:
+        if (
+            request.user.has_perm("integrations.view_card")
+            and Card.objects.visible_to(request.user).filter(pk=failed).exists()
+        ):
+            return {
+                "way_url": reverse("admin:integrations_card_change", args=[failed]),
+                "way": gettext("Open the card"),
+            }
+        return {"who": gettext("Who manages the data source mends it.")}
+    if run.status not in {Run.Status.FAILED, Run.Status.MISSED} or run.subscription is None:
+        return {}
+    if request.user.has_perm("notifications.change_subscription"):
+        url = reverse("admin:notifications_subscription_run", args=[run.subscription.pk])
+        return {"way_url": url, "way": gettext("Run it again…")}
+    return {"who": gettext("Who edits the push mends it.")}
+
+
 # --- People -----------------------------------------------------------------------------------------------------------
 
 
@@ -118,15 +192,30 @@ def people_context(request: HttpRequest, **lookups: int) -> dict[str, Any]:
     return {
         "receipts_url": receipts_url(**query),
         "people_states": [
-            (base.pill(status, label), counted[status], receipts_url(**query, status=status))
-            for status, label in LABELS.items()
-            if counted[status] > 0
+            *(
+                (_word_people(status, label), counted[status], receipts_url(**query, status=status))
+                for status, label in LABELS.items()
+                if counted[status] > 0 and status != Status.SKIPPED
+            ),
+            *_list_skipped(receipts, query),
         ],
         "people": [
             (one.pk, name_person(one), name_account(one), show_state(one), find_reason(one))
             for one in listed.order_by("-status", "pk")[:PEOPLE_SHOWN]
         ],
     }
+
+
+def _word_people(status: str, label: Any) -> Any:
+    return pgettext("people of a run", "delivered") if status == Delivery.Status.ACCEPTED else label
+
+
+def _list_skipped(receipts: QuerySet[Receipt], query: Mapping[str, Any]) -> Iterator[tuple[Any, int, str]]:
+    """Yield each reason why people were skipped, with their number and their list."""
+    skipped = receipts.filter(status=Status.SKIPPED).order_by().values_list("reason").annotate(count=Count("pk"))
+    for reason, count in skipped.order_by("-count"):
+        url = receipts_url(**query, status=Status.SKIPPED, reason=reason)
+        yield Receipt.Reason(reason).label if reason else Status.SKIPPED.label, count, url
 
 
 def receipts_url(**lookups: Any) -> str:

@@ -22,8 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.admin.base import Column, format_plain_moment, moment
 from accounts.models import User
-from integrations.admin.base import find_row, own_routes
-from integrations.admin.base import pill as tone_pill
+from integrations.admin.base import State, find_row, own_routes, show_state
 from integrations.core import sentences
 from integrations.core.background import database_now
 from integrations.models import CardData
@@ -75,21 +74,24 @@ class RunAdmin(log.LogAdmin):
     )
     columns = (
         Column("subject", _("name"), lambda run: run.plain_name),
-        Column("state", _("status"), lambda run: base.describe_run_state(run)[1], base.run_pill),
+        Column("state", _("status"), base.describe_run_state, base.run_pill),
         Column("slot", _("due"), lambda run: run.slot_at, ordering="slot_at"),
         Column("ended", _("ended"), lambda run: run.finished_at),
         Column("trigger", _("trigger"), lambda run: run.get_trigger_display()),
         Column("recipients", _("recipients"), lambda run: base.count_run_people(run)[0]),
-        Column("accepted", _("accepted"), lambda run: run.accepted_total),
+        Column("accepted", _("accepted"), lambda run: run.accepted_total if run.rendered_at else "—"),
         # People with a settled message that was not accepted; the waiting ones do not count.
         Column(
-            "exceptions", _("not accepted"), lambda run: run.recipient_count - run.accepted_total - run.waiting_total
+            "exceptions",
+            _("not accepted"),
+            lambda run: run.recipient_count - run.accepted_total - run.waiting_total if run.rendered_at else "—",
         ),
         Column("skipped", _("skipped"), lambda run: base.count_run_people(run)[1]),
         Column("why", _("reason"), lambda run: run.error_text),
     )
     list_columns = ("subject", "state", "slot", "trigger", "recipients", "accepted", "exceptions", "skipped", "why")
     csv_columns = ("subject", "trigger", "slot", "ended", "state", *list_columns[4:])
+    change_form_template = "admin/notifications/run_page.html"
     list_filter = (RunFilter,)
     search_fields = ("key",)
     search_help_text = _("Name of a push, or title of an alert or a message")
@@ -122,23 +124,30 @@ class RunAdmin(log.LogAdmin):
     def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Return the current parts of the run's page, which polls them."""
         context = self.row_context(request, find_row(self, request, pk, to_change=False))
-        parts = {"log-parts": render_to_string("admin/notifications/_log.html", context, request)}
-        return JsonResponse({"html": context["progress"], "parts": parts, "is_unfinished": context["is_under_way"]})
+        templates = {"log-parts": "_run.html", "run-tools": "_run_tools.html"}
+        parts = {
+            place: render_to_string(f"admin/notifications/{name}", context, request)
+            for place, name in templates.items()
+        }
+        html = render_to_string("admin/notifications/_run_line.html", context, request)
+        return JsonResponse({"html": html, "parts": parts, "is_unfinished": context["is_under_way"]})
 
     def row_context(self, request: HttpRequest, run: Run) -> dict[str, Any]:
         deliveries = run.deliveries.filter(pk__in=Delivery.objects.visible_to(request.user))
         listed = deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN]
-        skipped = Receipt.objects.visible_to(request.user).filter(run=run, status=Receipt.Status.SKIPPED)
-        reasons = skipped.order_by().values_list("reason").annotate(Count("pk"))
         states = dict(deliveries.order_by().values_list("status").annotate(Count("pk")))
         url = reverse("admin:notifications_delivery_changelist")
+        title = name_run(run)
+        kind = gettext("%(kind)s · %(trigger)s")
         return {
-            "title": name_run(run),
+            "title": title,
             "subtitle": None,
+            "heading": f"{title} · {timezone.localtime(run.slot_at):%Y-%m-%d %H:%M}",
+            "heading_kind": kind % {"kind": pgettext("menu", "Delivery log"), "trigger": run.get_trigger_display()},
             "run": run,
-            "facts": [*self.list_facts(run, "state", "trigger", "slot"), *_list_run_facts(request, run)],
-            "is_under_way": run.status in {Run.Status.WAITING, Run.Status.SENDING},
-            "progress": _word_progress(run),
+            "run_line": log.describe_run(request, run),
+            "facts": [*self.list_facts(run, "slot"), *_list_run_facts(request, run)],
+            "is_under_way": run.status in log.UNDER_WAY,
             "technical": log.format_support_lines(
                 (gettext("number"), run.pk),
                 (pgettext("run", "key"), run.key),
@@ -156,25 +165,11 @@ class RunAdmin(log.LogAdmin):
                 for status in Delivery.Status
                 if status in states
             ],
-            # The skipped people by reason.
-            "reasons": [(str(Receipt.Reason(reason).label), count) for reason, count in reasons],
             "failures": explanations.explain_deliveries(deliveries),
             "held_up": log.explain_held_up(request, deliveries),
             **log.people_context(request, run=run.pk),
             **resend.list_actions(request, run),
         }
-
-
-def _word_progress(run: Run) -> str:
-    if run.status == Run.Status.WAITING:
-        problem = report_contents.find_problem_so_far(run)
-        if problem is not None:
-            return gettext("%(problem)s It is tried again by itself.") % {"problem": problem}
-        return gettext("It is being made: data and people are being fetched. The outcome appears here by itself.")
-    if run.status != Run.Status.SENDING:
-        return base.describe_run_state(run)[1]
-    counts = {"settled": statistics.count_outcomes("run", run.pk).settled, "count": run.recipient_count}
-    return gettext("Sending: %(settled)d of %(count)d settled. The outcome appears here by itself.") % counts
 
 
 def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
@@ -383,7 +378,7 @@ def _may_be_looked_at(medium: Medium | None) -> bool:
 
 class ReceiptFilter(log.LogFilter):
     exact = {"run": _("run"), "delivery": _("message"), "user": _("user")}
-    selects = {"status": (_("status"), log.LABELS.items())}
+    selects = {"status": (_("status"), log.LABELS.items()), "reason": (_("reason"), Receipt.Reason.choices)}
     # Skipped people have no message and therefore no company.
     corp_column = "delivery__corp"
     day_column = "run__claimed_at"
@@ -524,15 +519,20 @@ class IncidentFilter(log.LogFilter):
         return _STATES[value][1](rows) if name == "state" else super().narrow_rows(rows, name, value)
 
 
-def _find_state(incident: Incident) -> tuple[str, str]:
-    """Return the tone and the words of the incident's state."""
-    now = timezone.now()
-    words = incident.get_status_display()
-    if incident.is_open and incident.is_silenced(now):
-        words = gettext("silent")
-    elif incident.is_open and incident.acknowledged_at is not None:
-        words = pgettext("state of an incident", "taken")
-    return actions.choose_tone(incident, now) or "quiet", words
+def _find_state(incident: Incident) -> tuple[State, str]:
+    """Return the incident's state, and what there is to say of it."""
+    if not incident.is_open:
+        return State.DONE, incident.get_status_display()
+    if incident.is_silenced(timezone.now()):
+        return State.PAUSED, gettext("silent")
+    if incident.acknowledged_at is not None:
+        return State.RUNNING, pgettext("state of an incident", "taken")
+    return State.RUNNING, incident.get_status_display()
+
+
+def _describe_state(incident: Incident) -> str:
+    state, detail = _find_state(incident)
+    return f"{state.label} · {detail}"
 
 
 @admin.register(Incident)
@@ -542,7 +542,7 @@ class IncidentAdmin(log.LogAdmin):
     columns = (
         Column("title", _("title"), lambda one: one.title),
         Column("level", _("severity"), lambda one: one.get_severity_display(), base.show_severity),
-        Column("state", _("status"), lambda one: _find_state(one)[1], lambda one: tone_pill(*_find_state(one))),
+        Column("state", _("status"), _describe_state, lambda one: show_state(*_find_state(one))),
         Column("source_name", _("from"), lambda one: one.source or "—"),
         Column("starts", _("began"), lambda one: one.starts_at),
         Column("ends", _("ended"), lambda one: one.ends_at),

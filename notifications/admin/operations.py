@@ -24,7 +24,7 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 
 from accounts.admin.base import Column, RowsAdmin, moment
 from accounts.models import User
-from integrations.admin.base import CompactField, FixedRows, OneRowAdmin, WriteOnlyInput
+from integrations.admin.base import CompactField, FixedRows, OneRowAdmin, State, WriteOnlyInput, show_state
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.core.background import database_now
@@ -80,18 +80,18 @@ class CorpQueueAdmin(RowsAdmin, FixedRows):
     @admin.display(description=_("status"))
     def state(self, queue: CorpQueue) -> SafeString:
         if queue.is_paused:
-            return tone_pill("warn", gettext("paused"))
+            return show_state(State.PAUSED)
         if queue.is_all_paused:  # type: ignore[attr-defined]  # statistics.annotate_queues
-            return tone_pill("warn", gettext("all companies are paused"))
+            return show_state(State.PAUSED, gettext("all companies are paused"))
         if queue.corp is not None and not queue.corp.is_enabled:
-            return tone_pill("quiet", gettext("the company is disabled"))
+            return show_state(State.DISABLED, gettext("the company is disabled"))
         if queue.blocked_since is None:
-            return tone_pill("good", gettext("in order"))
+            return show_state(State.FINE)
         until = find_held_until(queue, now=timezone.now())
         if until is None:
-            return tone_pill("bad", gettext("held up"))
-        return tone_pill(
-            "bad", gettext("held until %(time)s") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"}
+            return show_state(State.FAILED, gettext("held up"))
+        return show_state(
+            State.FAILED, gettext("held until %(time)s") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"}
         )
 
     @admin.display(description=_("waiting"))

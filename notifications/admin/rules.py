@@ -13,7 +13,8 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.utils import timezone
+from django.urls import reverse
+from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import get_language, gettext, pgettext_lazy
@@ -23,8 +24,7 @@ from accounts.admin.base import Column, OptionFilter, RowsAdmin, moment
 from accounts.audit import signals
 from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_all_corps
-from integrations.admin.base import NamedDeletions
-from integrations.admin.base import pill as tone_pill
+from integrations.admin.base import NamedDeletions, RowAction, State, show_state
 from integrations.core.admin_pages import NATIVE_DATES, AnyModelForm, AnyStackedInline, VersionedFormSet
 from integrations.core.background import database_now
 from integrations.data.table import Table
@@ -37,6 +37,7 @@ from notifications.alerts.conditions import BY_CHANGE, CONDITIONS_AT_MOST, Condi
 from notifications.delivery.rendering.report_contents import read_latest_tables
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.models import AlertRule, Incident, Repeat, SilenceWindow
+from notifications.reports.row_filters import write_comparable_text
 from notifications.reports.templates.column_names import ColumnName
 from notifications.sources import RenderingError
 from notifications.subscriptions.addressees import describe_addressees
@@ -186,8 +187,7 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
         help_text=_(
             "Each row one condition. “change” is in percent, of the sum against the check before. Between and outside "
             "take two values. Falls and rises compare with an earlier day: the latest day of the data, or the day that "
-            "“only rows with” names, against the day, week or year before it. “only rows with” narrows the data "
-            "before: column=value, | between several values of a column, ; between columns."
+            "“only some rows” names, against the day, week or year before it."
         ),
     )
     notify_from = subscription_forms.LocalTimeField(label=capfirst(_("tell from")), required=False)
@@ -385,7 +385,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
     )
     inlines = (SilenceWindowInline,)
     list_display = (
-        *("name", "is_enabled", Column("level", _("severity"), base.show_severity, ordering="severity")),
+        *("name", "state", Column("level", _("severity"), base.show_severity, ordering="severity")),
         *(Column("open_count", _("open"), lambda rule: rule.open_total), "card"),
         *(Column("addressees", _("recipients"), lambda rule: rule.addressees_shown), "when"),
         *(Column("last_incident", _("last incident"), lambda rule: rule.last_opened_at), "last_check"),
@@ -401,7 +401,8 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
             *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
             *("notifications/silence_windows.js", "integrations/live.js"),
             *("notifications/preview.js", "notifications/one_page.js", "notifications/data_browser.js"),
-            *("notifications/searching_select.js", "notifications/renaming.js", "notifications/rule.js"),
+            *("notifications/searching_select.js", "notifications/renaming.js"),
+            *("notifications/row_choices.js", "notifications/threshold.js", "notifications/rule.js"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
@@ -444,14 +445,25 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         after = gettext("next: %(time)s") % {"time": f"{timezone.localtime(rule.next_run_at):%m-%d %H:%M}"}
         return format_html('{}<div class="help">{}</div>', describe_schedule(rule), after)
 
+    @admin.display(description=_("status"), ordering="is_enabled")
+    def state(self, rule: AlertRule) -> str:
+        if rule.is_broken:
+            return show_state(State.FAILED, gettext("does not work"))
+        if not rule.is_enabled:
+            return show_state(State.DISABLED)
+        return show_state(State.WAITING, gettext("no data")) if rule.problem else show_state(State.FINE)
+
     @admin.display(description=_("last check"), ordering="checked_slot_at")
     def last_check(self, rule: AlertRule) -> str:
         if rule.is_broken:
-            state = tone_pill("bad", gettext("does not work"))
-            return format_html('{} {}<p class="help">{}</p>', state, moment(rule.checked_slot_at), rule.problem)
-        if rule.problem:
-            return format_html("{} {}", tone_pill("bad", gettext("no data")), moment(rule.checked_slot_at))
+            return format_html('{}<p class="help">{}</p>', moment(rule.checked_slot_at), rule.problem)
         return moment(rule.checked_slot_at)
+
+    def list_row_actions(self, request: HttpRequest, rule: AlertRule) -> list[RowAction]:
+        if not request.user.has_perm("notifications.view_incident"):
+            return []
+        url = f"{reverse('admin:notifications_incident_changelist')}?rule__id__exact={rule.pk}"
+        return [RowAction("bell", pgettext_lazy("menu", "Incidents"), url)]
 
     def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
         owner = describe_owner(rule, base.administrator(request))
@@ -474,8 +486,13 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         cards = {} if card is None else {CARD: (card.pk, str(card))}
         columns = [] if table is None else [[one.name, one.kind.value] for one in table.columns]
         tables = {} if table is None else {CARD: table}
-        dates = conditions.list_relative_dates()
-        return self.answer_preview(request, form, data, context, cards, tables, columns=columns, dates=dates)
+        extra = {
+            "columns": columns,
+            "dates": conditions.list_relative_dates(),
+            "values": {} if table is None else list_choices(table),
+            "past": describe_past(context.get("trial")),
+        }
+        return self.answer_preview(request, form, data, context, cards, tables, **extra)
 
     def _try_form(
         self, request: HttpRequest, form: AlertRuleForm
@@ -524,6 +541,30 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
 
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
         return {CARD: "card"}
+
+
+# The values of a column that can be chosen, and the columns of which they are listed.
+CHOICES_AT_MOST, CHOSEN_FROM_AT_MOST = 100, 40
+
+
+def list_choices(table: Table) -> dict[str, list[str]]:
+    """Return the values of the columns that hold no dates, in the order of the rows, to choose the rows that count."""
+    found = {}
+    for column in [one for one in table.columns if not one.is_temporal][:CHOSEN_FROM_AT_MOST]:
+        texts = dict.fromkeys(
+            filter(None, (write_comparable_text(value).strip() for value in table.values(column.name)))
+        )
+        if len(texts) < len(table.rows) or len(texts) <= CHOICES_AT_MOST:
+            found[column.name] = list(texts)[:CHOICES_AT_MOST]
+    return found
+
+
+def describe_past(tried: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the picture of the last days as the page's script draws it; None without."""
+    chart = ((tried or {}).get("past") or {}).get("chart")
+    if not chart:
+        return None
+    return {**chart, "days": [(formats.date_format(day, "MONTH_DAY_FORMAT"), value) for day, value in chart["days"]]}
 
 
 # A rule has one card, which has no alias.

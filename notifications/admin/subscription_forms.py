@@ -127,7 +127,7 @@ class ScheduleFormPart(AnyModelForm):
         ]
         # Named days come first, for people who know no crontab.
         numbers = [(str(number), calendar.describe_month_day(str(number))) for number in range(1, 32)]
-        fields["month_day"].choices = [("", "---------"), *MonthDay.choices, *numbers]
+        fields["month_day"].choices = [("", _("not chosen")), *MonthDay.choices, *numbers]
         for name in ("valid_from", "valid_to"):
             fields[name].help_text = _("In the site's time zone, %(zone)s.") % {
                 "zone": calendar.find_zone_name(get_site_zone())

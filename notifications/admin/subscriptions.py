@@ -16,7 +16,7 @@ from django.contrib.admin.options import IS_POPUP_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, reverse
 from django.utils import timezone
@@ -29,7 +29,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.admin.base import Column, OptionFilter, RowsAdmin, moment
 from accounts.audit import signals
 from accounts.models import User
-from integrations.admin.base import NamedDeletions, find_row, own_page, own_routes
+from integrations.admin.base import NamedDeletions, RowAction, State, find_row, own_page, own_routes, show_state
 from integrations.companies.diagnosis import checks
 from integrations.core.background import database_now
 from integrations.core.sentences import translate_stored
@@ -290,27 +290,41 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
     @admin.display(description=_("status"), ordering="is_enabled")
     def state(self, subscription: Subscription) -> SafeString:
         if subscription.is_paused:
-            return base.pill("paused", gettext("paused"))
+            return show_state(State.PAUSED)
         if subscription.failures_paused_at is not None and not subscription.is_enabled:
-            return base.pill("failed", gettext("paused after failures"))
+            return show_state(State.PAUSED, gettext("after failures"))
         if subscription.is_enabled and subscription.next_run_at is None and subscription.repeat == Repeat.ONCE:
-            return base.pill("accepted", gettext("done"))
+            return show_state(State.DONE)
         if subscription.is_enabled and subscription.next_run_at is None:
-            return base.pill("paused", gettext("no further time"))
-        if subscription.is_enabled:
-            return base.pill("accepted", gettext("enabled"))
-        return base.pill("", gettext("disabled"))
+            return show_state(State.DONE, gettext("no further time"))
+        return show_state(State.FINE if subscription.is_enabled else State.DISABLED)
 
     @admin.display(description=_("last run"))
     def last_run(self, subscription: Any) -> str:
         status, error = subscription.last_run_status, subscription.last_run_error  # annotated in get_queryset
         if status is None:
             return "—"
-        label = base.LOST_SOME if status == Run.Status.FINISHED and error else Run.Status(status).label
-        words = format_html("{} {}", moment(subscription.last_run_at), label)
+        words = format_html("{} {}", show_state(*base.find_run_state(status, error)), moment(subscription.last_run_at))
         if status != Run.Status.FAILED or not error:
             return words
         return format_html("{} <small>{}</small>", words, translate_stored(error))
+
+    def list_row_actions(self, request: HttpRequest, subscription: Subscription) -> list[RowAction]:
+        if not self.has_change_permission(request, subscription):
+            return []
+        switch = "resume" if subscription.is_paused else "pause"
+        words = {"pause": _("Pause"), "resume": _("Resume")}
+        page = partial(self._find_page, subscription)
+        found = [RowAction("send", _("Run now"), page("run"))]
+        if subscription.is_enabled or subscription.is_paused:
+            found.append(RowAction(switch, words[switch], page("switch", switch)))
+        if self.has_duplicate_permission(request):
+            found.append(RowAction("copy", _("Duplicate"), page("copy"), posts=True))
+        return found
+
+    @staticmethod
+    def _find_page(subscription: Subscription, name: str, *more: str) -> str:
+        return reverse(f"admin:notifications_subscription_{name}", args=[subscription.pk, *more])
 
     actions = ("duplicate",)
 
@@ -477,8 +491,17 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             ("<int:pk>/try/<int:run_pk>/", "trial"): require_GET(self.trial_view),
             ("<int:pk>/copy/", "copy"): require_POST(self.copy_view),
             ("<int:pk>/again/", "again"): require_POST(self.again_view),
+            ("<int:pk>/switch/<slug:name>/", "switch"): self.switch_view,
         }
         return [*own_routes(self, views), *super().get_urls()]
+
+    def switch_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+        """Pause, resume, enable or disable one push, after the confirmation page of the list's action."""
+        subscription = find_row(self, request, pk, to_change=True)
+        if name not in SWITCHES:
+            raise Http404
+        page = self.switch_pushes(request, Subscription.objects.filter(pk=subscription.pk), name)
+        return page or HttpResponseRedirect(reverse("admin:notifications_subscription_changelist"))
 
     def runs_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Return the latest runs for an open page, which polls them."""

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
-from datetime import date, datetime, time, timedelta
+from collections.abc import Hashable, Iterator
+from datetime import date, datetime, time, timedelta, tzinfo
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import translation
 from django.utils.timezone import now
 
-from integrations.data.figures import fold_text
+from integrations.data.figures import NotNumericError, fold_text, numbers_of
 from notifications.alerts import charts, conditions, evaluation, notices, verdicts
-from notifications.alerts.conditions import BY_CHANGE, Condition, ConditionError
+from notifications.alerts.conditions import (
+    BY_CHANGE,
+    BY_ROW,
+    Aggregate,
+    Comparison,
+    Condition,
+    ConditionError,
+    read_number_or_none,
+)
 from notifications.alerts.notices import AlertNotice, AlertRunSource
 from notifications.charts.drawing import write_cell
 from notifications.delivery.attachments import MediaPlan, WantedMedium
@@ -107,41 +116,85 @@ def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> MessagePre
 
 
 def try_over_past(rule: AlertRule, table: Table, *, today: date) -> dict[str, Any] | None:
-    """Return the number of the last days with an answer and, as `held`, the days on which the rule would have fired.
-    Raise ConditionError. None if the rows have no column of days or there are too many. A rule with relative dates is
-    tried on each day over all rows until then; another rule over the rows of that day only."""
+    """Return the number of the last days with an answer and, as `held`, the days on which the rule would have fired;
+    `chart`: see `_begin_chart`. Raise ConditionError. None if the rows have no column of days or there are too many. A
+    rule with relative dates is tried on each day over all rows until then; another rule over the rows of that day only.
+    """
     zone = read_zone(rule.time_zone)
     table = verdicts.localize_moments(table, zone)
     columns = verdicts.find_day_columns(table)
     if not columns or not 0 < len(table.rows) <= PAST_ROWS_AT_MOST or table.is_cut:
         return None
-    days = [verdicts.to_day(value) for value in table.values(columns[0].name)]
-    stored = conditions.read_conditions(rule.conditions)
+    stored, memory = conditions.read_conditions(rule.conditions), dict[str, dict[str, str]]()
+    chart = _begin_chart(stored)
+    answers: dict[date, bool] = {}
+    for day, of_day in _list_past_days(stored, table, columns[0].name, today, zone):
+        fixed, found, compared = _resolve(stored, of_day, day, zone), [], []
+        for name, part_table in verdicts.split_for_rule(rule, of_day).items():
+            part = fold_text(name)
+            verdict = verdicts.evaluate_conditions(fixed, rule.join, part_table, memory.get(part, {}))
+            memory[part] = verdict.memory
+            found.append(verdict.holds)
+            if chart is not None:
+                compared.append(_measure(fixed[chart["row"]], verdict.results[chart["row"]].value, part_table))
+        if True in found or False in found:
+            answers[day] = True in found
+        if chart is not None and (numbers := [one for one in compared if one is not None]):
+            chart["days"].append((day, float(max(numbers) if chart["is_above"] else min(numbers))))
+    held = [day for day, holds in answers.items() if holds]
+    return {"day_count": len(answers), "held": held, "chart": chart if chart and chart["days"] else None}
 
-    def resolve_conditions(table: Table, day: date) -> list[Condition]:
-        return [verdicts.resolve_dates(one, table, datetime.combine(day, time(), zone)) for one in stored]
 
+def _resolve(stored: list[Condition], table: Table, day: date, zone: tzinfo) -> list[Condition]:
+    return [verdicts.resolve_dates(one, table, datetime.combine(day, time(), zone)) for one in stored]
+
+
+def _list_past_days(
+    stored: list[Condition], table: Table, column: str, today: date, zone: tzinfo
+) -> Iterator[tuple[date, Table]]:
+    """Yield each of the last days with the rows that the conditions see on it."""
+    days = [verdicts.to_day(value) for value in table.values(column)]
     # A fall or a rise compares a day with rows of earlier days, so the day itself must have rows.
     is_of_day = any(one.comparison in BY_CHANGE and not verdicts.find_day_filters(one, table) for one in stored)
-    long_ago = today - timedelta(days=1000)
-    is_relative = resolve_conditions(table, today) != resolve_conditions(table, long_ago)
-    memory: dict[str, dict[str, str]] = {}
-    answers: dict[date, bool] = {}
+    is_relative = _resolve(stored, table, today, zone) != _resolve(stored, table, today - timedelta(days=1000), zone)
     for day in (today - timedelta(days=number) for number in range(PAST_DAYS - 1, -1, -1)):
         chosen = [
             row
             for row, at in zip(table.rows, days, strict=True)
             if at is not None and (at <= day if is_relative else at == day)
         ]
-        if not (day in days if is_of_day else chosen):
-            continue
-        day_table, part_answers = table.with_rows(chosen), []
-        fixed = resolve_conditions(day_table, day)  # reads all rows of a fall or a rise: once for all parts
-        for name, part_table in verdicts.split_for_rule(rule, day_table).items():
-            part = fold_text(name)
-            verdict = verdicts.evaluate_conditions(fixed, rule.join, part_table, memory.get(part, {}))
-            memory[part] = verdict.memory
-            part_answers.append(verdict.holds)
-        if True in part_answers or False in part_answers:
-            answers[day] = True in part_answers
-    return {"day_count": len(answers), "held": [day for day, holds in answers.items() if holds]}
+        if day in days if is_of_day else chosen:
+            yield day, table.with_rows(chosen)
+
+
+# --- The picture of the past, on which the threshold can be moved ---
+
+_ABOVE = frozenset({Comparison.GREATER, Comparison.AT_LEAST})
+_BELOW = frozenset({Comparison.LESS, Comparison.AT_MOST})
+
+
+def _begin_chart(stored: list[Condition]) -> dict[str, Any] | None:
+    """Return the picture of the first condition that compares numbers with one threshold: its `row` in the form, its
+    `threshold`, `is_above` (it fires above it), `is_strict` (not on it), and its `days`, to be filled. None without."""
+    for row, one in enumerate(stored):
+        number = read_number_or_none(one.values[0]) if len(one.values) == 1 else None
+        if number is not None and one.comparison in _ABOVE | _BELOW and one.aggregate != Aggregate.CHANGE:
+            is_above = one.comparison in _ABOVE
+            is_strict = one.comparison in {Comparison.GREATER, Comparison.LESS}
+            column = f"{one.column} {one.aggregate.label}" if one.aggregate not in BY_ROW else one.column
+            known = {"row": row, "threshold": float(number), "column": column.strip()}
+            return {**known, "is_above": is_above, "is_strict": is_strict, "days": []}
+    return None
+
+
+def _measure(condition: Condition, value: Decimal | None, table: Table) -> Decimal | None:
+    """Return the number that decides about a condition on this day: the aggregate, or of single rows the one that is
+    nearest to firing, or for "all rows" the farthest."""
+    if condition.aggregate not in BY_ROW:
+        return value
+    try:
+        numbers = numbers_of(table, condition.column, verdicts.find_matching_rows(condition, table))
+    except NotNumericError:
+        return None
+    is_largest = (condition.comparison in _ABOVE) == (condition.aggregate == Aggregate.ANY)
+    return (max if is_largest else min)(numbers, default=None)

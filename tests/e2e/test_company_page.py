@@ -59,12 +59,12 @@ def test_a_test_that_no_worker_takes_says_so_and_its_result_appears_while_one_lo
     page: Page, address: str, corp: Corp
 ) -> None:
     result, step = page.locator("[data-check=token]"), page.locator("#state-of-credentials")
-    expect(result.locator(".pill")).to_have_text("未检查")
-    expect(step.locator(".pill")).to_have_class("pill pill-warn")
+    expect(result.locator(".pill")).to_have_text("等待")
+    expect(step.locator(".pill")).to_have_class("pill pill-next")
 
     page.get_by_role("button", name="测试连接").click()
 
-    expect(result).to_contain_text("worker")
+    expect(result).to_contain_text("没有后台进程响应")
     assert CheckRun.objects.filter(corp=corp).update(status="ok", finished_at=timezone.now()) == 2  # and network check
     expect(page.locator("#token-result .pill")).to_have_class("pill pill-good")
     expect(result.locator(".pill")).to_have_class("pill pill-good")
@@ -84,18 +84,21 @@ def test_a_run_and_its_company_say_what_calls_met_and_turn_without_a_reload(
     now = timezone.now()
     run = make_run(make_subscription(make_person(corp, "LiLei")), now, trigger="manual")
     page.goto(address.partition("/admin/")[0] + f"/admin/notifications/run/{run.pk}/change/")
-    progress, facts = page.locator(".log-page > [data-live]"), page.locator("#log-parts .log-facts")
+    progress, facts = page.locator(".run-head [data-live]"), page.locator("#log-parts .log-facts")
     expect(progress).to_contain_text("正在准备")
     expect(facts).not_to_contain_text("接收人")
 
     render_run(run_id=run.pk, now=now)
     CorpQueue.objects.create(corp=corp, blocked_since=now, blocked_errcode=40001)
 
-    expect(progress).to_contain_text("正在发送：1 人中已有 0 人得出结果")
+    expect(progress).to_contain_text("正在发送：0 / 1")
+    expect(progress.get_by_role("progressbar")).to_have_attribute("max", "1")
+    expect(progress.get_by_role("link", name="更新 Secret")).to_be_visible()
     expect(facts).to_contain_text("接收人1")
     expect(page.locator("#log-parts .errornote")).to_contain_text("“北山制造”：凭证被拒绝 · 自")
     page.goto(address)
-    expect(page.locator("#corp-state a")).to_contain_text("起有 1 人次在等待 · 更新 Secret")
+    expect(page.locator("#corp-state .notice")).to_contain_text("起有 1 人次在等待")
+    expect(page.locator("#corp-state a")).to_have_text("更新 Secret")
     expect(page.locator("#state-of-credentials .pill")).to_have_text("失败")
 
     CorpQueue.objects.update(blocked_since=None)

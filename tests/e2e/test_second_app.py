@@ -49,7 +49,7 @@ def test_the_secret_of_another_app_never_serves_though_a_superuser_pastes_it(
     page.locator("#id_new_secret").fill(FOREIGN_SECRET)
     page.locator("#corp_form [name=_save]").click()
     waiting = page.locator("#staged-credentials .pill")
-    expect(waiting).to_have_text("检查中")
+    expect(waiting).to_have_text("进行中")
     do_jobs()
     expect(waiting).to_have_text("被拒绝")
 

@@ -209,6 +209,8 @@ class Refusal:
     remedy; `sentence`: the line with the corp's name; `anchor`: the place on its page where it is fixed."""
 
     cause: str
+    waiting: str
+    remedy: str
     line: str
     sentence: str
     anchor: str
@@ -270,7 +272,7 @@ def _describe_refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refus
         sentence = sentence if refused.waiting_count else _("since %(time)s")
         waiting = sentence % {"count": f"{refused.waiting_count:,}", "time": _format_time(refused.since, now)}
     line = " · ".join(filter(None, [cause, waiting, remedy]))
-    return Refusal(cause, line, _("“%(corp)s”: %(line)s") % {"corp": corp, "line": line}, anchor)
+    return Refusal(cause, waiting, remedy, line, _("“%(corp)s”: %(line)s") % {"corp": corp, "line": line}, anchor)
 
 
 def _format_time(moment: datetime, now: datetime) -> str:

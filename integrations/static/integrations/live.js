@@ -64,7 +64,11 @@
       const element = document.getElementById(id);
       if (!element) return;
       const anew = contentOf(html).innerHTML.trim();
-      if ((shown.get(id) ?? element.innerHTML.trim()) !== anew) element.innerHTML = anew;
+      if ((shown.get(id) ?? element.innerHTML.trim()) !== anew) {
+        const open = new Set([...element.querySelectorAll("details[open]")].map((detail) => detail.dataset.key));
+        element.innerHTML = anew;
+        for (const detail of element.querySelectorAll("details[data-key]")) detail.open ||= open.has(detail.dataset.key);
+      }
       shown.set(id, anew);
     };
 

@@ -555,6 +555,11 @@ def find_problem_so_far(run: Run) -> Sentence | None:
     return next((_explain_missing_data(card, state) for card, state in found if state.problem_code), None)
 
 
+def find_failed_card(run: Run) -> int | None:
+    """Return the key of the card whose data a run is missing, if a fetch has failed."""
+    return next((card.card_id for card, state in find_card_data(run) if state.problem_code), None)
+
+
 def find_card_data(run: Run) -> list[tuple[ReportCard, CardData]]:
     """Return the cards of the run's report with their data of the run's slot, as far as it was requested."""
     if run.subscription is None:

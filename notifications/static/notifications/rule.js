@@ -62,23 +62,17 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   };
 
-  // What may be typed for a column of dates, and which rows may count.
-  const listOf = (id, texts) => {
-    const list = document.getElementById(id) ?? make("datalist", { id });
-    list.replaceChildren(...texts.map((text) => new Option(text, text)));
-    if (!list.isConnected) form.append(list);
-    return id;
-  };
-  const offerDates = (columns, dates) => {
-    const timed = columns.filter(([, kind]) => kind === "date" || kind === "datetime").map(([name]) => name);
-    const relative = listOf("relative-dates", dates);
-    const filters = listOf("date-filters", timed.flatMap((name) => dates.map((date) => `${name}=${date}`)));
+  const choices = rowChoices({
+    page,
+    words: { ...find("[data-conditions]").dataset, remove: words.remove },
+    onChange: () => changed(),
+  });
+  const offerRows = (found) => {
+    const timed = found.columns.filter(([, kind]) => kind === "date" || kind === "datetime").map(([name]) => name);
     for (const row of rows()) {
-      part(row, "filters").setAttribute("list", filters);
-      for (const name of ["value", "second"]) {
-        if (timed.includes(part(row, "column").value)) part(row, name).setAttribute("list", relative);
-        else part(row, name).removeAttribute("list");
-      }
+      const isDate = timed.includes(part(row, "column").value) && ["any", "all"].includes(part(row, "aggregate").value);
+      choices.drawFilters(part(row, "filters"), { columns: found.columns, dates: found.dates, values: found.values });
+      for (const name of ["value", "second"]) choices.offerDates(part(row, name), isDate, found.dates);
     }
   };
 
@@ -86,9 +80,25 @@ document.addEventListener("DOMContentLoaded", () => {
   const offer = (found) => {
     offered = found;
     offerColumns(found.columns);
-    offerDates(found.columns, found.dates);
+    offerRows(found);
   };
   find("[data-rows]", find("[data-conditions]")).addEventListener("rows:changed", () => offered && offer(offered));
+
+  // --- The threshold on the picture of the last days ---
+  const thresholdOf = (number) => part(rows()[number], "value");
+  const picture = thresholdPicture(find("[data-past]"), {
+    take: (number, text) => {
+      thresholdOf(number).value = text;
+      changed();
+    },
+  });
+  const showPast = (past) => {
+    const field = past && thresholdOf(past.row);
+    // What was typed since then counts.
+    const typed = field && Number(field.value.replaceAll(",", ""));
+    const threshold = field?.value && Number.isFinite(typed) ? typed : past?.threshold;
+    picture.show(past && { ...past, threshold }, { isSeveral: rows().length > 1 });
+  };
 
   // --- Beside the form ---
   const show = (found) => {
@@ -98,6 +108,7 @@ document.addEventListener("DOMContentLoaded", () => {
     showHtml(find("[data-outlook-place]", beside), found.outlook);
     find("[data-no-columns]").hidden = !card.value || Boolean(found.token) || found.columns.length > 0;
     if (found.columns.length) offer(found);
+    showPast(found.past);
   };
   const refresh = page.beginPreview({
     keyOf: () => card.value,
@@ -107,7 +118,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const changed = page.watch({
     refresh,
     onChange: showChosen,
-    isOwn: (target) => target.matches("[data-missing] *"),
+    isOwn: (target) => target.matches("[data-missing] *, .filter-choice *, .date-choice *"),
   });
   const renaming = pageRenaming({ page, form, onChange: () => changed(0) });
   page.beginProblems();

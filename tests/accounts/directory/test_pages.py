@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -17,7 +18,7 @@ from accounts.users.roles import Role
 from integrations.directory.sync import JOB
 from integrations.models import Department, Member, SyncRun
 from tests.accounts.conftest import make_corp
-from tests.accounts.directory.people_of import People, links
+from tests.accounts.directory.people_of import People, links, make
 from tests.accounts.people import signed_in, with_role
 from tests.bi import make_bi
 from tests.browser_form import opened_with
@@ -91,6 +92,34 @@ def test_the_first_run_links_and_creates_unless_somebody_says_otherwise(people: 
     assert "上次同步到的企业微信成员中，有 3 人在这里还没有对应的人员。" in later.text
     make_bi(external_id_source="email")
     assert admin.get(start).context["form"]["mode"].value() == "link"
+
+
+def test_the_first_copy_says_whom_it_would_create_and_link_and_one_button_does_it(
+    people: People, admin: Client, chief: Client
+) -> None:
+    people.policy.delete()
+    start = reverse("admin:integrations_syncrun_start", args=[people.corp.pk])
+    make("LiLei")
+    make("jim", is_staff=True)
+
+    admin.post(start)
+    do_jobs(JOB)
+
+    run = SyncRun.objects.get()
+    assert (links(people.corp), DirectoryPolicy.objects.count()) == ({}, 0)
+    shown = page(admin, "integrations_syncrun_change", run.pk)
+    assert "将创建 1 人，关联 1 人，1 人无法匹配" in shown
+    assert "创建并关联" not in page(chief, "integrations_syncrun_change", run.pk)
+    offer = shown.partition("sync-offer")[2].partition("</form>")[0]
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', offer))
+    assert (fields["mode"], fields["match_username"]) == ("create", "True")
+    answer = admin.post(reverse("admin:integrations_syncrun_policy", args=[people.corp.pk]), fields)
+    do_jobs(JOB)
+
+    assert answer.status_code == 302
+    assert len(links(people.corp)) == 2
+    newest = SyncRun.objects.latest("pk")
+    assert "创建并关联" not in page(admin, "integrations_syncrun_change", newest.pk)
 
 
 def test_a_choice_is_saved_and_a_run_begun_at_once(people: People, admin: Client) -> None:

@@ -52,7 +52,10 @@ def test_yesterdays_sales_below_a_value_in_few_clicks(
     hand.select(first.get_by_label("列", exact=True), "销售额")
     hand.select(first.get_by_label("比较方式"), "小于")
     hand.fill(first.get_by_label("值", exact=True), "150")
-    hand.fill(first.get_by_label("只看这些行"), "日期=昨天")
+    hand.click(first.get_by_role("button", name="只看部分行"))
+    hand.select(first.get_by_label("选择列"), "日期")
+    hand.select(first.get_by_label("日期", exact=True), "昨天")
+    expect(first.get_by_role("button", name="日期：昨天", exact=True)).to_be_visible()
     expect(page.locator("[data-trial] .pill-bad")).to_have_text("会触发")
     expect(page.locator("[data-trial]")).to_contain_text("销售额 合计 小于 150 (日期=昨天)：当前 100")
     expect(page.locator("[data-trial] .trial-marked")).to_have_count(2)
@@ -70,7 +73,71 @@ def test_yesterdays_sales_below_a_value_in_few_clicks(
     assert rule.to_everyone
     assert refusals == []
     hand.record("an alert: yesterday's sales below a value", record_property)
-    assert (hand.clicks, hand.fields) == (3, 5)
+    assert (hand.clicks, hand.fields) == (4, 6)
+
+
+def test_the_threshold_is_dragged_and_moved_with_the_arrow_keys_on_the_last_30_days(
+    page: Page, card: Card, warehouse: str
+) -> None:
+    today = timezone.localdate()
+    with psycopg.connect(warehouse) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS daily (日期 text, 销售额 double precision)")
+        connection.execute("DELETE FROM daily")
+        rows = [(f"{today - timedelta(days=number)}", 10 * number) for number in range(1, 11)]
+        connection.cursor().executemany("INSERT INTO daily VALUES (%s, %s)", rows)
+    Card.objects.filter(pk=card.pk).update(sql="SELECT * FROM daily")
+    page.get_by_role("button", name="门店销售额").click()
+    expect(page.locator("[data-sample]")).to_contain_text("日期")
+    first = page.get_by_role("group", name="条件 1", exact=True)
+    expect(first.locator("select[name$=column]")).to_have_count(1)
+    first.get_by_label("取值方式").select_option("合计")
+    first.get_by_label("列", exact=True).select_option("销售额")
+    first.get_by_label("比较方式").select_option("小于")
+    first.get_by_label("值", exact=True).fill("45")
+
+    line, told = page.get_by_role("slider", name="阈值"), page.locator("[data-past-count]")
+    expect(line).to_have_attribute("aria-valuenow", "45")
+    expect(told).to_have_text("有数据的 10 天中，会触发 4 天。")
+    assert_no_faults(page)
+
+    line.focus()
+    page.keyboard.press("PageUp")
+    expect(told).to_have_text("有数据的 10 天中，会触发 5 天。")
+    expect(first.get_by_label("值", exact=True)).to_have_value("55")
+    expect(line).to_be_focused()
+    page.keyboard.press("Home")
+    expect(told).to_have_text("有数据的 10 天中，会触发 0 天。")
+
+    box = line.bounding_box()
+    assert box is not None
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0], middle[1] - 400, steps=4)
+    page.mouse.up()
+    expect(told).to_have_text("有数据的 10 天中，会触发 10 天。")
+    expect(page.locator("[data-trial]")).to_contain_text("10 天会触发")
+
+
+def test_rows_are_chosen_by_column_and_value_and_the_choice_is_taken_back(page: Page, card: Card) -> None:
+    page.get_by_role("button", name="门店销售额").click()
+    first = page.get_by_role("group", name="条件 1", exact=True)
+    first.get_by_role("button", name="只看部分行").click()
+    first.get_by_label("选择列").select_option("区域")
+    first.get_by_role("checkbox", name="华东").check()
+    first.get_by_label("区域：其他值").fill("西北|甘肃")
+    first.get_by_role("button", name="完成").click()
+
+    chip = first.get_by_role("button", name="区域：华东、西北|甘肃")
+    expect(chip).to_be_visible()
+    expect(page.locator("[name=conditions-0-filters]")).to_have_value(r"区域=华东|西北\|甘肃")
+    chip.click()
+    expect(first.get_by_role("checkbox", name="西北|甘肃")).to_be_checked()
+    first.get_by_role("checkbox", name="华东").uncheck()
+    first.get_by_role("button", name="完成").click()
+    expect(page.locator("[name=conditions-0-filters]")).to_have_value(r"区域=西北\|甘肃")
+    first.get_by_role("button", name="移除：区域").click()
+    expect(page.locator("[name=conditions-0-filters]")).to_have_value("")
 
 
 def test_data_is_fetched_again_and_a_column_that_the_source_renamed_is_put_right(page: Page, card: Card) -> None:
@@ -89,7 +156,10 @@ def test_data_is_fetched_again_and_a_column_that_the_source_renamed_is_put_right
     first.get_by_label("列", exact=True).select_option("销售额")
     first.get_by_label("比较方式").select_option("小于")
     first.get_by_label("值", exact=True).fill("1000")
-    first.get_by_label("只看这些行").fill("区域=华东")
+    first.get_by_role("button", name="只看部分行").click()
+    first.get_by_label("选择列").select_option("区域")
+    first.get_by_role("checkbox", name="华东").check()
+    first.get_by_role("button", name="完成").click()
     page.get_by_role("checkbox", name="所有已关联企业微信的人").click()
     page.get_by_role("button", name="保存，暂不启用").click()
     expect(page.locator(".messagelist .success")).to_be_visible()
@@ -163,7 +233,7 @@ def test_conditions_on_two_of_200_columns_are_written_by_keyboard(page: Page, ca
         row = page.get_by_role("group", name=f"条件 {number}", exact=True)
         with page.expect_request("**/try/"):
             row.get_by_label("取值方式").select_option("合计")
-        row.get_by_label("取值方式").press("Tab")
+        row.get_by_label("取值方式").press("Shift+Tab")
         expect(row.locator(".select2 [role=combobox]")).to_be_focused()
         page.keyboard.press("Enter")
         expect(page.get_by_role("searchbox", name="列")).to_be_focused()

@@ -93,8 +93,9 @@ def test_from_the_empty_product_to_the_first_push_on_a_phone_and_a_further_one(
     assert hand.clicks <= 12
     assert {step.state for step in services.list_steps(Corp.objects.get())} == {services.StepState.DONE}
     hand.click(page.get_by_role("link", name="同步通讯录", exact=True))
-    hand.click(page.get_by_label("关联并创建人员"))
-    hand.click(page.get_by_role("button", name="立即同步通讯录"))
+    hand.click(page.get_by_role("button", name="读取通讯录并预览"))
+    expect(page.locator(".sync-offer")).to_contain_text("将创建", timeout=TEST_PATIENCE_MS)
+    hand.click(page.get_by_role("button", name="创建并关联"))
     hand.click(page.get_by_role("link", name="连接观远 BI"))
     values = {"base_url": f"{stack.sandbox.base_url}/guandata", "api_login": "robot"}
     for name, text in {**values, "new_api_password": BI_PASSWORD, "new_app_token": APP_TOKEN}.items():
@@ -116,7 +117,7 @@ def test_from_the_empty_product_to_the_first_push_on_a_phone_and_a_further_one(
     assert hand.fields <= 18
     assert hand.pages <= 14
     # The page of the run shows the outcome by itself, and the steps are over.
-    expect(page.locator(".log-facts")).to_contain_text("已接受2", timeout=SENDING_MS)
+    expect(page.locator(".run-line")).to_contain_text("2 人送达", timeout=SENDING_MS)
     page.get_by_role("link", name="概览", exact=True).click()
     expect(page.get_by_role("heading", name="六步发出第一条消息")).to_have_count(0)
 

@@ -282,8 +282,8 @@ def test_the_list_shows_each_company_s_state(
     with django_assert_max_num_queries(11):
         text = text_of(admin_client.get(LIST))
 
-    assert f"北山制造 enabled in order 2026-03-02 09:00 {CORPID} 1000002" in text
-    assert f"南海物流 disabled not checked yet {other_corp.corpid} 1000003" in text
+    assert f"北山制造 in order in order 2026-03-02 09:00 {CORPID} 1000002" in text
+    assert f"南海物流 waiting not enabled yet not checked yet {other_corp.corpid} 1000003" in text
 
 
 @pytest.mark.parametrize(
@@ -331,28 +331,28 @@ def test_the_head_of_the_page_says_whether_the_credentials_were_checked_and_work
         return state_of(admin_client, corp)
 
     check_run(corp, "token", "skipped", problem="blocked", facts={"by": "network"})
-    assert said() == ("disabled credentials changed, not checked",) * 2
+    assert said() == ("waiting not enabled yet credentials changed, not checked",) * 2
     assert services.list_steps(corp)[0].state == "to_do"
     check_run(corp, "network", "wrong", problem="proxy")
-    assert said() == ("disabled an essential check is wrong",) * 2
+    assert said() == ("waiting not enabled yet an essential check is wrong Look",) * 2
     assert services.list_steps(corp)[0].state == "wrong"
 
     CheckRun.objects.all().delete()
     Corp.objects.update(is_enabled=True)
-    assert said() == ("enabled", "enabled")
+    assert said() == ("in order · nothing sent today",) * 2
     pass_checks(corp)
-    assert said() == ("enabled", "enabled")
+    assert said() == ("in order · nothing sent today",) * 2
     Corp.objects.update(connection_version=2)
-    assert said() == ("enabled credentials changed, not checked",) * 2
+    assert said() == ("in order · nothing sent today credentials changed, not checked",) * 2
     check_run(corp, "token", "waiting", finished_at=None)
-    assert said() == ("enabled credentials changed, not checked",) * 2
+    assert said() == ("in order · nothing sent today credentials changed, not checked",) * 2
     pass_checks(corp)
     reach = admin_client.get(page(corp, "steps")).json()["parts"]["corp-reach"]
     assert "People of this company sign in with WeCom and receive messages." in reach
     assert reach in admin_client.get(page(corp)).content.decode()
 
     check_run(corp, "token", "wrong", problem="refused", errcode=40001)
-    assert said() == ("enabled an essential check is wrong",) * 2
+    assert said() == ("an essential check is wrong Look",) * 2
     reach = admin_client.get(page(corp, "steps")).json()["parts"]["corp-reach"]
     assert "An essential check is wrong: messages and sign-in of this company may fail." in reach
 
@@ -379,7 +379,8 @@ def test_the_page_and_the_overview_tell_that_wecom_gives_no_token(
     with pytest.raises((ConfigurationError, RateLimitedError)):
         token_store().get(corp.corpid, corp.agentid, refused)
 
-    assert re.search(said, text_of(admin_client.get(page(corp))))
+    shown = said.replace(" · ", " ").replace("update", "Update")
+    assert re.search(shown, text_of(admin_client.get(page(corp))))
     assert re.search(f"“北山制造”: {said}", text_of(admin_client.get("/admin/")))
 
 

@@ -164,7 +164,7 @@ def test_a_push_says_for_whom_when_and_how_it_went(root: Client, corp: Corp) -> 
     found = cells(root, "subscription")
 
     assert (found["addressees"], found["when"]) == ("李雷、韩梅梅 (1 人)", "每周一、周二 08:30")
-    assert found["last_run"].endswith("失败")
+    assert found["last_run"].startswith("失败 2026-11-24")
 
 
 def test_a_rule_says_for_whom_when_and_when_it_fired_last(root: Client) -> None:

@@ -239,7 +239,38 @@ def test_says_on_which_days_it_would_have_fired(line: str, count: int, held: lis
     """Days without rows or without an earlier value have no answer."""
     rule = AlertRule(conditions=write_conditions(parse(line)))
     found = try_over_past(rule, PAST_SALES, today=TODAY)
-    assert found == {"day_count": count, "held": [day(number) for number in held]}
+    assert found is not None
+    assert (found["day_count"], found["held"]) == (count, [day(number) for number in held])
+
+
+@pytest.mark.parametrize(
+    ("line", "threshold", "is_above", "is_strict", "numbers"),
+    [
+        ("sum 销售额 < 100", 100, False, True, [1, 120, 5]),
+        ("any 销售额 >= 50", 50, True, False, [1, 60, 5]),
+        ("all 销售额 > 50", 50, True, True, [1, 60, 5]),
+        ("sum 销售额 < 100 where 日期=昨天", 100, False, True, [1, 120, 5]),
+    ],
+)
+def test_gives_the_numbers_of_the_days_for_a_threshold_that_can_be_moved(
+    line: str, threshold: float, is_above: bool, is_strict: bool, numbers: list[float]
+) -> None:
+    found = try_over_past(AlertRule(conditions=write_conditions(parse(line))), PAST_SALES, today=TODAY)
+
+    assert found is not None
+    chart = found["chart"]
+    assert (chart["row"], chart["threshold"], chart["is_above"], chart["is_strict"]) == (
+        *(0, threshold, is_above, is_strict),
+    )
+    assert [number for _day, number in chart["days"]] == numbers
+
+
+@pytest.mark.parametrize("line", ["change 销售额 <= -50", "sum 销售额 fell 20 % day", "sum 销售额 between 1 and 2"])
+def test_gives_no_numbers_where_no_single_threshold_decides(line: str) -> None:
+    found = try_over_past(AlertRule(conditions=write_conditions(parse(line))), PAST_SALES, today=TODAY)
+
+    assert found is not None
+    assert found["chart"] is None
 
 
 def test_has_no_answer_for_what_has_no_days_or_is_cut_or_too_large(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def test_the_answer_follows_what_is_found(
     assert (never["next_ms"], text(never["summary"])) == (0, f"not tried {len(CHECKS)}")
     assert "not tried Token Fetches a token with the saved CorpId and Secret. Check" in text(never["rows"][4]["html"])
     assert "Not checked, or not since the last change" in never["reasons"]
-    assert "disabled" in never["state"]
+    assert "not enabled yet" in never["state"]
 
     states = {
         "token": ("ok", "good", "in order"),

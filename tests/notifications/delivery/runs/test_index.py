@@ -221,7 +221,7 @@ def test_a_card_says_how_its_company_stands(root: Client) -> None:
 
     found = read_lines(read_index(root), "北山制造")
 
-    assert found["状态"] == ("已启用", "good")
+    assert found["状态"] == ("正常", "good")
     assert found["今日已接受"] == ("1,197 人次", "")
     assert found["今日被拒绝或已取消"] == ("3 人次", "bad")
     assert found["今日结果未知"] == ("5 人次", "bad")
