@@ -85,7 +85,7 @@ class UploadForm(AnyModelForm):
         help_text=_(
             "xlsx or csv, up to 20 MB and 100,000 rows. Nothing is changed before you have seen what would change."
         ),
-        widget=forms.FileInput({"accept": ".xlsx,.csv,.txt"}),
+        widget=forms.FileInput({"accept": ".xlsx,.csv,.txt", "autofocus": True}),
     )
     field_order = ("file",)
 

@@ -261,6 +261,7 @@ def admin_pages(rows: Rows) -> list[str]:
     pages += [reverse(f"admin:notifications_run_{page}", args=[rows.delivery.run_id]) for page in ("resend", "recall")]
     pages += [reverse("admin:notifications_incident_change", args=[row.pk]) for row in Incident.objects.all()]
     pages.append(reverse("admin:auth_user_password_change", args=[rows.person.pk]))
+    pages += [reverse("admin:accounts_user_card", args=[rows.person.pk]), reverse("admin:accounts_user_grid")]
     return [*dict.fromkeys(pages), "/admin/no-such-page/"]
 
 
