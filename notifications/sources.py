@@ -245,11 +245,3 @@ class RunSource(Protocol):
 
 # Functions that return the source of a run, or None if the run belongs to another source.
 run_sources: Hook[[Run], RunSource | None] = Hook()
-
-
-def source_of(run: Run) -> RunSource:
-    """Return the source of a run. Raise LookupError for a trigger without a registered source."""
-    source = run_sources.first(run)
-    if source is None:
-        raise LookupError(run.trigger)
-    return source

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.contrib import admin
 from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.test import RequestFactory
 
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, User
 
 
 def clear_trail(**which: Any) -> None:
@@ -16,6 +19,13 @@ def clear_trail(**which: Any) -> None:
         cursor.execute("SELECT set_config('guanwecom.removes_old_audit', 'on', true)")
         AuditEntry.objects.filter(**which).delete()
         cursor.execute("SELECT set_config('guanwecom.removes_old_audit', 'off', true)")
+
+
+def entries_visible_to(person: User) -> QuerySet[AuditEntry]:
+    """Return the entries that the administration lists for `person`."""
+    request = RequestFactory().get("/admin/accounts/auditentry/")
+    request.user = person
+    return admin.site.get_model_admin(AuditEntry).get_queryset(request)
 
 
 def move_trail(at: datetime, **which: Any) -> None:

@@ -238,30 +238,27 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
 
     def state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         state = super().state(request, run)
-        is_shown = not state["is_unfinished"]
-        rows = render_to_string(f"{FOLDER}/_rows.html", _describe_rows(request, run), request) if is_shown else ""
-        return {**state, "parts": {"import-rows": rows}}
-
-
-def _describe_rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
-    """Return a page of rows of one outcome; refused ones are shown first."""
-    order = (Outcome.REFUSED, Outcome.CREATE, Outcome.CHANGE, Outcome.CREATED, Outcome.APPLIED)
-    present = [one for one in order if run.counts.get(one)]
-    wanted = request.GET.get("show", "")
-    shown = next((one for one in present if one == wanted), present[0] if present else None)
-    found = ImportRow.objects.filter(run=run, outcome=shown or "").order_by("number")
-    page = Paginator(found, ROWS_A_PAGE).get_page(request.GET.get("p"))
-    names = read_attribute_names()
-    rows = [
-        {
-            "row": row,
-            "changes": [(name_column(what, names), before, after) for what, before, after in row.changes],
-            "reason": explain_import(row.reason, row.words) if row.reason else "",
-        }
-        for row in page
-    ]
-    kinds = [(one.value, one.label, run.counts[one], one == shown) for one in present]
-    return {"run": run, "rows": rows, "page": page, "kinds": kinds, "shown": shown}
+        if state["is_unfinished"]:
+            return {**state, "parts": {"import-rows": ""}}
+        # A page of rows of one outcome; refused ones are shown first.
+        order = (Outcome.REFUSED, Outcome.CREATE, Outcome.CHANGE, Outcome.CREATED, Outcome.APPLIED)
+        present = [one for one in order if run.counts.get(one)]
+        wanted = request.GET.get("show", "")
+        shown = next((one for one in present if one == wanted), present[0] if present else None)
+        found = ImportRow.objects.filter(run=run, outcome=shown or "").order_by("number")
+        page = Paginator(found, ROWS_A_PAGE).get_page(request.GET.get("p"))
+        names = read_attribute_names()
+        rows = [
+            {
+                "row": row,
+                "changes": [(name_column(what, names), before, after) for what, before, after in row.changes],
+                "reason": explain_import(row.reason, row.words) if row.reason else "",
+            }
+            for row in page
+        ]
+        kinds = [(one.value, one.label, run.counts[one], one == shown) for one in present]
+        context = {"run": run, "rows": rows, "page": page, "kinds": kinds, "shown": shown}
+        return {**state, "parts": {"import-rows": render_to_string(f"{FOLDER}/_rows.html", context, request)}}
 
 
 def _redirect_to_import(run: PeopleImport) -> HttpResponseRedirect:

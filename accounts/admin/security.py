@@ -34,7 +34,7 @@ from accounts.authentication import passwords, totp
 from accounts.importexport.sheets import make_csv_response
 from accounts.models import AuditEntry, Lockout, SignInPolicy
 from accounts.users import roles
-from accounts.users.roles import audit_entries_visible_to, people_changeable_by, sees_all
+from accounts.users.roles import people_changeable_by, sees_all
 from integrations.admin.base import OneRowAdmin, State, own_routes, pill, show_state
 from integrations.core.admin_pages import (
     AnyModelAdmin,
@@ -194,9 +194,13 @@ class AuditEntryAdmin(ReadOnly):
         return make_csv_response(name, chain([EXPORT_HEADER], lines))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
-        """Name the companies by a subquery: a join would decrypt their secrets, and miss deleted ones."""
+        """Return entries about companies that the person sees. Entries about none or several are for those who see all.
+        A subquery names the companies: a join would decrypt their secrets, and miss deleted ones."""
+        entries = AuditEntry.objects.all()
+        if not sees_all(request.user):
+            entries = entries.filter(corp__in=Corp.objects.keys_visible_to(request.user))
         corps = Corp.objects.filter(pk=OuterRef("corp_id"))
-        return audit_entries_visible_to(request.user).annotate(company_name=Subquery(corps.values("name")))
+        return entries.annotate(company_name=Subquery(corps.values("name")))
 
 
 def unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:

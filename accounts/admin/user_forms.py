@@ -250,8 +250,12 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
             untouched = Group.objects.filter(user=self.instance).exclude(pk__in=offered)
             cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
         for attribute, values in self.read_attribute_values():
-            if taken := attributes.describe_taken(attribute, self.instance.pk, values, reader=self.editor):
-                self.add_error(attributes.make_field_name(attribute), taken)
+            holders = attributes.find_holders(attribute=attribute, values=values) if attribute.is_unique else {}
+            others = {value: holders.get(fold_value(value), set()) - {self.instance.pk} for value in values}
+            taken = next((value for value in values if others[value]), None)
+            if taken is not None:
+                sentence = attributes.describe_holder(taken, others[taken].pop(), reader=self.editor)
+                self.add_error(attributes.make_field_name(attribute), sentence)
         # Require a decision on a person's things if they are disabled or may no longer enter the administration.
         successor, keys = cleaned.get("successor"), cleaned.get("taken_over", [])
         taken_over = set() if successor is None else set(keys)

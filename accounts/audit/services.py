@@ -280,7 +280,24 @@ def _send(server: tuple[str, tuple[str, int]], entries: Iterable[AuditEntry]) ->
     kind, address = server
     with _connect(kind, address) as connection:
         for entry in entries:
-            text = format_entry(entry)
+            # One line of RFC 5424 with ASCII JSON, so that input can neither end the line nor begin another.
+            values = {
+                "id": entry.pk,
+                "actor": entry.actor_name,
+                "actor_id": entry.actor_id,
+                "ip": entry.ip,
+                "action": entry.action,
+                "kind": entry.model,
+                "object_id": entry.object_id,
+                "subject": entry.subject,
+                "note": entry.note,
+                "company_id": entry.corp_id,
+            }
+            at = entry.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            head = f"{_HEAD} {at} {socket.gethostname()[:255]} guanwecom {os.getpid()} {entry.action} - "
+            whole = head + json.dumps({**values, "changes": entry.changes})
+            short = head + json.dumps({**values, "changes": None, "is_shortened": True})
+            text = (whole if len(whole) <= BYTES_AT_MOST else short).encode()
             connection.sendall(f"{len(text)} ".encode() + text if kind == "tcp" else text)
 
 
@@ -294,27 +311,6 @@ def _connect(kind: str, address: tuple[str, int]) -> Iterator[socket.socket]:
     with socket.socket(family, socket.SOCK_DGRAM) as connection:
         connection.connect(found)
         yield connection
-
-
-def format_entry(entry: AuditEntry) -> bytes:
-    """Format one line of RFC 5424 with ASCII JSON, so that input can neither end the line nor begin another."""
-    values = {
-        "id": entry.pk,
-        "actor": entry.actor_name,
-        "actor_id": entry.actor_id,
-        "ip": entry.ip,
-        "action": entry.action,
-        "kind": entry.model,
-        "object_id": entry.object_id,
-        "subject": entry.subject,
-        "note": entry.note,
-        "company_id": entry.corp_id,
-    }
-    at = entry.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    head = f"{_HEAD} {at} {socket.gethostname()[:255]} guanwecom {os.getpid()} {entry.action} - "
-    whole = head + json.dumps({**values, "changes": entry.changes})
-    short = head + json.dumps({**values, "changes": None, "is_shortened": True})
-    return (whole if len(whole) <= BYTES_AT_MOST else short).encode()
 
 
 class AuditMiddleware:

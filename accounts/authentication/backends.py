@@ -74,6 +74,9 @@ def _redeem_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) ->
 
 
 # A written statement, because the ORM's two cost a sign-in a quarter of its processor time (benchmarks/sign_in.py).
+# The User has additional attributes: `corp_signs_in` (whether the corp allows sign-in now), `copied_at` (the start of
+# the last copy of the app's scope) and `member_id`, `member_presence`, `member_status` and `member_waits_since` of the
+# person in the copied directory. Without a copy, or a policy in force, these are None.
 _FIND_PERSON = """
     SELECT person.*, corp.is_enabled AND corp.sign_in_enabled AS corp_signs_in,
            member.id AS member_id, member.presence AS member_presence, member.status AS member_status,
@@ -88,20 +91,6 @@ _FIND_PERSON = """
                                              AND member.userid_folded = account.userid_folded
      WHERE account.corp_id = %s AND account.userid_folded = %s
 """
-
-
-def _find_person(*, corp: Corp, userid: str) -> Any:
-    """Find the person with this corp and userid. Raises SignInRefused with the missing attribute.
-
-    The User has additional attributes: `corp_signs_in` (whether the corp allows sign-in now), `copied_at` (the start of
-    the last copy of the app's scope) and `member_id`, `member_presence`, `member_status` and `member_waits_since` of
-    the person in the copied directory. Without a copy, or a policy in force, these are None.
-    """
-    for person in User.objects.raw(_FIND_PERSON, [corp.pk, fold_userid(userid)]):
-        return person
-    if WeComAccount.objects.without_corp().for_userid(userid).exists():
-        raise SignInRefused(RefusalReason.COMPANY_MISSING, userid=userid)
-    raise SignInRefused(RefusalReason.NOT_LINKED, userid=userid)
 
 
 class AdmissionSource(Enum):
@@ -188,7 +177,11 @@ class WeComBackend(BaseBackend):
             if not (corp.is_enabled and corp.sign_in_enabled):
                 raise SignInRefused(RefusalReason.COMPANY_DISABLED)
             userid = _redeem_code(client=client, corp=corp, code=code)
-            person = _find_person(corp=corp, userid=userid)
+            person: Any = next(iter(User.objects.raw(_FIND_PERSON, [corp.pk, fold_userid(userid)])), None)
+            if person is None:
+                is_without_corp = WeComAccount.objects.without_corp().for_userid(userid).exists()
+                missing = RefusalReason.COMPANY_MISSING if is_without_corp else RefusalReason.NOT_LINKED
+                raise SignInRefused(missing, userid=userid)
             if not person.is_active:
                 raise SignInRefused(RefusalReason.USER_DISABLED, userid=userid)
             source = _check_admission(client=client, corp=corp, userid=userid, person=person, now=now)

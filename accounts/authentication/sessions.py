@@ -24,7 +24,6 @@ from django.contrib.auth import SESSION_KEY, logout
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS
 from django.contrib.sessions.backends.cached_db import SessionStore as CachedStore
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
-from django.contrib.sessions.models import Session
 from django.db import connection
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -36,7 +35,7 @@ from redis.exceptions import RedisError
 
 from accounts.audit import services
 from accounts.authentication import totp
-from accounts.authentication.flow import CurrentSession, SignInKind, describe_device, hash_text, set_cookie
+from accounts.authentication.flow import CurrentSession, SignInKind, hash_text, set_cookie
 from accounts.models import SignedInSession, TotpDevice, User, WeComAccount
 from accounts.models.users import USER_AGENT_CHARACTERS
 from integrations.core.http import needs_no_session
@@ -241,34 +240,12 @@ _SAVE_PROOF = """
 """
 
 
-def mark_as_password_session(request: HttpRequest, *, is_remembered: bool) -> None:
-    """Store, after login(), that this session was opened by password and depends on no corp.
-
-    Django keeps the session data of a person who signs in again, so an earlier corp is removed. The session lasts until
-    the browser is closed, or for REMEMBERED_SECONDS after the last use.
-    """
-    request.session.pop(CORP_KEY, None)
-    request.session[METHOD_KEY] = SignInMethod.PASSWORD.value
-    request.session.set_expiry(REMEMBERED_SECONDS if is_remembered else 0)
-
-
 def record_code(session: SessionBase) -> None:
     """Store that the person gave a right code. The session gets another key, as at sign-in: it can do more now."""
     session.cycle_key()
     session.pop(_CODE_MISSING, None)
     session[_CODE_GIVEN] = True
     record_confirmation(session, timezone.now())
-
-
-def record_code_after_wecom(request: HttpRequest, person: User) -> None:
-    """Store that `person`, whom WeCom signed in without rights, gave a right code. The session then carries full
-    rights. It still depends on the corp: the code proves presence, not the right to sign in without WeCom."""
-    record_code(request.session)
-    record_opening(request.session, timezone.now())
-    request.session[METHOD_KEY] = SignInMethod.WECOM_AND_CODE.value
-    user = User.objects.get(pk=person.pk)
-    if user.is_staff:
-        services.record_sign_in(user=user, note=services.WECOM_AND_CODE)
 
 
 def forget_code(session: SessionBase) -> None:
@@ -383,8 +360,6 @@ def _make_binding_cookie_name(request: HttpRequest) -> str:
 # The last use is written at most this often. Idle sessions of staff end soon, so theirs is written more often.
 USE_RECORDED_EVERY = timedelta(minutes=10)
 USE_RECORDED_EVERY_OF_STAFF = timedelta(minutes=1)
-# More sessions than anybody has.
-SHOWN_AT_MOST = 50
 # In the session: the fields of _RecordedUse.
 _LAST_USE = "noted"
 
@@ -449,22 +424,6 @@ _ADD_ROW = """
 def delete_session_row(session_key_hash: str) -> None:
     """Delete the row of a session that was signed out or has another key now."""
     SignedInSession.objects.filter(session_key=session_key_hash).delete()
-
-
-def list_sessions(user: User, *, current_key: str | None, now: datetime) -> list[Any]:
-    """List the person's valid SignedInSessions, the current one first, then by last use. One query. Each has the added
-    attributes `device` and `is_current`."""
-    valid = Session.objects.filter(expire_date__gt=now).values("session_key")
-    rows = SignedInSession.objects.filter(user=user, session_key__in=valid).select_related("corp")
-    current = None if current_key is None else hash_session_key(current_key)
-    found: list[Any] = [
-        row
-        for row in rows.order_by(F("last_used_at").desc())[:SHOWN_AT_MOST]
-        if not is_session_over(opened_at=row.began_at, used_at=row.last_used_at, is_staff=user.is_staff, now=now)
-    ]
-    for row in found:
-        row.device, row.is_current = describe_device(row.user_agent), row.session_key == current
-    return sorted(found, key=lambda row: not row.is_current)
 
 
 def end_session(*, user: User, pk: int) -> bool:

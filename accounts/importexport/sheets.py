@@ -471,7 +471,27 @@ def write_xlsx(sheet: PeopleSheet) -> IO[bytes]:
     for column in range(1, len(titles) + 1):
         people.column_dimensions[openpyxl.utils.get_column_letter(column)].width = WIDTH
     people.freeze_panes = "B2"
-    _add_choices(people, lists, sheet)
+    # The drop-down lists: companies, and the choices of attributes.
+    columns = [(_COMPANY_COLUMN + 1, sheet.companies, True)]
+    fixed = _USERID_COLUMN + 2
+    columns += [
+        (fixed + number, one.choices, not one.is_many_valued)
+        for number, one in enumerate(sheet.attributes)
+        if one.kind == Attribute.Kind.CHOICE
+    ]
+    columns = [(column, choices, is_strict) for column, choices, is_strict in columns if choices]
+    for number, (column, choices, is_strict) in enumerate(columns, 1):
+        letter, source = openpyxl.utils.get_column_letter(column), openpyxl.utils.get_column_letter(number)
+        rule = openpyxl.worksheet.datavalidation.DataValidation(
+            "list", formula1=f"lists!${source}$1:${source}${len(choices)}", allow_blank=True
+        )
+        # Several values are joined by semicolons, but Excel offers single ones: allow typed ones, too.
+        rule.showErrorMessage = is_strict
+        rule.add(f"{letter}2:{letter}{ROWS_AT_MOST}")
+        people.data_validations.append(rule)
+    for line in range(max((len(choices) for _column, choices, _strict in columns), default=0)):
+        texts = [choices[line] if line < len(choices) else "" for _column, choices, _strict in columns]
+        lists.append([_make_text_cell(lists, text) for text in texts])
     head = [_make_text_cell(people, title) for title in titles]
     for cell in head:
         cell.font = openpyxl.styles.Font(bold=True)
@@ -498,26 +518,3 @@ def _make_text_cell(sheet: Any, text: str) -> Any:
         # Set the type last, because a text that begins with = has made the cell a formula.
         cell.data_type = "s"
     return cell
-
-
-def _add_choices(people: Any, lists: Any, sheet: PeopleSheet) -> None:
-    columns = [(_COMPANY_COLUMN + 1, sheet.companies, True)]
-    fixed = _USERID_COLUMN + 2
-    columns += [
-        (fixed + number, one.choices, not one.is_many_valued)
-        for number, one in enumerate(sheet.attributes)
-        if one.kind == Attribute.Kind.CHOICE
-    ]
-    columns = [(column, choices, is_strict) for column, choices, is_strict in columns if choices]
-    for number, (column, choices, is_strict) in enumerate(columns, 1):
-        letter, source = openpyxl.utils.get_column_letter(column), openpyxl.utils.get_column_letter(number)
-        rule = openpyxl.worksheet.datavalidation.DataValidation(
-            "list", formula1=f"lists!${source}$1:${source}${len(choices)}", allow_blank=True
-        )
-        # Several values are joined by semicolons, but Excel offers single ones: allow typed ones, too.
-        rule.showErrorMessage = is_strict
-        rule.add(f"{letter}2:{letter}{ROWS_AT_MOST}")
-        people.data_validations.append(rule)
-    for row in range(max((len(choices) for _column, choices, _strict in columns), default=0)):
-        texts = [choices[row] if row < len(choices) else "" for _column, choices, _strict in columns]
-        lists.append([_make_text_cell(lists, text) for text in texts])

@@ -382,16 +382,6 @@ def make_fields(person: User, *, editor: Person) -> dict[str, ValuesField]:
     }
 
 
-def describe_taken(attribute: Attribute, user_id: int | None, values: Sequence[str], *, reader: Person) -> str:
-    """Explain that somebody else has one of `values`; empty if not. Names only people whom `reader` may see."""
-    found = find_holders(attribute=attribute, values=values) if attribute.is_unique else {}
-    for value in values:
-        others = found.get(fold_value(value), set()) - {user_id}
-        if others:
-            return describe_holder(value, others.pop(), reader=reader)
-    return ""
-
-
 def describe_holder(value: str, holder_id: int, *, reader: Person) -> str:
     """Name the holder of `value`, or say "somebody else" if `reader` may not see the person."""
     holder = people_visible_to(reader).filter(pk=holder_id).first()

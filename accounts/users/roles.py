@@ -19,7 +19,6 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, TextChoices
 from django.utils.translation import gettext, gettext_lazy, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.audit import AuditEntry
 from accounts.models.users import User, WeComAccount
 from integrations.models import Corp
 from integrations.models.fields import EVERYTHING, NOTHING, Person
@@ -234,12 +233,6 @@ def rights_changeable_by(person: Person) -> QuerySet[User]:
     if not isinstance(person, User) or not may_hand_out(person):
         return people.none()
     return people if person.is_superuser else people.filter(make_weaker_condition(person))
-
-
-def audit_entries_visible_to(person: Person) -> QuerySet[AuditEntry]:
-    """Return entries about companies that `person` sees. Entries about none or several are for those who see all."""
-    entries = AuditEntry.objects.all()
-    return entries if sees_all(person) else entries.filter(corp__in=Corp.objects.keys_visible_to(person))
 
 
 def make_weaker_condition(person: User) -> Q:

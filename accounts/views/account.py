@@ -14,6 +14,8 @@ from django.contrib import messages
 from django.contrib.auth import logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import PasswordChangeView
+from django.contrib.sessions.models import Session
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse, reverse_lazy
@@ -26,13 +28,14 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.authentication import sessions, totp
 from accounts.authentication.flow import (
     delete_browser_ids,
+    describe_device,
     find_inner_page,
     read_raw_query,
     seal_values,
     unseal_values,
 )
 from accounts.authentication.forms import CodeForm, OwnPasswordForm
-from accounts.models import User, WeComAccount
+from accounts.models import SignedInSession, User, WeComAccount
 from accounts.views import wecom
 from accounts.views.confirmation import ROUTE, admin_page, signed_in_person
 from integrations import bi
@@ -45,6 +48,8 @@ logger = logging.getLogger(__name__)
 ISSUER = "guanwecom"
 # The page that shows a key is valid for so long.
 KEY_SECONDS = 3600
+# More sessions than anybody has.
+SESSIONS_SHOWN = 50
 # The purpose of flow.seal_values for a key that is shown and not yet stored.
 _SEALED_KEY = "authenticator app"
 
@@ -54,7 +59,21 @@ _SEALED_KEY = "authenticator app"
 @login_required
 def show_account(request: HttpRequest) -> HttpResponse:
     person = signed_in_person(request)
-    opened = sessions.list_sessions(person, current_key=request.session.session_key, now=timezone.now())
+    # The person's valid sessions, the current one first, then by last use.
+    now, key = timezone.now(), request.session.session_key
+    valid = Session.objects.filter(expire_date__gt=now).values("session_key")
+    rows = SignedInSession.objects.filter(user=person, session_key__in=valid).select_related("corp")
+    current = None if key is None else sessions.hash_session_key(key)
+    opened: list[Any] = [
+        row
+        for row in rows.order_by(F("last_used_at").desc())[:SESSIONS_SHOWN]
+        if not sessions.is_session_over(
+            opened_at=row.began_at, used_at=row.last_used_at, is_staff=person.is_staff, now=now
+        )
+    ]
+    for row in opened:
+        row.device, row.is_current = describe_device(row.user_agent), row.session_key == current
+    opened.sort(key=lambda row: not row.is_current)
     accounts = WeComAccount.objects.filter(user=person).select_related("corp").order_by("-is_primary", "pk")
     return render(request, "accounts/account.html", {"accounts": accounts, "sessions": opened})
 

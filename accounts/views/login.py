@@ -24,10 +24,12 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.audit import services
 from accounts.authentication import flow, passwords, sessions
 from accounts.authentication.flow import SignInKind, detect_surface
 from accounts.authentication.forms import CodeForm, LoginForm
 from accounts.authentication.passwords import Lock, find_lock
+from accounts.authentication.sessions import SignInMethod
 from accounts.models import TotpDevice, User
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.oauth import sign
@@ -85,7 +87,12 @@ class Login(LoginView):
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         response = super().form_valid(form)
-        sessions.mark_as_password_session(self.request, is_remembered=form.cleaned_data["remember"])
+        session = self.request.session
+        # The session depends on no company. Django keeps the data of who signs in again, so remove an earlier one.
+        session.pop(sessions.CORP_KEY, None)
+        session[sessions.METHOD_KEY] = SignInMethod.PASSWORD.value
+        # Else the session lasts until the browser is closed.
+        session.set_expiry(sessions.REMEMBERED_SECONDS if form.cleaned_data["remember"] else 0)
         passwords.record_right_password(response, self.request, form.get_user())
         return response
 
@@ -199,7 +206,14 @@ class AdminLogin(Login):
             return super().post(request, *args, **kwargs)
         form = CodeForm(request.POST, person=person)
         if form.is_valid():
-            sessions.record_code_after_wecom(request, person)
+            # The session now carries full rights. It still depends on the company: the code proves presence, not the
+            # right to sign in without WeCom.
+            sessions.record_code(request.session)
+            sessions.record_opening(request.session, timezone.now())
+            request.session[sessions.METHOD_KEY] = SignInMethod.WECOM_AND_CODE.value
+            user = User.objects.get(pk=person.pk)
+            if user.is_staff:
+                services.record_sign_in(user=user, note=services.WECOM_AND_CODE)
             return HttpResponseRedirect(self._read_target())
         context = self.get_context_data(form=self.get_form_class()(request), code_form=form)
         return self.render_to_response(context)

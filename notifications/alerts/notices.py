@@ -86,7 +86,7 @@ class AlertNotice:
 
 
 def source_of_alert(run: Run) -> sources.RunSource | None:
-    """Return the source of an alert's run; None for a run of another kind (notifications.sources.source_of)."""
+    """Return the source of an alert's run; None for a run of another kind (notifications.sources.run_sources)."""
     return AlertRunSource(run) if run.trigger == Run.Trigger.ALERT else None
 
 

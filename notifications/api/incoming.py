@@ -108,7 +108,23 @@ def send_message(
     outcome. Send JSON, or a form with the JSON in `message` and pictures and files in `files`. Recipients out of the
     token's reach count as unknown. Answers 422 if no recipient is known, 429 if the token's daily limit is reached."""
     token = require_token(request, Action.SEND)
-    asked = _read_request(request)
+    # Parsed without database access, so that a repeated request has the same fingerprint even if what it names is gone.
+    sent: list[Any] = []
+    if request.content_type == MULTIPART:
+        fields, named = _read_form(request)
+        document = read_json(fields.get("message", "").encode("utf-8", "surrogatepass"))
+        sent = named.getlist("files")
+    elif request.content_type == JSON:
+        document = read_json(request.body)
+    else:
+        raise ProblemError("unsupported_media_type")
+    try:
+        body = MessageIn.model_validate(document)
+    except InvalidError as error:
+        raise ValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
+    carried = [_check_file(file) for file in sent]
+    parts = [body.model_dump_json(), *(file.digest for file in carried)]
+    asked = _SendRequest(body, carried, read_fingerprint("POST", request.path, "\n".join(parts)))
     if asked.body.dry_run:
         found = preview_incoming(_build_message(token, asked))
         ids = [one.user_id for one in found.recipients[:PREVIEWED_AT_MOST]]
@@ -163,27 +179,6 @@ class _SendRequest:
     body: MessageIn
     files: list[content.CheckedFile]
     fingerprint: str
-
-
-def _read_request(request: HttpRequest) -> _SendRequest:
-    """Parse a request without database access, so that a repeated request has the same fingerprint even if what it
-    names is gone. Raises ProblemError and ValidationError."""
-    sent: list[Any] = []
-    if request.content_type == MULTIPART:
-        fields, named = _read_form(request)
-        document = read_json(fields.get("message", "").encode("utf-8", "surrogatepass"))
-        sent = named.getlist("files")
-    elif request.content_type == JSON:
-        document = read_json(request.body)
-    else:
-        raise ProblemError("unsupported_media_type")
-    try:
-        body = MessageIn.model_validate(document)
-    except InvalidError as error:
-        raise ValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
-    carried = [_check_file(file) for file in sent]
-    parts = [body.model_dump_json(), *(file.digest for file in carried)]
-    return _SendRequest(body, carried, read_fingerprint("POST", request.path, "\n".join(parts)))
 
 
 def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:

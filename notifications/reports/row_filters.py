@@ -102,15 +102,6 @@ class OwnRows:
         return bool(key) and not any(key)
 
 
-def find_missing_values(conditions: Iterable[Condition], values: Values) -> list[Key]:
-    """Return the attributes without a value that keep the person from seeing any row, whatever the data."""
-    empty: dict[str, list[Key]] = {one.alias: [] for one in conditions}
-    for one in conditions:
-        if one.attribute_id is not None and not values.get(one.attribute_id):
-            empty[one.alias].append(one.attribute_id)
-    return list(dict.fromkeys(chain(*empty.values()))) if all(empty.values()) else []
-
-
 def write_comparable_text(value: Value) -> str:
     """Return the cell as it is compared with an attribute's value; empty without a value.
 

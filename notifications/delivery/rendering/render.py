@@ -140,7 +140,9 @@ def _plan_messages(run_id: int, now: datetime) -> MessagePlan:
     run = runs.defer("message__original", "message__page").get(pk=run_id)
     if run.render_count > RENDERINGS_AT_MOST:
         raise RenderingError(Sentence("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
-    source = sources.source_of(run)
+    source = sources.run_sources.first(run)
+    if source is None:  # a trigger without a registered source
+        raise LookupError(run.trigger)
     audience = source.audience()
     contents = source.contents(now=now)
     form = source.terms.form

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, cached_property, partial
+from itertools import chain
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -30,7 +31,7 @@ from notifications import models, sources
 from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
 from notifications.models import Delivery, MessageForm, OwnRowsRule, ReportCard, Run, Subscription
-from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values, find_missing_values
+from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
@@ -152,8 +153,14 @@ class Contents(RunContents):
         """Return why the person gets nothing: no rows, if the report skips such people, or no account for the page."""
         skips = self._own_rows is not None and self._report.skips_people_without_rows
         if skips and self._own_rows is not None and self._own_rows.is_empty(self._make_rows_key(user_id)):
-            missing = find_missing_values(self._parts.conditions, self._values.get(user_id, {}))
-            if not missing:
+            # The attributes without a value that keep the person from seeing any row, whatever the data.
+            conditions, values = self._parts.conditions, self._values.get(user_id, {})
+            empty: dict[str, list[Key]] = {one.alias: [] for one in conditions}
+            for one in conditions:
+                if one.attribute_id is not None and not values.get(one.attribute_id):
+                    empty[one.alias].append(one.attribute_id)
+            missing = list(dict.fromkeys(chain(*empty.values())))
+            if not (missing and all(empty.values())):
                 return SkipReason(models.Receipt.Reason.NO_ROWS)
             named = ", ".join(str(self._labels.get(key, key)) for key in missing)
             sentence = Sentence("the person's attribute is empty: %(names)s") % {"names": named}

@@ -111,7 +111,7 @@ class NoticeSource(RunSource):
 
 
 def source_of_notice(run: Run) -> NoticeSource | None:
-    """Return the source of a notice's run; None for another kind of run (notifications.sources.source_of)."""
+    """Return the source of a notice's run; None for another kind of run (notifications.sources.run_sources)."""
     return NoticeSource(run) if run.trigger == Run.Trigger.NOTICE else None
 
 

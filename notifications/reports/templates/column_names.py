@@ -69,24 +69,8 @@ def rename_columns(source: str, names: Mapping[ColumnName, str]) -> str:
 
 def _find_column_places(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, ColumnName]]:
     """Yield each place that names a column."""
-    places = list(_find_places(source))
-    # The template with each place replaced by its number.
-    pieces, position = [], 0
-    for number, place in enumerate(places):
-        pieces += [source[position : place.begin], f"'{number}'" if place.is_text else f".n{number}"]
-        position = place.end
-    try:
-        tree = ENVIRONMENT.parse("".join([*pieces, source[position:]]))
-    except (TemplateSyntaxError, RecursionError):
-        return
-    resolver = _NameResolver(places, aliases)
-    # Assignments come before uses, and a loop's name before its body.
-    for node in tree.find_all(nodes.Node):
-        yield from resolver.read_node(node)
-
-
-def _find_places(source: str) -> Iterator[_Place]:
-    """Yield the quoted texts, and the names behind a dot, in all tags of the template."""
+    # The quoted texts, and the names behind a dot, in all tags of the template.
+    places: list[_Place] = []
     position = 0
     while (opening := _TAG.search(source, position)) is not None:
         position = opening.end()
@@ -100,9 +84,22 @@ def _find_places(source: str) -> Iterator[_Place]:
             if found["text"] is not None:
                 # Unquoted as Jinja2 does.
                 text = found["text"][1:-1].encode("ascii", "backslashreplace").decode("unicode-escape", "replace")
-                yield _Place(found.start(), position, text, is_text=True)
+                places.append(_Place(found.start(), position, text, is_text=True))
             else:
-                yield _Place(found.start(), position, found["name"], is_text=False)
+                places.append(_Place(found.start(), position, found["name"], is_text=False))
+    # The template with each place replaced by its number.
+    pieces, position = [], 0
+    for number, place in enumerate(places):
+        pieces += [source[position : place.begin], f"'{number}'" if place.is_text else f".n{number}"]
+        position = place.end
+    try:
+        tree = ENVIRONMENT.parse("".join([*pieces, source[position:]]))
+    except (TemplateSyntaxError, RecursionError):
+        return
+    resolver = _NameResolver(places, aliases)
+    # Assignments come before uses, and a loop's name before its body.
+    for node in tree.find_all(nodes.Node):
+        yield from resolver.read_node(node)
 
 
 class _NameResolver:

@@ -16,14 +16,14 @@ from accounts.audit import services as audit_services
 from accounts.audit import signals
 from accounts.models import AuditEntry, SignInPolicy, User, WeComAccount
 from accounts.users import companies
-from accounts.users.roles import Role, audit_entries_visible_to
+from accounts.users.roles import Role
 from integrations.companies import services
 from integrations.companies.links import store_file
 from integrations.models import Card, Corp, DataSource, SiteAddress
 from notifications.models import AlertRule, Report, Subscription
 from tests.accounts.conftest import DESKTOP, PASSWORD, make_person, visitor
 from tests.accounts.people import HOST, LIST, sent_form, signed_in, with_role
-from tests.audit import clear_trail
+from tests.audit import clear_trail, entries_visible_to
 from tests.integrations.diagnosing import pass_checks
 
 TRAIL = "/admin/accounts/auditentry/"
@@ -265,7 +265,8 @@ class TestWhoSeesIt:
         Report.objects.create(title="for theirs", body="…", corp=other_corp)
 
     def subjects(self, person: User) -> set[str]:
-        return set(audit_entries_visible_to(person).exclude(model="accounts.user").values_list("subject", flat=True))
+        entries = entries_visible_to(person).exclude(model="accounts.user")
+        return set(entries.values_list("subject", flat=True))
 
     def test_each_administrator_the_own_companies_and_nothing_about_others(self, entries: None, corp: Corp) -> None:
         mine = with_role("auditor", Role.READ_ONLY, corp)

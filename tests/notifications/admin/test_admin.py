@@ -14,11 +14,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Attribute, AuditEntry, User
-from accounts.users.roles import audit_entries_visible_to
 from integrations.models import Card, Corp, DataSource, SourceKind
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AttributeRule, Report, ReportCard, Run, Subscription
-from tests.audit import clear_trail
+from tests.audit import clear_trail, entries_visible_to
 from tests.browser_form import untouched
 from tests.notifications.admin.conftest import World, client_of
 from tests.notifications.factories import (
@@ -340,4 +339,4 @@ def test_who_sees_one_company_reads_nothing_of_the_other(make: Any, way: str) ->
     assert not AttributeRule.objects.exists()
     assert ["users", ["person before"], None] in [one for entry in AuditEntry.objects.all() for one in entry.changes]
     for name, other in (("before", "after"), ("after", "before")):
-        assert other not in str(list(audit_entries_visible_to(make_manager(corps[name])).values()))
+        assert other not in str(list(entries_visible_to(make_manager(corps[name])).values()))
