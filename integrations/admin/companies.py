@@ -212,16 +212,6 @@ class CorpForm(ProxyMixin, VersionedForm):
             self.add_error("new_secret", _("Paste the Secret of the app with this AgentId, too."))
         self.store_secrets()
 
-    def tidied_labels(self) -> list[str]:
-        """Return labels of fields from which spaces or invisible characters were removed."""
-        return [
-            str(self.fields[name].label)
-            for name in ("name", "corpid", "agentid", "new_secret", "new_contacts_secret", "domain_id")
-            if name in self.fields
-            and (typed := self.data.get(self.add_prefix(name), ""))
-            and typed != str(self.cleaned_data.get(name))
-        ]
-
 
 class SiteAddressForm(VersionedForm):
     """The form of a site address, which is normalised and unique by host. `suggested`: initial value; empty for the
@@ -434,7 +424,13 @@ class CorpAdmin(
         needs_test = services.save_corp(corp=obj, changed_fields=columns)
         if columns & APP_COLUMNS:
             services.discard_credentials(corp=obj)  # they must not replace the credentials saved now
-        tidied = form.tidied_labels()
+        tidied = [
+            str(form.fields[name].label)
+            for name in ("name", "corpid", "agentid", "new_secret", "new_contacts_secret", "domain_id")
+            if name in form.fields
+            and (typed := form.data.get(form.add_prefix(name), ""))
+            and typed != str(form.cleaned_data.get(name))
+        ]
         if tidied:
             message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
             messages.info(request, message % {"fields": ", ".join(tidied)})

@@ -36,7 +36,6 @@ from integrations.directory.incremental import (
     apply_renames,
     collect_changes,
     has_copy,
-    put_out_of_reach,
 )
 from integrations.directory.sync import request_run
 from integrations.hooks import Hook
@@ -72,7 +71,15 @@ def consume(batch: Batch) -> timedelta | None:
         lookup.look_up(now=batch.clock())
     except IntegrationError:
         if changes.leavers and not _is_suspicious(corp, changes.leavers):
-            put_out_of_reach(batch, changes.leavers)
+            # Put them out of scope while WeCom does not answer; later the same events give the true state. They are
+            # touched now because, if they really are out of scope, nothing differs by then, but messages that wait for
+            # them must still be withdrawn.
+            with transaction.atomic():
+                batch.hold()
+                here = Member.objects.filter(corp=corp, userid_folded__in=list(changes.leavers)).here()
+                batch.touch(list(here.order_by("pk").values_list("pk", flat=True)))
+                now = batch.clock()
+                here.update(presence=Member.Presence.OUT_OF_SCOPE, left_at=now, changed_at=now)
         raise
     except MissingRootError:  # a department root is missing: a run reports it
         _request_run(batch)

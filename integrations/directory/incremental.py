@@ -228,20 +228,6 @@ class EventLookup:
                 snapshot.left.add(folded)
 
 
-def put_out_of_reach(batch: Batch, folded: Iterable[str]) -> None:
-    """Put people out of scope whom events report as leavers while WeCom does not answer. The state heals by itself.
-
-    Later the same events give the true state. The members are touched now because, if they really are out of scope,
-    nothing differs by then, but messages that wait for them must still be withdrawn. `folded`: their userids.
-    """
-    with transaction.atomic():
-        batch.hold()
-        here = Member.objects.filter(corp=batch.corp, userid_folded__in=list(folded)).here()
-        batch.touch(list(here.order_by("pk").values_list("pk", flat=True)))
-        now = batch.clock()
-        here.update(presence=Presence.OUT_OF_SCOPE, left_at=now, changed_at=now)
-
-
 def _find_present(stored: Iterable[Department]) -> dict[int, SeenDepartment]:
     return {
         (number := one.wecom_department_id): SeenDepartment(number, one.wecom_parent_id, one.name, one.order)
