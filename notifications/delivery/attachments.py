@@ -105,7 +105,17 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
         return False
     try:
         recipe = bytes(medium.recipe)
-        made = take_page_picture(recipe, clock=clock) if is_page else make_from_recipe(medium.kind, recipe)
+        if is_page:
+            path, identity, options = read_page_recipe(recipe)
+            picture = bi.take_picture(path, identity, options, now=clock())
+            size = {"width": picture.width, "height": picture.height}
+            made = {"content": picture.content, "cover": picture.cover or None, **size}
+        else:
+            made = make_from_recipe(medium.kind, recipe)
+    except CannotEnter:
+        sentence = Sentence("Nobody enters the BI from here, or its connection is not complete.")
+        _fail_medium(medium.pk, sentence, clock())
+        return False
     except SentenceError as error:
         _fail_medium(medium.pk, error.sentence, clock())
         return False
@@ -203,18 +213,6 @@ _SENTENCES = {
 }
 # Reasons that another try would not change.
 _FINAL = frozenset({Reason.SIGN_IN_PAGE, Reason.TOO_LARGE})
-
-
-def take_page_picture(recipe: bytes, *, clock: Clock) -> dict[str, Any]:
-    """Take the picture of a page. Return the columns of its medium. Raises SentenceError if no other try would help,
-    and SnapshotError."""
-    path, identity, options = read_page_recipe(recipe)
-    try:
-        picture = bi.take_picture(path, identity, options, now=clock())
-    except CannotEnter as error:
-        raise SentenceError(Sentence("Nobody enters the BI from here, or its connection is not complete.")) from error
-    size = {"width": picture.width, "height": picture.height}
-    return {"content": picture.content, "cover": picture.cover or None, **size}
 
 
 # --- Recipes of pictures and files as bytes: equal recipes are made once. Pure ---

@@ -228,7 +228,19 @@ def _write_csv_rows(part: Part, row_count: int) -> bytes:
     writer.writerow([_guard_formula(_write_head(column)) for column in part.table.columns])
     shown = part.table.rows[:row_count]
     for row in shown:
-        writer.writerow([_write_field(value, column) for value, column in zip(row, part.table.columns, strict=True)])
+        fields = []
+        for value, column in zip(row, part.table.columns, strict=True):
+            if (number := to_decimal(value)) is not None:
+                text = f"{number if number else abs(number):f}{'%' if column.kind is Kind.PERCENT else ''}"
+            elif isinstance(plain := _to_plain(value), datetime):
+                text = f"{plain:%Y-%m-%d %H:%M:%S}"
+            elif isinstance(plain, bool):
+                text = "TRUE" if plain else "FALSE"
+            else:
+                text = "" if plain is None else str(plain).replace("\x00", "")
+                text = _guard_formula(text) if isinstance(value, str) else text
+            fields.append(text)
+        writer.writerow(fields)
     left_out = _explain_left_out(part, len(shown))
     if left_out:
         writer.writerow([_guard_formula(left_out)])
@@ -238,16 +250,3 @@ def _write_csv_rows(part: Part, row_count: int) -> bytes:
 def _guard_formula(text: str) -> str:
     """Prefix text that looks like a formula with an apostrophe (OWASP: CSV injection)."""
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) or text.startswith(_FORMULA_STARTS) else text
-
-
-def _write_field(value: Value, column: Column) -> str:
-    number = to_decimal(value)
-    if number is not None:
-        return f"{number if number else abs(number):f}{'%' if column.kind is Kind.PERCENT else ''}"
-    plain = _to_plain(value)
-    if isinstance(plain, datetime):
-        return f"{plain:%Y-%m-%d %H:%M:%S}"
-    if isinstance(plain, bool):
-        return "TRUE" if plain else "FALSE"
-    text = "" if plain is None else str(plain).replace("\x00", "")
-    return _guard_formula(text) if isinstance(value, str) else text

@@ -431,22 +431,6 @@ def _format_data_time(tables: Mapping[str, Table], time_zone: str) -> str:
     return "" if oldest is None else str(oldest.as_of_day or write_moment_in_zone(oldest.as_of, time_zone))
 
 
-def _find_last_fingerprint(run: Run) -> str:
-    """Find the fingerprint of the last whole run that reached, or may have reached, somebody.
-
-    It is empty if messages of that run expired or were refused, because some people still lack the data. Invalid
-    recipients do not count: they could not get it again either.
-    """
-    before = Run.objects.filter(subscription=run.subscription_id).exclude(fingerprint="").exclude(pk=run.pk)
-    arrived = before.exclude(trigger__in=Run.PARTIAL).filter(deliveries__status__in=_SENT_STATUSES).distinct()
-    is_invalid_for_all = Q(recipient_count__lte=F("invalid_count") + F("unlicensed_count"))
-    lost = Delivery.objects.filter(
-        Q(status="canceled") | (Q(status="failed") & ~is_invalid_for_all), run=OuterRef("pk")
-    )
-    last = arrived.annotate(is_partial=Exists(lost)).order_by("-pk").values_list("fingerprint", "is_partial").first()
-    return "" if last is None or last[1] else last[0]
-
-
 _SENT_STATUSES = ("preparing", "pending", "sending", "accepted", "unknown")
 
 
@@ -493,7 +477,18 @@ class SubscriptionSource(sources.RunSource):
         if push.if_stale == models.IfStale.SKIP and _is_stale(tables, push, self.run.slot_at):
             moment = _format_data_time(tables, push.time_zone)
             return Sentence("Not sent: the data is of %(moment)s, too old.") % {"moment": moment}
-        if push.skips_unchanged and _make_fingerprint(tables) == _find_last_fingerprint(self.run):
+        if not push.skips_unchanged:
+            return None
+        # The last whole run that reached, or may have reached, somebody. If messages of it expired or were refused,
+        # some people still lack the data. Invalid recipients do not count: they could not get it again either.
+        before = Run.objects.filter(subscription=self.run.subscription_id).exclude(fingerprint="")
+        whole = before.exclude(pk=self.run.pk).exclude(trigger__in=Run.PARTIAL)
+        arrived = whole.filter(deliveries__status__in=_SENT_STATUSES).distinct()
+        is_invalid_for_all = Q(recipient_count__lte=F("invalid_count") + F("unlicensed_count"))
+        is_lost = Q(status="canceled") | (Q(status="failed") & ~is_invalid_for_all)
+        lost = Delivery.objects.filter(is_lost, run=OuterRef("pk"))
+        found = arrived.annotate(is_partial=Exists(lost)).order_by("-pk").values_list("fingerprint", "is_partial")
+        if found.first() == (_make_fingerprint(tables), False):
             return Sentence("Not sent: the data is the same as in the message before.")
         return None
 

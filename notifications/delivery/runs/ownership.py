@@ -174,7 +174,17 @@ def _explain_objection(row: Any, successor: User) -> str:
     sends = isinstance(row, InboundChannel) or getattr(row, "may_send", False)
     if sends and not senders().filter(pk=successor.pk).exists():
         return _("%(person)s may not send messages, and %(name)s does.") % words
-    if not _is_within(row, successor):
+    # A new owner sees the row, and does not widen the reach of a token or channel.
+    if not isinstance(row, ACTING):
+        is_within = type(row).objects.visible_to(successor).filter(pk=row.pk).exists()
+    elif sees_all_corps(successor):
+        is_within = True
+    elif isinstance(row, InboundChannel):
+        is_within = Corp.objects.visible_to(successor).filter(pk=row.corp_id or 0).exists()
+    else:
+        reaches_all = row.reach == ApiToken.Reach.EVERYTHING and (row.may_run or row.may_read or row.may_alert)
+        is_within = not (reaches_all or (row.may_send and row.sends_to == ApiToken.SendReach.EVERYONE))
+    if not is_within:
         return _("%(name)s reaches further than the companies of %(person)s.") % words
     if not successor.has_perm(f"notifications.change_{row._meta.model_name}"):
         return _("%(person)s may not manage such things as %(name)s.") % words
@@ -301,19 +311,6 @@ def _has_left() -> Q:
 def _choose_rows(owner: User, keys: Collection[str], editor: User, *, is_locked: bool = False) -> list[Any]:
     rows = _find_working(Q(owner=owner), now=timezone.now(), seen_by=editor, is_locked=is_locked)
     return [row for row in rows if _make_key(row) in keys]
-
-
-def _is_within(row: Any, successor: User) -> bool:
-    """Return whether `successor` sees the row and, for tokens and channels, whether it is limited to companies that
-    they see: a new owner must not widen its reach."""
-    if not isinstance(row, ACTING):
-        return bool(type(row).objects.visible_to(successor).filter(pk=row.pk).exists())
-    if sees_all_corps(successor):
-        return True
-    if isinstance(row, InboundChannel):
-        return Corp.objects.visible_to(successor).filter(pk=row.corp_id or 0).exists()
-    reaches_all = row.reach == ApiToken.Reach.EVERYTHING and (row.may_run or row.may_read or row.may_alert)
-    return not (reaches_all or (row.may_send and row.sends_to == ApiToken.SendReach.EVERYONE))
 
 
 def _may_act(owner: User) -> bool:
