@@ -65,8 +65,20 @@ def main() -> int:
         subprocess.run([*download, "-d", str(folder / "wheels")], check=True)
         for app in catalogues.APPS:
             catalogues.compile_app(app, folder)
-        collect_static_files(folder)
-        build_guides(folder)
+        # The settings need values; these open nothing and are not kept.
+        environ = {
+            "PATH": os.environ["PATH"],
+            "SECRET_KEY": "invented for collectstatic, and not kept",
+            "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+            "DATABASE_URL": "postgresql://build@/build",
+            "VALKEY_URL": "redis://build/0",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
+        subprocess.run(collect, cwd=folder, env=environ, check=True)
+        subprocess.run([sys.executable, "-m", "tools.guides"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        for tree in ("en", "zh-cn"):
+            shutil.copytree(ROOT / BUILT_GUIDES / tree, folder / BUILT_GUIDES / tree)
         write_licences(folder)
         bill = [sys.executable, "-m", "cyclonedx_py", "requirements", "--output-reproducible", "--short-PURLs"]
         bill += ["--pyproject", "pyproject.toml", "-o", str(folder / "sbom.cdx.json"), requirements]
@@ -77,27 +89,6 @@ def main() -> int:
         pack(folder, archive)
     print(f"{archive} ({archive.stat().st_size // 1_000_000} MB)")
     return 0
-
-
-def collect_static_files(folder: Path) -> None:
-    """Collect static files. The settings need values; these open nothing and are not kept."""
-    environ = {
-        "PATH": os.environ["PATH"],
-        "SECRET_KEY": "invented for collectstatic, and not kept",
-        "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
-        "DATABASE_URL": "postgresql://build@/build",
-        "VALKEY_URL": "redis://build/0",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
-    subprocess.run(collect, cwd=folder, env=environ, check=True)
-
-
-def build_guides(folder: Path) -> None:
-    """Build the guides that web processes serve."""
-    subprocess.run([sys.executable, "-m", "tools.guides"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    for tree in ("en", "zh-cn"):
-        shutil.copytree(ROOT / BUILT_GUIDES / tree, folder / BUILT_GUIDES / tree)
 
 
 def write_licences(folder: Path) -> None:

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import tokenize
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,73 +57,13 @@ msgstr ""
 # A %-placeholder with its name, a %%, or a {placeholder}.
 PLACEHOLDER = re.compile(r"%%|%(?:\((\w+)\))?[#0+-]*(?:\d+|\*)?(?:\.\d+)?[diouxXeEfFgGcrsa]|\{(\w*)(?:[!:][^{}]*)?\}")
 FUZZY_HEADER = re.compile(r"(#.*\n)*#,.*\bfuzzy\b")
-# One word for one thing: forbidden words with their replacements. WeCom's own names may have 企业.
-WORDS = {
-    re.compile("(?<!我的)企业(?!微信|可信|信息|邮箱|ID)"): "公司",
-    re.compile("已接收"): "已接受",
-    re.compile("接入渠道"): "接入通道",
-    re.compile("应答"): "响应",
-    re.compile("所有者"): "负责人",
-    re.compile("凭据"): "凭证",
-    re.compile("技术(细节|信息)"): "技术详情",
-    re.compile("本站(?!点)|本站点"): "本系统",
-    re.compile("(?<!企业)可信 ?IP|企业可信 IP"): "企业可信IP",
-}
-# The nouns of the product (docs/en/glossary.md): other words for the same thing, with the noun instead. The sandbox
-# stands for WeCom and a BI, whose own words it uses.
-NOUNS = {
-    "报告": "内容",
-    "卡片": "数据",
-    "批次": "消息",
-    "订阅": "推送",
-    "用户": "人员",
-    "成员": "人员",
-    "路由": "接收人",
-    "接收方": "接收人",
-    "渠道": "通道",
-}
-# Terms of other products that hold one of these words, with the reason.
-TERMS = {
-    "用户名": "what somebody types to sign in, as everywhere",
-    "超级用户": "Django's account above all roles",
-    "用户基础属性": "the name that the customer's specification gives to the page",
-    "API 用户": "an account of the BI",
-    "BI 用户": "an account of the BI",
-    "BI 的用户": "an account of the BI",
-    "BI 中的用户": "an account of the BI",
-    "共享给该用户": "an account of the BI",
-    "点击某个用户": "what WeCom's console shows",
-    "://用户": "the account in an address",
-    "主机、库名和用户": "the account of a database",
-    "不带用户": "the account in an address",
-    "BI 卡片": "a card of the BI",
-    "BI 的卡片": "a card of the BI",
-    "BI 中的卡片": "a card of the BI",
-    "文本卡片": "a form of WeCom's messages",
-    "图文卡片": "a form of WeCom's messages",
-    "图片卡片": "a form of WeCom's messages",
-    "大数字卡片": "a form of WeCom's messages",
-    "预警卡片": "a form of WeCom's messages",
-    "卡片消息": "a form of WeCom's messages",
-    "企业微信订阅": "WeCom's own word",
-}
+# Other words for the product's nouns and states, and terms of other products that hold one of them.
+GLOSSARY = tomllib.loads((ROOT / "tools" / "words.toml").read_text(encoding="utf-8"))
+WORDS = {re.compile(pattern): instead for pattern, instead in GLOSSARY["words"].items()}
 # Words of whoever runs the system: on the page of operation and in commands, whose texts are in guanwecom alone.
 OF_OPERATION = re.compile("worker|beat|celery|crontab", re.IGNORECASE)
 # Where one of these stands in the sentence, 成员 is a person of WeCom's directory: its own word for them.
 OF_THE_DIRECTORY = re.compile("企业微信|通讯录|应用|可见|群主|Secret")
-# The eight words of states: a text that is one of these others is a state in another word.
-STATES = {
-    "等待中": "等待",
-    "待处理": "等待",
-    "排队中": "等待",
-    "正在执行": "进行中",
-    "执行中": "进行中",
-    "运行中": "进行中",
-    "正在运行": "进行中",
-    "已完成": "完成",
-    "有误": "失败",
-    "未启用": "已停用",
-}
 # Line, text or forms, comments, context.
 Extracted = tuple[int, str | tuple[str, ...], list[str], str | None]
 
@@ -272,14 +213,14 @@ def message_faults(message: Message) -> list[str]:
 
 def word_faults(text: str, english: str) -> list[str]:
     """List other words for the product's nouns and states in a Chinese text. `english`: the text that it translates."""
-    if text in STATES:
-        return [f"is “{text}” instead of the state “{STATES[text]}”"]
-    for term in TERMS:
+    nouns, states = GLOSSARY["nouns"], GLOSSARY["states"]
+    if text in states:
+        return [f"is “{text}” instead of the state “{states[text]}”"]
+    for term in GLOSSARY["terms"]:
         text = text.replace(term, "")
-    found = [word for word in NOUNS if word in text]
-    if "member" in english.lower() or OF_THE_DIRECTORY.search(text):
-        found = [word for word in found if word != "成员"]
-    return [f"has “{word}” instead of “{NOUNS[word]}”" for word in found]
+    is_of_the_directory = "member" in english.lower() or OF_THE_DIRECTORY.search(text)
+    found = [word for word in nouns if word in text and not (word == "成员" and is_of_the_directory)]
+    return [f"has “{word}” instead of “{nouns[word]}”" for word in found]
 
 
 def placeholders(text: str) -> list[str]:

@@ -90,9 +90,8 @@ class CorpQueueAdmin(RowsAdmin, FixedRows):
         until = find_held_until(queue, now=timezone.now())
         if until is None:
             return show_state(State.FAILED, gettext("held up"))
-        return show_state(
-            State.FAILED, gettext("held until %(time)s") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"}
-        )
+        time = f"{timezone.localtime(until):%Y-%m-%d %H:%M}"
+        return show_state(State.WAITING, gettext("held until %(time)s") % {"time": time})
 
     @admin.display(description=_("waiting"))
     def waiting(self, queue: Any) -> SafeString | str:

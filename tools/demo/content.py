@@ -201,6 +201,11 @@ def sandbox_seed(connection: BiConnection, corps: list[Corp], *, today: date) ->
     """Return the stand-in BI's data: the public key, an account for each person, pages up to the day before `today`."""
     people = User.objects.filter(wecom_accounts__corp__in=corps).order_by("username").distinct()
     public = bi.format_public_keys(connection)
+    sales = _page("销售总览", SALES, sales_rows(today))
+    stock = _page("库存总览", STOCK, stock_rows(today))
+    # Pivots of the same figures.
+    _add_pivot(sales, {"rows": ["日期"], "columns": ["区域"], "values": ["销售额"]})
+    _add_pivot(stock, {"rows": ["仓库", "品类"], "columns": ["日期"], "values": ["库存箱数"]})
     return {
         "provider": connection.provider,
         "public_key": public[0] if public else "",
@@ -209,17 +214,8 @@ def sandbox_seed(connection: BiConnection, corps: list[Corp], *, today: date) ->
             {"login_id": API_USER, "name": "API", "password": connection.api_password},
             *({"login_id": person.username, "name": person.name, "email": person.email} for person in people),
         ],
-        "pages": _pages(today),
+        "pages": [sales, stock, _page("逾期应收", OVERDUE, overdue_rows(today))],
     }
-
-
-def _pages(today: date) -> list[dict[str, Any]]:
-    """Return a page with a card for each report; two of them also have a pivot of the same figures."""
-    sales = _page("销售总览", SALES, sales_rows(today))
-    stock = _page("库存总览", STOCK, stock_rows(today))
-    _add_pivot(sales, {"rows": ["日期"], "columns": ["区域"], "values": ["销售额"]})
-    _add_pivot(stock, {"rows": ["仓库", "品类"], "columns": ["日期"], "values": ["库存箱数"]})
-    return [sales, stock, _page("逾期应收", OVERDUE, overdue_rows(today))]
 
 
 def _add_pivot(page: dict[str, Any], pivot: dict[str, list[str]]) -> None:

@@ -126,7 +126,13 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
     companies = demo_companies()
     corps = [_corp(company, sandbox_address, now) for company in companies]
     for corp in corps:
-        _follow_directory(corp, now)
+        # Callback keys, a policy and a first synchronisation: a leaver in the sandbox is shut out at once.
+        for kind in CallbackEvent.Kind:
+            if not callbacks.have_keys(corp=corp, kind=kind):
+                callbacks.generate_callback_keys(corp=corp, kind=kind)
+        DirectoryPolicy.objects.get_or_create(corp=corp, defaults={"mode": DirectoryPolicy.Mode.CREATE})
+        if not SyncRun.objects.filter(corp=corp).exists():
+            request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=now)
     users = [user for company, corp in zip(companies, corps, strict=True) for user in _people(company, corp)]
     admin, employee = _with_passwords(users)
     content.connect(sandbox_address=sandbox_address, now=now)
@@ -160,16 +166,6 @@ def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
         corpid=company.corpid, agentid=company.agentid, defaults=addresses, create_defaults=first | addresses
     )
     return corp
-
-
-def _follow_directory(corp: Corp, now: datetime) -> None:
-    """Set up callback keys, a policy and a first sync, so that a leaver in the sandbox is shut out at once."""
-    for kind in CallbackEvent.Kind:
-        if not callbacks.have_keys(corp=corp, kind=kind):
-            callbacks.generate_callback_keys(corp=corp, kind=kind)
-    DirectoryPolicy.objects.get_or_create(corp=corp, defaults={"mode": DirectoryPolicy.Mode.CREATE})
-    if not SyncRun.objects.filter(corp=corp).exists():
-        request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=now)
 
 
 def _people(company: DemoCompany, corp: Corp) -> list[User]:

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from accounts.admin.users import STATE_COLUMN
 from accounts.models import Attribute, AttributeValue, AuditEntry, User, WeComAccount
 from accounts.users.attributes import (
     check_definition,
@@ -253,7 +254,9 @@ class TestBeforeTheFirstEnabling:
 
         text = page.content.decode()
         changelist = page.context["cl"]
-        assert changelist.list_display == ["action_checkbox", "username", "name", "is_active", "is_staff"]
+        *columns, row_actions = changelist.list_display
+        assert columns == ["action_checkbox", "username", "name", STATE_COLUMN, "is_staff"]
+        assert row_actions.short_description == "操作"
         assert [spec.field_path for spec in changelist.filter_specs] == ["is_active", "is_staff"]
         assert [user.username for user in changelist.result_list] == ["lilei"]
         assert changelist.search_help_text == "用户名或姓名"

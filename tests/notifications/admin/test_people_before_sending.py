@@ -109,13 +109,13 @@ def test_every_page_says_how_many_get_it(root: Client, push: Subscription, peopl
         assert "判断每个人有没有自己的数据行" in text
     receipts = dict(Receipt.objects.filter(run=run, status="skipped").values_list("user__name", "reason"))
     assert receipts == {"P2": "no_value", "P3": "no_rows", "P4": "barred", "P5": "no_account"}
-    # The reason links to the person's page, where it is shown, too.
+    # The reason links to the person's form; the person's card shows it, too.
     person = reverse("admin:accounts_user_change", args=[people[2].pk])
     assert f'<a href="{person}" target="_blank" rel="opener">{people[2]}：{EMPTY}</a>' in beside
     receipts_of_run = root.get(reverse("admin:notifications_receipt_changelist"), {"run__id__exact": run.pk})
     assert f'<a href="{person}">{EMPTY}</a>' in receipts_of_run.content.decode()
     Subscription.objects.update(is_enabled=True)
-    contexts: Any = root.get(person).context
+    contexts: Any = root.get(reverse("admin:accounts_user_card", args=[people[2].pk])).context
     assert [line[-1] for line in next(one for one in contexts if "lines" in one)["lines"]] == [EMPTY]
 
 

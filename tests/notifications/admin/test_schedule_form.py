@@ -334,7 +334,7 @@ class TestOnce:
         assert answer.status_code == 302, errors_of(answer)
         push.refresh_from_db()
         assert (push.name, push.is_enabled, push.next_run_at) == ("公告", True, None)
-        assert "已完成" in root.get("/admin/notifications/subscription/").content.decode()
+        assert ">完成<" in root.get("/admin/notifications/subscription/").content.decode()
 
     def test_another_schedule_forgets_the_day_and_rules_do_not_offer_it(
         self, root: Client, order: tuple[Report, User]

@@ -429,13 +429,13 @@ def test_an_announcement_gets_exactly_one_run_and_then_ends() -> None:
 
     assert list_runs() == [(Run.Status.FINISHED, utc("2026-11-24 01:00"), 1)]
     push.refresh_from_db()
-    assert (push.next_run_at, find_next_due(push, NOW)) == (None, None)
+    assert push.next_run_at is None
+    assert find_next_due(push, NOW) is None
     assert "没有下次执行时间" not in client_of(make_superuser()).get(reverse("admin:index")).content.decode()
 
 
 def test_a_missed_announcement_is_recorded_and_not_made_up_for_after_its_grace() -> None:
-    fields = {"crontab": "", "repeat": Repeat.ONCE, "on_date": date(2026, 11, 24), "local_time": time(9)}
-    make_subscription(**fields, grace_minutes=30)
+    make_subscription(crontab="", repeat=Repeat.ONCE, on_date=date(2026, 11, 24), local_time=time(9), grace_minutes=30)
 
     scheduler.claim_due_subscriptions(now=NOW + timedelta(hours=2))
 

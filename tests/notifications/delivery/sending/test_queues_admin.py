@@ -76,7 +76,7 @@ def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp:
 
 
 @pytest.mark.parametrize(
-    ("is_disabled", "states"), [(False, ["暂停", "全部公司已暂停"]), (True, ["正常", "公司已停用"])]
+    ("is_disabled", "states"), [(False, ["已暂停", "已暂停 全部公司已暂停"]), (True, ["正常", "已停用 公司已停用"])]
 )
 def test_while_all_is_paused_or_a_company_disabled_its_row_says_so_and_nothing_is_estimated(
     root: Client, corp: Corp, is_disabled: bool, states: list[str]
@@ -101,7 +101,7 @@ def test_a_company_without_tokens_is_called_held_until_a_time(root: Client, corp
 
     text = root.get(make_address(CorpQueue.objects.get(corp=corp))).content.decode()
 
-    assert read_cells(root, "state") == ["正常", f"暂停发送至 {shown}"]
+    assert read_cells(root, "state") == ["正常", f"等待 暂停发送至 {shown}"]
     assert read_cells(root, "time_left") == ["—", "—"]
     assert "企业微信在一小时内不再向本服务器发放 access_token" in text
     assert "“北山制造”：企业微信在 " in root.get("/admin/").content.decode()
