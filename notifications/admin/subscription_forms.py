@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -205,9 +205,19 @@ def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool
         notes.append(
             gettext("WeCom asks not to send exactly on the hour or the half hour: a spread of 120 seconds avoids that.")
         )
+    next_times, is_saved = [], order.pk is not None
+    for one in found:
+        due, start = one.due_at.astimezone(zone), one.slot_at.astimezone(zone)
+        text = f"{due:%Y-%m-%d %H:%M}"
+        if one.spread_seconds and is_saved:
+            text = f"{due:%Y-%m-%d %H:%M:%S}"
+        elif one.spread_seconds:  # the spread depends on the row's key, so an unsaved row shows the range
+            due, end = start, (one.slot_at + timedelta(seconds=one.spread_seconds)).astimezone(zone)
+            text = f"{start:%Y-%m-%d %H:%M:%S}–{end:%H:%M:%S}"
+        next_times.append(f"{text} {calendar.WEEKDAYS[due.weekday()]}")
     return {
         "time_zone": calendar.find_zone_name(order.time_zone),
-        "next_times": [calendar.write_due_time(each, zone, is_saved=order.pk is not None) for each in found],
+        "next_times": next_times,
         "schedule_notes": notes,
     }
 

@@ -30,7 +30,7 @@ from notifications.models import Channel, Delivery, Incident, IncidentEvent, Rec
 from notifications.models.deliveries import tidy_mark
 
 if TYPE_CHECKING:
-    from integrations.models import CallbackEvent, Corp
+    from integrations.models import Corp
 
 
 logger = logging.getLogger(__name__)
@@ -121,51 +121,52 @@ _NOTES = {Action.ACKNOWLEDGE: Sentence("Button: Take"), Action.SILENCE: Sentence
 
 
 def consume_clicks(batch: Batch) -> None:
-    """Act on each click once. notifications.alerts.card_updates changes the cards afterwards."""
+    """Do once what each pressed button says, if the event is a click of a recipient on one of our cards, with a new
+    code. notifications.alerts.card_updates changes the cards afterwards."""
     for event in batch.events:
         with transaction.atomic():
             batch.hold()
-            _handle_click(batch.corp, event, batch.clock())
+            corp, now = batch.corp, batch.clock()
+            try:
+                callback = wire.parse_callback(event.body.encode())
+            except CallbackError:
+                logger.warning("click corp=%d event=%d cannot be read", corp.pk, event.pk)
+                continue
+            fields = callback.fields
+            action = _BUTTONS.get(_read_field(fields, "EventKey"))
+            ours = Delivery.objects.filter(
+                mark=tidy_mark(_read_field(fields, "TaskId")), corp=corp, channel=Channel.WECOM
+            )
+            delivery = ours.filter(run__incident_events__isnull=False).distinct().first()
+            if action is None or delivery is None:  # not one of our cards
+                continue
+            address = f"{corp.pk}:{fold_userid(callback.userid)}"[:128]
+            receipt = Receipt.objects.filter(delivery=delivery, address=address).select_related("user").first()
+            if receipt is None:
+                logger.warning("click corp=%d delivery=%d by somebody who did not get it", corp.pk, delivery.pk)
+                continue
+            ids = list(IncidentEvent.objects.filter(run=delivery.run_id).values_list("incident", flat=True))
+            # Locked before the card, as everywhere, to avoid deadlocks.
+            list(Incident.objects.filter(pk__in=ids).select_for_update(of=("self",)).order_by("pk").values_list("pk"))
+            if not card_updates.keep_code(delivery, _read_field(fields, "ResponseCode"), now=event.received_at):
+                logger.warning(
+                    "click corp=%d delivery=%d has no code, or one that was used before", corp.pk, delivery.pk
+                )
+                continue
+            person = _find_person(corp, callback.userid)
+            if person is None:
+                refused = list(Incident.objects.filter(pk__in=ids).order_by("pk"))
+                _add_event_once(refused, Kind.REFUSED, receipt.user, action, now)
+                incidents.mark_stale(refused, now=now)
+                continue
+            done = act_on_incidents(action, ids, person=person, now=now)
+            _add_event_once(done.refused, Kind.REFUSED, person, action, now)
+            _add_event_once([one for one in done.unchanged if not one.is_open], Kind.LATE, person, action, now)
+            # A late or refused click means that the card may be out of date.
+            incidents.mark_stale([*done.unchanged, *done.refused], now=now)
 
 
 CLICKS_CONSUMER = Consumer(name=CLICKS, wants=frozenset({"template_card_event"}), consume=consume_clicks)
-
-
-def _handle_click(corp: Corp, event: CallbackEvent, now: datetime) -> None:
-    """Do what the pressed button says, if the event is a click of a recipient on one of our cards, with a new code."""
-    try:
-        callback = wire.parse_callback(event.body.encode())
-    except CallbackError:
-        logger.warning("click corp=%d event=%d cannot be read", corp.pk, event.pk)
-        return
-    fields = callback.fields
-    action = _BUTTONS.get(_read_field(fields, "EventKey"))
-    ours = Delivery.objects.filter(mark=tidy_mark(_read_field(fields, "TaskId")), corp=corp, channel=Channel.WECOM)
-    delivery = ours.filter(run__incident_events__isnull=False).distinct().first()
-    if action is None or delivery is None:  # not one of our cards
-        return
-    address = f"{corp.pk}:{fold_userid(callback.userid)}"[:128]
-    receipt = Receipt.objects.filter(delivery=delivery, address=address).select_related("user").first()
-    if receipt is None:
-        logger.warning("click corp=%d delivery=%d by somebody who did not get it", corp.pk, delivery.pk)
-        return
-    ids = list(IncidentEvent.objects.filter(run=delivery.run_id).values_list("incident", flat=True))
-    # Locked before the card, as everywhere, to avoid deadlocks.
-    list(Incident.objects.filter(pk__in=ids).select_for_update(of=("self",)).order_by("pk").values_list("pk"))
-    if not card_updates.keep_code(delivery, _read_field(fields, "ResponseCode"), now=event.received_at):
-        logger.warning("click corp=%d delivery=%d has no code, or one that was used before", corp.pk, delivery.pk)
-        return
-    person = _find_person(corp, callback.userid)
-    if person is None:
-        refused = list(Incident.objects.filter(pk__in=ids).order_by("pk"))
-        _add_event_once(refused, Kind.REFUSED, receipt.user, action, now)
-        incidents.mark_stale(refused, now=now)
-        return
-    done = act_on_incidents(action, ids, person=person, now=now)
-    _add_event_once(done.refused, Kind.REFUSED, person, action, now)
-    _add_event_once([one for one in done.unchanged if not one.is_open], Kind.LATE, person, action, now)
-    # A late or refused click means that the card may be out of date.
-    incidents.mark_stale([*done.unchanged, *done.refused], now=now)
 
 
 def _add_event_once(found: Sequence[Incident], kind: Kind, person: User | None, action: Action, now: datetime) -> None:

@@ -24,7 +24,7 @@ from notifications.models import Medium
 from notifications.subscriptions.schedules import read_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from accounts.models import User
     from notifications.alerts.conditions import Condition
@@ -128,7 +128,13 @@ def make_chart(
         return None
     if set(counting.values(condition.column)) <= {None}:
         return None
-    axis = _choose_axis(counting, {condition.column, split_column})
+    # The first column of times with several values, else the text column that fits and best tells the rows apart.
+    free = [column for column in counting.columns if column.name not in {condition.column, split_column}]
+    timed = [one.name for one in free if one.is_temporal and len(set(counting.values(one.name)) - {None}) > 1]
+    counts = {one.name: len(set(counting.values(one.name))) for one in free if one.kind == Kind.TEXT}
+    fitting = [name for name, count in counts.items() if count <= TOP_AT_MOST]
+    axis = max(fitting, key=counts.__getitem__) if fitting else min(counts, key=counts.__getitem__, default="")
+    axis = timed[0] if timed else axis
     if not axis:
         return None
     kind = ChartKind.LINE if table.column(axis).is_temporal else ChartKind.BAR
@@ -159,17 +165,3 @@ def make_chart(
     columns = tuple(counting.columns[position] for position in drawn)
     rows = tuple(tuple(row[position] for position in drawn) for row in counting.rows)
     return chart, replace(counting, columns=columns, rows=rows)
-
-
-def _choose_axis(table: Table, taken: Collection[str]) -> str:
-    """Return the first column of times with several values, else the text column that fits and best tells the rows
-    apart."""
-    free = [column for column in table.columns if column.name not in taken]
-    timed = [one.name for one in free if one.is_temporal and len(set(table.values(one.name)) - {None}) > 1]
-    if timed:
-        return timed[0]
-    counts = {one.name: len(set(table.values(one.name))) for one in free if one.kind == Kind.TEXT}
-    fitting = {name: count for name, count in counts.items() if count <= TOP_AT_MOST}
-    if fitting:
-        return max(fitting, key=lambda name: fitting[name])
-    return min(counts, key=lambda name: counts[name], default="")

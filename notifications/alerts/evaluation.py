@@ -13,11 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import CharField, Value
+from django.db.models.functions import Cast, Concat
 from django.forms.models import model_to_dict
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from integrations.core.background import database_clock, log_errors
+from integrations.core.sentences import Sentence
 from integrations.data.figures import EARLIER, fold_text
 from integrations.data.table import Table
 from integrations.datasources import fetch
@@ -87,8 +90,9 @@ def decide_waiting_checks(*, now: datetime) -> int:
 
 
 def reset_if_changed(rule: AlertRule, *, now: datetime) -> None:
-    """Reset the rule if it watches something else than at its last check: other conditions, parts or card settings.
-    Every check calls this, so it does not matter where the change was made."""
+    """Reset the rule and end its open incidents if it watches something else than at its last check: other conditions,
+    parts or card settings. Every check calls this, so it does not matter where the change was made. Runs inside the
+    caller's transaction, which holds the lock on the rule."""
     # Empty fields are left out, so that a column added by a later version changes nothing.
     card = {name: value for name, value in model_to_dict(rule.card, exclude=_UNWATCHED).items() if value}
     parts = [rule.conditions, rule.join, rule.split_column, rule.split_attribute_id, card]
@@ -96,7 +100,11 @@ def reset_if_changed(rule: AlertRule, *, now: datetime) -> None:
     if rule.watched == watched:
         return
     if rule.watched:
-        incidents.end_incidents_of_rule(rule, now=now)
+        found = Incident.objects.filter(rule=rule)
+        is_open = found.open().select_for_update(of=("self",)).order_by("pk")
+        incidents.end_incidents(list(is_open), Sentence("What the rule watches was changed."), now)
+        # The keys of former incidents are replaced, so the next firing is a new incident, however soon.
+        found.filter(key__startswith=f"rule:{rule.pk}:").update(key=Concat(Value("former:"), Cast("pk", CharField())))
         rule.holding, rule.memory, rule.absent, rule.failure_count = {}, {}, {}, 0
         rule.is_broken, rule.problem = False, ""
     rule.watched = watched

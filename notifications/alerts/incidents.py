@@ -10,13 +10,11 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import CharField, Max, Q, QuerySet, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models import Max, Q, QuerySet
 
 from integrations.core.sentences import Sentence
 from notifications.models import (
     AlertCard,
-    AlertRule,
     Channel,
     Delivery,
     InboundChannel,
@@ -264,22 +262,13 @@ def end_orphaned_incidents(*, now: datetime) -> int:
     found = list(find_orphaned_incidents().select_for_update(of=("self",)).order_by("pk")[:ORPHANS_AT_ONCE])
     disabled = [incident for incident in found if incident.rule_id is not None]
     deleted = [incident for incident in found if incident.rule_id is None]
-    _end_incidents(disabled, Sentence("The rule was disabled."), now)
-    _end_incidents(deleted, Sentence("The channel or rule was deleted."), now)
+    end_incidents(disabled, Sentence("The rule was disabled."), now)
+    end_incidents(deleted, Sentence("The channel or rule was deleted."), now)
     return len(found)
 
 
-def end_incidents_of_rule(rule: AlertRule, *, now: datetime) -> None:
-    """End the open incidents of a rule whose watched data or conditions changed. The keys of its former incidents are
-    replaced, so the next firing is a new incident, however soon. Runs inside the caller's transaction, which holds the
-    lock on the rule."""
-    found = Incident.objects.filter(rule=rule)
-    is_open = found.open().select_for_update(of=("self",)).order_by("pk")
-    _end_incidents(list(is_open), Sentence("What the rule watches was changed."), now)
-    found.filter(key__startswith=f"rule:{rule.pk}:").update(key=Concat(Value("former:"), Cast("pk", CharField())))
-
-
-def _end_incidents(found: Sequence[Incident], reason: Sentence, now: datetime) -> None:
+def end_incidents(found: Sequence[Incident], reason: Sentence, now: datetime) -> None:
+    """End locked incidents without a notice."""
     for incident in found:
         resolve_incident(incident, ends_at=now, source=None, now=now, reason=reason)
     mark_stale(found, now=now)

@@ -134,12 +134,8 @@ CONFIG: dict[str, Any] = {
 def recolour_for_dark(svg: str) -> str:
     """Return one of our drawings in the colours of a dark page."""
     colours = {light.lower(): dark for light, dark in IN_DARK.items()}
-
-    def dark(paint: re.Match[str]) -> str:
-        colour = _NAMED.get(paint[0], paint[0])
-        return colours.get(colour.lower(), colour)
-
-    return _PAINT.sub(dark, svg)
+    colours |= {name: colours.get(colour.lower(), colour) for name, colour in _NAMED.items()}
+    return _PAINT.sub(lambda paint: colours.get(paint[0].lower(), paint[0]), svg)
 
 
 # Larger numbers are mistakes; the difference of two such numbers can still be written.

@@ -106,12 +106,29 @@ def _place_plot(chart: Chart, shaped: ChartPoints, body: Spec, title: Spec, heig
     # Nearly equal numbers have no round ones between them.
     if high - low <= 1e-9 * max(1.0, -low, high):
         return None
-    low, high, ticks = _place_ticks(low, high, y["axis"].pop("tickCount"))
+    # The range is widened to round numbers, as long as that calls for another distance of ticks.
+    before = None
+    while (found := _find_step(low, high, 10)) != before:
+        before, (step, is_inverse) = found, found
+        if is_inverse:
+            low, high = math.floor(low * step) / step, math.ceil(high * step) / step
+        else:
+            low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    step, is_inverse = _find_step(low, high, y["axis"].pop("tickCount"))
+    first, last = (low * step, high * step) if is_inverse else (low / step, high / step)
+    # A number next to a tick by an error of rounding only is a tick.
+    wholes = range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)
+    ticks = [number / step if is_inverse else number * step for number in wholes]
     y["axis"]["values"] = ticks
     y["scale"] = {"domain": [low, high], "nice": False, "zero": False}
     # What the renderer adds for the gap to the labels, the title, a line below it, a line of the legend or half a
     # label above the plot, and the labels below it.
-    left = drawing.MARGIN + 2 + math.ceil(max(drawing.estimate_width(_write_tick(tick)) for tick in ticks))
+    widths = []
+    for tick in ticks:  # written as by the axis's expression
+        scales = ((scale, word) for scale, word, _decimals in drawing.choose_scales() if abs(tick) >= scale)
+        scale, word = next(scales, (1, ""))
+        widths.append(drawing.estimate_width(f"{tick / float(scale):,g}{word}"))
+    left = drawing.MARGIN + 2 + math.ceil(max(widths))
     rows = math.ceil(len(shaped.series) / drawing.CONFIG["legend"]["columns"])
     top = drawing.MARGIN + 23 + 14 * len(title.get("subtitle", ())) + (18 * rows + 2 if several else 6)
     bottom = drawing.MARGIN + 18
@@ -188,25 +205,13 @@ def _make_place_axis(shaped: ChartPoints) -> Spec:
     return {"field": "x", "type": "ordinal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
 
 
-def _make_value_axis() -> Spec:
-    axis = {"labelExpr": write_label_expression(), "tickCount": 4, "domain": False, "ticks": False}
-    return {"field": "y", "type": "quantitative", "axis": axis}
-
-
-def write_label_expression() -> str:
-    """Return the expression with which an axis writes its numbers. It holds no data."""
+def make_value_axis() -> Spec:
+    """Return the axis of the values. The expression with which it writes its numbers holds no data."""
     text = "format(datum.value, ',~g')"
     for scale, word, _decimals in reversed(drawing.choose_scales()):
         text = f"abs(datum.value) >= {scale:.0f} ? format(datum.value / {scale:.0f}, ',~g') + '{word}' : {text}"
-    return text
-
-
-def _write_tick(number: float) -> str:
-    """Write a number as `write_label_expression` does."""
-    for scale, word, _decimals in drawing.choose_scales():
-        if abs(number) >= scale:
-            return f"{number / float(scale):,g}{word}"
-    return f"{number:,g}"
+    axis = {"labelExpr": text, "tickCount": 4, "domain": False, "ticks": False}
+    return {"field": "y", "type": "quantitative", "axis": axis}
 
 
 def _find_step(low: float, high: float, count: int) -> tuple[float, bool]:
@@ -219,27 +224,10 @@ def _find_step(low: float, high: float, count: int) -> tuple[float, bool]:
     return (10.0**-power / factor, True) if power < 0 else (10.0**power * factor, False)
 
 
-def _place_ticks(low: float, high: float, count: int) -> tuple[float, float, list[float]]:
-    """Widen a range to round numbers and return its ends and some `count` ticks. Widening repeats as long as it calls
-    for another distance."""
-    before = None
-    while (found := _find_step(low, high, 10)) != before:
-        before, (step, is_inverse) = found, found
-        if is_inverse:
-            low, high = math.floor(low * step) / step, math.ceil(high * step) / step
-        else:
-            low, high = math.floor(low / step) * step, math.ceil(high / step) * step
-    step, is_inverse = _find_step(low, high, count)
-    first, last = (low * step, high * step) if is_inverse else (low / step, high / step)
-    # A number next to a tick by an error of rounding only is a tick.
-    numbers = range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)
-    return low, high, [number / step if is_inverse else number * step for number in numbers]
-
-
 def _draw_along_axis(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
     if _is_horizontal(chart, shaped):
         return _draw_horizontal_bars(chart, shaped, table)
-    place, values, colour = _make_place_axis(shaped), _make_value_axis(), _make_colours(shaped)
+    place, values, colour = _make_place_axis(shaped), make_value_axis(), _make_colours(shaped)
     several = len(shaped.series) > 1
     match chart.kind:
         case ChartKind.LINE:
@@ -279,7 +267,7 @@ def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Sp
     axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": _NAME_PIXELS, "labelColor": drawing.INK}
     axis["labelOverlap"] = False
     names = {"field": "x", "type": "nominal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
-    bars: Spec = {"y": names, "x": _make_value_axis()}
+    bars: Spec = {"y": names, "x": make_value_axis()}
     if several:
         bars["color"] = _make_colours(shaped)
         if chart.kind == ChartKind.BAR:
@@ -411,7 +399,11 @@ def fit_columns(columns: Sequence[Column], rows: Sequence[Sequence[Value]]) -> t
     that makes room. `rows` hold a value for each column."""
     cells = [[drawing.write_cell(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
     if not _do_columns_fit(columns, cells):
-        cells = [[_write_shortened(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
+        for row, texts in zip(rows, cells, strict=True):
+            for position, column in enumerate(columns):
+                number = drawing.to_drawable(row[position])
+                if number is not None and column.kind is not Kind.PERCENT:
+                    texts[position] = drawing.write_short(number, decimals=column.decimals)
     count = len(columns)
     while count > 1 and not _do_columns_fit(columns[:count], cells):
         count -= 1
@@ -438,13 +430,6 @@ def write_head(column: Column) -> str:
     """Return the column's name, at most 60 characters, with its unit."""
     name, unit = drawing.to_one_line(column.name, 60), drawing.to_one_line(drawing.find_head_unit(column), 20)
     return f"{name} ({unit})" if unit else name
-
-
-def _write_shortened(value: Value, column: Column) -> str:
-    number = drawing.to_drawable(value)
-    if number is None or column.kind is Kind.PERCENT:
-        return drawing.write_cell(value, column)
-    return drawing.write_short(number, decimals=column.decimals)
 
 
 def _do_columns_fit(columns: Sequence[Column], cells: Cells) -> bool:

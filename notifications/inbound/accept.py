@@ -178,7 +178,21 @@ def _complete_message(incoming: Incoming, now: datetime) -> tuple[ResolvedAddres
         [content.clean_title(caption)[:CAPTION_CHARACTERS], content.clean_title(words)[:WORDS_CHARACTERS]]
         for caption, words in message.figures[:FIGURES_AT_MOST]
     ]
-    message.form = form = MessageForm(message.form or _choose_form(message, incoming.files))
+    # Unless the sender names a form: the one that shows all parts.
+    has_picture = any(file.kind == Medium.Kind.PICTURE for file in incoming.files)
+    has_words = bool(message.text or message.figures or message.link)
+    form = MessageForm.TEXTCARD if len(message.text.encode()) <= builders.DESCRIPTION_BYTES else MessageForm.TEXT
+    if message.form:
+        form = MessageForm(message.form)
+    elif message.figures:
+        form = MessageForm.NEWS_NOTICE if has_picture else MessageForm.TEXT_NOTICE
+    elif has_picture:
+        form = MessageForm.NEWS if has_words else MessageForm.IMAGE
+    elif incoming.files and not has_words:
+        form = MessageForm.FILE
+    elif message.markup == IncomingMessage.Markup.MARKDOWN:
+        form = MessageForm.MARKDOWN
+    message.form = form
     message.unknown = [{**address.to_document(), "reason": problem.value} for address, problem in found.unknown]
     message.requested_by, message.created_at = sender.owner, now
     if message.callback_url:
@@ -189,23 +203,6 @@ def _complete_message(incoming: Incoming, now: datetime) -> tuple[ResolvedAddres
     if carried is not None:
         rest.remove(carried)
     return found, [carried, *rest]
-
-
-def _choose_form(message: IncomingMessage, files: Sequence[CheckedFile]) -> MessageForm:
-    """Choose the form that shows all parts of the message."""
-    has_picture = any(file.kind == Medium.Kind.PICTURE for file in files)
-    has_words = bool(message.text or message.figures or message.link)
-    if has_picture and message.figures:
-        return MessageForm.NEWS_NOTICE
-    if has_picture:
-        return MessageForm.NEWS if has_words else MessageForm.IMAGE
-    if files and not has_words:
-        return MessageForm.FILE
-    if message.figures:
-        return MessageForm.TEXT_NOTICE
-    if message.markup == IncomingMessage.Markup.MARKDOWN:
-        return MessageForm.MARKDOWN
-    return MessageForm.TEXTCARD if len(message.text.encode()) <= builders.DESCRIPTION_BYTES else MessageForm.TEXT
 
 
 def _draft_run(message: IncomingMessage, number: int, now: datetime) -> Run:

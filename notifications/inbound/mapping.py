@@ -178,7 +178,13 @@ def _collect_files(paths: Sequence[str], payload: Payload) -> _Files:
     files: list[CheckedFile] = []
     urls: list[tuple[str, str]] = []
     refused: list[Sentence] = []
-    for name, content in _find_contents(paths, payload):
+    for one in (one for path in paths for one in _to_list(expressions.find(path, payload))):
+        # A file is a text, or an object that has name and content.
+        members = one if isinstance(one, dict) else {}
+        content = one if isinstance(one, str) else _first_text(members, _CONTENTS)
+        name = _first_text(members, _NAMES)
+        if not content:
+            continue
         if len(files) + len(urls) == FILES_AT_MOST:
             refused.append(Sentence("Only the first %(count)d files are sent.") % {"count": FILES_AT_MOST})
             break
@@ -200,18 +206,6 @@ def _collect_files(paths: Sequence[str], payload: Payload) -> _Files:
         except InboundError as error:
             refused.append(error.sentence)
     return tuple(files), tuple(urls), tuple(refused)
-
-
-def _find_contents(paths: Sequence[str], payload: Payload) -> Iterator[tuple[str, str]]:
-    """Yield name and content of each file: a text, or an object that has both."""
-    for path in paths:
-        for value in _to_list(expressions.find(path, payload)):
-            if isinstance(value, str) and value:
-                yield "", value
-            elif isinstance(value, dict):
-                content = _first_text(value, _CONTENTS)
-                if content:
-                    yield _first_text(value, _NAMES), content
 
 
 def _first_text(members: dict[str, Any], names: Sequence[str]) -> str:

@@ -110,18 +110,15 @@ def _parse_json(text: str) -> Payload:
             text,
             parse_constant=lambda _name: None,
             parse_float=lambda digits: float(digits) if math.isfinite(float(digits)) else None,
-            parse_int=_read_integer,
+            # No column and no template can hold a larger integer: it stays a text.
+            parse_int=lambda digits: (
+                int(digits) if len(digits) < 20 and abs(int(digits)) < _LARGEST_INTEGER else digits[:NAME_CHARACTERS]
+            ),
         )
     except RecursionError:
         raise InboundError("body_too_large") from None
     except ValueError:
         raise InboundError("malformed_request") from None
-
-
-def _read_integer(digits: str) -> int | str:
-    """Return the integer, or its digits if no column and no template can hold it."""
-    number = int(digits) if len(digits) < 20 else _LARGEST_INTEGER
-    return number if -_LARGEST_INTEGER < number < _LARGEST_INTEGER else digits[:NAME_CHARACTERS]
 
 
 def _tidy(value: Any) -> Any:
@@ -173,15 +170,12 @@ def _parse_multipart(body: bytes, content_type: str) -> dict[str, Any]:
     found = _read_fields(fields)
     for name, uploads in files.lists():
         listed = found.setdefault(_tidy_text(name)[:NAME_CHARACTERS], [])
-        if isinstance(listed, list):
-            listed.extend(_read_file(upload) for upload in uploads)
+        for upload in uploads if isinstance(listed, list) else ():
+            with upload:
+                content = base64.b64encode(upload.read()).decode()
+            words = {"name": _tidy_text(upload.name or ""), "type": _tidy_text(upload.content_type or "")}
+            listed.append({**words, "content": content})
     return found
-
-
-def _read_file(upload: Any) -> dict[str, str]:
-    with upload:
-        content = base64.b64encode(upload.read()).decode()
-    return {"name": _tidy_text(upload.name or ""), "type": _tidy_text(upload.content_type or ""), "content": content}
 
 
 # Limit for one call; people are told how many more there were.

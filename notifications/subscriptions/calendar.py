@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import cached_property
@@ -73,20 +73,6 @@ def describe_schedule(subscription: Scheduled) -> str:
             return words
 
 
-def write_due_time(found: DueTime, zone: tzinfo, *, is_saved: bool) -> str:
-    """Write a time with its weekday. A spread time of a saved row shows when it begins, which depends on the row's key;
-    one of an unsaved row shows the range."""
-    local = found.due_at.astimezone(zone)
-    day = WEEKDAYS[local.weekday()]
-    if not found.spread_seconds:
-        return f"{local:%Y-%m-%d %H:%M} {day}"
-    if is_saved:
-        return f"{local:%Y-%m-%d %H:%M:%S} {day}"
-    start = found.slot_at.astimezone(zone)
-    end = (found.slot_at + timedelta(seconds=found.spread_seconds)).astimezone(zone)
-    return f"{start:%Y-%m-%d %H:%M:%S}–{end:%H:%M:%S} {WEEKDAYS[start.weekday()]}"
-
-
 def write_calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
     """Return a warning if the schedule uses the calendar of working days and the calendar ends before the last time."""
     if not subscription.is_by_workdays:
@@ -124,7 +110,11 @@ def describe_crontab(crontab: str) -> str:
             time = f"{int(hour):02}:{int(minute):02}"
             if days == "*":
                 return _("Every day %(time)s") % {"time": time}
-            if numbers := _read_weekdays(days):
+            # A list of days or spans of days; a crontab's 0 is the 7 of ISO 8601.
+            parts = [_DAYS.fullmatch(part) for part in days.split(",")]
+            spans = [range(int(one[1]), int(one[2] or one[1]) + 1) for one in parts if one]
+            numbers = sorted({number or 7 for span in spans for number in span})
+            if numbers and all(parts):
                 return _describe_weekly(numbers, time)
         case [minute, hour, day, "*", "*"] if all(map(_NUMBER.fullmatch, (minute, hour, day))):
             time = f"{int(hour):02}:{int(minute):02}"
@@ -151,18 +141,6 @@ def _describe_interval(step: str, minutes: int) -> str:
     if minutes == 1:
         return ngettext("Every minute", "Every %(count)d minutes", count) % {"count": count}
     return ngettext("Every hour", "Every %(count)d hours", count) % {"count": count}
-
-
-def _read_weekdays(text: str) -> list[int]:
-    """Return the ISO 8601 numbers of a crontab's list of days, ascending; empty if it is none. A crontab's 0 is 7."""
-    found = set()
-    for part in text.split(","):
-        one = _DAYS.fullmatch(part)
-        if one is None:
-            return []
-        first, last = int(one[1]), int(one[2] or one[1])
-        found |= {number or 7 for number in range(first, last + 1)}
-    return sorted(found)
 
 
 def describe_month_day(month_day: str) -> str:
@@ -284,8 +262,23 @@ def plan_week(
     for key, hour in sorted(hours.items()):
         hour.planned.sort(key=lambda one: (one.at, one.subscription.pk))
         crowding |= {one.subscription.pk: one.subscription for one in hour.planned if one.is_crowding}
-        for minute, planned in groupby(hour.planned, lambda one: f"{one.at:%H:%M}"):
-            hour.notes += _write_minute_notes(minute, list(planned))
+        for minute, group in groupby(hour.planned, lambda one: f"{one.at:%H:%M}"):
+            planned = list(group)
+            messages, limit = sum(one.message_count for one in planned), find_limit_per_minute()
+            if limit and messages > limit:
+                sentence = _(
+                    "%(time)s: %(count)s messages, and WeCom takes %(limit)s calls a minute. Where everybody gets a "
+                    "message of their own this lasts %(minutes)d minutes: move some pushes to another time."
+                )
+                words = {"time": minute, "count": f"{messages:,}", "limit": f"{limit:,}"}
+                hour.notes.append(sentence % {**words, "minutes": -(-messages // limit)})
+            most = settings.LIMIT_MEMBER_PER_MINUTE
+            if most and len(planned) > most:
+                sentence = _(
+                    "%(time)s: %(count)d pushes, and a person gets at most %(limit)d messages a minute. Who gets all "
+                    "of them waits for the rest: move some pushes to another time."
+                )
+                hour.notes.append(sentence % {"time": minute, "count": len(planned), "limit": most})
         for note in hour.notes:
             notes[note].append(key)
     return PlannedWeek(
@@ -302,20 +295,3 @@ def plan_week(
 def find_limit_per_minute() -> int:
     """Return a company's calls to WeCom per minute; 0 if there is no limit."""
     return min(filter(None, (settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_ADDRESS_PER_MINUTE)), default=0)
-
-
-def _write_minute_notes(at: str, planned: list[PlannedTime]) -> Iterator[str]:
-    count, limit = sum(one.message_count for one in planned), find_limit_per_minute()
-    if limit and count > limit:
-        sentence = _(
-            "%(time)s: %(count)s messages, and WeCom takes %(limit)s calls a minute. Where everybody gets a message "
-            "of their own this lasts %(minutes)d minutes: move some pushes to another time."
-        )
-        yield sentence % {"time": at, "count": f"{count:,}", "limit": f"{limit:,}", "minutes": -(-count // limit)}
-    most = settings.LIMIT_MEMBER_PER_MINUTE
-    if most and len(planned) > most:
-        sentence = _(
-            "%(time)s: %(count)d pushes, and a person gets at most %(limit)d messages a minute. Who gets all of them "
-            "waits for the rest: move some pushes to another time."
-        )
-        yield sentence % {"time": at, "count": len(planned), "limit": most}

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from itertools import chain
 from operator import and_, or_
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,6 @@ from notifications.models import (
     Operator,
     Receipt,
     RulesMatch,
-    Run,
     Subscription,
     SubscriptionChoice,
     WithRecipients,
@@ -118,26 +116,6 @@ class Reachability:
         return bool(self.reachable_count or self.reasons & (Receipt.BY_CHOICE | Receipt.OF_CONTENT))
 
 
-def find_run_audience(run: Run, subscription: Subscription) -> Audience:
-    """Return the audience of a run. A trial goes to one person: the chosen one, else who asked for it."""
-    if run.trigger == Run.Trigger.TRIAL:
-        return make_trial_audience(subscription, run.tried_on_id or run.requested_by_id)
-    if run.resends is None:
-        return read_audience(subscription)
-    # Only people whom that run (or the one message that is sent again) did not reach, by the present channels.
-    receipts = Receipt.objects.unreached(run.resends, mark=run.resends_mark, with_unknown=run.resends_unknown)
-    has_robot = subscription.channel == Channel.ROBOT and receipts.filter(channel=Channel.ROBOT).exists()
-    return replace(
-        read_audience(subscription),
-        user_ids=receipts.filter(user__isnull=False).values("user_id"),
-        group_ids=(),
-        department_ids=(),
-        rules=(),
-        to_everyone=False,
-        robot_id=subscription.robot_id if has_robot else None,
-    )
-
-
 def make_trial_audience(order: WithRecipients, user_id: int | None) -> Audience:
     """Return an audience of one person on the order's channel; an order for a group is tried by the app."""
     is_to_group = order.channel == Channel.ROBOT
@@ -196,7 +174,7 @@ def resolve_audience(audience: Audience, *, only: int | None = None) -> Iterator
     if audience.channel == Channel.ROBOT:
         return
     people = User.objects.filter(match_chosen(audience))
-    yield from _read_recipients(audience, people if only is None else people.filter(pk=only))
+    yield from read_recipients(audience, people if only is None else people.filter(pk=only))
 
 
 def find_recipients(audience: Audience, contents: RunContents | None) -> Iterator[Recipient]:
@@ -264,15 +242,7 @@ def resolve_audiences(audiences: Mapping[int, Audience]) -> dict[int, list[Recip
     return resolved
 
 
-def recheck_people(audience: Audience, user_ids: Collection[int]) -> dict[int, Recipient]:
-    """Return by user how `audience` reaches these people now, even if it no longer chooses them. One query per 5000."""
-    ids = list(user_ids)
-    parts = (ids[start : start + PEOPLE_AT_ONCE] for start in range(0, len(ids), PEOPLE_AT_ONCE))
-    found = (_read_recipients(audience, User.objects.filter(pk__in=part)) for part in parts)
-    return {recipient.user_id: recipient for recipient in chain.from_iterable(found)}
-
-
-def _read_recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Recipient]:
+def read_recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Recipient]:
     choice: Subquery | Value = Value("")
     if audience.subscription_id is not None:
         chosen = SubscriptionChoice.objects.filter(subscription=audience.subscription_id, user=OuterRef("pk"))

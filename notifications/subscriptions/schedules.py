@@ -204,7 +204,25 @@ NEVER_FIRES = Sentence("This schedule never fires: its fields name a date that n
 def find_crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datetime]:
     """Yield every time of the crontab later than `after`, in UTC, ascending. Raise ScheduleError, also for one that
     never fires."""
-    simulation = _parse_crontab(crontab, after.astimezone(zone))
+    words, local_after = crontab.split(), after.astimezone(zone)
+    if len(words) != len(FIELDS):
+        message = Sentence(
+            "A schedule has five fields (minute, hour, day of month, month, day of week), this has %(count)d."
+        )
+        raise ScheduleError(message % {"count": len(words)})
+    try:
+        simulation = CronSim(" ".join(words), local_after)
+    except (CronSimError, ValueError) as error:
+        for position, word in enumerate(words):
+            alone = ["*"] * len(FIELDS)
+            alone[position] = word
+            try:
+                CronSim(" ".join(alone), local_after)
+            except (CronSimError, ValueError):
+                sentence = Sentence("“%(word)s” is no %(field)s.")
+                raise ScheduleError(sentence % {"word": word, "field": FIELDS[position]}) from error
+        # Each field is right, but their combination names no day.
+        raise ScheduleError(NEVER_FIRES) from error
     last = after
     found_any = False
     for local in simulation:
@@ -241,28 +259,6 @@ def find_crontab_slots_on(
                 break
             last = after = moment
             yield moment
-
-
-def _parse_crontab(crontab: str, after: datetime) -> CronSim:
-    words = crontab.split()
-    if len(words) != len(FIELDS):
-        message = Sentence(
-            "A schedule has five fields (minute, hour, day of month, month, day of week), this has %(count)d."
-        )
-        raise ScheduleError(message % {"count": len(words)})
-    try:
-        return CronSim(" ".join(words), after)
-    except (CronSimError, ValueError) as error:
-        for position, word in enumerate(words):
-            alone = ["*"] * len(FIELDS)
-            alone[position] = word
-            try:
-                CronSim(" ".join(alone), after)
-            except (CronSimError, ValueError):
-                sentence = Sentence("“%(word)s” is no %(field)s.")
-                raise ScheduleError(sentence % {"word": word, "field": FIELDS[position]}) from error
-        # Each field is right, but their combination names no day.
-        raise ScheduleError(NEVER_FIRES) from error
 
 
 # --- Working days in China with make-up days (调休), from the library chinesecalendar ---

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TypeVar
 
 from django.conf import settings
@@ -22,7 +22,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 from structlog.contextvars import bound_contextvars
 
-from accounts.models import fold_userid
+from accounts.models import User, fold_userid
 from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.builders import USERS_AT_MOST, MessageError
 from integrations.core.background import Clock, keep_lease, log_errors
@@ -47,7 +47,7 @@ from notifications.delivery.rows import RENDER_LEASE, lock_freezing_shared, upda
 from notifications.models import Channel, Delivery, Medium, MessageForm, Receipt, Run
 from notifications.reports.contents import dump_content
 from notifications.sources import Content, RenderingError, RunSource
-from notifications.subscriptions.recipients import Recipient, find_recipients, recheck_people
+from notifications.subscriptions.recipients import PEOPLE_AT_ONCE, Recipient, find_recipients, read_recipients
 
 T = TypeVar("T")
 
@@ -253,9 +253,12 @@ def _update_plan(plan: MessagePlan) -> MessagePlan:
     if not people_before:
         return plan
     lock_freezing_shared({planned.corp.pk for planned in plan.deliveries})
-    changed = {}
-    for pk, after in recheck_people(plan.audience, people_before).items():
-        before = people_before[pk]
+    changed, ids = {}, list(people_before)
+    parts = (ids[start : start + PEOPLE_AT_ONCE] for start in range(0, len(ids), PEOPLE_AT_ONCE))
+    people_now = (read_recipients(plan.audience, User.objects.filter(pk__in=part)) for part in parts)
+    # How the audience reaches these people now, even if it no longer chooses them.
+    for after in chain.from_iterable(people_now):
+        pk, before = after.user_id, people_before[after.user_id]
         if after == before:
             continue
         reason = after.reason or (after.fallback_reason if before.channel == Channel.WECOM else None)

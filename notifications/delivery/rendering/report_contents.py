@@ -30,7 +30,7 @@ from integrations.models import Card, CardData
 from notifications import models, sources
 from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
-from notifications.models import Delivery, MessageForm, OwnRowsRule, ReportCard, Run, Subscription
+from notifications.models import Channel, Delivery, MessageForm, OwnRowsRule, Receipt, ReportCard, Run, Subscription
 from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import RenderContext
@@ -40,8 +40,8 @@ from notifications.subscriptions.calendar import write_moment_in_zone
 from notifications.subscriptions.recipients import (
     Recipient,
     apply_contents,
-    find_run_audience,
     make_trial_audience,
+    read_audience,
     read_audiences,
     resolve_audiences,
 )
@@ -453,8 +453,25 @@ class SubscriptionSource(sources.RunSource):
         return sources.Terms(form, subscription.priority, subscription.lifetime_hours, report.corp_id, report.link)
 
     def audience(self) -> sources.Audience:
-        """Return who is chosen at this moment, and who of them cannot be reached and why."""
-        return find_run_audience(self.run, self.subscription)
+        """Return who is chosen at this moment, and who of them cannot be reached and why. A trial goes to one
+        person: the chosen one, else who asked for it."""
+        run, subscription = self.run, self.subscription
+        if run.trigger == Run.Trigger.TRIAL:
+            return make_trial_audience(subscription, run.tried_on_id or run.requested_by_id)
+        if run.resends is None:
+            return read_audience(subscription)
+        # Only people whom that run (or the one message that is sent again) did not reach, by the present channels.
+        receipts = Receipt.objects.unreached(run.resends, mark=run.resends_mark, with_unknown=run.resends_unknown)
+        has_robot = subscription.channel == Channel.ROBOT and receipts.filter(channel=Channel.ROBOT).exists()
+        return replace(
+            read_audience(subscription),
+            user_ids=receipts.filter(user__isnull=False).values("user_id"),
+            group_ids=(),
+            department_ids=(),
+            rules=(),
+            to_everyone=False,
+            robot_id=subscription.robot_id if has_robot else None,
+        )
 
     def contents(self, *, now: datetime) -> Contents:
         """Return the contents. Raises RenderingError, NotWorthSending and DataPending."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from html import unescape
 from typing import TYPE_CHECKING, Any
@@ -116,25 +116,6 @@ def detect_picture_type(content: bytes) -> str | None:
         if content.startswith(start):
             return kind
     return None
-
-
-def find_first_link(html: str, text: str) -> str:
-    """Return the first address of a web page; empty if there is none."""
-    for source in (re.findall(r"""\bhref\s*=\s*["']?(https?://[^\s"'<>]{1,1500})""", _limit_html(html)), [text]):
-        for candidate in source:
-            if found := _LINK.search(unescape(candidate)):
-                return found[0].rstrip(".,;:!?。，；：")  # noqa: RUF001
-    return ""
-
-
-def cut_at_marker(text: str, markers: Iterable[str]) -> str:
-    """Return `text` up to the first line that begins with a marker. The rest is a footer."""
-    wanted = tuple(marker.strip() for marker in markers if marker.strip())
-    lines = text.split("\n")
-    for number, line in enumerate(lines):
-        if wanted and line.strip(" *#>\t").startswith(wanted):
-            return "\n".join(lines[:number]).rstrip()
-    return text
 
 
 def _limit_html(html: str) -> str:
@@ -264,7 +245,10 @@ def convert_mail(mail: ParsedMail, rules: MailRules, form: str) -> tuple[Incomin
                 picture = file
                 break
     is_markdown = form == MessageForm.MARKDOWN or (not form and picture is None)
-    message = IncomingMessage(title=mail.subject, link=find_first_link(mail.html, mail.text))
+    links = re.findall(r"""\bhref\s*=\s*["']?(https?://[^\s"'<>]{1,1500})""", _limit_html(mail.html))
+    pages = (found[0] for one in [*links, mail.text] if (found := _LINK.search(unescape(one))))
+    link = next(pages, "").rstrip(".,;:!?。，；：")  # noqa: RUF001
+    message = IncomingMessage(title=mail.subject, link=link)
     if rules.takes_text:
         # Cards have no room for addresses: they link to the page.
         has_links = is_markdown or form == MessageForm.TEXT
@@ -272,7 +256,14 @@ def convert_mail(mail: ParsedMail, rules: MailRules, form: str) -> tuple[Incomin
         if is_markdown and text:
             message.markup = IncomingMessage.Markup.MARKDOWN
         markers = [*rules.footers, *(escape_markup(marker, MessageForm.MARKDOWN) for marker in rules.footers)]
-        message.text = cut_at_marker(text or mail.text, markers)
+        # The first line that begins with a marker begins a footer.
+        wanted = tuple(marker.strip() for marker in markers if marker.strip())
+        message.text = text or mail.text
+        lines = message.text.split("\n")
+        for number, line in enumerate(lines):
+            if line.strip(" *#>\t").startswith(wanted):
+                message.text = "\n".join(lines[:number]).rstrip()
+                break
     files, left_out = choose_files(mail, rules)
     if line := describe_unsent_files(left_out):
         is_marked = message.markup == IncomingMessage.Markup.MARKDOWN

@@ -110,7 +110,14 @@ def _accept(
 ) -> tuple[IncomingMessage | None, list[int]]:
     """Write the message and the mails that follow from it. Raise InboundError. Return the message and, if it is new,
     its runs. The message is None if no address names anybody or everybody has it."""
-    addresses = {read_address(recipient): recipient for recipient in mail.recipients}
+    addresses: dict[Address, str] = {}
+    for recipient in mail.recipients:
+        # An account if the domain is one of the door's, else the person with that mail address.
+        account, _at, domain = recipient.rpartition("@")
+        address = Address(AddressKind.EMAIL, recipient)
+        if domain.lower() in settings.MAIL_DOOR_DOMAINS:
+            address = Address(AddressKind.ACCOUNT, account.strip('"').replace("\\", ""))
+        addresses[address] = recipient
     # The query runs once the channel is locked. So of two mails with one Message-ID that arrive at once, the second
     # finds the people whom the first reached.
     people = IncomingMessage.people.through.objects
@@ -155,15 +162,6 @@ def _accept(
         now=now,
     )
     return message, run_ids
-
-
-def read_address(recipient: str) -> Address:
-    """Return the address that an envelope's recipient names: an account if the domain is one of the door's, else the
-    person with that mail address."""
-    account, _at, domain = recipient.rpartition("@")
-    if domain.lower() not in settings.MAIL_DOOR_DOMAINS:
-        return Address(AddressKind.EMAIL, recipient)
-    return Address(AddressKind.ACCOUNT, account.strip('"').replace("\\", ""))
 
 
 def _make_digest(content: bytes) -> str:

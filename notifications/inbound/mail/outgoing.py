@@ -33,7 +33,7 @@ from notifications.delivery import channels
 from notifications.delivery.channels import OutcomeKind
 from notifications.inbound.accept import check_limit
 from notifications.inbound.mail.parse import PASSED_ON, MailRules, UnreadableMailError, parse_mail
-from notifications.models import IncomingMessage, OutgoingMail, Receipt, Run
+from notifications.models import OutgoingMail, Receipt, Run
 
 if TYPE_CHECKING:
     from notifications.inbound.mail import html
@@ -102,48 +102,44 @@ def hand_out_mails(*, now: datetime) -> list[int]:
 
 
 def send_mails(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
-    """Try the claimed mails one after the other."""
+    """Make the claimed mails and send them, unless they are needless by now. A row is marked as started before the
+    attempt."""
     for pk in pks:
         if is_stopping():
             return
         with log_errors(logger, "outgoing mail=%d could not be sent", pk):
-            _send(pk, clock)
-
-
-def _send(pk: int, clock: Clock) -> None:
-    """Make the mail and send it, unless it is needless by now. The row is marked as started before the attempt."""
-    now = clock()
-    waiting = OutgoingMail.objects.filter(pk=pk, status=OutgoingMail.Status.WAITING)
-    rows = waiting.select_related("message", "channel")
-    row = rows.defer("message__original", "message__page", "channel__last_payload").first()
-    if row is None:
-        return
-    if row.attempt_count > len(RETRY_AFTER) + 1:  # each attempt ended before it began
-        _settle_mail(row, OutgoingMail.Status.FAILED, "it could not be made")
-        return
-    with translation.override(settings.LANGUAGE_CODE):
-        mail = _write_report(row) if row.kind == OutgoingMail.Kind.BOUNCE else _write_forward(row)
-    if mail is None:
-        _settle_mail(row, OutgoingMail.Status.NEEDLESS)
-        return
-    bounces = OutgoingMail.objects.filter(channel=row.channel_id, kind=OutgoingMail.Kind.BOUNCE)
-    last_hour = bounces.filter(started_at__gt=now - timedelta(hours=1))
-    if row.kind == OutgoingMail.Kind.BOUNCE and last_hour.count() >= BOUNCES_PER_HOUR:
-        _settle_mail(row, OutgoingMail.Status.FAILED, f"more than {BOUNCES_PER_HOUR} in an hour")
-        return
-    # If the worker dies from here on, the row stays started and nobody sends it again.
-    if not waiting.update(status=OutgoingMail.Status.STARTED, started_at=now, next_attempt_at=now + LEASE):
-        return
-    mail.extra_headers |= {"Date": format_datetime(row.created_at), "Message-ID": f"<{row.key}@guanwecom>"}
-    outcome = channels.send_mail(mail)
-    if outcome.kind == OutcomeKind.ACCEPTED:
-        _settle_mail(row, OutgoingMail.Status.SENT)
-    elif outcome.kind in _CANNOT_BE_REPEATED or row.attempt_count > len(RETRY_AFTER):
-        _settle_mail(row, OutgoingMail.Status.FAILED, outcome.message)
-    else:
-        row.status, row.error = OutgoingMail.Status.WAITING, outcome.message[:200]
-        row.next_attempt_at = clock() + RETRY_AFTER[row.attempt_count - 1]
-        row.save(update_fields=["status", "error", "next_attempt_at"])
+            now = clock()
+            waiting = OutgoingMail.objects.filter(pk=pk, status=OutgoingMail.Status.WAITING)
+            rows = waiting.select_related("message", "channel")
+            row = rows.defer("message__original", "message__page", "channel__last_payload").first()
+            if row is None:
+                continue
+            if row.attempt_count > len(RETRY_AFTER) + 1:  # each attempt ended before it began
+                _settle_mail(row, OutgoingMail.Status.FAILED, "it could not be made")
+                continue
+            with translation.override(settings.LANGUAGE_CODE):
+                mail = _write_report(row) if row.kind == OutgoingMail.Kind.BOUNCE else _write_forward(row)
+            if mail is None:
+                _settle_mail(row, OutgoingMail.Status.NEEDLESS)
+                continue
+            bounces = OutgoingMail.objects.filter(channel=row.channel_id, kind=OutgoingMail.Kind.BOUNCE)
+            last_hour = bounces.filter(started_at__gt=now - timedelta(hours=1))
+            if row.kind == OutgoingMail.Kind.BOUNCE and last_hour.count() >= BOUNCES_PER_HOUR:
+                _settle_mail(row, OutgoingMail.Status.FAILED, f"more than {BOUNCES_PER_HOUR} in an hour")
+                continue
+            # If the worker dies from here on, the row stays started and nobody sends it again.
+            if not waiting.update(status=OutgoingMail.Status.STARTED, started_at=now, next_attempt_at=now + LEASE):
+                continue
+            mail.extra_headers |= {"Date": format_datetime(row.created_at), "Message-ID": f"<{row.key}@guanwecom>"}
+            outcome = channels.send_mail(mail)
+            if outcome.kind == OutcomeKind.ACCEPTED:
+                _settle_mail(row, OutgoingMail.Status.SENT)
+            elif outcome.kind in _CANNOT_BE_REPEATED or row.attempt_count > len(RETRY_AFTER):
+                _settle_mail(row, OutgoingMail.Status.FAILED, outcome.message)
+            else:
+                row.status, row.error = OutgoingMail.Status.WAITING, outcome.message[:200]
+                row.next_attempt_at = clock() + RETRY_AFTER[row.attempt_count - 1]
+                row.save(update_fields=["status", "error", "next_attempt_at"])
 
 
 def _settle_mail(row: OutgoingMail, status: OutgoingMail.Status, error: str = "") -> None:
@@ -155,7 +151,11 @@ def _settle_mail(row: OutgoingMail, status: OutgoingMail.Status, error: str = ""
 def _write_report(row: OutgoingMail) -> EmailMultiAlternatives | None:
     """Report whom the mail did not reach, without reasons: the channel's owner finds them in the delivery log. None if
     everybody was reached."""
-    unreached = _find_unreached(row.message) if row.message else []
+    people: set[int] = set()
+    for run in Run.objects.filter(message=row.message) if row.message else ():
+        receipts = Receipt.objects.unreached(run).exclude(user=None)
+        people.update(receipts.order_by().values_list("user_id", flat=True)[: 2 * NAMED_AT_MOST])
+    unreached = [person.get_full_name() for person in User.objects.filter(pk__in=people).order_by("username")]
     if not row.unknown and not unreached:
         return None
     names = [*filter(_PLAIN_ADDRESS.fullmatch, row.unknown), *unreached][:NAMED_AT_MOST]
@@ -168,15 +168,6 @@ def _write_report(row: OutgoingMail) -> EmailMultiAlternatives | None:
     body = "\n".join([intro, "", *lines, "", outro, ""])
     headers = {"Auto-Submitted": "auto-replied"}
     return EmailMultiAlternatives(subject, body, settings.DEFAULT_FROM_EMAIL, [row.recipient], headers=headers)
-
-
-def _find_unreached(message: IncomingMessage) -> Sequence[str]:
-    """Return the names of people whom a run of the message did not reach in full."""
-    people: set[int] = set()
-    for run in Run.objects.filter(message=message):
-        unreached = Receipt.objects.unreached(run).exclude(user=None)
-        people.update(unreached.order_by().values_list("user_id", flat=True)[: 2 * NAMED_AT_MOST])
-    return [person.get_full_name() for person in User.objects.filter(pk__in=people).order_by("username")]
 
 
 def _write_forward(row: OutgoingMail) -> EmailMultiAlternatives | None:

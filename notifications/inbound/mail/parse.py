@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import mimetypes
 import re
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.errors import HeaderParseError
@@ -148,7 +148,18 @@ def parse_mail(content: bytes) -> ParsedMail:
         found = _collect_parts(message)
     except RecursionError:
         raise UnreadableMailError("parts are nested too deep") from None
-    html, pictures = _extract_data_pictures(_join_texts(found.html, "\n<hr>\n"), found.pictures)
+    html, pictures = _join_texts(found.html, "\n<hr>\n"), found.pictures
+    # Pictures inside the HTML (data: URLs) become parts with an id, like those of other senders.
+    pieces, end = [], 0
+    for match in _DATA_PICTURE.finditer(html) if "base64," in html else ():
+        pieces.append(html[end : match.end(1)])
+        end = match.end()
+        with suppress(ValueError):
+            picture = codecs.decode("".join(match[3].split()).encode(), "base64")
+            cid, kind = f"data-{len(pictures)}", match[2].lower()
+            pictures.append(MailPart(f"{cid}.{kind.rpartition('/')[2]}", kind, bytes(picture), cid))
+            pieces.append(f"cid:{cid}")
+    html, pictures = "".join([*pieces, html[end:]]), pictures[:READ_FILES_AT_MOST]
     # If the HTML names any picture, the others are attachments.
     places: dict[str, int] = {}
     for place, name in enumerate(map(unescape, _CID.findall(html))):
@@ -210,9 +221,16 @@ class _Collected:
 def _collect_parts(message: Message) -> _Collected:
     """Decode the mail's first PARTS_AT_MOST leaves and sort them into texts, pictures and files."""
     found = _Collected()
-    for number, part in enumerate(_iterate_leaves(message), start=1):
-        if number > PARTS_AT_MOST:
-            break
+    # The leaves in the mail's order, without recursion. A mail inside the mail is one leaf.
+    waiting, count = [message], 0
+    while waiting and count < PARTS_AT_MOST:
+        part = waiting.pop()
+        is_node = part.is_multipart() and not part.get_content_type().startswith("message/")
+        children = part.get_payload() if is_node else []
+        if isinstance(children, list) and children:
+            waiting.extend(child for child in reversed(children) if isinstance(child, Message))
+            continue
+        count += 1
         kind, name = part.get_content_type(), _read_file_name(part)
         is_attached = part.get_content_disposition() == "attachment" or _is_file(part, found)
         if kind == "text/html" and not is_attached:
@@ -242,20 +260,6 @@ def _is_file(part: Message, found: _Collected) -> bool:
         return True
     has_body = found.html or (found.text and part.get_content_type() == "text/plain")
     return bool(has_body and _read_file_name(part))
-
-
-def _iterate_leaves(message: Message) -> Iterator[Message]:
-    """Yield the leaves in the mail's order, without recursion. A mail inside the mail is one leaf."""
-    waiting: list[Message] = [message]
-    while waiting:
-        part = waiting.pop()
-        children = (
-            part.get_payload() if part.is_multipart() and not part.get_content_type().startswith("message/") else []
-        )
-        if isinstance(children, list) and children:
-            waiting.extend(child for child in reversed(children) if isinstance(child, Message))
-        else:
-            yield part
 
 
 def _decode_content(part: Message) -> bytes:
@@ -335,19 +339,3 @@ def _read_file_name(part: Message) -> str:
         if name := _decode_header(text[:HEADER_CHARACTERS]):
             return tidy_name(name)
     return ""
-
-
-def _extract_data_pictures(html: str, pictures: list[MailPart]) -> tuple[str, list[MailPart]]:
-    """Turn pictures inside the HTML (data: URLs) into parts with an id, like those of other senders."""
-    found = list(pictures)
-
-    def extract_picture(match: re.Match[str]) -> str:
-        try:
-            content = codecs.decode("".join(match[3].split()).encode(), "base64")
-        except ValueError:
-            return match[1]
-        cid, kind = f"data-{len(found)}", match[2].lower()
-        found.append(MailPart(f"{cid}.{kind.rpartition('/')[2]}", kind, bytes(content), cid))
-        return f"{match[1]}cid:{cid}"
-
-    return (_DATA_PICTURE.sub(extract_picture, html) if "base64," in html else html), found[:READ_FILES_AT_MOST]

@@ -302,7 +302,25 @@ class Connection(SMTP):
         self._is_receiving = True
         content = bytearray()
         try:
-            answer = await self._receive(content) or await self._store_and_answer(self.signed_in, bytes(content))
+            answer = await self._receive(content)
+            if answer is None:
+                # `content` begins with the line end before the mail and ends with the dot after it.
+                mail_bytes = bytes(content[2 : -len(_END) + 2]).replace(b"\r\n.", b"\r\n").removeprefix(b".")
+                envelope = self.envelope or Envelope()
+                recipients = tuple(map(str, envelope.rcpt_tos))
+                mail = ReceivedMail(envelope.mail_from or NULL_SENDER, recipients, mail_bytes)
+                channel_id, began = self.signed_in.channel_id, time.monotonic()
+                try:
+                    answer = await self.door.store(self.signed_in, mail)
+                except RefusedError as refused:
+                    answer = refused.answer
+                except Error as error:
+                    logger.error("channel=%d: a mail could not be stored: %s", channel_id, type(error).__name__)
+                    answer = _LATER
+                milliseconds = round(1000 * (time.monotonic() - began))
+                MAILS.add(answer[:3])
+                line = "channel=%d recipients=%d bytes=%d ms=%d: %s"
+                logger.info(line, channel_id, len(mail.recipients), len(mail_bytes), milliseconds, answer[:3])
         finally:
             self._is_receiving = False
             self.door.held_bytes -= len(content)
@@ -334,27 +352,6 @@ class Connection(SMTP):
                 content += chunk
         self._reset_timeout()
         return refusal
-
-    async def _store_and_answer(self, signed_in: SignIn, received: bytes) -> str:
-        """Store the mail and return the answer. `received`: with the line end before it and the dot after it."""
-        content = received[2 : -len(_END) + 2].replace(b"\r\n.", b"\r\n")
-        content = content[1:] if content.startswith(b".") else content
-        envelope = self.envelope or Envelope()
-        mail = ReceivedMail(envelope.mail_from or NULL_SENDER, tuple(map(str, envelope.rcpt_tos)), content)
-        channel_id = signed_in.channel_id
-        began = time.monotonic()
-        try:
-            answer = await self.door.store(signed_in, mail)
-        except RefusedError as refused:
-            answer = refused.answer
-        except Error as error:
-            logger.error("channel=%d: a mail could not be stored: %s", channel_id, type(error).__name__)
-            answer = _LATER
-        milliseconds = round(1000 * (time.monotonic() - began))
-        MAILS.add(answer[:3])
-        line = "channel=%d recipients=%d bytes=%d ms=%d: %s"
-        logger.info(line, channel_id, len(mail.recipients), len(content), milliseconds, answer[:3])
-        return answer
 
 
 class _Commands:

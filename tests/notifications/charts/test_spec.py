@@ -17,7 +17,7 @@ from integrations.data.table import Column, Kind, Table
 from notifications.charts import definition as charts
 from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind, Sort
 from notifications.charts.drawing import INK, PAPER, SIZES, WIDTH, Shape
-from notifications.charts.vega import FIGURE_ALIGN, FIGURE_OFFSET, HOLE, build_spec, write_label_expression
+from notifications.charts.vega import FIGURE_ALIGN, FIGURE_OFFSET, HOLE, build_spec, make_value_axis
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, CHARTS, DAYS, SALES, SVG, make_spec, marks, parsed, texts
 
@@ -101,7 +101,7 @@ def test_nothing_of_the_data_is_a_field_an_expression_or_an_address(
     try:
         with translation.override(language):
             found, again = (build_spec(*drawing, shape_of=shape) for _time in range(2))
-            expression = write_label_expression()
+            expression = make_value_axis()["axis"]["labelExpr"]
     except ChartError:
         return
 

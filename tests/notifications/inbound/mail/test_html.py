@@ -11,8 +11,6 @@ from notifications.inbound.mail.html import (
     SENT_FILES_AT_MOST,
     convert_html,
     convert_mail,
-    cut_at_marker,
-    find_first_link,
     render_page,
 )
 from notifications.inbound.mail.parse import MailPart, MailRules, ParsedMail, parse_mail
@@ -119,7 +117,8 @@ def test_inline_pictures_stand_in_the_page_and_what_is_none_does_not() -> None:
     ],
 )
 def test_the_first_link_is_where_the_message_leads(html: str, text: str, link: str) -> None:
-    assert find_first_link(html, text) == link
+    mail = ParsedMail(subject="", sender="", html=html, text=text)
+    assert convert_mail(mail, RULES, "")[0].link == link
 
 
 @pytest.mark.parametrize(
@@ -132,7 +131,9 @@ def test_the_first_link_is_where_the_message_leads(html: str, text: str, link: s
     ],
 )
 def test_a_footer_begins_at_the_first_line_that_begins_as_a_marker_says(markers: list[str], text: str) -> None:
-    assert cut_at_marker("a\nb\n--\n**Sent from** x", markers) == text
+    mail = ParsedMail(subject="", sender="", html="", text="a\nb\n--\n**Sent from** x")
+    rules = replace(RULES, footers=tuple(markers))
+    assert convert_mail(mail, rules, "")[0].text == text
 
 
 def test_an_empty_cell_of_data_keeps_its_place_and_one_of_a_layout_has_none() -> None:
