@@ -28,15 +28,15 @@ from benchmarks import goals
 from benchmarks.goals import Goal
 from benchmarks.stand_in import stand_in
 from integrations.clients.transport import open_session
-from integrations.clients.wecom.builders import app_message, body_bytes, text_content
+from integrations.clients.wecom.builders import build_app_message, build_text_content, encode_body
 from integrations.clients.wecom.calls import Wire
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.tokens import FetchedToken, TrialTokens
 
 GOAL = 1.15
 CORPID, AGENTID, TOKEN = "ww1a2b3c4d5e6f7a8b", 1000002, "sim-" + "A" * 200
-CONTENT = text_content("营收 1.2 亿,环比 +3.4%。" * 10)
-BODY = body_bytes(app_message(agentid=AGENTID, userids=["lilei"], content=CONTENT))
+CONTENT = build_text_content("营收 1.2 亿,环比 +3.4%。" * 10)
+BODY = encode_body(build_app_message(agentid=AGENTID, userids=["lilei"], content=CONTENT))
 ANSWER = b'{"errcode":0,"errmsg":"ok","invaliduser":"","invalidparty":"","invalidtag":"","msgid":"sim-msg-0001"}'
 Call = Callable[[], object]
 

@@ -140,7 +140,7 @@ def make_people(corp: Any, count: int) -> None:
 def make_personal_messages(corps: list[Any], count: int) -> None:
     """Make frozen messages with a receipt each, spread over the companies, as a rendering leaves them."""
     from integrations.clients.wecom import builders
-    from integrations.clients.wecom.builders import body_bytes
+    from integrations.clients.wecom.builders import encode_body
     from notifications.models import Delivery, Receipt, Run, new_mark
 
     now = datetime.now(UTC)
@@ -151,14 +151,14 @@ def make_personal_messages(corps: list[Any], count: int) -> None:
         deliveries = []
         for n in range(start, min(count, start + BATCH)):
             corp, mark = corps[n % len(corps)], new_mark()
-            content = builders.text_content(f"您的销售额: {n} 元\nhttps://bi.example.com/m/{mark}/" + "。" * 40)
-            message = builders.app_message(
+            content = builders.build_text_content(f"您的销售额: {n} 元\nhttps://bi.example.com/m/{mark}/" + "。" * 40)
+            message = builders.build_app_message(
                 agentid=corp.agentid,
                 userids=[f"U{n // len(corps)}"],
                 content=content,
                 drops_duplicates=True,
             )
-            body = body_bytes(message)
+            body = encode_body(message)
             deliveries.append(
                 Delivery(
                     run=run, corp=corp, channel="wecom", message_form="text", created_at=now, title="日报", text="x",

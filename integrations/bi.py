@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -27,22 +26,23 @@ from django.utils.translation import gettext_lazy
 
 from integrations.clients import guandata_sso, snapshots
 from integrations.clients.errors import ConfigurationError, IntegrationError, UnreadableSecretError
+from integrations.clients.guandata import NO_APPLICATION, make_token_key
 from integrations.clients.guandata_sso import (
     ID,
     build_sign_in_url,
     encode_path,
     encrypt_claims,
-    has_reserved,
+    has_reserved_parameter,
     merge_query,
-    remove_reserved,
+    remove_reserved_parameters,
 )
 from integrations.clients.lasting_browser import LastingBrowser
 from integrations.clients.network import parse_http_date
-from integrations.clients.snapshots import Access, Options, Picture, Reason, SnapshotError
+from integrations.clients.snapshots import Access, Picture, PictureOptions, Reason, SnapshotError
 from integrations.core import client_factory, hooks
-from integrations.core.client_factory import forget_bi_token, testing_guandata_client
+from integrations.core.client_factory import bi_token_store, forget_tokens, trial_guandata_client
 from integrations.core.http import is_own_page, is_plain
-from integrations.core.validators import without_invisible
+from integrations.core.validators import remove_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import job_kind
 from integrations.jobs.runner import JobRun
@@ -132,7 +132,7 @@ def find_page_address(saved: BiConnection, requested: str, query: str, *, on_pho
     `requested`: a path without its first slash, decoded; empty for the first page. `query`: undecoded. The names that
     the sign-in reserves are removed from it and from the templates' own queries, however they are spelt.
     """
-    own_query = remove_reserved(query)
+    own_query = remove_reserved_parameters(query)
     home = saved.phone_home if on_phone else saved.desktop_home
     if not requested:
         return merge_query(home, own_query)
@@ -167,7 +167,7 @@ def build_entrance(
     if not is_safe_page(page, query):
         raise CannotEnter(Obstacle.NO_PAGE)
     address = find_page_address(saved, page, query, on_phone=on_phone)
-    if has_reserved(address):  # in the path, from which nothing is removed
+    if has_reserved_parameter(address):  # in the path, from which nothing is removed
         raise CannotEnter(Obstacle.NO_PAGE)
     token = encrypt_claims(
         external_user_id=identity(),
@@ -190,7 +190,7 @@ def is_safe_page(page: str, query: str) -> bool:
 
 def find_external_id(saved: BiConnection, person: Person) -> str:
     """Return the person's identity in the BI. Raises CannotEnter, with the missing value."""
-    source = hooks.external_id_of(saved.external_id_source)
+    source = hooks.find_external_id_by_key(saved.external_id_source)
     if source is None:
         raise CannotEnter(Obstacle.NO_SOURCE)
     external_id = source.of(person)
@@ -214,7 +214,7 @@ def parse_page(typed: str, saved: BiConnection) -> str:
 
     Empty for the first page. Raises ValidationError, with a sentence.
     """
-    text = without_invisible(typed)
+    text = remove_invisible(typed)
     path = strip_base_url(text, saved)
     if path is None and "://" in text:
         raise ValidationError(_("This address is not the BI's. Copy it from the BI, or write a path as page/abc."))
@@ -279,8 +279,9 @@ def save_connection(*, connection: BiConnection, changed_fields: Collection[str]
     connection.connection_version = F("connection_version") + 1  # concurrent saves must not lose a step
     connection.save(update_fields=[*changed_fields, "connection_version", "changed_at"])
     connection.refresh_from_db(fields=["connection_version"])
-    for saved in (before, connection):
-        transaction.on_commit(partial(forget_bi_token, saved))
+    # The API user of the former connection, and of this one.
+    users = {make_token_key(one.base_url, one.api_domain, one.api_login) for one in (before, connection)}
+    transaction.on_commit(lambda: forget_tokens(bi_token_store(), [(user, NO_APPLICATION) for user in users]))
 
 
 def ensure_source(connection: BiConnection) -> DataSource | None:
@@ -345,7 +346,7 @@ def test_connection(run: JobRun) -> dict[str, Any]:
     if findings[0]["status"] != WRONG:
         if saved.has_key or saved.is_enabled:
             findings.append(_test_token(saved, run))
-        client = testing_guandata_client(saved)
+        client = trial_guandata_client(saved)
         for step, is_set in (("api", saved.api_login and saved.api_password), ("pages", saved.app_token)):
             if not is_set:
                 continue
@@ -373,7 +374,7 @@ def _test_address(saved: BiConnection, clock: Clock) -> dict[str, Any]:
     if not saved.base_url:
         return _make_finding("address", WRONG, "missing")
     try:
-        answer = testing_guandata_client(saved).open_page("/")
+        answer = trial_guandata_client(saved).open_page("/")
     except IntegrationError as error:
         outcome = "not-usable" if isinstance(error, ConfigurationError) else "unreachable"
         return _make_finding("address", WRONG, outcome, reason=error.message)
@@ -397,7 +398,7 @@ def _test_token(saved: BiConnection, run: JobRun) -> dict[str, Any]:
         return _make_finding("token", WRONG, Obstacle.NO_EXTERNAL_ID)
     try:
         address = build_entrance(saved, lambda: identity, now=run.clock())
-        answer = testing_guandata_client(saved).open_page(address.removeprefix(saved.base_url))
+        answer = trial_guandata_client(saved).open_page(address.removeprefix(saved.base_url))
     except CannotEnter as refusal:
         return _make_finding("token", WRONG, refusal.obstacle)
     except IntegrationError as error:
@@ -504,7 +505,7 @@ ALIVE_WITHIN_SECONDS = 5
 _browsers: dict[tuple[str, Access], LastingBrowser] = {}
 
 
-def take_picture(path: str, identity: str, options: Options, *, now: datetime) -> Picture:
+def take_picture(path: str, identity: str, options: PictureOptions, *, now: datetime) -> Picture:
     """Take a picture of a page as `identity` sees it in the BI, within a minute, or somewhat more if the browser hangs.
 
     `path`: of a page or card, without its first slash. Raises SnapshotError and CannotEnter.
@@ -514,16 +515,16 @@ def take_picture(path: str, identity: str, options: Options, *, now: datetime) -
         on_phone = options.width == snapshots.Width.PHONE
         address = build_entrance(saved, lambda: identity, page=path, on_phone=on_phone, now=now)
         marks = {sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
-        hosts = (snapshots.host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
+        hosts = (snapshots.read_host(saved.base_url), *settings.SNAPSHOT_HOSTS)
         access = Access(hosts, proxy_url=require_readable(saved.proxy_url), time_zone=settings.TIME_ZONE)
-        program = snapshots.installed_browser()
+        program = snapshots.find_installed_browser()
         if not program:
             raise SnapshotError(Reason.NOT_INSTALLED)
         if (program, access) not in _browsers:  # another connection needs a new browser, which reaches only its hosts
             while _browsers:
                 _browsers.popitem()[1].close()
             _browsers[program, access] = LastingBrowser(program, access)
-        return _browsers[program, access].take(address, options, snapshots.PageMarks(**marks))
+        return _browsers[program, access].take_picture(address, options, snapshots.PageMarks(**marks))
     except SnapshotError as error:
         if error.reason == Reason.UNREACHABLE:
             with suppress(IntegrationError):

@@ -4,8 +4,8 @@ Each corp has two addresses with separate keys: the app's, and the one of the co
 Both answer while the corp is disabled, because WeCom needs them before anything else is set up.
 
 One job at a time processes the events of a company for a consumer. Order of calls: `consumers.register` in
-AppConfig.ready(), so integrations imports no consumer; `receive` stores an event and requests the job, whose function
-is `process_events`.
+AppConfig.ready(), so integrations imports no consumer; `store_event` stores an event and requests the job, whose
+function is `process_events`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 import redis
 from django.db import transaction
@@ -54,7 +53,7 @@ TRIED_FOR = timedelta(hours=36)
 TRIES_AT_MOST = 8
 
 
-class Batch:
+class EventBatch:
     """Waiting events of one corp for one consumer, in order of time. `clock`: the database's. `touched`: keys of the
     rows changed by this batch, also by earlier tries of its events."""
 
@@ -62,10 +61,10 @@ class Batch:
         self.corp, self.events, self.clock, self._run = corp, events, run.clock, run
         self.touched = sorted({key for one in events for key in one.touched})
 
-    def hold(self) -> None:
+    def lock_job(self) -> None:
         """Keep the work ours until the caller's transaction commits. Call it in every transaction that writes. Raises
         LeaseLostError once another worker has the work."""
-        self._run.hold()
+        self._run.lock_job()
 
     def touch(self, keys: Iterable[int]) -> None:
         """Record changed rows, in the transaction that changes them: a worker that dies later then loses no record."""
@@ -84,7 +83,7 @@ class Consumer:
 
     name: str
     wants: frozenset[str]
-    consume: Callable[[Batch], timedelta | None]
+    consume: Callable[[EventBatch], timedelta | None]
 
 
 # Each newly stored event is given to the first consumer that wants it.
@@ -94,7 +93,7 @@ consumers: Registry[Consumer] = Registry()
 # --- Queue ------------------------------------------------------------------------------------------------------------
 
 
-def request_work(event: CallbackEvent, *, now: datetime) -> None:
+def assign_event(event: CallbackEvent, *, now: datetime) -> None:
     """Give a new event to the consumer that wants it, in the transaction that stores it."""
     names = (event.event, f"{event.event}:{event.change}")
     consumer = next((one for one in consumers if event.is_event and one.wants.intersection(names)), None)
@@ -109,7 +108,7 @@ def _request_job(corp: Corp, consumer: str, now: datetime) -> None:
 
 
 @transaction.atomic
-def try_again(*, corp: Corp, now: datetime) -> int:
+def retry_failed_events(*, corp: Corp, now: datetime) -> int:
     """Let work that was given up be tried again. Return its number."""
     keys = list(CallbackEvent.objects.given_up().filter(corp=corp).values_list("pk", flat=True))
     events = CallbackEvent.objects.filter(pk__in=keys, status=CallbackEvent.Status.FAILED)
@@ -136,15 +135,15 @@ def process_events(run: JobRun) -> dict[str, Any] | Again:
     waiting = CallbackEvent.objects.waiting().filter(corp=int(corp_id), consumer=name)
     until = read_boot_clock() + TURN_SECONDS
     while events := list(waiting.due(run.clock()).order_by("happened_at", "pk")[:BATCH]):
-        _consume(run, consumer, events)
+        _consume_events(run, consumer, events)
         if read_boot_clock() > until:
             return Again(run.clock())
     later = waiting.order_by("next_try_at").values_list("next_try_at", flat=True).first()
     return {} if later is None else Again(later)
 
 
-def _consume(run: JobRun, consumer: Consumer, events: Sequence[CallbackEvent]) -> None:
-    batch = Batch(run, Corp.objects.get(pk=events[0].corp_id), events)
+def _consume_events(run: JobRun, consumer: Consumer, events: Sequence[CallbackEvent]) -> None:
+    batch = EventBatch(run, Corp.objects.get(pk=events[0].corp_id), events)
     facts = (batch.corp.pk, consumer.name, len(events))
     expected = (LeaseLostError, IntegrationError)
     try:
@@ -164,12 +163,12 @@ def _consume(run: JobRun, consumer: Consumer, events: Sequence[CallbackEvent]) -
         CallbackEvent.objects.due(now).filter(corp=batch.corp, consumer=consumer.name).update(next_try_at=now + pause)
         return
     if consumed.error is None:
-        settle(run, events, again_after)
+        settle_batch(run, events, again_after)
         later = "" if again_after is None else " (once more later)"
         logger.info("events corp=%s consumer=%s count=%d touched=%d%s", *facts, len(batch.touched), later)
     elif len(events) > 1:  # one by one, so that only the event with the error waits
         for event in events:
-            _consume(run, consumer, [event])
+            _consume_events(run, consumer, [event])
     else:
         is_last = events[0].try_count + 1 >= TRIES_AT_MOST
         pause, problem = _choose_pause(events[0].try_count), type(consumed.error).__name__
@@ -181,14 +180,14 @@ def _choose_pause(try_count: int) -> timedelta:
 
 
 @transaction.atomic
-def settle(run: JobRun, events: Sequence[CallbackEvent], again_after: timedelta | None) -> None:
+def settle_batch(run: JobRun, events: Sequence[CallbackEvent], again_after: timedelta | None) -> None:
     """Save the result of a batch. Raises LeaseLostError."""
     rows = CallbackEvent.objects.filter(pk__in=[one.pk for one in events])
     if again_after is None:
         rows.update(status=CallbackEvent.Status.DONE, next_try_at=None, problem="")
     else:
         rows.update(next_try_at=run.clock() + again_after, try_count=F("try_count") + 1)
-    run.hold()
+    run.lock_job()
 
 
 @transaction.atomic
@@ -198,7 +197,7 @@ def _postpone(run: JobRun, events: Sequence[CallbackEvent], *, problem: str, wai
     rows = CallbackEvent.objects.filter(pk__in=[one.pk for one in events])
     columns = ended if give_up else {"next_try_at": run.clock() + wait}
     rows.update(**columns, try_count=F("try_count") + 1, problem=problem[:255])
-    run.hold()
+    run.lock_job()
 
 
 # --- The addresses ----------------------------------------------------------------------------------------------------
@@ -237,7 +236,7 @@ def save_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind, token: str, aes_
     corp.refresh_from_db(fields=list(values))
 
 
-def have_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> bool:
+def has_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> bool:
     """Return whether an address has keys, by their length, without decrypting them."""
     columns = CALLBACK_COLUMNS[kind]
     return all(Corp.objects.filter(pk=corp.pk).values_list(Length(columns.token), Length(columns.aes_key)).get())
@@ -248,7 +247,7 @@ def callback_url(corp: Corp, kind: CallbackEvent.Kind) -> str:
     return corp.find_site_address().absolute(reverse(_VIEWS[kind], args=[corp.pk]))
 
 
-def describe_address(corp: Corp, kind: CallbackEvent.Kind, *, now: datetime) -> dict[str, Any]:
+def describe_callback_address(corp: Corp, kind: CallbackEvent.Kind, *, now: datetime) -> dict[str, Any]:
     """Describe a callback address for an administrator, without decrypting a key. `is_outdated`: the site address
     changed after WeCom verified it, so WeCom's console still has the former one."""
     verified_at: datetime | None = getattr(corp, CALLBACK_COLUMNS[kind].verified_at)
@@ -256,22 +255,12 @@ def describe_address(corp: Corp, kind: CallbackEvent.Kind, *, now: datetime) -> 
     return {
         "kind": kind,
         "url": callback_url(corp, kind),
-        "has_keys": have_keys(corp=corp, kind=kind),
+        "has_keys": has_callback_keys(corp=corp, kind=kind),
         "verified_at": verified_at,
         "is_outdated": verified_at is not None and verified_at < corp.find_site_address().changed_at,
         "last_event_at": newest.values_list("received_at", flat=True).first(),
-        "refused_today": refused_count(corp_id=corp.pk, kind=kind, now=now),
+        "refused_today": count_refusals(corp_id=corp.pk, kind=kind, now=now),
     }
-
-
-def build_own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> tuple[str, bytes]:
-    """Build our own check of a callback address, in WeCom's form. Return the address to request and the right answer,
-    which proves that the keys are there and the query arrived intact."""
-    answer = OWN_CHECK + get_random_string(16).encode()
-    timestamp, nonce = str(int(now.timestamp())), get_random_string(16)
-    encrypted, signature = crypto.encrypt(answer, timestamp=timestamp, nonce=nonce)
-    query = {"msg_signature": signature, "timestamp": timestamp, "nonce": nonce, "echostr": encrypted}
-    return f"{url}?{urlencode(query)}", answer
 
 
 # --- WeCom's calls ----------------------------------------------------------------------------------------------------
@@ -290,13 +279,30 @@ def verify_address(
     return answer
 
 
-def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: Mapping[str, str], body: bytes, now: datetime) -> None:
+def store_event(
+    *, corp_id: int, kind: CallbackEvent.Kind, signed: Mapping[str, str], body: bytes, now: datetime
+) -> None:
     """Store a posted event and request its processing, unless it is known or too old.
 
     Raises CallbackError. WeCom waits 5 seconds and delivers at most three times, so this only stores the event.
     """
     corp, crypto = _find_addressee(corp_id, kind)
-    callback, text, happened_at = _decrypt_event(corp, kind, crypto, signed, body)
+    receiver, encrypted = wire.read_envelope(body)
+    if receiver != corp.corpid:
+        raise CallbackError("the envelope is for another company")
+    plaintext = crypto.decrypt(encrypted, **signed)
+    callback = wire.parse_callback(plaintext)
+    if callback.corpid != corp.corpid:
+        raise CallbackError("the event is of another company")
+    # Two apps given the same keys by hand must not get each other's events.
+    if kind == CallbackEvent.Kind.APP and callback.agentid not in {None, corp.agentid}:
+        raise CallbackError("the event is of another app")
+    try:
+        text, happened_at = plaintext.decode(), datetime.fromtimestamp(callback.created_at, UTC)
+    except UnicodeDecodeError:
+        raise CallbackError("the event is not UTF-8") from None
+    except (ValueError, OverflowError, OSError):
+        raise CallbackError("CreateTime is not a time") from None
     if happened_at < now - timedelta(days=EVENT_DAYS):
         logger.warning("callback too old corp=%s kind=%s event=%s", corp.pk, kind, callback.kind[:64])
         return
@@ -316,7 +322,7 @@ def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: Mapping[str, str]
             },
         )
         if is_new:
-            request_work(event, now=now)
+            assign_event(event, now=now)
     if is_new:  # delete a few old events at a time, so that WeCom does not wait
         old = CallbackEvent.objects.filter(corp=corp, kind=kind, received_at__lt=now - timedelta(days=EVENT_DAYS))
         keys = list(old.order_by("received_at").values_list("pk", flat=True)[:DELETED_AT_ONCE])
@@ -337,32 +343,10 @@ def _find_addressee(corp_id: int, kind: CallbackEvent.Kind) -> tuple[Corp, Callb
     return corp, crypto
 
 
-def _decrypt_event(
-    corp: Corp, kind: CallbackEvent.Kind, crypto: CallbackCrypto, signed: Mapping[str, str], body: bytes
-) -> tuple[wire.Callback, str, datetime]:
-    """Decrypt an event of this corp. Return it, its text and its time. Raises CallbackError."""
-    receiver, encrypted = wire.read_envelope(body)
-    if receiver != corp.corpid:
-        raise CallbackError("the envelope is for another company")
-    plaintext = crypto.decrypt(encrypted, **signed)
-    callback = wire.parse_callback(plaintext)
-    if callback.corpid != corp.corpid:
-        raise CallbackError("the event is of another company")
-    # Two apps given the same keys by hand must not get each other's events.
-    if kind == CallbackEvent.Kind.APP and callback.agentid not in {None, corp.agentid}:
-        raise CallbackError("the event is of another app")
-    try:
-        return callback, plaintext.decode(), datetime.fromtimestamp(callback.created_at, UTC)
-    except UnicodeDecodeError:
-        raise CallbackError("the event is not UTF-8") from None
-    except (ValueError, OverflowError, OSError):
-        raise CallbackError("CreateTime is not a time") from None
-
-
 # --- Refusals ---------------------------------------------------------------------------------------------------------
 
 
-def note_refusal(*, corp_id: int, kind: CallbackEvent.Kind, reason: str, now: datetime) -> None:
+def record_refusal(*, corp_id: int, kind: CallbackEvent.Kind, reason: str, now: datetime) -> None:
     """Log and count a refused call. `reason`: of a CallbackError, without content of the call."""
     logger.warning("callback refused corp=%s kind=%s reason=%s", corp_id, kind, reason)
     if not Corp.objects.filter(pk=corp_id).exists():  # invented ids must not fill the store
@@ -375,14 +359,14 @@ def note_refusal(*, corp_id: int, kind: CallbackEvent.Kind, reason: str, now: da
         pipeline.execute()
 
 
-def refused_count(*, corp_id: int, kind: CallbackEvent.Kind, now: datetime) -> int:
+def count_refusals(*, corp_id: int, kind: CallbackEvent.Kind, now: datetime) -> int:
     """Count the calls refused on this day (UTC); 0 without Valkey. NO_CORP: those for unknown companies."""
     with suppress(redis.RedisError):
         return int(valkey().get(_refusals_key(corp_id, kind, now)) or 0)
     return 0
 
 
-def refused_in_all() -> dict[tuple[int, str], int]:
+def count_all_refusals() -> dict[tuple[int, str], int]:
     """Count all refused calls, by corp (NO_CORP: unknown) and address, for a metric. Empty without Valkey."""
     with suppress(redis.RedisError):
         counts: dict[bytes, bytes] = valkey().hgetall(_REFUSALS_IN_ALL)  # type: ignore[assignment]  # not awaited

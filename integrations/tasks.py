@@ -32,7 +32,7 @@ def fetch_card_data(row_id: int) -> None:
 
 
 TICK = Tick("integrations.tick", at_least_seconds=60)
-TICK.step(lambda now: [requests.find_unqueued(now), requests.find_forgettable(now)])(requests.sweep_jobs)
+TICK.step(lambda now: [requests.find_unqueued_jobs(now), requests.find_outdated_jobs(now)])(requests.sweep_jobs)
 
 
 @TICK.step(fetch.find_due_rows)

@@ -19,7 +19,7 @@ from django.views.static import serve
 from integrations import callbacks
 from integrations.clients.wecom.callbacks import CallbackError
 from integrations.core import heartbeats, http, sentences
-from integrations.core.http import without_session
+from integrations.core.http import mark_without_session
 from integrations.models import CallbackEvent, Corp
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ HEALTH_PATH, LIVE_PATH, READY_PATH, ENGINE_PATH = "/healthz", "/healthz/live", "
 ANSWERED_UNDER_EVERY_HOST = frozenset({HEALTH_PATH, LIVE_PATH, READY_PATH, ENGINE_PATH})
 
 
-@without_session
+@mark_without_session
 @never_cache
 @require_safe
 def live(_request: HttpRequest) -> HttpResponse:
@@ -38,7 +38,7 @@ def live(_request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok", content_type="text/plain")
 
 
-@without_session
+@mark_without_session
 @never_cache
 @require_safe
 def ready(_request: HttpRequest) -> HttpResponse:
@@ -50,7 +50,7 @@ def ready(_request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok", content_type="text/plain")
 
 
-@without_session
+@mark_without_session
 @never_cache
 @require_safe
 def verification_file(request: HttpRequest, code: str) -> HttpResponse:
@@ -78,7 +78,7 @@ def first_guide(_request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(address)
 
 
-@without_session
+@mark_without_session
 @csrf_exempt
 @never_cache
 @require_http_methods(["GET", "POST"])
@@ -98,11 +98,11 @@ def events(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> Http
             return HttpResponse(echo, content_type="text/plain")
         body = request.read(callbacks.BODY_BYTES_AT_MOST + 1)
         if len(body) > callbacks.BODY_BYTES_AT_MOST:
-            callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="the body is too long", now=now)
+            callbacks.record_refusal(corp_id=corp_id, kind=kind, reason="the body is too long", now=now)
             return HttpResponse(status=413, content_type="text/plain")
-        callbacks.receive(corp_id=corp_id, kind=kind, signed=signed, body=body, now=now)
+        callbacks.store_event(corp_id=corp_id, kind=kind, signed=signed, body=body, now=now)
     except CallbackError as error:
-        callbacks.note_refusal(corp_id=corp_id, kind=kind, reason=error.reason, now=now)
+        callbacks.record_refusal(corp_id=corp_id, kind=kind, reason=error.reason, now=now)
         return HttpResponse(status=403, content_type="text/plain")
     # The empty answer means: do not repeat, no reply. After a failure WeCom delivers again.
     return HttpResponse(content_type="text/plain")
@@ -128,7 +128,7 @@ class SiteAddressMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        is_plain = http.unwrap(request.META)
+        is_plain = http.apply_forwarded_headers(request.META)
         if request.path_info in ANSWERED_UNDER_EVERY_HOST:
             return self.get_response(request)
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from django.db.models import QuerySet
 
 from accounts.models import Attribute
-from integrations.clients.snapshots import Options
+from integrations.clients.snapshots import PictureOptions
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.data.table import Table
 from integrations.hooks import Hook
@@ -75,7 +75,7 @@ class PageView:
     identity: str
     name: str
     slot_at: datetime
-    options: Options
+    options: PictureOptions
 
 
 @dataclass(frozen=True, slots=True)

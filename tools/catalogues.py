@@ -37,7 +37,7 @@ KEYWORDS = {
     "gettext_lazy": None,
     "gettext_noop": None,
     "Sentence": None,
-    "counted_sentence": (1, 2),
+    "make_counted_sentence": (1, 2),
     "ngettext_lazy": (1, 2),
     "pgettext_lazy": ((1, "c"), 2),
     "npgettext_lazy": ((1, "c"), 2, 3),

@@ -168,7 +168,7 @@ class RunPages(ReadOnly):
 
     def find_job(self, run: Any) -> Job | None:
         """Return the newest job for this row."""
-        return requests.newest_job(self.kind, run.pk)
+        return requests.find_newest_job(self.kind, run.pk)
 
     def page_context(self, request: HttpRequest, run: Any, state: dict[str, Any]) -> dict[str, Any]:
         """Return what run.html shows besides the state."""

@@ -466,7 +466,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
     def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Retry the events that were given up."""
         corp = _get_corp_or_404(request, corp_id)
-        count = callbacks.try_again(corp=corp, now=timezone.now())
+        count = callbacks.retry_failed_events(corp=corp, now=timezone.now())
         if count:
             note = gettext("Events that were given up are tried once more.")
             services.record(action=AuditEntry.Action.DONE, subject=corp, note=note, corps=[corp.pk])
@@ -498,7 +498,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         if run.status == SyncRun.Status.DONE:
             later = SyncRun.objects.filter(corp=run.corp_id, status=SyncRun.Status.DONE, pk__gt=run.pk)
             is_over = run.applied_at is not None or later.exists()
-        return None if is_over else requests.newest_job(sync.JOB, run.corp_id)
+        return None if is_over else requests.find_newest_job(sync.JOB, run.corp_id)
 
     def facts(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         job = self.find_job(run)

@@ -22,8 +22,8 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from integrations.core.http import HOME, rooted, safe_path
-from integrations.core.redis import COUNTING, Limit, key_and_count, script
+from integrations.core.http import HOME, add_leading_slash, choose_safe_path
+from integrations.core.redis import COUNTING, Limit, read_limit_arguments, script
 from integrations.models.fields import cipher
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class _ConsumeAnswer(NamedTuple):
 def store_state(*, state: LoginState, browser: str, request_limit: Limit | None = None) -> str | None:
     """Store `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter, or None past `request_limit`."""
     text = f"{secrets.token_hex(RANDOM_LENGTH // 2)}{state.attempt}"
-    counter_key, at_most = key_and_count(request_limit)
+    counter_key, at_most = read_limit_arguments(request_limit)
     values: list[str | int] = [
         hash_text(browser),
         state.corp_id,
@@ -158,7 +158,7 @@ def consume_state(
     if not _STATE_FORM.fullmatch(text):
         is_over = request_limit is not None and not request_limit.allows()
         return ReturnedState(StateFinding.OVER_LIMIT if is_over else StateFinding.FOREIGN, None, FIRST_ATTEMPT)
-    (request_key, requests_at_most), (code_key, codes_at_most) = map(key_and_count, (request_limit, code_limit))
+    (request_key, requests_at_most), (code_key, codes_at_most) = map(read_limit_arguments, (request_limit, code_limit))
     values = script(_CONSUME)(
         keys=[_make_state_key(text), make_refused_code_key(code), request_key, code_key],
         args=[corp_id, hash_text(code), USED_SECONDS, requests_at_most, codes_at_most, *map(hash_text, browsers)],
@@ -449,13 +449,13 @@ def find_inner_page(raw_query: str) -> str:
             further.append(pair)
     # An unencoded query behind `?` is not decoded once more.
     path, question_mark, query = requested.partition("?")
-    page = rooted(f"{unquote_plus(path).strip()}{question_mark}{query}")
+    page = add_leading_slash(f"{unquote_plus(path).strip()}{question_mark}{query}")
     if not page:
         return HOME
     page, hash_sign, fragment = page.partition("#")
     if further:
         page += ("&" if "?" in page else "?") + "&".join(further)
-    return safe_path(f"{page}{hash_sign}{fragment}")
+    return choose_safe_path(f"{page}{hash_sign}{fragment}")
 
 
 def read_raw_query(request: HttpRequest) -> str:

@@ -29,7 +29,7 @@ from accounts.directory.linking import (
 from accounts.directory.matching import filter_unlinked, match_members
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
 from accounts.users.companies import ownership, settle_primary_accounts
-from integrations.callbacks import Batch
+from integrations.callbacks import EventBatch
 from integrations.core.background import database_now, repeat_on_conflict
 from integrations.core.hooks import RenameRefusedError
 from integrations.directory.sync import JOB, request_run, run_sync
@@ -181,7 +181,7 @@ def preview_policy(*, corp: Corp, policy: DirectoryPolicy) -> Counter[str]:
 def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:
     """Carry out the second half of a finished run. A repeat begins anew, and writes only what is still missing."""
     rows, rules, corp, after = SyncRun.objects.filter(pk=run.pk), GroupRules(run.corp), run.corp, 0
-    with job.saving(rows) as held:
+    with job.edit_row(rows) as held:
         held.applied_count = 0
     policies = DirectoryPolicy.objects.select_related("corp").filter(corp=corp)
     # Read the policy again for every step, so that switching it off takes effect at once.
@@ -193,10 +193,10 @@ def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:
         after = keys[-1]
     behind: int | None = 0
     while behind is not None:
-        with job.saving(rows) as held:
+        with job.edit_row(rows) as held:
             written, behind = sync_groups_of_others(corp=corp, after=behind)
             held.applied_counts = dict(Counter(held.applied_counts) + written)
-    with job.saving(rows) as held:
+    with job.edit_row(rows) as held:
         held.applied_at = job.clock()
     logger.info("people of directory run=%s corp=%s counts=%s", held.pk, corp.pk, held.applied_counts)
     return held
@@ -207,7 +207,7 @@ def _apply_run_step(
 ) -> None:
     """Handle one step. `keys`: of some of the company's members, in order."""
     now, corp = job.clock(), policy.corp
-    with job.saving(rows) as held:
+    with job.edit_row(rows) as held:
         members = list(corp.members.filter(pk__in=keys).order_by("pk"))
         written = PolicyStep(corp=corp, policy=policy, members=members, now=now).apply_policy(rules)
         held.applied_counts = dict(Counter(held.applied_counts) + written)
@@ -312,15 +312,15 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
 # --- WeCom's events: apply the policy to the people concerned at once ---
 
 
-def apply_events(batch: Batch) -> None:
+def apply_events(batch: EventBatch) -> None:
     """Apply the policy to all members changed by the events."""
     for start in range(0, len(batch.touched), STEP):
         repeat_on_conflict(partial(_apply_event_step, batch, batch.touched[start : start + STEP]))
 
 
 @transaction.atomic
-def _apply_event_step(batch: Batch, keys: list[int]) -> None:
-    batch.hold()
+def _apply_event_step(batch: EventBatch, keys: list[int]) -> None:
+    batch.lock_job()
     policy = DirectoryPolicy.objects.in_force().filter(corp=batch.corp).first()
     members = list(Member.objects.filter(corp=batch.corp, pk__in=keys).order_by("pk"))
     if policy is not None:

@@ -164,7 +164,7 @@ def _find_import(run: JobRun) -> QuerySet[PeopleImport]:
 
 
 def _end_import(run: JobRun, status: str, reason: str = "", words: dict[str, Any] | None = None) -> None:
-    with run.saving(_find_import(run)) as locked_run:
+    with run.edit_row(_find_import(run)) as locked_run:
         _end_locked_run(locked_run, status, run.clock(), reason, words)
 
 
@@ -188,7 +188,7 @@ def _find_editor(user_id: int | None) -> User | None:
 
 
 def _read_file(run: JobRun) -> None:
-    with run.saving(_find_import(run)) as locked_run:
+    with run.edit_row(_find_import(run)) as locked_run:
         ImportRow.objects.filter(run=locked_run).delete()
         locked_run.counts, locked_run.row_count = {}, 0
     editor = _find_editor(locked_run.requested_by_id)
@@ -208,7 +208,7 @@ def _read_file(run: JobRun) -> None:
             raise FileRefusedError("company_missing")
         if header.layout != Layout.OWN and needed is not None and not needed & set(header.columns):
             raise FileRefusedError("match_missing")
-        with run.saving(_find_import(run)) as locked_run:
+        with run.edit_row(_find_import(run)) as locked_run:
             locked_run.layout, locked_run.titles = header.layout.value, [list(pair) for pair in header.titles]
         claims = RowClaims()
         while lines := list(islice(found, STEP)):
@@ -239,7 +239,7 @@ def _read_step(
     rows = [_make_row(import_run, number, texts, made) for (number, texts), made in zip(sound, decisions, strict=True)]
     rows += [_make_row(import_run, number, cells[number], made) for number, made in problems.items()]
     kept = [row for row in rows if row is not None]
-    with run.saving(_find_import(run)) as locked_run:
+    with run.edit_row(_find_import(run)) as locked_run:
         ImportRow.objects.bulk_create(kept, batch_size=STEP)
         locked_run.row_count += len(lines)
         _count_rows(locked_run)
@@ -278,24 +278,24 @@ def _apply_import(run: JobRun) -> None:
         _end_import(run, Status.STOPPED, "confirmer_not_allowed")
         return
     done_count = sum(written.counts.get(one, 0) for one in (Outcome.APPLIED, Outcome.CREATED))
-    run.report(done_count, done_count + sum(written.counts.get(one, 0) for one in TO_WRITE))
+    run.report_progress(done_count, done_count + sum(written.counts.get(one, 0) for one in TO_WRITE))
     with services.on_behalf(editor, written.confirmed_from):
         claims = RowClaims()
         if written.mode != Mode.ALL:
             while rows := _next_rows(run):
                 repeat_on_conflict(partial(_write_and_count, run, editor, rows, claims), ValueTakenError)
-                run.report(run.job.done_count + len(rows), run.job.total_count)
+                run.report_progress(run.job.done_count + len(rows), run.job.total_count)
             _end_import(run, Status.DONE)
             return
         try:
-            with run.saving(_find_import(run)) as locked_run:
+            with run.edit_row(_find_import(run)) as locked_run:
                 while rows := _next_rows(run):
                     repeat_on_conflict(partial(_write_step, locked_run, editor, rows, claims), ValueTakenError)
-                    run.report(run.job.done_count + len(rows), run.job.total_count)
+                    run.report_progress(run.job.done_count + len(rows), run.job.total_count)
                 _count_rows(locked_run)
                 _end_locked_run(locked_run, Status.DONE, run.clock())
         except _StoppedError as stopped:
-            with run.saving(_find_import(run)) as locked_run:
+            with run.edit_row(_find_import(run)) as locked_run:
                 row, made = stopped.row, stopped.decision
                 refusal = {"outcome": Outcome.REFUSED, "reason": made.reason, "words": made.words}
                 ImportRow.objects.filter(pk=row.pk).update(**refusal)
@@ -304,7 +304,7 @@ def _apply_import(run: JobRun) -> None:
 
 
 def _write_and_count(run: JobRun, editor: User, rows: list[ImportRow], claims: RowClaims) -> None:
-    with run.saving(_find_import(run)) as locked_run:
+    with run.edit_row(_find_import(run)) as locked_run:
         _write_step(locked_run, editor, rows, claims)
         _count_rows(locked_run)
 
@@ -365,10 +365,10 @@ def make_export(run: JobRun) -> dict[str, Any]:
     if reader is None:
         raise JobFailedError("not_allowed")
     with translation.override(language):
-        sheet = PeopleSheet(people=keys, reader=reader, progress=lambda count: run.report(count, len(keys)))
+        sheet = PeopleSheet(people=keys, reader=reader, progress=lambda count: run.report_progress(count, len(keys)))
         with write_xlsx(sheet) as file:
             content = file.read()
     with transaction.atomic():
         Job.objects.filter(pk=run.job.pk).update(file=content)
-        run.hold()
+        run.lock_job()
     return {"count": len(keys)}

@@ -34,7 +34,7 @@ from accounts.models import Attribute, AuditEntry, PeopleImport, User, WeComAcco
 from accounts.users.attributes import find_holders, find_values, may_set, set_values
 from accounts.users.companies import settle_primary_accounts
 from accounts.users.roles import people_changeable_by, people_visible_to, sees_all
-from integrations.core.validators import without_invisible
+from integrations.core.validators import remove_invisible
 from integrations.models import Corp
 
 Cells = Mapping[str, str]
@@ -331,7 +331,7 @@ class _RowComparison:
     # --- The two attributes of WeCom ----------------------------------------------------------------------------------
 
     def _set_account(self, account: WeComAccount | None, corp: Corp | None, userid: str) -> None:
-        userid = without_invisible(userid).strip()
+        userid = remove_invisible(userid).strip()
         if len(userid) > USERID_CHARACTERS:
             raise RowRefusedError("bad_text", column=USERID, count=USERID_CHARACTERS)
         before = account.corp if account else None

@@ -29,7 +29,7 @@ from accounts.audit.signals import label_field
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users.attributes import find_values, join_values
 from accounts.users.roles import people_visible_to
-from integrations.clients.late import Late
+from integrations.clients.late import LazyModule
 from integrations.models import Corp
 from integrations.models.fields import Person
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import openpyxl.worksheet.datavalidation
     from openpyxl.workbook import Workbook
 else:
-    openpyxl = Late("openpyxl")
+    openpyxl = LazyModule("openpyxl")
 
 
 # Longer or wider sheets are not read.

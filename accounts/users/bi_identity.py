@@ -18,7 +18,7 @@ from accounts.authentication import sessions
 from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User, WeComAccount, barred_by_wecom
 from accounts.users.roles import sees_all
 from integrations import bi
-from integrations.core.hooks import Attention, ExternalId, external_id_of
+from integrations.core.hooks import Attention, ExternalId, find_external_id_by_key
 from integrations.models import BiConnection, Corp
 from integrations.models.datasources import THE_ONE
 
@@ -117,14 +117,14 @@ def identity_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Att
     if not (sees_all(request.user) and request.user.has_perm("integrations.view_biconnection")):
         return []
     connection = bi.load_connection()
-    source = external_id_of(connection.external_id_source) if connection.is_enabled else None
+    source = find_external_id_by_key(connection.external_id_source) if connection.is_enabled else None
     url = reverse("admin:integrations_biconnection_change", args=[THE_ONE])
     return [Attention(objection, url)] if source is not None and (objection := source.objection()) else []
 
 
 def find_identities(user_ids: Collection[int]) -> dict[int, str]:
     """Map people's keys to their BI accounts; people who may not enter are left out. A fixed number of queries."""
-    source = external_id_of(bi.load_connection().external_id_source)
+    source = find_external_id_by_key(bi.load_connection().external_id_source)
     if source is None:
         return {}
     accounts = WeComAccount.objects.complete().filter(

@@ -39,7 +39,7 @@ from accounts.models import SignedInSession, User, WeComAccount
 from accounts.views import wecom
 from accounts.views.confirmation import ROUTE, admin_page, signed_in_person
 from integrations import bi
-from integrations.core.http import HOME, safe_path
+from integrations.core.http import HOME, choose_safe_path
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class OwnPassword(PasswordChangeView):
 def ask_for_code(request: HttpRequest) -> HttpResponse:
     """Ask for the code that the session lacks."""
     person = signed_in_person(request)
-    target = safe_path(request.GET.get("next", ""))
+    target = choose_safe_path(request.GET.get("next", ""))
     target = reverse("admin:index") if target == HOME else target
     if not sessions.needs_code(request.session):
         return HttpResponseRedirect(target)

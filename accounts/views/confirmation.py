@@ -19,7 +19,7 @@ from accounts.authentication import sessions
 from accounts.authentication.flow import seal_values, unseal_values
 from accounts.authentication.forms import ConfirmForm
 from accounts.models import User, WeComAccount
-from integrations.core.http import HOME, safe_path
+from integrations.core.http import HOME, choose_safe_path
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def ask_for_confirmation(request: HttpRequest) -> HttpResponse | None:
 def show_confirmation(request: HttpRequest) -> HttpResponse:
     """Ask before a page is opened. Report success to people who have scanned a code for another tab."""
     person = signed_in_person(request)
-    target = safe_path(request.GET.get("next", ""))
+    target = choose_safe_path(request.GET.get("next", ""))
     form = ConfirmForm(request.POST if request.method == "POST" else None, request=request, person=person)
     if not _is_fresh(request) and form.is_valid():
         record_confirmation(request, person)

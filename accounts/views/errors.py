@@ -24,7 +24,7 @@ from accounts.authentication.flow import Cause
 from accounts.explanations import CHOOSING, GUIDES
 from accounts.models import User
 from accounts.users.roles import whom_to_ask
-from integrations.core.http import safe_path
+from integrations.core.http import choose_safe_path
 from integrations.core.redis import LIMIT_SECONDS
 from integrations.core.sentences import translate_explanation
 from integrations.hooks import Registry
@@ -79,7 +79,7 @@ def show_error(request: HttpRequest) -> HttpResponse:
 
 def render_error_page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
     """Explain at once. Use it only if the address holds neither code nor state."""
-    target = safe_path(found.target)
+    target = choose_safe_path(found.target)
     if found.corp_id is not None and found.corp_name:  # the company may have been renamed since the error was sealed
         name = Corp.objects.filter(pk=found.corp_id).values_list("name", flat=True).first()
         found = replace(found, corp_name=name or found.corp_name)

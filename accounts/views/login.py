@@ -32,11 +32,11 @@ from accounts.authentication.passwords import Lock, find_lock
 from accounts.authentication.sessions import SignInMethod
 from accounts.models import TotpDevice, User
 from integrations.clients.errors import IntegrationError
-from integrations.clients.wecom.oauth import sign
+from integrations.clients.wecom.oauth import sign_page
 from integrations.companies import links
 from integrations.core import http
 from integrations.core.client_factory import wecom_client
-from integrations.core.http import HOME, safe_path
+from integrations.core.http import HOME, choose_safe_path
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Login(LoginView):
         response = super().render_to_response(context, **kwargs)
         corp = context["corp"]
         if context["panel"]:
-            http.allow(response, "frame-src", filter(None, [http.origin_of(corp.qr_base_url)]))
+            http.allow_sources(response, "frame-src", filter(None, [http.read_origin(corp.qr_base_url)]))
         if corp is not None and self.request.GET.get("corp") == str(corp.pk):
             sessions.remember_corp_id(response, self.request, corp.pk)
         return response
@@ -131,14 +131,14 @@ class Login(LoginView):
         )
 
     def _read_target(self) -> str:
-        return safe_path(self.request.POST.get("next") or self.request.GET.get("next") or "")
+        return choose_safe_path(self.request.POST.get("next") or self.request.GET.get("next") or "")
 
 
 @require_safe
 @never_cache
 def choose_company(request: HttpRequest) -> HttpResponse:
     """List the companies whose people can sign in with WeCom; a single one needs no choice."""
-    target, words = safe_path(request.GET.get("next", "")), request.GET.get("q", "").strip()
+    target, words = choose_safe_path(request.GET.get("next", "")), request.GET.get("q", "").strip()
     corps = list(Corp.objects.signing_in().order_by("name"))
     if len(corps) == 1:
         return _redirect_to_start(corps[0].pk, target)
@@ -255,7 +255,7 @@ def show_lock(request: HttpRequest, _response: Any = None, credentials: dict[str
         "lock": lock,
         "until": timezone.localtime(lock.until),
         "has_wecom": Corp.objects.signing_in().exists(),
-        "query": urlencode({"next": safe_path(request.POST.get("next", ""))}),
+        "query": urlencode({"next": choose_safe_path(request.POST.get("next", ""))}),
     }
     response = render(request, "accounts/locked.html", context, status=429)
     response.headers["Retry-After"] = str(lock.seconds_left(now))
@@ -286,7 +286,7 @@ def sign_page_address(request: HttpRequest) -> JsonResponse:
     now = int(timezone.now().timestamp())
     nonce = secrets.token_hex(8)
     app = {"corpid": corp.corpid, "agentid": corp.agentid}
-    signature = sign(ticket=ticket, nonce=nonce, timestamp=now, url=page)
+    signature = sign_page(ticket=ticket, nonce=nonce, timestamp=now, url=page)
     return JsonResponse({**app, "timestamp": now, "nonceStr": nonce, "signature": signature})
 
 
@@ -303,7 +303,7 @@ def open_panel(request: HttpRequest, corp_id: int) -> JsonResponse:
         return JsonResponse({"error": "company"}, status=404)
     if not flow.is_at_site_address(request, corp):
         return JsonResponse({"error": "address"}, status=409)
-    target = safe_path(request.POST.get("next", ""))
+    target = choose_safe_path(request.POST.get("next", ""))
     limit = flow.make_request_limit(request)
     try:
         begun = flow.begin_sign_in(

@@ -30,7 +30,7 @@ from integrations import bi
 from integrations.clients.errors import ConfigurationError, IntegrationError, LoginRefusedError, TransientError
 from integrations.clients.wecom.errcodes import IP_NOT_TRUSTED
 from integrations.companies import links
-from integrations.core.http import HOME, safe_path
+from integrations.core.http import HOME, choose_safe_path
 from integrations.core.redis import Limit, allows, valkey
 from integrations.models import Corp
 from integrations.models.companies import HomePage
@@ -44,7 +44,7 @@ _DOMAIN_NOT_TRUSTED = 50001
 @errors.needs_store
 def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Send the browser to WeCom, or straight to `next` if the session is of this corp already."""
-    target = safe_path(request.GET.get("next", ""))
+    target = choose_safe_path(request.GET.get("next", ""))
     session = sessions.describe_session(request, corp_id=corp_id)
     request_limit = _choose_request_limit(request, session)
     corp = Corp.objects.load_for_start(corp_id)

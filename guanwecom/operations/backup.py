@@ -74,7 +74,7 @@ def back_up(path: Path, *, programs_folder: str | None = None) -> BackupDescript
     _refuse_pooler()
     if path.exists():
         raise BackupError(_("%(path)s exists already. Give another name; no backup is overwritten.") % {"path": path})
-    installation.present()
+    installation.load_installation()
     description = _describe()
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
@@ -164,7 +164,9 @@ def _check(description: BackupDescription, *, replaces: bool, without_keys: bool
             "Nothing was changed."
         )
         raise BackupError(text)
-    living = heartbeats.living_processes().values_list("kind", "name") if Heartbeat._meta.db_table in tables else ()
+    living = (
+        heartbeats.find_living_processes().values_list("kind", "name") if Heartbeat._meta.db_table in tables else ()
+    )
     if running := ", ".join(f"{kind} {name}" for kind, name in living):
         text = _("Stop all processes first; these still run: %(running)s. Nothing was changed.")
         raise BackupError(text % {"running": running})
@@ -187,9 +189,9 @@ def _replace(dump: IO[bytes], programs_folder: str | None) -> None:
         if has_former_tables and not is_restored:
             _execute_statements("DROP SCHEMA public CASCADE", f"ALTER SCHEMA {FORMER_SCHEMA} RENAME TO public")
     # A restore elsewhere is recognised as a copy automatically; this marks every restore.
-    installation.present()
+    installation.load_installation()
     Installation.objects.update(is_held=True)
-    installation.forget()
+    installation.forget_known_copy()
     if has_former_tables:
         _execute_statements(f"DROP SCHEMA {FORMER_SCHEMA} CASCADE")
 

@@ -15,7 +15,7 @@ from django_celery_beat.models import PeriodicTask
 
 from integrations.clients.errors import Explanation
 from integrations.core import heartbeats, installation
-from integrations.core.background import AnyRow, database_clock
+from integrations.core.background import AnyRowQuery, database_clock
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Heartbeat, Installation
 from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, count_overdue, find_overdue
@@ -95,7 +95,7 @@ class EngineHealth:
 
 _OVERDUE = timedelta(seconds=SLOT_OVERDUE_SECONDS)
 # Usually nothing is late, and this one query saves several long ones.
-_ANYTHING_LATE = AnyRow(
+_ANYTHING_LATE = AnyRowQuery(
     lambda now: [Subscription.objects.due(now - _OVERDUE), AlertRule.objects.due(now - _OVERDUE), find_overdue(now)]
 )
 

@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 def confirm() -> int | None:
     """Mark the database as the real installation. Returns the number of waiting runs that were ended, so that none is
     sent late. Returns None, and does nothing, if it was the real one already."""
-    installation.present()
+    installation.load_installation()
     Installation.objects.select_for_update().get(pk=THE_ONE)
     # Check under the lock: of two simultaneous confirmations, the second would end runs that have begun since.
-    if not installation.is_copied(installation.present()):
+    if not installation.belongs_to_copy(installation.load_installation()):
         return None
     now = database_clock()()
     count = end_waiting(now=now)
@@ -39,18 +39,18 @@ def confirm() -> int | None:
         place=Place(), deployment=settings.INSTALLATION_NAME, is_held=False, confirmed_at=timezone.now()
     )
     _record("This database is the real installation. %d runs that had waited were ended.", count)
-    transaction.on_commit(installation.forget)
+    transaction.on_commit(installation.forget_known_copy)
     return count
 
 
 @transaction.atomic
 def mark_as_copy() -> bool:
     """Mark the database as a copy, even where it was the real installation. Returns False if it was marked already."""
-    installation.present()
+    installation.load_installation()
     if not Installation.objects.filter(pk=THE_ONE, is_held=False).update(is_held=True):
         return False
     _record("This database is a copy: nothing is sent from it.")
-    transaction.on_commit(installation.forget)
+    transaction.on_commit(installation.forget_known_copy)
     return True
 
 

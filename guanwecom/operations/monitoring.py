@@ -381,4 +381,4 @@ class EngineCollector(Collector):
             {(each.kind, str(each.row_id)): each.set_at.timestamp() for each in find_secrets()},
             ["secret", "id"],
         )
-        yield from metrics.families()
+        yield from metrics.collect_families()

@@ -38,7 +38,7 @@ from guanwecom.operations.middleware import PAGE_HEADERS
 from guanwecom.operations.monitoring import EngineCollector
 from integrations.core.background import database_clock, is_database_away
 from integrations.core.hooks import Line
-from integrations.core.http import without_session
+from integrations.core.http import mark_without_session
 from integrations.models import Installation
 from notifications.api import problems
 from notifications.api.problems import ROOTS
@@ -184,7 +184,7 @@ def require_token(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[Http
     return check_token
 
 
-@without_session
+@mark_without_session
 @require_GET
 @require_token
 def metrics(_request: HttpRequest) -> HttpResponse:
@@ -194,7 +194,7 @@ def metrics(_request: HttpRequest) -> HttpResponse:
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-@without_session
+@mark_without_session
 @never_cache
 @require_safe
 @require_token

@@ -82,11 +82,11 @@ def _write_json(content: object) -> str:
 
 def _describe_installation(now: datetime, failure: str) -> dict[str, str]:
     """Return texts by file name: versions and settings. `failure`: of the database, which is then not asked."""
-    row = installation.present() if not failure else Installation()
+    row = installation.load_installation() if not failure else Installation()
     about = {
         "made_at": now.isoformat(timespec="seconds"),
         "guanwecom": settings.VERSION,
-        "is_copy": None if failure else installation.is_copied(row),
+        "is_copy": None if failure else installation.belongs_to_copy(row),
         "highest_version": row.version,
         "backed_up_at": row.backed_up_at,
         "python": platform.python_version(),

@@ -27,7 +27,7 @@ from guanwecom.operations import health
 from guanwecom.operations.health import EngineHealth
 from integrations.clients.errors import IntegrationError
 from integrations.clients.transport import read_boot_clock
-from integrations.clients.wecom.builders import TEXT_BYTES, body_bytes, robot_text
+from integrations.clients.wecom.builders import TEXT_BYTES, build_robot_text, encode_body
 from integrations.clients.wecom.client import RobotClient
 from integrations.core import client_factory, installation
 from integrations.core.background import database_clock
@@ -62,7 +62,7 @@ def check_engine() -> None:
     outage, count as new. Raises django.db.Error."""
     answers = list(_select_row().values_list(Case(When(_IS_CHECK_DUE, then=True), default=False), flat=True))
     if not answers:
-        installation.present()
+        installation.load_installation()
     if answers != [True]:
         return
     is_after_gap = Q(engine_checked_at__lt=Now() - CONFIRMED_AFTER)
@@ -232,7 +232,7 @@ def tell_operators(subject: str, body: str) -> bool:
     text = f"{subject}\n{body}".encode()[:TEXT_BYTES].decode(errors="ignore")
     for each in robots:
         try:
-            each.webhook_send(body_bytes(robot_text(text)))
+            each.webhook_send(encode_body(build_robot_text(text)))
             sent_count += 1
         except IntegrationError as error:
             logger.error("the operators' group could not be told: %s", error)

@@ -66,7 +66,7 @@ class HeartbeatThread(threading.Thread):
         """Stop, and delete the heartbeat's row, because the process ends in order."""
         self.stop()
         try:
-            heartbeats.end(kind=self._kind, name=self._process)
+            heartbeats.delete_heartbeat(kind=self._kind, name=self._process)
         except Error as error:
             logger.warning("the heartbeat was not deleted: %s", type(error).__name__)
 
@@ -76,7 +76,7 @@ class HeartbeatThread(threading.Thread):
             with log_errors(logger, "heartbeat failed", unless=(Error,)):
                 queues = self._queues()
                 if queues is not None:
-                    heartbeats.beat(kind=self._kind, name=self._process, queues=queues)
+                    heartbeats.write_heartbeat(kind=self._kind, name=self._process, queues=queues)
                     touch_file()
                 if self._watches:
                     watch.refresh_contacts()

@@ -271,7 +271,7 @@ class VisibleWriteOnlyInput(WriteOnlyInput):
 class TidyField(forms.CharField):
     """Text without invisible characters, which are often copied from web pages and chats."""
 
-    tidy: Callable[[str], str] = staticmethod(validators.without_invisible)
+    tidy: Callable[[str], str] = staticmethod(validators.remove_invisible)
 
     def to_python(self, value: Any) -> str | None:
         return super().to_python(self.tidy(value) if isinstance(value, str) else value)
@@ -280,7 +280,7 @@ class TidyField(forms.CharField):
 class CompactField(TidyField):
     """Text without spaces and invisible characters, for ids and secrets."""
 
-    tidy = staticmethod(validators.without_spaces)
+    tidy = staticmethod(validators.remove_spaces)
 
 
 class NumberField(forms.IntegerField):
@@ -290,7 +290,7 @@ class NumberField(forms.IntegerField):
     default_error_messages = {"invalid": _("Write a whole number, such as 1000002.")}
 
     def to_python(self, value: Any) -> int | None:
-        return super().to_python(validators.without_spaces(value) if isinstance(value, str) else value)
+        return super().to_python(validators.remove_spaces(value) if isinstance(value, str) else value)
 
 
 class ListField(forms.CharField):
@@ -318,7 +318,7 @@ class ListField(forms.CharField):
 class DepartmentIdsField(ListField):
     """Department ids, separated by commas."""
 
-    parse = staticmethod(validators.department_ids)
+    parse = staticmethod(validators.parse_department_ids)
 
 
 class CertificatesField(forms.CharField):

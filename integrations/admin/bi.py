@@ -37,15 +37,15 @@ from integrations.clients.guandata_sso import (
     KeyFlaw,
     KeyRefused,
     format_private_key,
-    has_reserved,
-    is_template,
+    has_reserved_parameter,
+    is_page_template,
     load_private_key,
 )
 from integrations.core import hooks, http, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.http import is_own_page
 from integrations.jobs.registry import describe_job
-from integrations.jobs.requests import newest_job
+from integrations.jobs.requests import find_newest_job
 from integrations.models import BiConnection, SiteAddress
 from integrations.models.datasources import THE_ONE
 
@@ -63,7 +63,7 @@ class PageTemplateField(CompactField):
 
     def validate(self, value: str) -> None:
         super().validate(value)
-        if value and not is_template(value):
+        if value and not is_page_template(value):
             message = _("Write a path that begins with / and has {id} as a part of its own, as /page/{id}.")
             raise ValidationError(message, code="template")
 
@@ -76,7 +76,7 @@ class HomePathField(CompactField):
         # Check it as a path below /bi, because /login and similar paths are also pages of the BI.
         if not is_own_page(f"/bi{value}") or not value.startswith("/") or "#" in value:
             raise ValidationError(_("Write a path that begins with /, without a host."), code="path")
-        if has_reserved(value):
+        if has_reserved_parameter(value):
             message = _(
                 "Leave out the parameters provider and ssoToken: they carry a sign-in, and everybody would enter "
                 "as one person."
@@ -163,7 +163,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
 
     def clean_external_id_source(self) -> str:
         chosen: str = self.cleaned_data["external_id_source"]
-        if hooks.external_id_of(chosen) is None and "external_id_source" not in self.withheld:
+        if hooks.find_external_id_by_key(chosen) is None and "external_id_source" not in self.withheld:
             raise ValidationError(_("This value does not exist any more: choose another."), code="gone")
         return chosen
 
@@ -179,7 +179,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         # An identity source already in use stays, with a warning on the start page (accounts.users.bi_identity).
         key = self.cleaned_data.get("external_id_source", self.instance.external_id_source)
         is_activated = key != self.instance.external_id_source or (is_enabled and not self.instance.is_enabled)
-        source = hooks.external_id_of(key)
+        source = hooks.find_external_id_by_key(key)
         if source is not None and is_activated and (objection := source.objection()):
             self.add_error("external_id_source", objection)
         if self.sends_secrets_elsewhere("base_url", "ca_bundle"):
@@ -280,14 +280,14 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         if saved is not None and object_id == str(THE_ONE):
             extra |= self._describe_panels(request, saved)
         response = super().changeform_view(request, object_id, form_url, extra)
-        if saved is not None and (origin := http.origin_of(saved.base_url)):
-            http.allow(response, "form-action", [origin])  # the test sign-in ends there
+        if saved is not None and (origin := http.read_origin(saved.base_url)):
+            http.allow_sources(response, "form-action", [origin])  # the test sign-in ends there
         return response
 
     def save_model(self, request: HttpRequest, obj: BiConnection, form: Any, change: bool) -> None:
         changed = form.changed_model_fields()
         bi.save_connection(connection=obj, changed_fields=changed)
-        http.forget()
+        http.clear_caches()
         if request.user.has_perm("integrations.add_datasource") and (source := bi.ensure_source(obj)):
             self.log_addition(request, source, [{"added": {}}])
             message = gettext("The data source “%(name)s” was added: pushes and alerts take cards of the BI from it.")
@@ -301,7 +301,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         return self._redirect_to_page()
 
     def _describe_panels(self, request: HttpRequest, saved: BiConnection) -> dict[str, Any]:
-        source = hooks.external_id_of(saved.external_id_source)
+        source = hooks.find_external_id_by_key(saved.external_id_source)
         test = self._describe_test(saved)
         return {
             "bi": saved,
@@ -368,7 +368,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
     def _describe_test(self, saved: BiConnection) -> dict[str, Any]:
         context = {
             "bi": saved,
-            **describe_job(newest_job(bi.TEST, THE_ONE)),
+            **describe_job(find_newest_job(bi.TEST, THE_ONE)),
             "is_outdated": saved.checked_at is not None and saved.checked_version != saved.connection_version,
             "lines": explain_findings(saved.check_results) if saved.checked_at else [],
         }

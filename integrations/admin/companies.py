@@ -52,7 +52,7 @@ from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.findings import MESSAGE
 from integrations.core import hooks, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
-from integrations.core.http import LONGEST_IN_LINK, length_in_link
+from integrations.core.http import LONGEST_IN_LINK, measure_in_link
 from integrations.directory.events import describe_reception
 from integrations.models import Corp, SiteAddress
 from integrations.models.companies import HomePage
@@ -160,7 +160,7 @@ class CorpForm(ProxyMixin, VersionedForm):
     def clean_domain_id(self) -> str:
         """Limit the encoded length: it is part of every link, and links of menus are limited."""
         domain_id: str = self.cleaned_data["domain_id"]
-        if (length := length_in_link(domain_id)) > DOMAIN_ID_IN_LINK:
+        if (length := measure_in_link(domain_id)) > DOMAIN_ID_IN_LINK:
             raise ValidationError(
                 _(
                     "Too long for a link, where it takes %(count)s characters: at most %(limit)s. "
@@ -182,7 +182,7 @@ class CorpForm(ProxyMixin, VersionedForm):
     def clean_home_bi_page(self) -> str:
         typed: str = self.cleaned_data["home_bi_page"]
         page = bi.parse_page(typed, bi.load_connection()) if typed else ""
-        if length_in_link(page) > LONGEST_IN_LINK:
+        if measure_in_link(page) > LONGEST_IN_LINK:
             raise ValidationError(_("The path is too long."), code="long")
         return page
 

@@ -27,10 +27,10 @@ from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.console import check_verification_files
 from integrations.companies.diagnosis.findings import IP_REFUSED
 from integrations.core.client_factory import callback_crypto
-from integrations.core.hooks import offered_landing_pages
-from integrations.core.http import inner_page_from, rooted
+from integrations.core.hooks import list_offered_landing_pages
+from integrations.core.http import add_leading_slash, parse_inner_page
 from integrations.jobs.registry import describe_job
-from integrations.jobs.requests import newest_job
+from integrations.jobs.requests import find_newest_job
 from integrations.models import CallbackEvent, Corp, CredentialsState, Job
 
 FOLDER = "admin/integrations/corp"
@@ -57,7 +57,7 @@ class ConsolePages(CorpPages):
         if found := corp.staged_finding:  # why the new ones are not in force
             explanation = checks.explain_finding("agentid", found["problem"], found["errcode"], found["facts"])
             credentials["explanation"] = explanation
-        credentials |= describe_job(newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
+        credentials |= describe_job(find_newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
         ips = services.list_known_ips(corp)
         runs = checks.find_latest_runs(corp)
         rendered = {
@@ -141,7 +141,7 @@ def _wants_json(request: HttpRequest) -> bool:
 
 def build_link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
     """Return the context of the link builder: choices, selection, and the link or an error."""
-    known = offered_landing_pages()
+    known = list_offered_landing_pages()
     is_typed = page == OTHER_PAGE or page not in {one.path for one in known}
     state: dict[str, Any] = {
         "choices": [(one.path, one.label, one.path == page and not is_typed) for one in known],
@@ -154,10 +154,10 @@ def build_link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
         target = page
         if is_typed:  # a path of this site or of the BI, or a URL copied from either
             in_bi = bi.parse_link_page(typed.strip(), bi.load_connection()) if bi.is_open() else None
-            target = inner_page_from(in_bi or typed, site_url=corp.find_site_address().url)
+            target = parse_inner_page(in_bi or typed, site_url=corp.find_site_address().url)
     except ValidationError as refusal:
         return {**state, "error": " ".join(refusal.messages)}
-    leads_to_bi = bi.find_landing_page(rooted(target)).startswith(bi.ROOT) if target else False
+    leads_to_bi = bi.find_landing_page(add_leading_slash(target)).startswith(bi.ROOT) if target else False
     return {**state, "target": target, "leads_to_bi": leads_to_bi, "url": links.deep_link(corp, target)}
 
 
@@ -260,7 +260,7 @@ class CallbackPages(CorpPages):
 
     def generate_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
         address = _find_kind(kind)
-        if "first" in request.POST and callbacks.have_keys(corp=corp, kind=address):
+        if "first" in request.POST and callbacks.has_callback_keys(corp=corp, kind=address):
             messages.warning(request, gettext("Somebody else saved a pair meanwhile; it was left as it is."))
             return self._redirect_to_page(corp, CALLBACK_SECTION)
         callbacks.generate_callback_keys(corp=corp, kind=address)
@@ -323,15 +323,15 @@ class CallbackPages(CorpPages):
 
     def callback_panel(self, corp: Corp) -> list[dict[str, Any]]:
         """Return the two callback addresses, the app's first."""
-        return [callbacks.describe_address(corp, kind, now=timezone.now()) for kind in CallbackKind]
+        return [callbacks.describe_callback_address(corp, kind, now=timezone.now()) for kind in CallbackKind]
 
     def refused_elsewhere(self) -> int:
         """Count today's calls to URLs of companies that do not exist, from an outdated console or a stranger."""
         now = timezone.now()
-        return sum(callbacks.refused_count(corp_id=callbacks.NO_CORP, kind=kind, now=now) for kind in CallbackKind)
+        return sum(callbacks.count_refusals(corp_id=callbacks.NO_CORP, kind=kind, now=now) for kind in CallbackKind)
 
     def _state(self, corp: Corp, kind: CallbackKind) -> dict[str, Any]:
-        address = callbacks.describe_address(corp, kind, now=timezone.now())
+        address = callbacks.describe_callback_address(corp, kind, now=timezone.now())
         html = render_to_string(f"{FOLDER}/_callback_state.html", {"address": address})
         return {"is_unfinished": address["verified_at"] is None, "html": html}
 

@@ -18,17 +18,17 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import CertificatesField, SecretsMixin, TidyField, WriteOnlyInput
 from integrations.clients.errors import UnreadableSecretError
-from integrations.clients.expressions import ExpressionRefused, check_expression
-from integrations.clients.late import Late
+from integrations.clients.expressions import InvalidExpressionError, check_expression
+from integrations.clients.late import LazyModule
 from integrations.clients.sources.addresses import (
     InvalidEntryError,
     find_backend,
-    find_place,
-    is_base,
-    is_below,
+    is_base_url,
     mask_address,
     parse_database_url,
     parse_headers,
+    read_server,
+    stays_below_base,
 )
 from integrations.core.admin_pages import VERSION, VersionedForm
 from integrations.data import SourceError
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from integrations.clients.sources import sql
 else:
-    sqlalchemy, sql = Late("sqlalchemy"), Late("integrations.clients.sources.sql")
+    sqlalchemy, sql = LazyModule("sqlalchemy"), LazyModule("integrations.clients.sources.sql")
 
 # Kinds of databases with single fields, and their usual ports. Others are entered as one URL.
 PORTS: Mapping[str, int] = {"postgresql": 5432, "mysql": 3306}
@@ -212,7 +212,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
 
     def clean_http_url(self) -> str:
         url: str = self.cleaned_data["http_url"]
-        if url and not is_base(url):
+        if url and not is_base_url(url):
             raise ValidationError(_("Write https://host/path, without a user, a question mark and a #."), code="url")
         return url
 
@@ -257,7 +257,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         if is_service_moved:
             self.add_error("http_url" if "http_url" in self.fields else "ca_bundle", message)
         typed = self.cleaned_data.get("new_sql_url")
-        if typed and find_place(typed) != find_place(self.instance.sql_url):
+        if typed and read_server(typed) != read_server(self.instance.sql_url):
             self.add_error("new_sql_url", message)
 
 
@@ -424,7 +424,7 @@ class CardForm(VersionedForm):
 
     def clean_http_path(self) -> str:
         path: str = self.cleaned_data["http_path"]
-        if not is_below(path):
+        if not stays_below_base(path):
             raise ValidationError(_("Write what follows the address, without a host, .. and #."), code="path")
         return path
 
@@ -432,7 +432,7 @@ class CardForm(VersionedForm):
         text: str = self.cleaned_data["expression"].strip()
         try:
             check_expression(text) if text else None
-        except ExpressionRefused as refusal:
+        except InvalidExpressionError as refusal:
             where = {"place": refusal.position + 1, "rest": text[max(0, refusal.position) :][:20]}
             message = gettext("This is no JMESPath: it is not understood from character %(place)s on (%(rest)s).")
             raise ValidationError(message % where, code="expression") from None

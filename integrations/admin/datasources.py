@@ -29,7 +29,7 @@ from integrations.admin.datasource_forms import COLUMN_NOTES, DATABASE_FIELDS, Q
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges, describe_empty_select
 from integrations.datasources import catalogue, fetch, source_tests
 from integrations.jobs.registry import describe_job
-from integrations.jobs.requests import newest_job
+from integrations.jobs.requests import find_newest_job
 from integrations.models import Card, CardData, DataSource, SourceKind, datasources
 from integrations.models.datasources import SECRETS
 from integrations.models.fields import corp_condition
@@ -180,7 +180,7 @@ class TestedRows(AnyModelAdmin):
         return self._state(request, token)
 
     def _state(self, request: HttpRequest, token: str) -> JsonResponse:
-        job = newest_job(source_tests.UNSAVED_TEST, token)
+        job = find_newest_job(source_tests.UNSAVED_TEST, token)
         if job is None or job.asked_by_id != request.user.pk:
             raise Http404
         context = {**describe_job(job), "table": source_tests.find_first_rows(job)}
@@ -424,7 +424,7 @@ def _describe_source_test(source: DataSource) -> dict[str, Any]:
     """Return the context of the test section; empty for a source without a test."""
     if not source_tests.can_be_tested(source):
         return {}
-    job = newest_job(source_tests.SOURCE_TEST, source.pk)
+    job = find_newest_job(source_tests.SOURCE_TEST, source.pk)
     is_recent = job is not None and job.requested_at > timezone.now() - source_tests.SHOWN_FOR
     context = describe_job(job if is_recent else None)
     html = render_to_string("admin/integrations/datasource/_test.html", context)

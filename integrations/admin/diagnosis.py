@@ -24,9 +24,9 @@ from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.findings import MESSAGE, Status
 from integrations.core import hooks
 from integrations.core.hooks import Attention, Line
-from integrations.core.validators import without_invisible
+from integrations.core.validators import remove_invisible
 from integrations.jobs.registry import explain_failure, explain_wait
-from integrations.jobs.requests import newest_job
+from integrations.jobs.requests import find_newest_job
 from integrations.models import BiConnection, CheckRun, Corp, DataSource, SiteAddress, datasources
 from integrations.models.fields import Unreadable, corp_condition
 
@@ -60,7 +60,7 @@ class DiagnosisPages(CorpPages):
 
     def message_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Send a test message to the person with the typed account."""
-        userid = without_invisible(request.POST.get("userid", ""))
+        userid = remove_invisible(request.POST.get("userid", ""))
         try:
             checks.request_test_message(corp=corp, userid=userid, now=timezone.now())
         except MessageError:
@@ -86,7 +86,7 @@ class DiagnosisPages(CorpPages):
         """Return the HTML of each part, and the interval until the page asks again (0: never)."""
         now, can_act = timezone.now(), self.has_change_permission(request, corp)
         runs = checks.find_latest_runs(corp)
-        job = newest_job(checks.DIAGNOSIS, corp.pk) if any(run.is_unfinished for run in runs.values()) else None
+        job = find_newest_job(checks.DIAGNOSIS, corp.pk) if any(run.is_unfinished for run in runs.values()) else None
         wait = "" if job is None else explain_failure(job) or explain_wait(job)
         rows = [_render_row(corp, name, runs.get(name), wait, now, can_act=can_act) for name in checks.CHECKS]
         found = Counter(row["status"] for row in rows)

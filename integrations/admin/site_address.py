@@ -58,14 +58,31 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
         may = super().has_change_permission(request, obj)
-        return may and (obj is None or not self._reason(request, obj))
+        return may and (obj is None or not self._find_reason_against_changing(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
         may = super().has_delete_permission(request, obj)
-        return may and (obj is None or (not obj.is_default and not self._reason(request, obj)))
+        return may and (obj is None or (not obj.is_default and not self._find_reason_against_changing(request, obj)))
 
-    def _reason(self, request: HttpRequest, address: SiteAddress) -> str:
-        return services.reason_against_changing(address=address, person=request.user)
+    def _find_reason_against_changing(self, request: HttpRequest, address: SiteAddress) -> str:
+        """Return why this person may not change `address`, and who can; empty if they may (docs/decisions/0008).
+
+        Every saved address is accepted at once as host and as origin of forms, so people who manage only some companies
+        may not change it.
+        """
+        if getattr(request.user, "is_superuser", False):
+            return ""
+        # Disabled companies count, too: one could be disabled for the change and enabled again.
+        if Corp.objects.at(address).ever_enabled().exists():
+            return gettext(
+                "A company that has been enabled uses this address: WeCom sends the codes there that say who somebody "
+                "is. A superuser can change it."
+            )
+        if corp_condition(request.user):
+            return gettext(
+                "This site answers under each address that is saved: who manages all companies can change it."
+            )
+        return ""
 
     def get_form(
         self, request: HttpRequest, obj: SiteAddress | None = None, change: bool = False, **kwargs: Any
@@ -102,11 +119,11 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
                 response = own_page(self, request, "admin/integrations/siteaddress/confirm.html", context)
                 # After saving, the browser is redirected to the new address, and browsers check this against
                 # form-action.
-                http.allow(response, "form-action", [new.url.rstrip("/")])
+                http.allow_sources(response, "form-action", [new.url.rstrip("/")])
                 return response
         extra = {**ONE_SAVE_BUTTON, **(extra_context or {})}
         if address is not None and super().has_change_permission(request, address):
-            extra["reason"] = self._reason(request, address)
+            extra["reason"] = self._find_reason_against_changing(request, address)
         return super().changeform_view(request, object_id, form_url, extra)
 
     def save_model(self, request: HttpRequest, obj: SiteAddress, form: Any, change: bool) -> None:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-_SHOWN = re.compile(r"[a-z]+ (\w+)(?: -?\d+)?: ")
+_OPERATION = re.compile(r"[a-z]+ (\w+)(?: -?\d+)?: ")
 
 
 class IntegrationError(Exception):
@@ -45,10 +45,10 @@ class IntegrationError(Exception):
         return f"{self.system} {self.operation}{code}: {self.message}"
 
 
-def operation_of(text: str) -> str:
+def read_operation(text: str) -> str:
     """Return the operation in the text of an IntegrationError; empty for any other text."""
-    found = _SHOWN.match(text)
-    return found[1] if found else ""
+    match = _OPERATION.match(text)
+    return match[1] if match else ""
 
 
 class TransientError(IntegrationError):

@@ -22,13 +22,13 @@ STEPS_AT_MOST = 200_000
 SECONDS_AT_MOST = 1.0
 # Limit on the answer of a source.
 SOURCE_STEPS_AT_MOST = 10_000_000
-_STEPS_BETWEEN_LOOKS = 1024
-_BUILDING = frozenset({"multi_select_list", "multi_select_dict"})
+_STEPS_BETWEEN_CLOCK_CHECKS = 1024
+_BUILDING_NODES = frozenset({"multi_select_list", "multi_select_dict"})
 # Errors of an expression on a payload that its author did not expect.
-_MISFITS = (JMESPathError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError)
+_PAYLOAD_ERRORS = (JMESPathError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
 
-class ExpressionRefused(Exception):
+class InvalidExpressionError(Exception):
     """The expression is not JMESPath. `position`: the character not understood, from 0; -1 if no single one is."""
 
     def __init__(self, position: int) -> None:
@@ -36,54 +36,54 @@ class ExpressionRefused(Exception):
         self.position = position
 
 
-class TooMuchWork(Exception):
+class ExpressionTooCostlyError(Exception):
     """The expression takes too long on this payload, or builds too much of it."""
 
 
-class ExpressionUnfit(Exception):
+class ExpressionMismatchError(Exception):
     """The expression does not fit this payload."""
 
 
 def check_expression(expression: str) -> None:
-    """Raise ExpressionRefused, with the position, if `expression` is not JMESPath or names an unknown function."""
+    """Raise InvalidExpressionError, with the position, if `expression` is not JMESPath or names an unknown function."""
     if len(expression) > EXPRESSION_CHARACTERS:
-        raise ExpressionRefused(EXPRESSION_CHARACTERS)
+        raise InvalidExpressionError(EXPRESSION_CHARACTERS)
     try:
         waiting = [jmespath.compile(expression).parsed]
     except JMESPathError as error:
-        raise ExpressionRefused(getattr(error, "lex_position", -1)) from None
+        raise InvalidExpressionError(getattr(error, "lex_position", -1)) from None
     except RecursionError:
-        raise ExpressionRefused(-1) from None
+        raise InvalidExpressionError(-1) from None
     while waiting:
         node = waiting.pop()
         if node["type"] == "function_expression" and node["value"] not in _Functions.FUNCTION_TABLE:
-            raise ExpressionRefused(-1)
+            raise InvalidExpressionError(-1)
         waiting += [child for child in node["children"] if isinstance(child, dict)]
 
 
-def find(expression: str, payload: Any) -> Any:
+def find_value(expression: str, payload: Any) -> Any:
     """Return what the expression selects in a call's payload; None if it selects nothing or does not fit.
 
-    Raises TooMuchWork.
+    Raises ExpressionTooCostlyError.
     """
     try:
-        return _evaluate(expression, payload, STEPS_AT_MOST, SECONDS_AT_MOST) if expression else None
-    except ExpressionUnfit:
+        if not expression:
+            return None
+        return evaluate_expression(expression, payload, steps_at_most=STEPS_AT_MOST, seconds=SECONDS_AT_MOST)
+    except ExpressionMismatchError:
         return None
 
 
-def evaluate(expression: str, value: Any, *, seconds: float) -> Any:
-    """Return the value of the expression on a source's answer. Raises TooMuchWork and ExpressionUnfit."""
-    return _evaluate(expression, value, SOURCE_STEPS_AT_MOST, seconds)
-
-
-def _evaluate(expression: str, value: Any, steps_at_most: int, seconds: float) -> Any:
+def evaluate_expression(
+    expression: str, value: Any, *, steps_at_most: int = SOURCE_STEPS_AT_MOST, seconds: float
+) -> Any:
+    """Return the value of the expression on `value`. Raises ExpressionTooCostlyError and ExpressionMismatchError."""
     try:
         return _BoundedInterpreter(steps_at_most, seconds).visit(jmespath.compile(expression).parsed, value)
-    except _MISFITS:
+    except _PAYLOAD_ERRORS:
         pass
     # Raised outside the block: inside, it would carry the other error, which may hold values.
-    raise ExpressionUnfit
+    raise ExpressionMismatchError
 
 
 class _Functions(functions.Functions):
@@ -98,7 +98,7 @@ class _Functions(functions.Functions):
             for value in _walk_values(resolved_args):
                 length += len(str(separator)) + (len(value) if isinstance(value, str) else 1)
                 if length > self._characters_at_most:
-                    raise TooMuchWork
+                    raise ExpressionTooCostlyError
         return super().call_function(function_name, resolved_args, *args, **kwargs)
 
 
@@ -108,14 +108,14 @@ class _BoundedInterpreter(TreeInterpreter):
     def __init__(self, steps_at_most: int, seconds: float) -> None:
         super().__init__(jmespath.Options(custom_functions=_Functions(steps_at_most)))
         self._steps, self._steps_at_most = 0, steps_at_most
-        self._looked_at = 0
+        self._clock_checked_at = 0
         self._end = time.monotonic() + seconds
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         found = super().visit(node, *args, **kwargs)
         is_written = isinstance(found, str) and node["type"] == "function_expression"
         self._count(1 + (len(found) if is_written or isinstance(found, list | dict) else 0))
-        if node["type"] in _BUILDING:
+        if node["type"] in _BUILDING_NODES:
             for _value in _walk_values(found):
                 self._count(1)
         return found
@@ -123,11 +123,11 @@ class _BoundedInterpreter(TreeInterpreter):
     def _count(self, steps: int) -> None:
         self._steps += steps
         if self._steps > self._steps_at_most:
-            raise TooMuchWork
-        if self._steps - self._looked_at > _STEPS_BETWEEN_LOOKS:
-            self._looked_at = self._steps
+            raise ExpressionTooCostlyError
+        if self._steps - self._clock_checked_at > _STEPS_BETWEEN_CLOCK_CHECKS:
+            self._clock_checked_at = self._steps
             if time.monotonic() > self._end:
-                raise TooMuchWork
+                raise ExpressionTooCostlyError
 
 
 def _walk_values(value: Any) -> Iterator[Any]:

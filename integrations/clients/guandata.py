@@ -27,14 +27,20 @@ from integrations.clients.errors import (
 )
 from integrations.clients.network import CONTENT_BYTES_AT_MOST
 from integrations.clients.transport import Observe, Reply, Route, ignore_call, observe_call, total_deadline
-from integrations.clients.wecom.calls import AnswerError, objects, optional_integer, optional_text, text
+from integrations.clients.wecom.calls import (
+    AnswerError,
+    read_objects,
+    read_optional_integer,
+    read_optional_text,
+    read_text,
+)
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A dashboard, or a card of one. `entry_id`: a dashboard's is in its address. `kind`: the BI's name, such as PAGE,
-    CHART or SELECTOR."""
+    """A dashboard, or a card of one. `entry_id`: the BI's; the address of a dashboard contains it. `kind`: the BI's
+    name, such as PAGE, CHART or SELECTOR."""
 
     entry_id: str
     name: str
@@ -46,7 +52,7 @@ SIGN_IN = "sign_in"
 CLIPPED_CHARACTERS = 300
 # The BI does not say how long to wait.
 RETRY_SECONDS = 60
-NOT_ADMITTED = frozenset({int(HTTPStatus.UNAUTHORIZED), int(HTTPStatus.FORBIDDEN)})
+_REFUSED_STATUSES = frozenset({int(HTTPStatus.UNAUTHORIZED), int(HTTPStatus.FORBIDDEN)})
 # The BI's tokens belong to no application.
 NO_APPLICATION = 0
 # The BI gives no time zone with a token's end, so we limit its life by our own clock to ten minutes.
@@ -57,7 +63,7 @@ ROWS_AT_MOST = 100_000
 T = TypeVar("T")
 
 
-class NotAdmittedError(ConfigurationError):
+class TokenRefusedError(ConfigurationError):
     """The BI refuses the token. The client retries once with a new token; callers see a ConfigurationError."""
 
 
@@ -70,8 +76,15 @@ class Login:
     password: str = field(repr=False)
 
 
+def make_token_key(base_url: str, domain: str, name: str) -> str:
+    """Return the key of a user's stored token: it differs by host and user, and holds no part of a secret."""
+    return f"{base_url.rstrip('/')}|{domain}|{name}"
+
+
 def _parse_entry(row: Mapping[str, Any], prefix: str) -> CatalogueEntry:
-    return CatalogueEntry(text(row, f"{prefix}Id"), optional_text(row, "name"), optional_text(row, f"{prefix}Type"))
+    return CatalogueEntry(
+        read_text(row, f"{prefix}Id"), read_optional_text(row, "name"), read_optional_text(row, f"{prefix}Type")
+    )
 
 
 def _require_object(value: Any, name: str) -> Mapping[str, Any]:
@@ -105,21 +118,16 @@ class GuandataClient:
         self._tokens = token_store
         self._observe = observe
         self._login = login
+        self._token_key = make_token_key(base_url, login.domain, login.name) if login else ""
         self._app_token = app_token
         self._total_seconds = total_seconds
 
     def __repr__(self) -> str:
         return "GuandataClient()"
 
-    @property
-    def token_key(self) -> str:
-        """The key of the stored token: it differs by host and user, and holds no part of a secret."""
-        domain, name = (self._login.domain, self._login.name) if self._login else ("", "")
-        return f"{self._base_url}|{domain}|{name}"
-
     def fetch_token(self) -> str:
         """Return the stored token; fetch one if there is none. Raises ConfigurationError for a wrong login."""
-        login = self._require(self._login, "login for the BI's API", SIGN_IN)
+        login = self._require_credential(self._login, "login for the BI's API", SIGN_IN)
 
         def sign_in() -> FetchedToken:
             """Return a new token. The BI asks for the password as base64, so only TLS protects it."""
@@ -128,12 +136,12 @@ class GuandataClient:
             token = self._call(
                 SIGN_IN,
                 "/public-api/sign-in",
-                lambda found: text(_require_object(found, "response"), "token"),
+                lambda found: read_text(_require_object(found, "response"), "token"),
                 body=body,
             )
             return FetchedToken(token, TOKEN_SECONDS)
 
-        return self._tokens.get(self.token_key, NO_APPLICATION, sign_in)
+        return self._tokens.get(self._token_key, NO_APPLICATION, sign_in)
 
     def open_page(self, page: str) -> Reply:
         """Return how the BI answers a browser at `page`, whatever the status. No cookies, redirections or API token.
@@ -148,21 +156,21 @@ class GuandataClient:
 
     def page_list(self) -> list[CatalogueEntry]:
         """Return every page that the app token may see, without deleted ones. POST /public-api/page/list."""
-        body = {"token": self._require(self._app_token, "app token of the BI", "page_list")}
+        body = {"token": self._require_credential(self._app_token, "app token of the BI", "page_list")}
 
         def parse(response: Any) -> list[CatalogueEntry]:
-            rows = objects({"response": response}, "response", required=True)
+            rows = read_objects({"response": response}, "response", required=True)
             return [_parse_entry(row, "pg") for row in rows if not row.get("isDel")]
 
         return self._call("page_list", "/public-api/page/list", parse, body=body)
 
     def page_cards(self, page_id: str) -> list[CatalogueEntry]:
         """Return the cards of a page. GET /public-api/page/{pgId}. Raises UnexpectedResponseError."""
-        headers = {"token": self._require(self._app_token, "app token of the BI", "page_cards")}
+        headers = {"token": self._require_credential(self._app_token, "app token of the BI", "page_cards")}
         path = f"/public-api/page/{quote(page_id, safe='')}"
 
         def parse(response: Any) -> list[CatalogueEntry]:
-            rows = objects(_require_object(response, "response"), "cards", required=True)
+            rows = read_objects(_require_object(response, "response"), "cards", required=True)
             return [_parse_entry(row, "cd") for row in rows]
 
         return self._call("page_cards", path, parse, headers=headers)
@@ -179,7 +187,8 @@ class GuandataClient:
 
         Its header differs by the kind of the card.
         `filters`: `name` (the original column, not its alias), `filterType` (EQ, BT, IN and the like), `filterValue`.
-        `parameters`: dynamicParams. Raises UnexpectedResponseError past ROWS_AT_MOST: a part would pass for the whole.
+        `parameters`: dynamicParams. Raises UnexpectedResponseError past ROWS_AT_MOST, because a part would look like
+        the whole.
         """
         path, offset = f"/public-api/card/{quote(card_id, safe='')}/data", 0
 
@@ -189,9 +198,9 @@ class GuandataClient:
                 raise AnswerError("data is no list")
             return chart
 
-        question = {"view": view, "limit": ROWS_AT_ONCE, "filters": list(filters), "dynamicParams": list(parameters)}
+        body = {"view": view, "limit": ROWS_AT_ONCE, "filters": list(filters), "dynamicParams": list(parameters)}
         while offset < ROWS_AT_MOST:
-            chart = self._call_with_token("card_data", path, parse, {**question, "offset": offset})
+            chart = self._call_with_token("card_data", path, parse, {**body, "offset": offset})
             yield chart
             if chart.get("hasMoreData") is not True:
                 return
@@ -208,11 +217,11 @@ class GuandataClient:
             token = self.fetch_token()
             try:
                 return self._call(operation, path, parse, body=body, headers={"X-Auth-Token": token})
-            except NotAdmittedError:
-                self._tokens.drop(self.token_key, NO_APPLICATION, token)
+            except TokenRefusedError:
+                self._tokens.drop(self._token_key, NO_APPLICATION, token)
             return self._call(operation, path, parse, body=body, headers={"X-Auth-Token": self.fetch_token()})
 
-    def _require(self, credential: T | None, name: str, operation: str) -> T:
+    def _require_credential(self, credential: T | None, name: str, operation: str) -> T:
         if not credential:
             raise ConfigurationError(f"no {name} is set", system=SYSTEM, operation=operation)
         return credential
@@ -227,16 +236,17 @@ class GuandataClient:
         headers: Mapping[str, str] | None = None,
     ) -> T:
         """Send a request, with `body` as JSON by POST, and return what `parse` makes of the answer."""
-        sent, content = dict(headers or {}), None
+        sent_headers, content = dict(headers or {}), None
         password = self._login.password if self._login else ""
-        ours = (password, base64.b64encode(password.encode()).decode(), self._app_token)
-        request = _Request(operation, (*ours, *sent.values()))
+        own_secrets = (password, base64.b64encode(password.encode()).decode(), self._app_token)
+        request = _Request(operation, (*own_secrets, *sent_headers.values()))
         if body is not None:
-            sent["Content-Type"], content = "application/json", json.dumps(body, ensure_ascii=False).encode()
+            sent_headers["Content-Type"] = "application/json"
+            content = json.dumps(body, ensure_ascii=False).encode()
         with observe_call(self._observe, operation):
             method, url = "GET" if content is None else "POST", self._base_url + path
             reply = self._route.exchange(
-                operation, method, url, seconds=self._total_seconds, headers=sent, body=content
+                operation, method, url, seconds=self._total_seconds, headers=sent_headers, body=content
             )
             try:
                 return parse(request.read_response(reply.status, reply.content))
@@ -262,12 +272,12 @@ class _Request:
         if answer.get("result") == "ok":
             return answer.get("response")
         error = answer["error"] if isinstance(answer.get("error"), dict) else {}
-        code, said = optional_integer(error, "status"), optional_text(error, "message")
-        if status in NOT_ADMITTED or code in NOT_ADMITTED:
-            raise self.make_error(NotAdmittedError, said or "the BI refuses the token", code=status)
+        code, message = read_optional_integer(error, "status"), read_optional_text(error, "message")
+        if status in _REFUSED_STATUSES or code in _REFUSED_STATUSES:
+            raise self.make_error(TokenRefusedError, message or "the BI refuses the token", code=status)
         if answer.get("result") == "fail":
             cls = ConfigurationError if self.operation == SIGN_IN else UnexpectedResponseError
-            raise self.make_error(cls, said or "the BI refuses without saying why", code=code)
+            raise self.make_error(cls, message or "the BI refuses without saying why", code=code)
         clipped = self.remove_secrets(content[: 4 * CLIPPED_CHARACTERS].decode(errors="replace"))
         message = f"HTTP status {status}"
         if status == HTTPStatus.TOO_MANY_REQUESTS:

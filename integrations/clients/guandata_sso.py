@@ -106,7 +106,7 @@ def format_public_line(key: rsa.RSAPrivateKey) -> str:
 # Servers, proxies and frameworks read a query differently, so a name is reserved if any of them may take it for
 # a reserved one: in other letters, encoded repeatedly, behind other separators, or as an array.
 
-NAMES = frozenset({"provider", "ssotoken"})
+RESERVED_NAMES = frozenset({"provider", "ssotoken"})
 _SEPARATORS = re.compile(r"[&;?#]")
 # Characters at which PHP, Rails, Express and Spring split a name: ssoToken[], ssoToken[0], user.ssoToken.
 _NESTING = re.compile(r"[\[\].]|[\x00-\x1f\x7f]")
@@ -114,13 +114,13 @@ _NESTING = re.compile(r"[\[\].]|[\x00-\x1f\x7f]")
 _UTF16 = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
 
 
-def remove_reserved(query: str) -> str:
+def remove_reserved_parameters(query: str) -> str:
     """Return the query, otherwise unchanged, without the pairs that hold a reserved name."""
     kept = [pair for pair in query.split("&") if not any(map(_is_reserved, _SEPARATORS.split(_decode_fully(pair))))]
     return "&".join(filter(None, kept))
 
 
-def has_reserved(page: str) -> bool:
+def has_reserved_parameter(page: str) -> bool:
     """Return whether a page of the BI (a path, maybe with a query) has a reserved name, also behind a `;`."""
     path, *parameters = _SEPARATORS.split(_decode_fully(page))
     return any(map(_is_reserved, parameters))
@@ -131,7 +131,7 @@ def _is_reserved(parameter: str) -> bool:
     # Only letters and digits count: some servers bind `sso_token` and `sso-token` to `ssoToken`, or strip spaces.
     read_as = {"".join(filter(str.isalnum, part)) for part in (name, *_NESTING.split(name))}
     # Servers read a name that is not UTF-8 in different ways.
-    return "\ufffd" in name or not NAMES.isdisjoint(read_as)
+    return "\ufffd" in name or not RESERVED_NAMES.isdisjoint(read_as)
 
 
 def _decode_fully(text: str) -> str:
@@ -154,18 +154,20 @@ def encode_path(text: str) -> str:
     return quote(text, safe=_PLAIN)
 
 
-def is_template(text: str) -> bool:
+def is_page_template(text: str) -> bool:
     """Return whether `text` can be a template: a path with {id} as one whole part, and optionally a query."""
     path = text.partition("?")[0]
     is_path = text.startswith("/") and "//" not in path and "#" not in text
-    return is_path and text.count("{") == 1 and ID in path.split("/") and not has_reserved(text)
+    return is_path and text.count("{") == 1 and ID in path.split("/") and not has_reserved_parameter(text)
 
 
 def merge_query(page: str, query: str) -> str:
     """Append `query` to the page's own query; its value wins for a name in both."""
     path, _mark, own = page.partition("?")
     requested = {pair.partition("=")[0] for pair in query.split("&")}
-    kept = [pair for pair in remove_reserved(own).split("&") if pair and pair.partition("=")[0] not in requested]
+    kept = [
+        pair for pair in remove_reserved_parameters(own).split("&") if pair and pair.partition("=")[0] not in requested
+    ]
     whole = "&".join([*kept, *([query] if query else [])])
     return f"{path}?{whole}" if whole else path
 

@@ -10,15 +10,16 @@ import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from integrations.clients.snapshots import (
     DRAWN_WITHIN_SECONDS,
     Access,
-    Options,
     PageMarks,
     Picture,
+    PictureOptions,
     Reason,
     SnapshotBrowser,
     SnapshotError,
@@ -29,13 +30,13 @@ HANGS_AFTER_SECONDS = 20
 # A browser that has not started by then never will.
 STARTS_WITHIN_SECONDS = 30
 ENDS_WITHIN_SECONDS = 5
-LOOKED_AT_EVERY_SECONDS = 1.0
+CHECKED_EVERY_SECONDS = 1.0
 # Browsers leak memory: a new one starts after so many pictures.
 PICTURES_AT_MOST = 200
 # A folder that is so old and belongs to no running process is left over.
-LEFT_AFTER_SECONDS = 24 * 60 * 60
-_TEMPORARY = ("playwright_*", "playwright-artifacts-*")
-_FOLDER = "--user-data-dir="
+ABANDONED_AFTER_SECONDS = 24 * 60 * 60
+_TEMPORARY_FOLDERS = ("playwright_*", "playwright-artifacts-*")
+_FOLDER_FLAG = "--user-data-dir="
 
 
 class LastingBrowser:
@@ -51,23 +52,37 @@ class LastingBrowser:
         self._thread: ThreadPoolExecutor | None = None
         self._browser: SnapshotBrowser | None = None
         self._processes: set[_Process] = set()
-        self._count = 0
+        self._picture_count = 0
 
-    def take(
-        self, address: str, options: Options, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
+    def take_picture(
+        self, address: str, options: PictureOptions, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
     ) -> Picture:
-        """Take a picture like SnapshotBrowser.take. A browser that hangs or grows too large is BROWSER_FAILED."""
-        if self._count >= PICTURES_AT_MOST or (self._browser and self.megabytes() > self._megabytes_at_most):
+        """Take a picture, as SnapshotBrowser does. A browser that hangs or grows too large is BROWSER_FAILED."""
+        if self._picture_count >= PICTURES_AT_MOST or (
+            self._browser and self.measure_megabytes() > self._megabytes_at_most
+        ):
             self.close()
-        browser = self._ensure_browser()
+        if self._browser is None:
+            remove_abandoned_folders(Path(tempfile.gettempdir()))
+            earlier = _list_processes()
+            starting = self._ensure_thread().submit(SnapshotBrowser, self._executable, self._access)
+            try:
+                self._browser = starting.result(STARTS_WITHIN_SECONDS)
+            except TimeoutError:
+                raise SnapshotError(Reason.BROWSER_FAILED) from None
+            finally:
+                self._processes = {one for one in _list_processes() - earlier if one.parent == os.getpid()}
+                if self._browser is None:
+                    self.kill()
+        take_picture = partial(self._browser.take_picture, address, options, marks, within_seconds=within_seconds)
         try:
-            future = self._ensure_thread().submit(browser.take, address, options, marks, within_seconds=within_seconds)
-            picture: Picture = self._await(future, within_seconds + HANGS_AFTER_SECONDS)
+            future = self._ensure_thread().submit(take_picture)
+            picture: Picture = self._wait_for(future, within_seconds + HANGS_AFTER_SECONDS)
         except SnapshotError as error:
             if error.reason == Reason.BROWSER_FAILED:
                 self.kill()
             raise
-        self._count += 1
+        self._picture_count += 1
         return picture
 
     def close(self) -> None:
@@ -75,18 +90,18 @@ class LastingBrowser:
         browser, self._browser = self._browser, None
         if browser is not None:
             with suppress(SnapshotError):
-                self._await(self._ensure_thread().submit(browser.close), HANGS_AFTER_SECONDS)
+                self._wait_for(self._ensure_thread().submit(browser.close), HANGS_AFTER_SECONDS)
         self.kill()
 
     def kill(self) -> None:
         """Kill the browser's processes and delete its folder; the next picture starts a new browser."""
-        family = self._list_family()
-        folders = _find_folders(family)
-        for one in family:
+        processes = self._list_processes_and_descendants()
+        folders = _find_folders(processes)
+        for process in processes:
             with suppress(ProcessLookupError):
-                os.kill(one.pid, signal.SIGKILL)
+                os.kill(process.pid, signal.SIGKILL)
         deadline = time.monotonic() + ENDS_WITHIN_SECONDS
-        while time.monotonic() < deadline and not _list_processes().isdisjoint(family):
+        while time.monotonic() < deadline and not _list_processes().isdisjoint(processes):
             time.sleep(0.02)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
@@ -95,12 +110,12 @@ class LastingBrowser:
                 # Its thread still holds the dead browser's objects, and can close them now.
                 wait([self._thread.submit(self._browser.close)], ENDS_WITHIN_SECONDS)
             self._thread.shutdown(wait=False, cancel_futures=True)
-        self._thread, self._browser, self._processes, self._count = None, None, set(), 0
+        self._thread, self._browser, self._processes, self._picture_count = None, None, set(), 0
 
-    def megabytes(self) -> int:
+    def measure_megabytes(self) -> int:
         """Return the memory of all processes of the browser; shared memory counts once."""
         total = 0
-        for process in self._list_family():
+        for process in self._list_processes_and_descendants():
             # All of its memory if the system does not count shared memory.
             for name, field in (("smaps_rollup", "Pss"), ("status", "VmRSS")):
                 with suppress(OSError):
@@ -110,28 +125,13 @@ class LastingBrowser:
                         break
         return total
 
-    def _ensure_browser(self) -> SnapshotBrowser:
-        if self._browser is None:
-            remove_left_folders(Path(tempfile.gettempdir()))
-            known = _list_processes()
-            started = self._ensure_thread().submit(SnapshotBrowser, self._executable, self._access)
-            try:
-                self._browser = started.result(STARTS_WITHIN_SECONDS)
-            except TimeoutError:
-                raise SnapshotError(Reason.BROWSER_FAILED) from None
-            finally:
-                self._processes = {one for one in _list_processes() - known if one.parent == os.getpid()}
-                if self._browser is None:
-                    self.kill()
-        return self._browser
-
-    def _await(self, future: Future[Any], seconds: float) -> Any:
+    def _wait_for(self, future: Future[Any], seconds: float) -> Any:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                return future.result(LOOKED_AT_EVERY_SECONDS)
+                return future.result(CHECKED_EVERY_SECONDS)
             except TimeoutError:
-                if time.monotonic() > deadline or self.megabytes() > self._megabytes_at_most:
+                if time.monotonic() > deadline or self.measure_megabytes() > self._megabytes_at_most:
                     raise SnapshotError(Reason.BROWSER_FAILED) from None
 
     def _ensure_thread(self) -> ThreadPoolExecutor:
@@ -139,13 +139,13 @@ class LastingBrowser:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshots")
         return self._thread
 
-    def _list_family(self) -> set[_Process]:
+    def _list_processes_and_descendants(self) -> set[_Process]:
         """Return the started processes that still run, and their descendants."""
         running = _list_processes()
-        family = running & self._processes
-        while more := {one for one in running - family if one.parent in {other.pid for other in family}}:
-            family |= more
-        return family
+        found = running & self._processes
+        while children := {one for one in running - found if one.parent in {other.pid for other in found}}:
+            found |= children
+        return found
 
 
 class _Process(NamedTuple):
@@ -173,15 +173,15 @@ def _find_folders(processes: set[_Process]) -> set[str]:
     for one in processes:
         with suppress(OSError):
             words |= {*Path(f"/proc/{one.pid}/cmdline").read_text(errors="replace").split("\0")}
-    folders = {word.removeprefix(_FOLDER) for word in words if word.startswith(_FOLDER)}
+    folders = {word.removeprefix(_FOLDER_FLAG) for word in words if word.startswith(_FOLDER_FLAG)}
     return {folder for folder in folders if Path(folder).name.startswith("playwright_")}
 
 
-def remove_left_folders(place: Path) -> None:
+def remove_abandoned_folders(place: Path) -> None:
     """Remove the folders of browsers that were killed together with their worker."""
     used = _find_folders(_list_processes())
-    before = time.time() - LEFT_AFTER_SECONDS
-    for folder in (found for pattern in _TEMPORARY for found in place.glob(pattern)):
+    before = time.time() - ABANDONED_AFTER_SECONDS
+    for folder in (found for pattern in _TEMPORARY_FOLDERS for found in place.glob(pattern)):
         with suppress(OSError):
             if str(folder) not in used and folder.stat().st_mtime < before:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import Any
 
 
-class Late:
-    """A stand-in for a module that is imported at the first attribute access: `sqlalchemy = Late("sqlalchemy")`.
+class LazyModule:
+    """A stand-in for a module that is imported at the first attribute access: `sqlalchemy = LazyModule("sqlalchemy")`.
 
     Attribute access raises ModuleNotFoundError if the module is not installed.
     """

@@ -26,7 +26,7 @@ from integrations.clients.transport import (
 
 CONTENT_BYTES_AT_MOST = 4096
 # Without a token, WeCom answers it with errcode 41001 and does not count an attempt with a wrong Secret.
-QUESTION = "/cgi-bin/get_api_domain_ip"
+PROBE_PATH = "/cgi-bin/get_api_domain_ip"
 _PORTS = {"http": 80, "https": 443}
 _ADDRESSES_KEPT = 8
 
@@ -82,7 +82,7 @@ def probe_route(
     try:
         with total_deadline(total_seconds), open_session(connections=1) as session:
             route = Route(session, system="wecom", connect_seconds=connect_seconds, proxy=proxy, ca_bundle=ca_bundle)
-            answer = route.send("GET", base_url.rstrip("/") + QUESTION, beginning_bytes=CONTENT_BYTES_AT_MOST)
+            answer = route.send("GET", base_url.rstrip("/") + PROBE_PATH, beginning_bytes=CONTENT_BYTES_AT_MOST)
     except FAILURES as error:
         return _describe_failure(error, known)
     try:

@@ -42,7 +42,7 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class PictureOptions:
     """The way a page is shown and cropped. `is_cropped`: only the cards, without the BI's own frame. `cover_ratio`:
     width by height of an additional cover, cut from the top; 0 for no cover."""
 
@@ -103,12 +103,12 @@ QUIET_SECONDS = 0.7
 # Some frames never load, for example if their request was refused. A page that still waits for one has drawn after so
 # long without a request under way, a new element or a computing script.
 UNLOADED_SECONDS = 5
-LOOKED_AT_EVERY_MS = 100
-# Limit for drawing what unfolding brings into sight, on a page that was ready before.
+CHECKED_EVERY_MS = 100
+# Limit for drawing what unfolding brings into state, on a page that was ready before.
 UNFOLDED_WITHIN_SECONDS = 5
 # Runs before the page's own scripts. The page does not see elements that a frame adds, but it sees that it was blocked
 # for 50 ms.
-BEFORE_SCRIPTS = """
+INIT_SCRIPT = """
     delete window.RTCPeerConnection;
     delete window.webkitRTCPeerConnection;
     window.__changedAt = window.__keptAt = performance.now();
@@ -127,7 +127,7 @@ _IS_BUSY = """([busy, quietMs, unloadedMs, waitsForLoad]) => {
     if (busy && [...document.querySelectorAll(busy)].some(isShown)) return true;
     return [...document.images].some((image) => isShown(image) && !image.complete);
 }"""
-_SIGHT = """([card, error]) => {
+_READ_PAGE_STATE = """([card, error]) => {
     const isShown = (one) => one.checkVisibility() && one.getBoundingClientRect().width > 0;
     const shown = (selector) => [...document.querySelectorAll(selector)].filter(isShown);
     return {
@@ -200,7 +200,7 @@ def wait_until_drawn(page: Page, traffic: Traffic, marks: PageMarks, *, deadline
     while not (page.locator(marks.ready).count() > 0 if marks.ready else _is_quiet(page, traffic, marks)):
         if time.monotonic() > deadline:
             raise SnapshotError(Reason.NOT_DRAWN)
-        page.wait_for_timeout(LOOKED_AT_EVERY_MS)
+        page.wait_for_timeout(CHECKED_EVERY_MS)
 
 
 def _is_quiet(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
@@ -212,17 +212,17 @@ def _is_quiet(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
 
 def check_is_dashboard(page: Page, marks: PageMarks) -> None:
     """Raise SnapshotError unless the page is a dashboard with content."""
-    sight: dict[str, Any] = page.evaluate(_SIGHT, [marks.card, marks.error])
+    state: dict[str, Any] = page.evaluate(_READ_PAGE_STATE, [marks.card, marks.error])
     place = urlsplit(page.url)
-    if sight["asksPassword"] or _SIGN_IN_PATH.search(place.path) or _SIGN_IN_PATH.search(place.fragment):
+    if state["asksPassword"] or _SIGN_IN_PATH.search(place.path) or _SIGN_IN_PATH.search(place.fragment):
         raise SnapshotError(Reason.SIGN_IN_PAGE)
-    if sight["hasError"] or place.scheme not in {"http", "https"}:  # the browser's own page of an error
+    if state["hasError"] or place.scheme not in {"http", "https"}:  # the browser's own page of an error
         raise SnapshotError(Reason.ERROR_PAGE)
-    text, has_drawings = sight["text"].lower(), sight["drawings"] > 0
-    has_known_cards = bool(marks.card) and sight["hasCards"]
+    text, has_drawings = state["text"].lower(), state["drawings"] > 0
+    has_known_cards = bool(marks.card) and state["hasCards"]
     if not (has_drawings or has_known_cards) and len(text) < 300 and any(word in text for word in _ERROR_WORDS):
         raise SnapshotError(Reason.ERROR_PAGE)
-    if not sight["hasCards"] or (not has_drawings and not text):
+    if not state["hasCards"] or (not has_drawings and not text):
         raise SnapshotError(Reason.EMPTY)
 
 
@@ -248,20 +248,20 @@ RENDERER_MEGABYTES = 512
 REFUSED_HOSTS_LOGGED = 20
 # Allowed for each host, besides its named port.
 WEB_PORTS = frozenset({80, 443})
-_PHONE = (
+_PHONE_USER_AGENT = (
     "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36"
 )
 
 
 # The browser's version of Access.reaches: which host and port a request may go to.
-_SCRIPT = """function FindProxyForURL(url, host) {
+_PROXY_SCRIPT = """function FindProxyForURL(url, host) {
     const [, place, port] = url.match(/^[a-z]+:\\/\\/((?:\\[[^\\]]*\\]|[^:\\/?#]*)(?::(\\d+))?)/);
     const isWeb = port === undefined || %(ports)s.includes(port);
     const isReached = isWeb ? %(names)s.includes(host) : %(hosts)s.includes(place);
     return isReached ? %(way)s : "PROXY 127.0.0.1:9";
 }"""
 # Nothing listens there.
-_NOWHERE = "http://127.0.0.1:9"
+_CLOSED_PROXY = "http://127.0.0.1:9"
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,8 +326,8 @@ class SnapshotBrowser:
         finally:
             self._driver.stop()
 
-    def take(
-        self, address: str, options: Options, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
+    def take_picture(
+        self, address: str, options: PictureOptions, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
     ) -> Picture:
         """Take a picture of `address`. It may carry a token, so no error and no log shows it. Raises SnapshotError."""
         deadline = time.monotonic() + within_seconds
@@ -335,10 +335,10 @@ class SnapshotBrowser:
             with self._page(options) as (page, traffic):
                 self._open(page, address, traffic, deadline)
                 wait_until_drawn(page, traffic, marks, deadline=deadline)
-                self._check_place(traffic)
+                self._check_redirect(traffic)
                 check_is_dashboard(page, marks)
-                _unfold(page, traffic, marks, options, deadline)
-                return _capture(page, options, marks)
+                _show_whole_page(page, traffic, marks, options, deadline)
+                return _capture_page(page, options, marks)
         except self._api.TimeoutError as error:
             raise SnapshotError(Reason.NOT_DRAWN) from error.with_traceback(None)
         except self._api.Error:
@@ -351,7 +351,7 @@ class SnapshotBrowser:
         try:
             response: Response | None = page.goto(address, wait_until="commit", timeout=max(1.0, seconds * 1000))
         except self._api.Error:
-            self._check_place(traffic)
+            self._check_redirect(traffic)
             raise SnapshotError(Reason.UNREACHABLE) from None
         status = 0 if response is None else response.status
         if status in {401, 403}:
@@ -361,20 +361,20 @@ class SnapshotBrowser:
         if status >= 400:
             raise SnapshotError(Reason.ERROR_PAGE)
 
-    def _check_place(self, traffic: Traffic) -> None:
+    def _check_redirect(self, traffic: Traffic) -> None:
         """Raise SnapshotError if the BI redirected to another host, where people sign in."""
         if not self._access.reaches(traffic.address):
             self._log_refused(traffic.address)
             raise SnapshotError(Reason.SIGN_IN_PAGE)
 
     @contextmanager
-    def _page(self, options: Options) -> Iterator[tuple[Page, Traffic]]:
+    def _page(self, options: PictureOptions) -> Iterator[tuple[Page, Traffic]]:
         is_phone = options.width == Width.PHONE
         context = self._browser.new_context(
             viewport={"width": WIDTHS[options.width], "height": FIRST_HEIGHT[options.width]},
             device_scale_factor=2,
             is_mobile=is_phone,
-            user_agent=_PHONE if is_phone else None,
+            user_agent=_PHONE_USER_AGENT if is_phone else None,
             color_scheme="dark" if options.theme == Theme.DARK else "light",
             reduced_motion="reduce",
             locale=self._access.language,
@@ -383,8 +383,8 @@ class SnapshotBrowser:
             service_workers="block",
         )
         try:
-            context.add_init_script(BEFORE_SCRIPTS)
-            context.route("**/*", self._let_through)
+            context.add_init_script(INIT_SCRIPT)
+            context.route("**/*", self._allow_or_refuse)
             traffic = Traffic()
             page = context.new_page()
             traffic.watch(page)
@@ -393,7 +393,7 @@ class SnapshotBrowser:
         finally:
             context.close()
 
-    def _let_through(self, route: Route) -> None:
+    def _allow_or_refuse(self, route: Route) -> None:
         if self._access.reaches(route.request.url):
             route.continue_()
         else:
@@ -402,7 +402,7 @@ class SnapshotBrowser:
 
     def _log_refused(self, url: str) -> None:
         """Log each refused host once, because a missing map or picture does not show which setting is missing."""
-        host = host_of(url)
+        host = read_host(url)
         if host and host not in self._refused_hosts and len(self._refused_hosts) < REFUSED_HOSTS_LOGGED:
             self._refused_hosts.add(host)
             logger.warning("a page of the BI asks for %s, which is neither the BI nor in SNAPSHOT_HOSTS: refused", host)
@@ -418,7 +418,7 @@ def _list_flags(access: Access) -> Iterator[str]:
         # The BI's hosts go through the proxy, all else to a port where nothing listens.
         parts = urlsplit(access.proxy_url)
         way = f"{'HTTPS' if parts.scheme == 'https' else 'PROXY'} {parts.hostname}:{parts.port or 80}"
-        script = _SCRIPT % {
+        script = _PROXY_SCRIPT % {
             "names": json.dumps(access.names),
             "hosts": json.dumps(access.hosts),
             "ports": json.dumps(sorted(map(str, WEB_PORTS))),
@@ -428,16 +428,16 @@ def _list_flags(access: Access) -> Iterator[str]:
         yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{encoded}"
     else:
         # Not by a script: Chromium does not ask one about loopback names, and would reach all of their ports.
-        yield f"--proxy-server={_NOWHERE}"
+        yield f"--proxy-server={_CLOSED_PROXY}"
         yield f"--proxy-bypass-list=<-loopback>;{';'.join(access.places)}"
-    # WebRTC asks neither proxy nor resolver. BEFORE_SCRIPTS removes it from pages, too.
+    # WebRTC asks neither proxy nor resolver. INIT_SCRIPT removes it from pages, too.
     yield "--webrtc-ip-handling-policy=disable_non_proxied_udp"
     if os.geteuid() == 0:
         # Chromium's own sandbox refuses root.
         yield "--no-sandbox"
 
 
-def _unfold(page: Page, traffic: Traffic, marks: PageMarks, options: Options, deadline: float) -> None:
+def _show_whole_page(page: Page, traffic: Traffic, marks: PageMarks, options: PictureOptions, deadline: float) -> None:
     """Show the whole page at once, because cards below the fold draw only when they are seen."""
     height = _measure_height(page)
     if height > HEIGHT_AT_MOST:
@@ -451,7 +451,7 @@ def _unfold(page: Page, traffic: Traffic, marks: PageMarks, options: Options, de
         # quiet, so this first wait is limited.
         settled_by = min(deadline, time.monotonic() + UNFOLDED_WITHIN_SECONDS)
         while not _is_quiet(page, traffic, marks) and time.monotonic() < settled_by:
-            page.wait_for_timeout(LOOKED_AT_EVERY_MS)
+            page.wait_for_timeout(CHECKED_EVERY_MS)
     wait_until_drawn(page, traffic, marks, deadline=deadline)
     check_is_dashboard(page, marks)
 
@@ -462,7 +462,7 @@ def _measure_height(page: Page) -> int:
     return round(height)
 
 
-def _capture(page: Page, options: Options, marks: PageMarks) -> Picture:
+def _capture_page(page: Page, options: PictureOptions, marks: PageMarks) -> Picture:
     width, height = WIDTHS[options.width], _measure_height(page)
     if options.kind == Format.PDF:
         page.emulate_media(media="screen")
@@ -496,11 +496,11 @@ def _import_playwright() -> ModuleType:
     return sync_api
 
 
-def installed_browser() -> str:
+def find_installed_browser() -> str:
     """Return the path of this machine's Chromium; empty if there is none."""
     return next(filter(None, map(shutil.which, BROWSERS)), "")
 
 
-def host_of(address: str) -> str:
+def read_host(address: str) -> str:
     """Return the host of `address`, with its port if named."""
     return urlsplit(address).netloc.rpartition("@")[2].lower()

@@ -103,25 +103,25 @@ def _limit_socket(sock: socket.socket, ends_at: float | None) -> None:
         sock.settimeout(left)
 
 
-# --- Turns: why hundreds of threads with calls under way do not fight for the interpreter ---
+# --- Turns: while hundreds of calls wait for their answers, one thread at a time runs the interpreter ---
 
 
 class _Turn:
-    """The lock of `in_turn`. It is new after a fork, because the thread that held it is not in the child."""
+    """The lock of `take_turn`. A forked process gets a new one, because the thread that held it is not in the child."""
 
     def __init__(self) -> None:
-        self.begin_anew()
+        self.renew_lock()
 
-    def begin_anew(self) -> None:
+    def renew_lock(self) -> None:
         self.lock = threading.Lock()
 
 
 _turn = _Turn()
-os.register_at_fork(after_in_child=_turn.begin_anew)
+os.register_at_fork(after_in_child=_turn.renew_lock)
 
 
 @contextmanager
-def in_turn() -> Iterator[None]:
+def take_turn() -> Iterator[None]:
     """Let one thread of this process at a time run the block; a thread that waits for the other side lets others in.
 
     The interpreter hands over at every system call, and each thread that waits for it wakes up 200 times a second.
@@ -137,7 +137,7 @@ def in_turn() -> Iterator[None]:
 
 
 @contextmanager
-def _out_of_turn() -> Iterator[None]:
+def _release_turn() -> Iterator[None]:
     """Release the turn while the block waits for the other side."""
     if not getattr(_thread, "has_turn", False):
         yield
@@ -193,7 +193,7 @@ class _DeadlineReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         _limit_socket(self._sock, self._ends_at)
-        with _out_of_turn():
+        with _release_turn():
             return self._file.readinto(buffer)
 
     def close(self) -> None:
@@ -234,7 +234,7 @@ class DeadlinedConnection(HTTPConnection):
             left = remaining_seconds()
             if left is not None and isinstance(self.timeout, int | float):
                 self.timeout = min(self.timeout, left)
-            with _out_of_turn():
+            with _release_turn():
                 super().connect()
         except ConnectTimeoutError:  # NewConnectionError among them
             raise
@@ -248,7 +248,7 @@ class DeadlinedConnection(HTTPConnection):
         if self.sock is None:
             self.connect()
         view = memoryview(data)
-        with _out_of_turn():
+        with _release_turn():
             while view:
                 _limit_socket(self.sock, getattr(_thread, "ends_at", None))
                 view = view[self.sock.send(view) :]
@@ -272,7 +272,7 @@ class DeadlineTLSPool(HTTPSConnectionPool):
 _QUERY = re.compile(r"\?[^\s'\")]*")
 
 
-class _NoQueries(logging.Filter):
+class _QueryRemover(logging.Filter):
     """Cuts the query off every address in a log record, because WeCom's queries carry secrets and tokens."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -283,7 +283,7 @@ class _NoQueries(logging.Filter):
 
 
 for _name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.response"):
-    logging.getLogger(_name).addFilter(_NoQueries())
+    logging.getLogger(_name).addFilter(_QueryRemover())
 
 
 class DeadlineAdapter(HTTPAdapter):
@@ -429,7 +429,7 @@ class Route:
             message = "the file of trusted certificates cannot be read"
             raise ConfigurationError(message, system=self._system, operation=operation)
         failure = Exception()
-        with total_deadline(seconds), in_turn():
+        with total_deadline(seconds), take_turn():
             try:
                 return self.send(method, url, **request)
             except FAILURES as error:

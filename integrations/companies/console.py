@@ -19,9 +19,9 @@ from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.console import find_domain_answer, note_domain_answer
 from integrations.companies.diagnosis.findings import SHARED_EXPLANATIONS, ask_site_admin, fail, name_problem
 from integrations.core.client_factory import wecom_client
-from integrations.core.hooks import offered_landing_pages
+from integrations.core.hooks import list_offered_landing_pages
 from integrations.core.sentences import explain_errcode, translate_explanation
-from integrations.core.validators import without_invisible
+from integrations.core.validators import remove_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import JobFailedError, job_kind
 from integrations.jobs.runner import JobRun
@@ -54,7 +54,7 @@ def request_preview(*, corp: Corp, kind: WriteKind, by: Person, now: datetime) -
     Its result has the `changes`: [{"name": …, "before": …, "after": …}] with WeCom's values, without equal ones.
     """
     Corp.objects.select_for_update().get(pk=corp.pk)  # a waiting job that was just confirmed must not be replaced
-    newest = requests.newest_job(WRITE, _key(corp, kind))
+    newest = requests.find_newest_job(WRITE, _key(corp, kind))
     if newest is not None and newest.is_unfinished:
         return newest
     return _request_job(corp, kind, by, now)
@@ -72,13 +72,15 @@ def confirm_write(*, preview: Job, by: Person, now: datetime) -> Job | None:
 
 def awaits_confirmation(preview: Job) -> bool:
     """Return whether the job prepared a change that can be confirmed."""
-    return bool(preview.result.get("changes")) and requests.newest_job(WRITE, preview.key) == preview
+    return bool(preview.result.get("changes")) and requests.find_newest_job(WRITE, preview.key) == preview
 
 
 def list_last_writes(corp: Corp) -> list[Job]:
     """Return the newest preview or write of each kind."""
-    found = requests.newest_jobs(WRITE, keys := [_key(corp, kind) for kind in WriteKind])
-    return [found[key] for key in keys if key in found]
+    keys = [_key(corp, kind) for kind in WriteKind]
+    jobs = Job.objects.filter(kind=WRITE, key__in=keys).order_by("requested_at", "pk")
+    newest = {job.key: job for job in jobs}
+    return [newest[key] for key in keys if key in newest]
 
 
 def _key(corp: Corp, kind: WriteKind) -> str:
@@ -129,12 +131,12 @@ def carry_out_write(run: JobRun) -> Values:
     with transaction.atomic():
         checks.request_checks(corp=corp, checks=CHECKS_AFTER[kind], now=run.clock())
         _note_answer_on_domain(corp, changes, None, run)
-        run.hold()
+        run.lock_job()
     return {}
 
 
 def _note_answer_on_domain(corp: Corp, changes: list[Values], error: IntegrationError | None, run: JobRun) -> None:
-    """Tell the diagnosis: WeCom judges the trusted domain only when it is written."""
+    """Store WeCom's answer for the diagnosis, because WeCom judges the trusted domain only when it is written."""
     if any(change["name"] == "redirect_domain" for change in changes):
         note_domain_answer(corp=corp, error=error, now=run.clock())
 
@@ -180,7 +182,7 @@ def find_wanted_values(corp: Corp, kind: str) -> Values:
     """
     if kind == WriteKind.MENU:
         # The pages registered by higher apps, in the product's language, because all employees see the same menu.
-        pages = [page for page in offered_landing_pages() if page.in_menu][:_MENU_ENTRIES_AT_MOST]
+        pages = [page for page in list_offered_landing_pages() if page.in_menu][:_MENU_ENTRIES_AT_MOST]
         with translation.override(settings.LANGUAGE_CODE):
             return {
                 "menu": [
@@ -195,8 +197,8 @@ def _fetch_values(client: WeComClient, kind: str) -> Values:
     if kind == WriteKind.SETTINGS:
         agent = client.agent_get()
         return {
-            "home_url": without_invisible(agent.home_url),
-            "redirect_domain": without_invisible(agent.redirect_domain),
+            "home_url": remove_invisible(agent.home_url),
+            "redirect_domain": remove_invisible(agent.redirect_domain),
         }
     try:
         menu = client.menu_get()
@@ -209,7 +211,7 @@ def _fetch_values(client: WeComClient, kind: str) -> Values:
 
 def _drop_empty_fields(entry: Values) -> Values:
     """Return a menu entry as menu/create would take it: menu/get adds empty fields."""
-    fields = {name: without_invisible(str(entry[name])) for name in _MENU_FIELDS if entry.get(name)}
+    fields = {name: remove_invisible(str(entry[name])) for name in _MENU_FIELDS if entry.get(name)}
     below = entry.get("sub_button")
     children = (
         [_drop_empty_fields(child) for child in below if isinstance(child, dict)] if isinstance(below, list) else []

@@ -27,8 +27,8 @@ from integrations.clients import network
 from integrations.clients.errors import ConfigurationError, TransientError
 from integrations.clients.network import fetch_page
 from integrations.clients.wecom import oauth
-from integrations.core.http import origin_of, rooted
-from integrations.core.validators import without_invisible
+from integrations.core.http import add_leading_slash, read_origin
+from integrations.core.validators import remove_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import job_kind
 from integrations.jobs.runner import JobRun
@@ -67,10 +67,12 @@ def home_page_link(corp: Corp, path_url: str = "") -> str:
 
 
 def deep_link(corp: Corp, path: str) -> str:
-    """Return a link to `path` (see http.inner_page_from), with sign-in on the way if the corp allows it."""
+    """Return a link to `path` (see http.parse_inner_page), with sign-in on the way if the corp allows it."""
     if corp.sign_in_enabled:
         return home_page_link(corp, path)
-    return corp.find_site_address().absolute(bi.find_landing_page(rooted(path))) if path else plain_login_url(corp)
+    if not path:
+        return plain_login_url(corp)
+    return corp.find_site_address().absolute(bi.find_landing_page(add_leading_slash(path)))
 
 
 def authorize_link(corp: Corp, state: str = "", *, query: str = "") -> str:
@@ -116,7 +118,7 @@ def describe_panel(corp: Corp, state: str, language: str = "zh") -> dict[str, An
             "color_scheme": "auto",
         },
         "page": f"{qr_link(corp, state, language)}&redirect_type=top&color_scheme=auto",
-        "is_official": origin_of(corp.qr_base_url) == oauth.WWLOGIN_BASE_URL,
+        "is_official": read_origin(corp.qr_base_url) == oauth.WWLOGIN_BASE_URL,
     }
 
 
@@ -151,7 +153,7 @@ def store_file(*, corp: Corp, name: str, content: bytes, now: datetime) -> str:
                 "Upload the file as WeCom's console gave it; if the browser added “(1)” to its name, remove that."
             ),
             code="name",
-            params={"name": without_invisible(name)[:64]},
+            params={"name": remove_invisible(name)[:64]},
         )
     if len(content) > FILE_BYTES_AT_MOST:
         raise ValidationError(
@@ -241,7 +243,7 @@ def request_due_certificates(now: datetime) -> None:
 
 @job_kind(
     CERTIFICATE,
-    label=gettext_lazy("Look at the certificate of a site address"),
+    label=gettext_lazy("Check of the certificate of a site address"),
     explain=lambda _job: "",  # the address shows the result; the job itself does not fail
     seconds=60,
     keep=CHECKED_EVERY,

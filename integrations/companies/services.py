@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,25 +16,19 @@ from django.db.models import F, Max, TextChoices
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from integrations.clients.errors import IntegrationError, TransientError, UnreadableSecretError
+from integrations.clients.errors import IntegrationError, UnreadableSecretError
 from integrations.companies import links
 from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.app import judge_agent, judge_agent_refusal
-from integrations.companies.diagnosis.findings import (
-    Finding,
-    Status,
-    judge_error,
-    wrong,
-)
+from integrations.companies.diagnosis.findings import Finding, Status, judge_error, wrong
 from integrations.core import hooks, http
-from integrations.core.background import database_clock
-from integrations.core.client_factory import token_store, trial_client
-from integrations.core.validators import without_invisible
+from integrations.core.background import database_now
+from integrations.core.client_factory import forget_tokens, token_store, trial_client
+from integrations.core.validators import remove_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import Again, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import CheckRun, Corp, CredentialsState, SiteAddress
-from integrations.models.fields import corp_condition
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -72,15 +65,9 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     corp.refresh_from_db(fields=["connection_version"])
     # None: the contacts assistant, which has no agent.
     applications = {before, (before[0], None), (corp.corpid, corp.agentid), (corp.corpid, None)}
-
-    def forget_tokens() -> None:
-        with suppress(TransientError):  # without Valkey no wrong token is stored
-            for application in applications:
-                token_store().forget(*application)
-
-    transaction.on_commit(forget_tokens)
+    transaction.on_commit(lambda: forget_tokens(token_store(), applications))
     # With the database's clock, which the next attempt uses, too.
-    transaction.on_commit(lambda: hooks.calls().probe_at_once(corp.pk, database_clock()()))
+    transaction.on_commit(lambda: hooks.calls().probe_at_once(corp.pk, database_now()))
     return True
 
 
@@ -131,26 +118,7 @@ def disable_corp(*, corp: Corp) -> None:
 def save_site_address(*, address: SiteAddress) -> None:
     """Save an address. Every process accepts it at once."""
     address.save()
-    http.forget()
-
-
-def reason_against_changing(*, address: SiteAddress, person: Person) -> str:
-    """Return why `person` may not change `address`, and who can; empty if they may (docs/decisions/0008).
-
-    Every saved address is accepted at once as host and as origin of forms, so people who manage only some companies
-    may not change it.
-    """
-    if getattr(person, "is_superuser", False):
-        return ""
-    # Disabled companies count, too: one could be disabled for the change and enabled again.
-    if Corp.objects.at(address).ever_enabled().exists():
-        return _(
-            "A company that has been enabled uses this address: WeCom sends the codes there that say who somebody is. "
-            "A superuser can change it."
-        )
-    if corp_condition(person):
-        return _("This site answers under each address that is saved: who manages all companies can change it.")
-    return ""
+    http.clear_caches()
 
 
 def find_link_changes(*, address: SiteAddress, url: str) -> list[dict[str, Any]]:
@@ -362,36 +330,37 @@ def read_ip_addresses(text: str) -> list[str]:
 
     Raises ValidationError, with a sentence: WeCom sees only public addresses, and no names.
     """
-    words = filter(None, map(without_invisible, _IP_SEPARATORS.split(text)))
-    addresses = list(dict.fromkeys(map(_public_address, words)))
+    addresses: list[str] = []
+    for word in filter(None, map(remove_invisible, _IP_SEPARATORS.split(text))):
+        try:
+            address = ipaddress.ip_address(word)
+            if "%" in word:
+                raise ValueError("an address with the name of a network card")
+        except ValueError:
+            raise ValidationError(
+                _("“%(word)s” is not an IP address: four numbers with dots, such as 203.0.113.9."),
+                code="address",
+                params={"word": word[:64]},
+            ) from None
+        address = getattr(address, "ipv4_mapped", None) or address
+        # Addresses for documentation are allowed, because our own example is one.
+        is_example = any(address in network for network in _DOCUMENTATION if network.version == address.version)
+        if not (address.is_global or is_example) or address.is_multicast:
+            raise ValidationError(
+                _(
+                    "%(word)s is an address inside your network. WeCom sees the public one: ask your network "
+                    "administrator."
+                ),
+                code="private",
+                params={"word": word},
+            )
+        addresses.append(str(address))
+    addresses = list(dict.fromkeys(addresses))
     if len(addresses) > IPS_AT_MOST:
         raise ValidationError(
             _("WeCom takes at most %(count)s trusted IPs."), code="many", params={"count": IPS_AT_MOST}
         )
     return addresses
-
-
-def _public_address(word: str) -> str:
-    try:
-        address = ipaddress.ip_address(word)
-        if "%" in word:
-            raise ValueError("an address with the name of a network card")
-    except ValueError:
-        raise ValidationError(
-            _("“%(word)s” is not an IP address: four numbers with dots, such as 203.0.113.9."),
-            code="address",
-            params={"word": word[:64]},
-        ) from None
-    address = getattr(address, "ipv4_mapped", None) or address
-    # The address ranges for documentation, which our own example is of, are allowed.
-    is_example = any(address in one for one in _DOCUMENTATION if one.version == address.version)
-    if not (address.is_global or is_example) or address.is_multicast:
-        raise ValidationError(
-            _("%(word)s is an address inside your network. WeCom sees the public one: ask your network administrator."),
-            code="private",
-            params={"word": word},
-        )
-    return str(address)
 
 
 def list_known_ips(corp: Corp) -> list[dict[str, Any]]:

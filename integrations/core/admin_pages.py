@@ -145,13 +145,10 @@ class VersionedForm(AnyModelForm):
         return [self.instance]
 
     def clean(self) -> dict[str, Any] | None:
-        cleaned = super().clean()
-        if VERSION in self.fields:
-            self._check_version()
-        return cleaned
-
-    def _check_version(self) -> None:
         """Lock the row until the form is saved (the admin saves in one transaction), and compare the versions."""
+        cleaned = super().clean()
+        if VERSION not in self.fields:
+            return cleaned
         is_changed = self.edits_rows or self.has_changed()
         before = "" if is_changed else self.version_of(self.instance)
         rows = type(self.instance)._default_manager.filter(pk=self.instance.pk)
@@ -159,7 +156,7 @@ class VersionedForm(AnyModelForm):
             row = rows.select_for_update(of=("self",)).first()
         if row is None:
             self.add_error(None, _("Somebody deleted this meanwhile."))
-            return
+            return cleaned
         # Keep the current values of columns that the form does not edit, so that ended sessions stay ended.
         filled_in = {name for name, field in self.fields.items() if not field.disabled}
         unread = self.instance.get_deferred_fields()
@@ -169,16 +166,19 @@ class VersionedForm(AnyModelForm):
         version = self.version_of(row)
         opened_at, _dot, opened = self.cleaned_data.get(VERSION, "").partition(".")
         if version in (opened, before):  # a form that changes nothing overwrites nothing
-            return
+            return cleaned
         self.is_second = True
         data: Any = self.data.copy()  # type: ignore[attr-defined]  # a QueryDict, the data of a request
         data[self.add_prefix(VERSION)] = _add_timestamp(version)
         self.data = data
         since = datetime.fromtimestamp(int(opened_at) if _SECONDS.fullmatch(opened_at) else 0, UTC)
-        told = _("%(who)s What you typed is kept below and not saved yet. Save once more to put it in place of that.")
-        sentence = told % {"who": describe_saving(hooks.people().last_saved(self.saved_rows(), since))}
-        link = _("Show what is saved now, without my changes")
-        self.add_error(None, format_html('{} <a href="">{}</a>', sentence, link))
+        who = describe_saving(hooks.people().last_saved(self.saved_rows(), since))
+        told = gettext(
+            "%(who)s What you typed is kept below and not saved yet. Save once more to put it in place of that."
+        )
+        link = gettext("Show what is saved now, without my changes")
+        self.add_error(None, format_html('{} <a href="">{}</a>', told % {"who": who}, link))
+        return cleaned
 
 
 def _add_timestamp(version: str) -> str:
@@ -200,12 +200,10 @@ class VersionedFormSet(AnyInlineFormSet):
 
     @cached_property
     def management_form(self) -> ManagementForm:
-        if self.is_bound:
-            self._renew_removed_rows()
-        return super().management_form
-
-    def _renew_removed_rows(self) -> None:
-        """Move removed rows behind the existing ones, which Django expects first, and clear their keys."""
+        """Return Django's form, after moving removed rows behind the existing ones, which Django expects first, and
+        clearing their keys."""
+        if not self.is_bound:
+            return super().management_form
         sent: QueryDict = self.data  # type: ignore[assignment]  # the data of a request
         rows: dict[int, dict[str, list[str]]] = {}
         data = sent.copy()
@@ -217,7 +215,7 @@ class VersionedFormSet(AnyInlineFormSet):
         model: Any = self.model
         there = {str(key) for key in model._base_manager.filter(pk__in=keys).values_list("pk", flat=True)}
         if not keys - there:
-            return
+            return super().management_form
         kept: list[dict[str, list[str]]] = []
         for _number, row in sorted(rows.items()):
             is_gone = row.get("id", [""])[0] in keys - there
@@ -230,6 +228,7 @@ class VersionedFormSet(AnyInlineFormSet):
         data[f"{self.prefix}-TOTAL_FORMS"] = str(len(kept))
         data[f"{self.prefix}-INITIAL_FORMS"] = str(sum(row.get("id") not in (None, [""]) for row in kept))
         self.data = data
+        return super().management_form
 
 
 # --- Confirmation -----------------------------------------------------------------------------------------------------

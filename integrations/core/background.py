@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache, partial, reduce
+from functools import lru_cache, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -126,22 +126,22 @@ def _renew_until(is_over: threading.Event, renew: Callable[[], object], seconds:
 def queue_by_name_on_commit(name: str, row_ids: Sequence[int | str], *, expires_seconds: int) -> None:
     """Queue the task called `name` for each row after the commit, for services, which do not import tasks. Without a
     broker the rows wait for the sweep that their task must have."""
+
+    def send() -> None:
+        try:
+            for row_id in row_ids:
+                current_app.send_task(name, args=(row_id,), expires=expires_seconds, ignore_result=True)
+        except BrokerError as error:
+            logger.error("the queue cannot be reached task=%s error=%s", name, type(error).__name__)
+
     if row_ids:
-        transaction.on_commit(partial(_queue_by_name, name, row_ids, expires_seconds))
-
-
-def _queue_by_name(name: str, row_ids: Sequence[int | str], expires_seconds: int) -> None:
-    try:
-        for row_id in row_ids:
-            current_app.send_task(name, args=(row_id,), expires=expires_seconds, ignore_result=True)
-    except BrokerError as error:
-        logger.error("the queue cannot be reached task=%s error=%s", name, type(error).__name__)
+        transaction.on_commit(send)
 
 
 # --- Ticks ------------------------------------------------------------------------------------------------------------
 
 
-class AnyRow:
+class AnyRowQuery:
     """A query for whether any of several querysets has a row, by the database's clock. `make` gets the moment.
 
     Django takes 15 ms to compile a query of 30 querysets, so its SQL is compiled once per process with its values:
@@ -180,7 +180,7 @@ class Tick:
     def __init__(self, name: str, *, at_least_seconds: float) -> None:
         self.name, self.at_least_seconds = name, at_least_seconds
         self._steps: list[tuple[StepFunction, FindDue]] = []
-        self._due = AnyRow(lambda now: [rows for _do, find_due in self._steps for rows in find_due(now)])
+        self._due = AnyRowQuery(lambda now: [rows for _do, find_due in self._steps for rows in find_due(now)])
 
     def step(self, find_due: FindDue) -> Callable[[StepFunction], StepFunction]:
         """Add the decorated function as the next step. `find_due`: returns the rows that it should handle at a moment,

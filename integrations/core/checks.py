@@ -9,13 +9,13 @@ from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError, connection
 
-from integrations.clients.sources.addresses import is_installed
+from integrations.clients.sources.addresses import is_driver_installed
 from integrations.models import CallbackEvent, SiteAddress
 from integrations.models.fields import Unreadable, find_encrypted_columns
 
 
 @checks.register()
-def find_impossible_combinations(**_kwargs: Any) -> list[checks.CheckMessage]:
+def check_mail_door_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
     door_host, _port = settings.MAIL_DOOR_LISTEN
     is_local = door_host in {"localhost", "::1"} or door_host.startswith("127.")
     certificate = settings.MAIL_DOOR_CERTIFICATE
@@ -49,7 +49,7 @@ def find_impossible_combinations(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 @checks.register()
-def sql_drivers_are_installed(**_kwargs: Any) -> list[checks.CheckMessage]:
+def check_sql_drivers(**_kwargs: Any) -> list[checks.CheckMessage]:
     """Report drivers of additional databases that are not installed."""
     return [
         checks.Error(
@@ -59,12 +59,12 @@ def sql_drivers_are_installed(**_kwargs: Any) -> list[checks.CheckMessage]:
             id="integrations.E007",
         )
         for name in settings.DATA_SQL_DRIVERS
-        if not is_installed(name)
+        if not is_driver_installed(name)
     ]
 
 
 @checks.register(checks.Tags.database)
-def stored_secrets_are_readable(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
+def check_stored_secrets(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
     """Report unreadable secrets, in `check --database default` and in migrate. WeCom's events are too many to check."""
     if not databases:
         return []
@@ -87,7 +87,7 @@ def stored_secrets_are_readable(databases: Any = None, **_kwargs: Any) -> list[c
 
 
 @checks.register()
-def host_cookies_need_https(**_kwargs: Any) -> list[checks.CheckMessage]:
+def check_host_cookies(**_kwargs: Any) -> list[checks.CheckMessage]:
     """Report site addresses without https: browsers drop __Host- cookies there, so nobody could sign in."""
     if not settings.HOST_COOKIES:
         return []
@@ -106,7 +106,7 @@ def host_cookies_need_https(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 @checks.register(checks.Tags.database)
-def https_sites_have_host_cookies(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
+def recommend_host_cookies(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
     """Recommend HOST_COOKIES once every address is https, in `check --database default` and in migrate."""
     addresses = SiteAddress.objects
     if not databases or settings.HOST_COOKIES or settings.ENVIRONMENT != "production":

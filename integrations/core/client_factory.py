@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,7 @@ from typing import IO
 from django.conf import settings
 
 from integrations.clients.errors import TransientError
-from integrations.clients.guandata import NO_APPLICATION, GuandataClient, Login
+from integrations.clients.guandata import GuandataClient, Login
 from integrations.clients.network import ProbeResult, probe_route
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.callbacks import CallbackCrypto
@@ -114,17 +115,16 @@ def guandata_client(connection: BiConnection, *, total_seconds: float | None = N
     return _guandata_client(connection, bi_token_store(), total_seconds)
 
 
-def testing_guandata_client(connection: BiConnection) -> GuandataClient:
+def trial_guandata_client(connection: BiConnection) -> GuandataClient:
     """Return the client of the BI without a token, so that its first call tries the login."""
     return _guandata_client(connection, TrialTokens())
 
 
-def forget_bi_token(connection: BiConnection) -> None:
-    """Drop the API user's token, because an administrator saved another address or login."""
-    if not connection.base_url:
-        return
+def forget_tokens(store: TokenStore, applications: Iterable[tuple[str, int | None]]) -> None:
+    """Drop the tokens of these applications, because an administrator saved other credentials."""
     with suppress(TransientError):  # without Valkey no wrong token is stored
-        bi_token_store().forget(guandata_client(connection).token_key, NO_APPLICATION)
+        for corpid, agentid in applications:
+            store.forget(corpid, agentid)
 
 
 def _guandata_client(
@@ -173,8 +173,8 @@ def _token_store(_url: str, system: str) -> TokenStore:
     """Return one store per process, so that threads share its copies. The address only distinguishes cache entries."""
     return TokenStore(
         valkey(),
-        seal=lambda token: cipher().encrypt(token),
-        unseal=lambda sealed: cipher().decrypt(sealed),
+        encrypt=lambda token: cipher().encrypt(token),
+        decrypt=lambda encrypted: cipher().decrypt(encrypted),
         prefix=f"{system}:token:",
         system=system,
     )

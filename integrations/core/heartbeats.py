@@ -38,7 +38,7 @@ def build_process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def beat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] = ()) -> None:
+def write_heartbeat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] = ()) -> None:
     """Write a heartbeat. `queues`: those that a worker now consumes. Raises django.db.Error."""
     joined = ",".join(sorted(queues))
     if Heartbeat.objects.filter(kind=kind, name=name).update(queues=joined, beat_at=Now()):
@@ -51,12 +51,12 @@ def beat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] = ()) -> No
     )
 
 
-def living_processes() -> QuerySet[Heartbeat]:
+def find_living_processes() -> QuerySet[Heartbeat]:
     """Return rows of processes with a heartbeat within STALE_SECONDS."""
     return Heartbeat.objects.filter(beat_at__gt=Now() - timedelta(seconds=STALE_SECONDS))
 
 
-def end(*, kind: Heartbeat.Kind, name: str) -> None:
+def delete_heartbeat(*, kind: Heartbeat.Kind, name: str) -> None:
     """Delete the row of a process that ends in order. Raises django.db.Error.
 
     The rows of dead processes that it replaced go, too: they would otherwise be reported as dead.
@@ -108,7 +108,7 @@ def find_own_migrations() -> frozenset[tuple[str, str]]:
 def probe_writes(_moment: int) -> None:
     """Write this process's heartbeat, once for a moment, but after a failure at every call. Raises django.db.Error."""
     with transaction.atomic():
-        beat(kind=Heartbeat.Kind.WEB, name=build_process_name())
+        write_heartbeat(kind=Heartbeat.Kind.WEB, name=build_process_name())
         # On a full disk there is long room for the heartbeat's row, but not for people's data.
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL work_mem = '64kB'")

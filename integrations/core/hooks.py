@@ -77,7 +77,7 @@ class LandingPage:
 landing_pages: Registry[LandingPage] = Registry()
 
 
-def offered_landing_pages() -> list[LandingPage]:
+def list_offered_landing_pages() -> list[LandingPage]:
     """Return the pages available at the moment, in order."""
     return [page for page in landing_pages if page.is_offered()]
 
@@ -160,7 +160,7 @@ class People:
 people: SingleProvider[People] = SingleProvider()
 
 
-def external_id_of(key: str) -> ExternalId | None:
+def find_external_id_by_key(key: str) -> ExternalId | None:
     """Return the value with this key; None if it no longer exists, such as a deleted attribute."""
     return next((one for one in people().external_ids() if one.key == key), None)
 

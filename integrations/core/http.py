@@ -24,7 +24,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
 from integrations.clients.transport import read_boot_clock
-from integrations.core.validators import without_invisible
+from integrations.core.validators import remove_invisible
 from integrations.models import BiConnection, Corp, SiteAddress
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -35,7 +35,7 @@ FORWARDED_HEADERS = (
 )
 
 
-def unwrap(meta: dict[str, Any]) -> bool:
+def apply_forwarded_headers(meta: dict[str, Any]) -> bool:
     """Set the client's address and scheme where Django reads them, and drop every forwarded header.
 
     Return whether trusted proxies report that the browser came by plain http. All of them must: the inner of two
@@ -45,38 +45,33 @@ def unwrap(meta: dict[str, Any]) -> bool:
     write anything to the left of it.
     """
     forwarded = {name: meta.pop(name) for name in FORWARDED_HEADERS if name in meta}
-    peer = _address(meta.get("REMOTE_ADDR", ""))
-    if peer is None or not _is_trusted(peer):
+    if not is_trusted_peer(meta):
         return False
-    meta["REMOTE_ADDR"] = str(_client(peer, forwarded.get("HTTP_X_FORWARDED_FOR", "")))
+    client = _parse_address(meta["REMOTE_ADDR"])
+    for word in reversed(forwarded.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+        address = _parse_address(word)
+        if address is None:
+            break
+        client = address
+        if not _is_trusted(address):
+            break
+    meta["REMOTE_ADDR"] = str(client)
     schemes = [word.strip().lower() for word in forwarded.get("HTTP_X_FORWARDED_PROTO", "").split(",")]
     meta["wsgi.url_scheme"] = "https" if "https" in schemes else meta.get("wsgi.url_scheme", "http")
     return set(schemes) == {"http"}
 
 
 def is_trusted_peer(meta: dict[str, Any]) -> bool:
-    """Return whether a trusted proxy forwards the request. Call it before `unwrap`."""
-    peer = _address(meta.get("REMOTE_ADDR", ""))
+    """Return whether a trusted proxy forwards the request. Call it before `apply_forwarded_headers`."""
+    peer = _parse_address(meta.get("REMOTE_ADDR", ""))
     return peer is not None and _is_trusted(peer)
-
-
-def _client(peer: IPAddress, forwarded_for: str) -> IPAddress:
-    client = peer
-    for word in reversed(forwarded_for.split(",")):
-        address = _address(word)
-        if address is None:
-            break
-        client = address
-        if not _is_trusted(address):
-            break
-    return client
 
 
 def _is_trusted(address: IPAddress) -> bool:
     return any(address in network for network in settings.TRUSTED_PROXIES)
 
 
-def _address(text: str) -> IPAddress | None:
+def _parse_address(text: str) -> IPAddress | None:
     """Parse an address, also with a port; an IPv4-mapped IPv6 address becomes IPv4."""
     text = text.strip()
     if text.startswith("["):
@@ -128,7 +123,7 @@ def is_extra_host(host: str) -> bool:
     return not names.isdisjoint({host, domain, domain.strip("[]")})
 
 
-def forget() -> None:
+def clear_caches() -> None:
     """Clear this process's caches, because an address was changed here."""
     _admitted.clear()
     _read_origins.cache_clear()
@@ -140,7 +135,7 @@ _KNOWN = "_needs_no_session"
 View = TypeVar("View", bound=Callable[..., object])
 
 
-def without_session(view: View) -> View:
+def mark_without_session(view: View) -> View:
     """Mark a view whose answer does not depend on the session."""
     view.is_without_session = True  # type: ignore[attr-defined]  # how Django marks views, too
     return view
@@ -170,18 +165,7 @@ READ_SECONDS = 3.0
 _ORIGIN = re.compile(r"https?://[0-9A-Za-z.\-\[\]:]+")
 
 
-def find_sign_in_origins() -> list[str]:
-    """Return the origins to which a sign-in may redirect; none if the database does not answer.
-
-    Pages are served even then, to report the failure.
-    """
-    try:
-        return _read_origins(int(read_boot_clock() / READ_SECONDS))
-    except DatabaseError:
-        return []
-
-
-def origin_of(url: str) -> str | None:
+def read_origin(url: str) -> str | None:
     """Return scheme, host and port of `url`; None if no policy can name them."""
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc}"
@@ -190,14 +174,15 @@ def origin_of(url: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _read_origins(_moment: int) -> list[str]:
-    """Read each corp's two WeCom addresses and the site address where its sign-in starts. It may end in the BI."""
+    """Return the origins to which a sign-in may redirect: each corp's two WeCom addresses, the site addresses where
+    it starts, and the BI, where it may end."""
     doors = Corp.objects.signing_in().order_by()
     rows = doors.values_list("authorize_base_url", "qr_base_url", "site_address__url").distinct()
     urls = {url for row in rows for url in row}
     if urls:
         urls.update(SiteAddress.objects.filter(is_default=True).values_list("url", flat=True))
     urls.update(BiConnection.objects.filter(is_enabled=True).values_list("base_url", flat=True))
-    return sorted(origin for origin in {origin_of(url) for url in urls if url} if origin)
+    return sorted(origin for origin in {read_origin(url) for url in urls if url} if origin)
 
 
 # --- Content-Security-Policy of every answer: settings.CONTENT_SECURITY_POLICY, and the additions for sign-in ---------
@@ -220,12 +205,16 @@ class ContentPolicyMiddleware(CSPMiddleware):
             return parts
         if not report_only and response.headers.get("Content-Type", "").startswith("text/html"):
             allowed = dict(parts.update or {})
-            allowed["form-action"] = [*allowed.get("form-action", ()), *find_sign_in_origins()]
+            try:
+                origins = _read_origins(int(read_boot_clock() / READ_SECONDS))
+            except DatabaseError:  # the page is served even then, to report the failure
+                origins = []
+            allowed["form-action"] = [*allowed.get("form-action", ()), *origins]
             parts.update = allowed
         return parts
 
 
-def allow(response: HttpResponseBase, directive: str, sources: Iterable[str]) -> None:
+def allow_sources(response: HttpResponseBase, directive: str, sources: Iterable[str]) -> None:
     """Add `sources` to `directive` for this answer only."""
     update: dict[str, list[str]] = getattr(response, "_csp_update", {})
     added = {**update, directive: [*update.get(directive, ()), *sources]}
@@ -267,31 +256,31 @@ def is_own_page(candidate: str) -> bool:
     return False
 
 
-def safe_path(candidate: str) -> str:
+def choose_safe_path(candidate: str) -> str:
     """Return `candidate` if it is a page of this site, else the home page."""
     return candidate if is_own_page(candidate) else HOME
 
 
-def rooted(page: str) -> str:
+def add_leading_slash(page: str) -> str:
     """Return `survey-engine` as `/survey-engine`; empty for text that begins like a scheme."""
     if not page or ":" in page.split("/", 1)[0].split("?", 1)[0]:
         return ""
     return page if page.startswith("/") else f"/{page}"
 
 
-def length_in_link(text: str) -> int:
+def measure_in_link(text: str) -> int:
     """Return the length of `text` as a parameter of the home page link, where it is encoded twice."""
     return len(quote(quote(text, safe="/"), safe=""))
 
 
-def inner_page_from(typed: str, *, site_url: str) -> str:
+def parse_inner_page(typed: str, *, site_url: str) -> str:
     """Parse the page that an administrator typed for a deep link. Empty: the usual page.
 
     It may be a path (`survey-engine`, `/reports/1?tab=2`), a whole address of this site (`site_url`), of which the
     path is kept, or the specification's `path_url=survey-engine`, alone or in either. Raises ValidationError with a
     sentence.
     """
-    page, origin = without_invisible(typed), site_url.rstrip("/")
+    page, origin = remove_invisible(typed), site_url.rstrip("/")
     if page.lower().startswith(("http://", "https://")):
         rest = page[len(origin) :]
         if not page.lower().startswith(origin.lower()) or rest[:1] not in ("", "/", "?", "#"):
@@ -306,13 +295,13 @@ def inner_page_from(typed: str, *, site_url: str) -> str:
         page += f"{'&' if '?' in page else '?'}{further}" if further else ""
     if not page:
         return ""
-    if (length := length_in_link(page)) > LONGEST_IN_LINK:
+    if (length := measure_in_link(page)) > LONGEST_IN_LINK:
         raise ValidationError(
             _("The path is too long: it takes %(count)s characters in the link, at most %(limit)s."),
             code="long",
             params={"count": length, "limit": LONGEST_IN_LINK},
         )
-    if not is_own_page(rooted(page)):
+    if not is_own_page(add_leading_slash(page)):
         raise ValidationError(
             _(
                 "This is not a path of a page here. Write what follows the host in the browser's address, "

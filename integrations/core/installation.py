@@ -39,15 +39,15 @@ def is_copy() -> bool:
     """Return whether the database is an unconfirmed copy, from which nothing is sent and nobody signs in with WeCom.
     One query. An installation without a row is the real one and gets its row. Raises django.db.Error."""
     # Asked before each task: a column that a migration is still to add must not stop the tasks.
-    row = present("is_held", "place", "deployment", "version", "timeline")
+    row = load_installation("is_held", "place", "deployment", "version", "timeline")
     if parse_version(row.version) < parse_version(settings.VERSION):
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
-    timeline: int = row.timeline_here  # type: ignore[attr-defined]  # annotated by `present`
+    timeline: int = row.timeline_here  # type: ignore[attr-defined]  # annotated by `load_installation`
     if row.timeline != timeline:
         is_elsewhere = row.timeline is None or row.place != row.here  # type: ignore[attr-defined]  # annotated, too
         failover = {} if is_elsewhere else {"failed_over_at": Now()}
         Installation.objects.filter(pk=THE_ONE, timeline=row.timeline).update(timeline=timeline, **failover)
-    return is_copied(row)
+    return belongs_to_copy(row)
 
 
 def is_known_copy() -> bool:
@@ -57,30 +57,30 @@ def is_known_copy() -> bool:
     return _known.is_copy
 
 
-def forget() -> None:
+def forget_known_copy() -> None:
     _known.until = float("-inf")
 
 
-def present(*columns: str) -> Installation:
+def load_installation(*columns: str) -> Installation:
     """Return the row with these columns, or all, and its present place and timeline as `here` and `timeline_here`.
     Create it if it is missing."""
-    row = (_rows().only(*columns) if columns else _rows()).first()
+    row = (_query_installation().only(*columns) if columns else _query_installation()).first()
     if row is not None:
         return row
     values = {"deployment": settings.INSTALLATION_NAME, "version": settings.VERSION}
     Installation.objects.bulk_create([Installation(place=Place(), confirmed_at=Now(), **values)], ignore_conflicts=True)
-    return _rows().get()
+    return _query_installation().get()
 
 
-def _rows() -> QuerySet[Installation]:
+def _query_installation() -> QuerySet[Installation]:
     # PostgreSQL's timeline changes when a standby is promoted or a point in time is restored.
     timeline = RawSQL("SELECT timeline_id FROM pg_control_checkpoint()", ())  # noqa: S611  # nosec B611  # ours
     return Installation.objects.annotate(here=Place(), timeline_here=timeline).filter(pk=THE_ONE)
 
 
-def is_copied(row: Installation) -> bool:
-    """Return whether a row from `present` belongs to an unconfirmed copy."""
-    here: str = row.here  # type: ignore[attr-defined]  # annotated by `present`
+def belongs_to_copy(row: Installation) -> bool:
+    """Return whether a row from `load_installation` belongs to an unconfirmed copy."""
+    here: str = row.here  # type: ignore[attr-defined]  # annotated by `load_installation`
     return row.is_held or (row.place, row.deployment) != (here, settings.INSTALLATION_NAME)
 
 

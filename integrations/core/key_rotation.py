@@ -7,6 +7,7 @@ started again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -20,12 +21,13 @@ from integrations.models.fields import cipher
 STEP = 200
 
 
-def sweep(
+def reencrypt_rows(
     model: type[Model], names: list[str], *, writes: bool, progress: Callable[[int], None]
 ) -> tuple[int, list[tuple[Any, str]]]:
     """Go through all rows; `progress` gets the number of finished ones. Return the number of values under another key
     than the first, and the row keys and columns that no key decrypts. With `writes` the values are moved, but not in
     rows that others have locked."""
+    first_key, every_key = Fernet(settings.FIELD_ENCRYPTION_KEYS[0]), cipher()
     # Raw values, because rotating a key needs no secret in clear text.
     raw = {f"raw_{name}": Cast(name, TextField()) for name in names}
     rows = model._base_manager.annotate(**raw).order_by("pk")
@@ -38,9 +40,14 @@ def sweep(
             for key, *tokens in step:
                 moved = {}
                 for name, token in zip(names, tokens, strict=True):
+                    if not token:
+                        continue
+                    with suppress(InvalidToken):
+                        first_key.decrypt(token.encode())
+                        continue  # it is encrypted with the first key already
                     try:
-                        if token and (rotated := rotate_token(token)) != token:
-                            moved[name] = Value(rotated, output_field=TextField())
+                        rotated = every_key.rotate(token.encode()).decode()
+                        moved[name] = Value(rotated, output_field=TextField())
                     except InvalidToken:
                         unreadable.append((key, name))
                 count += len(moved)
@@ -50,12 +57,3 @@ def sweep(
             return count, unreadable
         done_count, left = done_count + len(step), rows.filter(pk__gt=step[-1][0])
         progress(done_count)
-
-
-def rotate_token(token: str) -> str:
-    """Return a ciphertext under the first key: the same one if it is already. Raises InvalidToken."""
-    try:
-        Fernet(settings.FIELD_ENCRYPTION_KEYS[0]).decrypt(token.encode())
-    except InvalidToken:
-        return cipher().rotate(token.encode()).decode()
-    return token

@@ -85,12 +85,12 @@ class _Pending:
 
 
 _pending = _Pending()
-atexit.register(lambda: flush())
+atexit.register(lambda: flush_counts())
 # A forked child has no thread and maybe a locked lock; its parent sends the counts made before.
 os.register_at_fork(after_in_child=lambda: _pending.__init__())  # type: ignore[misc]  # begins anew on purpose
 
 
-def flush() -> None:
+def flush_counts() -> None:
     _pending.flush()
 
 
@@ -105,10 +105,10 @@ class CountedMetric:
         """Count once, or `count` times. `values`: of the labels, in their order."""
         _pending.add((self.name, _SEPARATOR.join(values), count))
 
-    def family(self, stored: Mapping[str, int]) -> CounterMetricFamily:
+    def build_family(self, stored: Mapping[str, int]) -> CounterMetricFamily:
         family = CounterMetricFamily(self.name, self.documentation, labels=self.labels)
         for field, count in sorted(stored.items()):
-            family.add_metric(_values(field), count)
+            family.add_metric(_split_labels(field), count)
         return family
 
 
@@ -128,17 +128,17 @@ class TimedMetric:
             (self.name, f"{labels}{_SEPARATOR}{_SUM}", round(seconds * 1_000_000)),
         )
 
-    def family(self, stored: Mapping[str, int]) -> HistogramMetricFamily:
+    def build_family(self, stored: Mapping[str, int]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(self.name, self.documentation, labels=self.labels)
         names = [*map(str, self.edges), "+Inf"]
         for labels in sorted({field.rpartition(_SEPARATOR)[0] for field in stored} or ({} if self.labels else {""})):
             counts = [stored.get(f"{labels}{_SEPARATOR}{bucket}", 0) for bucket in range(len(names))]
             total = stored.get(f"{labels}{_SEPARATOR}{_SUM}", 0) / 1_000_000
-            family.add_metric(_values(labels), list(zip(names, accumulate(counts), strict=True)), total)
+            family.add_metric(_split_labels(labels), list(zip(names, accumulate(counts), strict=True)), total)
         return family
 
 
-def families() -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+def collect_families() -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
     """Yield every metric with the counts of all processes, also at 0. Raises redis.RedisError."""
     store = valkey()
     pipeline = store.pipeline(transaction=False)
@@ -148,10 +148,10 @@ def families() -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         if len(found) > SERIES_AT_MOST * (len(QUICK_SECONDS) + 2):
             store.delete(_PREFIX + metric.name)
             found = {}
-        yield metric.family({field.decode(): int(count) for field, count in found.items()})
+        yield metric.build_family({field.decode(): int(count) for field, count in found.items()})
 
 
-def _values(field: str) -> list[str]:
+def _split_labels(field: str) -> list[str]:
     return field.split(_SEPARATOR) if field else []
 
 

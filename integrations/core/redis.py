@@ -80,7 +80,7 @@ class Limit:
         return allows(self.key, at_most=self.at_most)
 
 
-def key_and_count(limit: Limit | None) -> tuple[str, int]:
+def read_limit_arguments(limit: Limit | None) -> tuple[str, int]:
     """Return the arguments of COUNTING's `is_over` for a limit, or for none."""
     return (_limit_key("none"), -1) if limit is None else (_limit_key(limit.key), limit.at_most)
 

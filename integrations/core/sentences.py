@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -59,8 +59,8 @@ class Sentence:
         return _PLACEHOLDER.sub(lambda one: "%" if one[0] == "%%" else str(self.values.get(one[1], one[0])), text)
 
     def stored(self) -> str:
-        """Return the text for a row; `shown` reads it."""
-        return json.dumps(_document(self), ensure_ascii=False, separators=(",", ":"))
+        """Return the text for a row; `translate_stored` reads it."""
+        return json.dumps(_to_document(self), ensure_ascii=False, separators=(",", ":"))
 
 
 class SentenceError(Exception):
@@ -74,15 +74,9 @@ class SentenceError(Exception):
         return str(self.sentence)
 
 
-def counted_sentence(msgid: str, plural: str, count: int) -> Sentence:
+def make_counted_sentence(msgid: str, plural: str, count: int) -> Sentence:
     """Return a sentence with `msgid` for one and `plural` for more; both name the count as %(count)d."""
     return Sentence(msgid, {"count": count}, plural)
-
-
-def join_sentences(sentences: Iterable[Sentence]) -> Sentence:
-    values = {f"sentence{number}": each for number, each in enumerate(sentences, start=1)}
-    in_a_row = " ".join(f"%({name})s" for name in values)
-    return Sentence(in_a_row, values)
 
 
 def translate_stored(text: str) -> str:
@@ -90,19 +84,19 @@ def translate_stored(text: str) -> str:
     if not text.startswith('{"msgid":'):
         return text
     try:
-        return str(_read(json.loads(text)))
+        return str(_from_document(json.loads(text)))
     except (ValueError, TypeError, KeyError, RecursionError):
         return text
 
 
-def _document(value: object) -> object:
+def _to_document(value: object) -> object:
     match value:
         case Sentence(msgid, values, plural):
             document: dict[str, object] = {"msgid": msgid}
             if plural:
                 document["plural"] = plural
             if values:
-                document["values"] = {name: _document(each) for name, each in values.items()}
+                document["values"] = {name: _to_document(each) for name, each in values.items()}
             return document
         case NoData(code, facts):
             return {"no_data": code, "facts": dict(facts)}
@@ -110,14 +104,14 @@ def _document(value: object) -> object:
             return value
 
 
-def _read(document: Any) -> Any:
+def _from_document(document: Any) -> Any:
     """Return the sentence, or the value, of a document. Raises KeyError and TypeError for a malformed one."""
     if not isinstance(document, dict):
         return document
     if "no_data" in document:
         return NoData(str(document["no_data"]), dict(document["facts"]))
     msgid, plural = str(document["msgid"]), str(document.get("plural", ""))
-    values = {name: _read(each) for name, each in dict(document.get("values", {})).items()}
+    values = {name: _from_document(each) for name, each in dict(document.get("values", {})).items()}
     return Sentence(msgid, values, plural)
 
 

@@ -20,7 +20,7 @@ _DEPARTMENT_SEPARATORS = re.compile(r"[\s,，、;；]+")
 DEPARTMENT_ID_AT_MOST = 2**32 - 1
 
 
-def without_invisible(text: str) -> str:
+def remove_invisible(text: str) -> str:
     """Return `text` without control and format characters (zero-width space, BOM, …) and without spaces around it.
 
     Halves of surrogate pairs, which JSON may hold and no column takes, are removed, too.
@@ -28,9 +28,9 @@ def without_invisible(text: str) -> str:
     return "".join(char for char in text if unicodedata.category(char) not in {"Cc", "Cf", "Cs"}).strip()
 
 
-def without_spaces(text: str) -> str:
+def remove_spaces(text: str) -> str:
     """Return `text` without any spaces and invisible characters, for ids and secrets, which have none."""
-    return "".join(without_invisible(text).split())
+    return "".join(remove_invisible(text).split())
 
 
 def normalise_site_address(text: str) -> str:
@@ -39,35 +39,58 @@ def normalise_site_address(text: str) -> str:
     Raises ValidationError in plain words. WeCom accepts no IP address and no underscore in a domain, and an
     international name only in its ASCII form, which the error names.
     """
-    parts, scheme = _split(without_spaces(text))
+    parts, scheme = _split_address(remove_spaces(text))
+    host = parts.hostname or ""
     if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.netloc.endswith(":"):
         raise ValidationError(
             _("Write scheme and host only, without anything after the host: %(example)s"),
             code="path",
-            params={"example": f"{scheme}://{_ascii_name(parts.hostname or '')}/"},
+            params={"example": f"{scheme}://{_encode_host(host)}/"},
         )
-    port = _port(parts)
+    port = _read_port(parts)
     shown_port = "" if port in {None, DEFAULT_PORTS[scheme]} else f":{port}"
-    return f"{scheme}://{_host_name(parts.hostname or '')}{shown_port}/"
+    name = _encode_host(host.rstrip("."))
+    if not host.isascii():
+        raise ValidationError(
+            _("WeCom's console takes a domain in ASCII letters only. Write “%(host)s” as %(ascii)s."),
+            code="not_ascii",
+            params={"host": host[:255], "ascii": name},
+        )
+    if _is_ip_address(name):
+        raise ValidationError(
+            _("WeCom accepts no IP address as a domain. Use a host name, as https://bi.example.com/."), code="ip"
+        )
+    if "_" in name:
+        raise ValidationError(_("WeCom accepts no domain with an underscore (_)."), code="underscore")
+    labels = name.split(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValidationError(_("“%(host)s” is not a host name."), code="host", params={"host": host[:255]})
+    if len(labels) == 1 and not is_local_host(name):
+        raise ValidationError(
+            _("“%(host)s” is a name inside your network only. WeCom needs a full domain, as bi.example.com."),
+            code="short",
+            params={"host": host},
+        )
+    return f"{scheme}://{name}{shown_port}/"
 
 
 def normalise_base_url(text: str) -> str:
     """Return an API address without a trailing slash. Plain http only to this machine: a call carries the secret."""
-    parts, scheme = _split(without_spaces(text))
+    parts, scheme = _split_address(remove_spaces(text))
     if parts.query or parts.fragment:
         raise ValidationError(_("The address must end before “?” and “#”."), code="query")
-    _port(parts)
+    _read_port(parts)
     if scheme == "http" and not is_local_host(parts.hostname or ""):
         raise ValidationError(
             _("The address must begin with https://, because the Secret travels with each call."), code="plain"
         )
     # ASCII, because links are made of it, and WeCom's pages take nothing else.
-    return f"{scheme}://{_ascii_name(parts.netloc)}{quote(parts.path, safe=_URL_CHARACTERS)}".rstrip("/")
+    return f"{scheme}://{_encode_host(parts.netloc)}{quote(parts.path, safe=_URL_CHARACTERS)}".rstrip("/")
 
 
 def normalise_proxy_url(text: str) -> str:
     """Validate `http://[user:password@]host[:port]`. No error shows the value."""
-    text = without_spaces(text)
+    text = remove_spaces(text)
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018  # raises for a port that is none
@@ -91,10 +114,10 @@ def validate_certificates(pem: str) -> None:
         ) from error
 
 
-def department_ids(text: str) -> list[int]:
+def parse_department_ids(text: str) -> list[int]:
     """Parse department ids separated by commas (Western or Chinese) or spaces, each once, in order."""
     ids: list[int] = []
-    for word in map(without_invisible, _DEPARTMENT_SEPARATORS.split(text)):
+    for word in map(remove_invisible, _DEPARTMENT_SEPARATORS.split(text)):
         if not word:
             continue
         if not (word.isascii() and word.isdigit() and 0 < int(word) <= DEPARTMENT_ID_AT_MOST):
@@ -107,7 +130,7 @@ def department_ids(text: str) -> list[int]:
     return list(dict.fromkeys(ids))
 
 
-def _split(text: str) -> tuple[SplitResult, str]:
+def _split_address(text: str) -> tuple[SplitResult, str]:
     try:
         parts = urlsplit(text)
         hostname = parts.hostname
@@ -122,7 +145,7 @@ def _split(text: str) -> tuple[SplitResult, str]:
     return parts, parts.scheme.lower()
 
 
-def _port(parts: SplitResult) -> int | None:
+def _read_port(parts: SplitResult) -> int | None:
     try:
         port = parts.port
     except ValueError as error:
@@ -132,34 +155,7 @@ def _port(parts: SplitResult) -> int | None:
     return port
 
 
-def _host_name(host: str) -> str:
-    """Return the host in the form that browsers send. Raises ValidationError for one that WeCom would not accept."""
-    name = _ascii_name(host.rstrip("."))
-    if not host.isascii():
-        raise ValidationError(
-            _("WeCom's console takes a domain in ASCII letters only. Write “%(host)s” as %(ascii)s."),
-            code="not_ascii",
-            params={"host": host[:255], "ascii": name},
-        )
-    if _is_ip_address(name):
-        raise ValidationError(
-            _("WeCom accepts no IP address as a domain. Use a host name, as https://bi.example.com/."), code="ip"
-        )
-    if "_" in name:
-        raise ValidationError(_("WeCom accepts no domain with an underscore (_)."), code="underscore")
-    labels = name.split(".")
-    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValidationError(_("“%(host)s” is not a host name."), code="host", params={"host": host[:255]})
-    if len(labels) == 1 and not is_local_host(name):
-        raise ValidationError(
-            _("“%(host)s” is a name inside your network only. WeCom needs a full domain, as bi.example.com."),
-            code="short",
-            params={"host": host},
-        )
-    return name
-
-
-def _ascii_name(host: str) -> str:
+def _encode_host(host: str) -> str:
     """Return a host, maybe with port, in lower case and as punycode. Raises ValidationError."""
     try:
         return host.encode("idna").decode().lower()

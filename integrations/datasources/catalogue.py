@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy
 
 from integrations.clients.errors import IntegrationError, UnreadableSecretError
-from integrations.clients.sources.guandata_card import as_source_error
+from integrations.clients.sources.guandata_card import explain_call_failure
 from integrations.core.client_factory import guandata_client
 from integrations.data import Problem, SourceError
 from integrations.jobs import requests
@@ -27,7 +27,7 @@ FRESH_FOR = timedelta(minutes=10)
 def find_listing(page_id: str = "") -> Job | None:
     """Return the last listing for the present connection, finished or under way. `page_id`: whose cards are listed;
     empty for the list of pages."""
-    job = requests.newest_job(LIST, f"/{page_id}")
+    job = requests.find_newest_job(LIST, f"/{page_id}")
     return job if job is not None and job.payload.get("version") == _read_connection_version() else None
 
 
@@ -80,7 +80,7 @@ def list_pages(run: JobRun) -> dict[str, Any]:
     except UnreadableSecretError:
         failure = SourceError(Problem.KEY_MISSING)
     except IntegrationError as error:
-        failure = as_source_error(error, settings.WECOM_TOTAL_TIMEOUT_SECONDS)
+        failure = explain_call_failure(error, settings.WECOM_TOTAL_TIMEOUT_SECONDS)
     except SourceError as error:
         failure = error
     # Raised outside the block: inside, it would carry the other error with the BI's text.

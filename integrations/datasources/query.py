@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from integrations import bi
 from integrations.clients.errors import UnreadableSecretError
-from integrations.clients.late import Late
+from integrations.clients.late import LazyModule
 from integrations.clients.sources.addresses import (
     AllowedNetwork,
     append_path,
@@ -30,7 +30,7 @@ from integrations.models.fields import require_readable
 if TYPE_CHECKING:
     from integrations.clients.sources import sql
 else:
-    sql = Late("integrations.clients.sources.sql")
+    sql = LazyModule("integrations.clients.sources.sql")
 
 
 def find_allowed_network(*, allows_private_addresses: bool) -> AllowedNetwork:
@@ -94,7 +94,7 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
         url=parse_database_url(require_readable(source.sql_url), settings.DATA_SQL_DRIVERS),
         statement=card.sql,
         parameters=card.sql_parameters,
-        reach=find_allowed_network(allows_private_addresses=source.allows_private_addresses),
+        allowed_network=find_allowed_network(allows_private_addresses=source.allows_private_addresses),
         ca_bundle=certificate_path(source.ca_bundle) or "",
         choices=_make_column_choices(card),
     )
@@ -121,7 +121,7 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
         body=card.http_body,
         headers=parse_headers(require_readable(source.http_headers)),
         expression=card.expression,
-        reach=find_allowed_network(allows_private_addresses=source.allows_private_addresses),
+        allowed_network=find_allowed_network(allows_private_addresses=source.allows_private_addresses),
         ca_bundle=certificate_path(source.ca_bundle) or "",
         choices=_make_column_choices(card),
     )

@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.callbacks import Batch, Consumer
+from integrations.callbacks import Consumer, EventBatch
 from integrations.clients.errors import IntegrationError
 from integrations.core.redis import valkey
 from integrations.directory.departments import MissingRootError, is_too_many
@@ -54,10 +54,10 @@ GUARD_WINDOW = timedelta(minutes=10)
 
 # Called outside a transaction, once the copy is right for a batch of events. `batch.touched`: the changed members.
 # Repeated if it fails.
-members_changed: Hook[[Batch], None] = Hook()
+members_changed: Hook[[EventBatch], None] = Hook()
 
 
-def consume(batch: Batch) -> timedelta | None:
+def consume(batch: EventBatch) -> timedelta | None:
     """Update the copy for the people named by the events, and call the hook once it is right. Return after which time
     the events must be processed again, or None."""
     if not batch.corp.is_enabled or not has_copy(batch.corp):
@@ -95,7 +95,7 @@ def consume(batch: Batch) -> timedelta | None:
     return again_after
 
 
-def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> RenameResult:
+def _rename(batch: EventBatch, changes: EventChanges, lookup: EventLookup) -> RenameResult:
     """Carry out the possible renames, and skip the look-up of people whose rename must wait."""
     # The renames of other waiting events count, too, whether tried before or not: if their userids were looked up
     # before, the old ones would be missing in WeCom, as if their people had left.
@@ -116,13 +116,13 @@ def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> RenameR
     return result
 
 
-def _write(batch: Batch, lookup: EventLookup, *, own: Mapping[int, datetime]) -> Writer:
+def _write(batch: EventBatch, lookup: EventLookup, *, own: Mapping[int, datetime]) -> Writer:
     """Write the changes. `own`: the members written by this batch already, and when."""
 
     @contextmanager
     def saving(counts: Mapping[str, int]) -> Iterator[datetime]:
         with transaction.atomic():
-            batch.hold()
+            batch.lock_job()
             yield batch.clock()
         if counts:
             logger.info("directory by events corp=%s %s", batch.corp.pk, dict(counts))
@@ -142,7 +142,7 @@ def _write(batch: Batch, lookup: EventLookup, *, own: Mapping[int, datetime]) ->
     return writer
 
 
-def _request_run(batch: Batch) -> None:
+def _request_run(batch: EventBatch) -> None:
     """Request a run. The beat of the higher app that carries out runs finds it within a minute."""
     request_run(corp=batch.corp, trigger=SyncRun.Trigger.EVENT, now=batch.clock())
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 
-from integrations.callbacks import Batch
+from integrations.callbacks import EventBatch
 from integrations.clients.wecom import callbacks as wire
 from integrations.core import hooks
 from integrations.directory import sync
@@ -259,7 +259,7 @@ class RenameResult:
 
 
 def apply_renames(
-    batch: Batch, renames: Sequence[Rename], *, known: Collection[str], read_since: datetime
+    batch: EventBatch, renames: Sequence[Rename], *, known: Collection[str], read_since: datetime
 ) -> RenameResult:
     """Carry out the possible renames, in any order: a userid must be given up before another person gets it.
 
@@ -270,7 +270,7 @@ def apply_renames(
     """
     result, touched, corp, now = RenameResult(), list[int](), batch.corp, batch.clock()
     with transaction.atomic():
-        batch.hold()
+        batch.lock_job()
         # Locks all named members until the renames are written.
         members = _lock_members(corp, {fold_userid(userid) for one in renames for userid in (one.old, one.new)})
         newer = {one.userid_folded for one in members if one.changed_at > read_since}

@@ -121,7 +121,7 @@ def request_run(
     corp = Corp.objects.select_for_update().get(pk=corp.pk)
     active = SyncRun.objects.unfinished().filter(corp=corp).first()
     if active is not None:
-        job = requests.newest_job(JOB, corp.pk)
+        job = requests.find_newest_job(JOB, corp.pk)
         if job is None or not job.is_unfinished:  # the job failed, but the run goes on
             _request_job(corp, now)
         return active
@@ -199,7 +199,7 @@ def _update_run(run: SyncRun, job: JobRun, **values: Any) -> None:
     """Write these columns if the job is still ours. Raises LeaseLostError."""
     with transaction.atomic():
         SyncRun.objects.filter(pk=run.pk).update(**values)
-        job.hold()
+        job.lock_job()
 
 
 class _RunExecution:
@@ -261,7 +261,7 @@ class _RunExecution:
 
     def _show(self, phase: SyncRun.Phase, done: int, total: int, **more: int) -> None:
         """Report the progress. Raises LeaseLostError."""
-        self._job.report(done, total)
+        self._job.report_progress(done, total)
         if phase != self._phase:
             self._phase = phase
             SyncRun.objects.filter(pk=self._run.pk).update(phase=phase, call_count=self._pacer.count, **more)
@@ -271,7 +271,7 @@ class _RunExecution:
         """Yield the time of a transaction that locks the run's row and adds to it what the block wrote: `counts`, and
         the differences noted."""
         self._noted = []
-        with self._job.saving(SyncRun.objects.filter(pk=self._run.pk).defer("proposed")) as held:
+        with self._job.edit_row(SyncRun.objects.filter(pk=self._run.pk).defer("proposed")) as held:
             yield self._job.clock()
             held.counts = dict(Counter(held.counts) + Counter(counts))
             held.written = [*held.written, *self._noted][:CHANGES_KEPT]

@@ -107,9 +107,9 @@ def explain_failure(job: Job) -> str:
     if job.status != Job.Status.FAILED:
         return ""
     if job.problem == LOST:
-        return _("Every worker that did this ended, or was too slow. Try again, and look into the log of the workers.")
+        return _("Every worker that did this ended, or was too slow. Try again, and check the log of the workers.")
     if job.problem == BROKEN or job.kind not in kinds:
-        return _("This stopped because of an error in this program. The log of the worker tells more.")
+        return _("This stopped because of an error in this program. See the log of the worker.")
     return kinds[job.kind].explain(job)
 
 
@@ -120,7 +120,7 @@ def explain_wait(job: Job) -> str:
         return ""
     queue = kinds[job.kind].queue if job.kind in kinds else DEFAULT_QUEUE
     if is_served(queue, now=now):
-        return _("The workers of the queue “%(queue)s” are busy: this begins after what came before.") % {
+        return _("The workers of the queue “%(queue)s” are busy: this begins after the earlier jobs.") % {
             "queue": queue
         }
-    return _("No worker has answered: does one take from the queue “%(queue)s”?") % {"queue": queue}
+    return _("No worker has answered. Check that one takes from the queue “%(queue)s”.") % {"queue": queue}

@@ -6,7 +6,6 @@ requests.request_job("source.test", key=source.pk, subject=source.name, by=reque
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -72,30 +71,24 @@ def _join_or_insert(kind: str, key: str | None, wanted: dict[str, Any]) -> Job:
     return Job.objects.create(kind=kind, key=key, **wanted)
 
 
-def newest_jobs(kind: str, keys: Iterable[object]) -> dict[str, Job]:
-    """Map each key to the last requested job, finished or not."""
-    found = Job.objects.filter(kind=kind, key__in=[str(key) for key in keys])
-    return {str(job.key): job for job in found.order_by("requested_at", "pk")}
-
-
-def newest_job(kind: str, key: object) -> Job | None:
+def find_newest_job(kind: str, key: object) -> Job | None:
     """Return the last requested job, finished or not."""
     return Job.objects.filter(kind=kind, key=str(key)).order_by("-requested_at", "-pk").first()
 
 
 def retry_job(job: Job, *, by: Person, now: datetime) -> Job:
     """Repeat a failed job with the rights of `by`. Return it, or a job with the same key that was requested since."""
-    return _send_job(repeat_on_conflict(partial(_wait_again, job, by, now)))
+    return _send_job(repeat_on_conflict(partial(_reset_failed_job, job, by, now)))
 
 
 def _send_job(job: Job) -> Job:
     job.refresh_from_db(fields=["due_at"])  # the database's time, which a page compares
-    send_on_commit(Job.objects.filter(pk=job.pk))
+    send_jobs_on_commit(Job.objects.filter(pk=job.pk))
     return job
 
 
 @transaction.atomic
-def _wait_again(job: Job, by: Person, now: datetime) -> Job:
+def _reset_failed_job(job: Job, by: Person, now: datetime) -> Job:
     held = Job.objects.select_for_update(no_key=True, of=("self",)).get(pk=job.pk)
     waiting = held.key and Job.objects.filter(kind=held.kind, key=held.key, status=Job.Status.WAITING).first()
     if waiting or held.status != Job.Status.FAILED:
@@ -111,23 +104,23 @@ def _wait_again(job: Job, by: Person, now: datetime) -> Job:
 # --- Messages to the workers: one after the commit, and another if that one is lost -----------------------------------
 
 
-def send_on_commit(jobs: JobQuerySet) -> None:
+def send_jobs_on_commit(jobs: JobQuerySet) -> None:
     """Send the jobs that a worker may take then."""
-    transaction.on_commit(partial(_send, jobs.due(Now())))
+    transaction.on_commit(partial(_send_messages, jobs.due(Now())))
 
 
-def find_unqueued(now: Moment) -> QuerySet[Job]:
+def find_unqueued_jobs(now: Moment) -> QuerySet[Job]:
     """Return due jobs without a message under way."""
     return Job.objects.due(now).exclude(queued_until__gt=now)
 
 
 def sweep_jobs(now: datetime) -> None:
     """Send due jobs: their time has come, their message was lost, or their worker died. Delete old ones."""
-    _send(find_unqueued(now))
-    find_forgettable(now).delete()
+    _send_messages(find_unqueued_jobs(now))
+    find_outdated_jobs(now).delete()
 
 
-def _send(jobs: QuerySet[Job]) -> None:
+def _send_messages(jobs: QuerySet[Job]) -> None:
     """Send messages; without a broker the rows wait for the next tick. A job that a worker took meanwhile is not marked
     as queued, because the next tick could then not send it if this worker dies."""
     found = list(jobs.order_by("due_at").values_list("pk", "kind")[:QUEUED_AT_MOST])
@@ -143,7 +136,7 @@ def _send(jobs: QuerySet[Job]) -> None:
         rows.update(queued_until=None)
 
 
-def find_forgettable(now: Moment) -> QuerySet[Job]:
+def find_outdated_jobs(now: Moment) -> QuerySet[Job]:
     """Return the finished jobs whose time is over."""
     return Job.objects.filter(forget_at__lte=now)
 

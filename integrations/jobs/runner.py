@@ -19,7 +19,7 @@ from django.db.models import Model, QuerySet
 from integrations.core.background import database_clock, database_now, is_database_away, keep_lease, log_errors
 from integrations.core.metrics import LONG_SECONDS, TimedMetric
 from integrations.jobs.registry import BROKEN, LOST, Again, JobFailedError, JobKind, kinds
-from integrations.jobs.requests import send_on_commit
+from integrations.jobs.requests import send_jobs_on_commit
 from integrations.models import Job
 from integrations.models.jobs import LeaseLostError
 
@@ -47,65 +47,75 @@ class JobRun:
         self._ends_at = self.clock() + timedelta(seconds=kind.seconds)
         self._is_lost = False
 
-    def report(self, done: int, total: int) -> None:
+    def report_progress(self, done: int, total: int) -> None:
         """Report the progress. Raises LeaseLostError if another worker has the job, or its time is over."""
         self.job.done_count, self.job.total_count = done, total
         if self._is_lost:
             raise LeaseLostError
 
-    def hold(self) -> None:
+    def lock_job(self) -> None:
         """Lock the job until the caller's transaction commits, so that no other worker takes it. Its lease is not
         renewed meanwhile: keep the transaction short. Raises LeaseLostError."""
-        if self._mine().select_for_update(no_key=True, of=("self",)).first() is None:
+        if self._find_own_row().select_for_update(no_key=True, of=("self",)).first() is None:
             raise LeaseLostError
 
     @contextmanager
-    def saving(self, rows: QuerySet[Row]) -> Iterator[Row]:
+    def edit_row(self, rows: QuerySet[Row]) -> Iterator[Row]:
         """Yield the one row of `rows`, locked in a transaction, then save it if the job is still ours. Raises
         LeaseLostError."""
         with transaction.atomic():
             row = rows.select_for_update(of=("self",)).get()
             yield row
             row.save()
-            self.hold()
+            self.lock_job()
 
-    def renew(self) -> None:
+    def renew_lease(self) -> None:
         """Extend the lease and save the progress, on another connection, unless the job takes too long."""
         now = self.clock()
         if now >= self._ends_at:
             self._is_lost = True
             return
         counts = {"done_count": self.job.done_count, "total_count": self.job.total_count}
-        if not self._mine().update(due_at=now + timedelta(seconds=LEASE_SECONDS), **counts):
+        if not self._find_own_row().update(due_at=now + timedelta(seconds=LEASE_SECONDS), **counts):
             # A test's own transaction hides the row from here: only a visible row can be lost.
             self._is_lost = Job.objects.filter(pk=self.job.pk).exists()
 
-    def end(self, **columns: Any) -> None:
+    def write_end(self, **columns: Any) -> None:
         """Write the end of a job that is ours. Raises LeaseLostError."""
         columns |= {"done_count": self.job.done_count, "total_count": self.job.total_count}
-        if not self._mine().update(lease_token="", **columns):
+        if not self._find_own_row().update(lease_token="", **columns):
             raise LeaseLostError
 
-    def _mine(self) -> Any:
+    def _find_own_row(self) -> Any:
         return Job.objects.filter(pk=self.job.pk, lease_token=self.job.lease_token, status=Job.Status.RUNNING)
 
 
 def run_job(job_id: int) -> None:
     """Execute a job that is due; do nothing if another worker has it, or if it is over."""
-    job = _claim(job_id)
+    job = _claim_job(job_id)
     if job is not None:
         try:
-            _do(job)
+            _execute_job(job)
         except LeaseLostError:
             logger.warning("job %s of the kind %s went to another worker, or was too slow", job.pk, job.kind)
 
 
-def _do(job: Job) -> None:
+def _execute_job(job: Job) -> None:
     kind = kinds[job.kind]
     run = JobRun(job, kind)
     started_at = run.clock()
     with log_errors(logger, "job %s of the kind %s broke", job.pk, job.kind, unless=(LeaseLostError,)) as block:
-        outcome = _call(run)
+        outcome: dict[str, Any] = {"status": Job.Status.DONE}
+        try:
+            with keep_lease(run.renew_lease, seconds=RENEW_SECONDS):
+                result = kind.do(run)
+        except JobFailedError as failure:
+            outcome = {"status": Job.Status.FAILED, "problem": failure.problem, "facts": failure.facts}
+        else:
+            if isinstance(result, Again):
+                outcome = {"status": Job.Status.WAITING, "due_at": result.at, "try_count": 0}
+            else:
+                outcome["result"] = result
     if is_database_away(block.error) or (block.error and kind.repeats_errors and job.try_count < kind.tries):
         return  # its lease ends, and another worker takes over
     if block.error is not None:
@@ -115,27 +125,15 @@ def _do(job: Job) -> None:
         with transaction.atomic():
             if block.error is not None and kind.give_up is not None:
                 kind.give_up(job)
-            run.end(**outcome, **_end_columns(kind, outcome["status"], now))
+            run.write_end(**outcome, **_end_columns(kind, outcome["status"], now))
     except IntegrityError:  # the same job was requested meanwhile and goes on instead
-        run.end(status=Job.Status.DONE, **_end_columns(kind, Job.Status.DONE, now))
+        run.write_end(status=Job.Status.DONE, **_end_columns(kind, Job.Status.DONE, now))
     _SECONDS.add((now - started_at).total_seconds(), job.kind, outcome["status"])
-    _send_next(job)
-
-
-def _call(run: JobRun) -> dict[str, Any]:
-    """Call the function and return the columns of its result. Raises its errors except JobFailedError."""
-    try:
-        with keep_lease(run.renew, seconds=RENEW_SECONDS):
-            result = run.kind.do(run)
-    except JobFailedError as failure:
-        return {"status": Job.Status.FAILED, "problem": failure.problem, "facts": failure.facts}
-    if isinstance(result, Again):
-        return {"status": Job.Status.WAITING, "due_at": result.at, "try_count": 0}
-    return {"status": Job.Status.DONE, "result": result}
+    _send_waiting_job(job)
 
 
 @transaction.atomic
-def _claim(job_id: int) -> Job | None:
+def _claim_job(job_id: int) -> Job | None:
     """Claim the job for this worker. Fail it instead if too many workers died of it."""
     now = database_now()
     due = Job.objects.due(now).filter(pk=job_id)
@@ -150,7 +148,7 @@ def _claim(job_id: int) -> Job | None:
         if kind.give_up is not None:
             kind.give_up(job)
         logger.error("job %s of the kind %s is given up: its workers died", job.pk, job.kind)
-        _send_next(job)
+        _send_waiting_job(job)
         return None
     job.status, job.lease_token, job.try_count = Job.Status.RUNNING, uuid.uuid4().hex, job.try_count + 1
     job.started_at, job.due_at = now, now + timedelta(seconds=LEASE_SECONDS)
@@ -167,7 +165,7 @@ def _end_columns(kind: JobKind, status: str, now: datetime) -> dict[str, Any]:
     return {"finished_at": now, "forget_at": now + kind.keep, "secret_payload": ""}
 
 
-def _send_next(job: Job) -> None:
+def _send_waiting_job(job: Job) -> None:
     """Send the job that waits behind this one."""
     if job.key is not None:
-        send_on_commit(Job.objects.filter(kind=job.kind, key=job.key))
+        send_jobs_on_commit(Job.objects.filter(kind=job.kind, key=job.key))

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Attribute, User
 from accounts.users.roles import sees_all_corps
 from integrations.clients import expressions
-from integrations.clients.expressions import ExpressionRefused
+from integrations.clients.expressions import InvalidExpressionError
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Corp, Heartbeat
@@ -237,7 +237,7 @@ class ChannelForm(VersionedForm):
         try:
             if path:
                 expressions.check_expression(path)
-        except ExpressionRefused as error:
+        except InvalidExpressionError as error:
             words = _("“%(path)s” uses a function that JMESPath does not have.")
             if error.position >= 0:
                 words = _("“%(path)s” is no JMESPath: it is not understood from character %(number)d on.")

@@ -21,7 +21,7 @@ from django.db.models import Q
 
 from accounts.audit import services
 from accounts.models import AuditEntry, User, WeComAccount, fold_userid
-from integrations.callbacks import Batch, Consumer
+from integrations.callbacks import Consumer, EventBatch
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import CallbackError
 from integrations.core.sentences import Sentence
@@ -120,12 +120,12 @@ _BUTTONS = {notices.ACKNOWLEDGE_KEY: Action.ACKNOWLEDGE, notices.SILENCE_KEY: Ac
 _NOTES = {Action.ACKNOWLEDGE: Sentence("Button: Take"), Action.SILENCE: Sentence("Button: Silence for 1 hour")}
 
 
-def consume_clicks(batch: Batch) -> None:
+def consume_clicks(batch: EventBatch) -> None:
     """Do once what each pressed button says, if the event is a click of a recipient on one of our cards, with a new
     code. notifications.alerts.card_updates changes the cards afterwards."""
     for event in batch.events:
         with transaction.atomic():
-            batch.hold()
+            batch.lock_job()
             corp, now = batch.corp, batch.clock()
             try:
                 callback = wire.parse_callback(event.body.encode())

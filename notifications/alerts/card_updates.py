@@ -178,7 +178,7 @@ def _send_change(card: AlertCard, clock: Clock) -> bool:
         url = delivery.corp.find_site_address().absolute(notices.make_page_path(notice.incidents, delivery.mark))
         content = notices.make_card(notice, url=url, mark=delivery.mark, has_buttons=True)
     digest = notices.make_digest(notice)
-    update = builders.card_update(agentid=delivery.agentid, response_code=code, card=content)
+    update = builders.build_card_update(agentid=delivery.agentid, response_code=code, card=content)
     try:
         client_factory.wecom_client(delivery.corp).message_update_template_card(update)
     except (ConfigurationError, RateLimitedError):

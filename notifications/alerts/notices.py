@@ -23,7 +23,7 @@ from django.utils.translation import ngettext, npgettext, pgettext
 from accounts.models import AttributeValue, User, fold_value
 from accounts.users.roles import sees_all_corps
 from integrations.clients.wecom import builders, cards
-from integrations.clients.wecom.builders import body_bytes
+from integrations.clients.wecom.builders import encode_body
 from integrations.clients.wecom.cards import Button, Source
 from integrations.models import Card, Corp
 from notifications import sources
@@ -125,13 +125,13 @@ class AlertRunSource:
         url = address.absolute(make_page_path(notice.incidents, mark))
         # Clicks reach us only if WeCom has verified the app's callback address.
         has_buttons = corp.callback_verified_at is not None
-        message = builders.app_message(
+        message = builders.build_app_message(
             agentid=corp.agentid,
             userids=userids,
             content=make_card(notice, url=url, mark=mark, has_buttons=has_buttons),
             drops_duplicates=True,
         )
-        return body_bytes(message)
+        return encode_body(message)
 
     def note_unreached(self, reason: str) -> None:
         """Note in the incidents' timelines that this message reached nobody, and why."""
@@ -218,8 +218,8 @@ def make_card(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) ->
     if has_buttons and any(not one.is_silenced(notice.now) for one in open_ones):
         buttons.append(Button(pgettext("button of an alert", "Silence for 1 hour"), key=SILENCE_KEY, style=2))
     if buttons:
-        return cards.button_interaction(head, buttons=buttons, sub_title=text, lines=rows)
-    return cards.text_notice(head, sub_title=text, lines=rows)
+        return cards.build_button_interaction(head, buttons=buttons, sub_title=text, lines=rows)
+    return cards.build_text_notice(head, sub_title=text, lines=rows)
 
 
 def make_digest(notice: AlertNotice) -> str:

@@ -24,7 +24,7 @@ from accounts.models import User
 from accounts.users import bi_identity
 from integrations import bi
 from integrations.bi import CannotEnter
-from integrations.clients.snapshots import Format, Options, Reason, SnapshotError, Theme, Width
+from integrations.clients.snapshots import Format, PictureOptions, Reason, SnapshotError, Theme, Width
 from integrations.core.background import Clock
 from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence, SentenceError
@@ -251,16 +251,16 @@ def make_file_recipe(tables: Sequence[tuple[str, Table]], *, language: str, time
     )
 
 
-def make_page_recipe(path: str, identity: str, options: Options) -> bytes:
+def make_page_recipe(path: str, identity: str, options: PictureOptions) -> bytes:
     """Return the recipe of a picture or PDF of a BI page as account `identity` sees it. `path`: without first slash."""
     return _pack_recipe({"version": VERSION, "path": path, "identity": identity, **asdict(options)})
 
 
-def read_page_recipe(recipe: bytes) -> tuple[str, str, Options]:
+def read_page_recipe(recipe: bytes) -> tuple[str, str, PictureOptions]:
     """Return the arguments that `make_page_recipe` was given."""
     document = json.loads(zlib.decompress(recipe))
     width, theme, kind = Width(document["width"]), Theme(document["theme"]), Format(document["kind"])
-    options = Options(width, theme, kind, document["is_cropped"], document["cover_ratio"])
+    options = PictureOptions(width, theme, kind, document["is_cropped"], document["cover_ratio"])
     return document["path"], document["identity"], options
 
 
@@ -472,7 +472,7 @@ class RecipientPages:
             )
         report, identity = self._report, self._owners if user_id is None else self.find_identity(user_id)
         width, theme = Width(report.picture_width), Theme(report.picture_theme)
-        options = Options(width, theme, is_cropped=report.picture_is_cropped)
+        options = PictureOptions(width, theme, is_cropped=report.picture_is_cropped)
         return PageView(report.picture_path, identity, report.picture_name, self._slot_at, options)
 
 

@@ -13,10 +13,10 @@ from django.db.models import Case, Count, F, Min, Model, Q, QuerySet, Sum, Value
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
-from integrations.clients.errors import Explanation, operation_of
+from integrations.clients.errors import Explanation, read_operation
 from integrations.clients.wecom.errcodes import AUTHOR, NETWORK_ADMIN, NOBODY, SITE_ADMIN
 from integrations.core import sentences
-from integrations.core.sentences import Sentence, counted_sentence, explain_errcode, join_sentences
+from integrations.core.sentences import Sentence, explain_errcode, make_counted_sentence
 from notifications.delivery.channels import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
 from notifications.models import Attempt, Channel, Delivery, Incident, IncidentEvent, Receipt, Run
 
@@ -75,7 +75,7 @@ def _explain_error(channel: str, errcode: int | None, error: str) -> Explanation
             _("Users → the person: correct the e-mail address; or the variable EMAIL_URL, if no mail goes out at all."),
         )
     if errcode:
-        return explain_errcode(errcode, operation=operation_of(error))
+        return explain_errcode(errcode, operation=read_operation(error))
     retried = _(NOBODY), _("Nothing to be done: it is tried again by itself.")
     # Errors of our own, where the other side gave no answer.
     own_error = {
@@ -97,7 +97,7 @@ def _explain_error(channel: str, errcode: int | None, error: str) -> Explanation
     }.get(error)
     if own_error is not None:
         return own_error
-    if operation_of(error):
+    if read_operation(error):
         return Explanation(
             _("WeCom gave no answer that counts: it could not be reached, or something else answered in its place."),
             _(NETWORK_ADMIN),
@@ -121,20 +121,20 @@ _NOT_MADE = "not made"
 _NOBODY_REACHED = Sentence("It reached nobody: the receipts say why.")
 # The sentence for each state of a message, with the number of people not reached.
 _LOSSES = {
-    Delivery.Status.FAILED: counted_sentence(
+    Delivery.Status.FAILED: make_counted_sentence(
         "Refused for %(count)d recipient.", "Refused for %(count)d recipients.", 0
     ),
-    Delivery.Status.CANCELED: counted_sentence(
+    Delivery.Status.CANCELED: make_counted_sentence(
         "Expired before it could be sent to %(count)d recipient.",
         "Expired before it could be sent to %(count)d recipients.",
         0,
     ),
-    Delivery.Status.UNKNOWN: counted_sentence(
+    Delivery.Status.UNKNOWN: make_counted_sentence(
         "For %(count)d recipient it is not known whether the message arrived.",
         "For %(count)d recipients it is not known whether the message arrived.",
         0,
     ),
-    _NOT_MADE: counted_sentence(
+    _NOT_MADE: make_counted_sentence(
         "For %(count)d recipient no message could be made: the receipt says why.",
         "For %(count)d recipients no message could be made: the receipts say why.",
         0,
@@ -161,7 +161,9 @@ def sum_up_losses(run_ids: Collection[int]) -> dict[int, Sentence]:
     for run_id, by_state in counts.items():
         losses = [sentence % {"count": by_state[state]} for state, sentence in _LOSSES.items() if by_state.get(state)]
         if losses:
-            found[run_id] = join_sentences(losses)
+            parts = {f"sentence{number}": sentence for number, sentence in enumerate(losses, start=1)}
+            text = " ".join(f"%({name})s" for name in parts)
+            found[run_id] = Sentence(text, parts)
         elif not by_state.get(Delivery.Status.ACCEPTED) and _TAKEN_BACK not in by_state:
             found[run_id] = _NOBODY_REACHED
     return found

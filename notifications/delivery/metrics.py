@@ -62,6 +62,6 @@ def collect_push_metrics() -> Iterator[Metric]:
         "Callbacks that were refused, by company (0: of none) and address",
         labels=["corp", "address"],
     )
-    for (corp_id, address), count in callbacks.refused_in_all().items():
+    for (corp_id, address), count in callbacks.count_all_refusals().items():
         refused.add_metric([str(corp_id), address], count)
     yield refused

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from integrations.clients.late import Late
-from integrations.clients.wecom.builders import in_reading_order
+from integrations.clients.late import LazyModule
+from integrations.clients.wecom.builders import drop_direction_marks
 from integrations.data.figures import in_zone, to_decimal
 from integrations.data.table import USUAL_DECIMALS, Column, Kind, Month, Table, Value
 from notifications.charts.drawing import find_head_unit, write_cell
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import openpyxl.utils
     from openpyxl.cell import Cell
 else:
-    openpyxl = Late("openpyxl")
+    openpyxl = LazyModule("openpyxl")
 
 # The limits of xlsx, less one row for the head and one for the note on rows left out.
 ROWS_AT_MOST = 1_048_576 - 2
@@ -170,7 +170,7 @@ def _text_cell(sheet: Any, text: str) -> Cell:
 
 def _sheet_name(title: str, used: set[str]) -> str:
     """Return a sheet name that is unique regardless of case, as spreadsheets compare names."""
-    base = " ".join(_NOT_IN_SHEET_NAMES.sub(" ", in_reading_order(title)).split()).strip("'") or _("data")
+    base = " ".join(_NOT_IN_SHEET_NAMES.sub(" ", drop_direction_marks(title)).split()).strip("'") or _("data")
     name, number = base[:SHEET_NAME_CHARACTERS], 1
     while name.lower() in used or name.lower() == "history":
         number += 1
@@ -180,7 +180,7 @@ def _sheet_name(title: str, used: set[str]) -> str:
 
 
 def _write_head(column: Column) -> str:
-    name, unit = " ".join(in_reading_order(column.name).split()), find_head_unit(column)
+    name, unit = " ".join(drop_direction_marks(column.name).split()), find_head_unit(column)
     return f"{name} ({unit})" if unit else name
 
 
@@ -195,7 +195,7 @@ def _to_plain(value: Value) -> _Plain:
     if isinstance(value, date):
         return value if value.year > 1900 else value.isoformat()
     if isinstance(value, str):
-        return in_reading_order(value)
+        return drop_direction_marks(value)
     if isinstance(value, int):
         return value if abs(value) < 10**DIGITS else str(value)
     if isinstance(value, Decimal):

@@ -24,7 +24,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from integrations.clients.errors import UnreadableSecretError
-from integrations.clients.sources.http_json import read_file
+from integrations.clients.sources.http_json import fetch_file
 from integrations.core.metrics import CountedMetric
 from integrations.core.sentences import NoData, Sentence
 from integrations.data import Problem, SourceError
@@ -271,7 +271,7 @@ def fetch_files(run: JobRun) -> list[int] | Again:
     with transaction.atomic():
         log_call(channel, Outcome.REFUSED, refusal.sentence, now=now)
         _release_call(job)
-        run.hold()
+        run.lock_job()
     return []
 
 
@@ -295,7 +295,7 @@ def _make_message(channel: InboundChannel, run: JobRun) -> list[int]:
             log_missing_files(channel, (*mapped.refused, *refused), now=run.clock())
             run_ids = found.run_ids
         _release_call(job)
-        run.hold()
+        run.lock_job()
     return run_ids
 
 
@@ -324,7 +324,7 @@ def _fetch_files(
     """Fetch the files of a message. Return them, and the reasons for missing ones."""
     files, refused, end = list[CheckedFile](), list[Sentence](), run.clock() + timedelta(seconds=TOTAL_SECONDS)
     room_bytes = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files)
-    reach = find_allowed_network(allows_private_addresses=channel.allows_private_addresses)
+    allowed_network = find_allowed_network(allows_private_addresses=channel.allows_private_addresses)
     for name, url in mapped.urls:
         try:
             parts = urlsplit(url)
@@ -341,7 +341,7 @@ def _fetch_files(
             refused.append(Sentence("“%(name)s” was not fetched: all of them took too long.") % words)
             continue
         try:
-            content = read_file(url, reach=reach, seconds=FILE_SECONDS, bytes_at_most=at_most)
+            content = fetch_file(url, allowed_network=allowed_network, seconds=FILE_SECONDS, bytes_at_most=at_most)
             file = check_file(name or file_name or "file", content)
         except SourceError as error:
             refused.append(_explain_failure(error, words, is_full=at_most < FILE_BYTES))

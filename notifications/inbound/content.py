@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from integrations.clients.wecom.builders import in_reading_order
+from integrations.clients.wecom.builders import drop_direction_marks
 from integrations.core.sentences import Sentence, SentenceError
 from notifications.models import IncomingMessage, Medium, MessageForm
 from notifications.models.inbound import LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
@@ -83,13 +83,13 @@ _LOOK_ALIKES = str.maketrans({"<": "＜", ">": "＞", "[": "［", "]": "］"})  
 
 def clean_title(title: str) -> str:
     """Return the title as one line of allowed length, without markup of any form; empty if nothing can be shown."""
-    line = " ".join(in_reading_order(_CONTROLS.sub(" ", title)).split())
+    line = " ".join(drop_direction_marks(_CONTROLS.sub(" ", title)).split())
     return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
 
 
 def clean_text(text: str) -> str:
     """Return the text with plain line ends and without unprintable characters, cut to TEXT_CHARACTERS."""
-    plain = in_reading_order(_CONTROLS.sub("", _LINE_ENDS.sub("\n", text[: 2 * TEXT_CHARACTERS]))).strip()
+    plain = drop_direction_marks(_CONTROLS.sub("", _LINE_ENDS.sub("\n", text[: 2 * TEXT_CHARACTERS]))).strip()
     return plain if len(plain) <= TEXT_CHARACTERS else plain[: TEXT_CHARACTERS - 1] + "…"
 
 

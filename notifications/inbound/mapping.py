@@ -28,7 +28,7 @@ from zoneinfo import ZoneInfo
 from django.utils.translation import get_language
 
 from integrations.clients import expressions
-from integrations.clients.expressions import TooMuchWork
+from integrations.clients.expressions import ExpressionTooCostlyError
 from integrations.core.sentences import Sentence
 from notifications.inbound.content import FILES_AT_MOST, ChannelRules, CheckedFile, InboundError, check_file
 from notifications.inbound.payloads import Payload
@@ -100,7 +100,7 @@ def apply_mapping(mapping: ChannelMapping, payload: Payload, *, now: datetime, z
     form = MessageForm.MARKDOWN if mapping.is_markdown else ""
     try:
         if mapping.only_path:
-            found = expressions.find(mapping.only_path, payload)
+            found = expressions.find_value(mapping.only_path, payload)
             wanted = {value.casefold() for value in mapping.only_values}
             texts = {_write_text(one).casefold() for one in _to_list(found)} if wanted else set()
             if not (wanted & texts if wanted else found):
@@ -110,18 +110,18 @@ def apply_mapping(mapping: ChannelMapping, payload: Payload, *, now: datetime, z
             title=_render(mapping.title, context, ""),
             text=_render(mapping.text, context, form),
             markup=IncomingMessage.Markup.MARKDOWN if mapping.is_markdown else IncomingMessage.Markup.PLAIN,
-            link=_write_text(expressions.find(mapping.link_path, payload)),
+            link=_write_text(expressions.find_value(mapping.link_path, payload)),
             figures=[
                 [caption, words]
                 for caption, path in mapping.figures[:FIGURES_AT_MOST]
-                if (words := _write_text(expressions.find(path, payload)))
+                if (words := _write_text(expressions.find_value(path, payload)))
             ],
         )
-        severity = _write_text(expressions.find(mapping.severity_path, payload)).lower()
+        severity = _write_text(expressions.find_value(mapping.severity_path, payload)).lower()
         addresses = None
         if mapping.recipient_kind:
             kind, attribute = AddressKind(mapping.recipient_kind), mapping.recipient_attribute
-            values = map(_write_text, _to_list(expressions.find(mapping.recipient_path, payload)))
+            values = map(_write_text, _to_list(expressions.find_value(mapping.recipient_path, payload)))
             # One text may name several, and a mail address may follow a name: `Wang <wang@example.com>`.
             names = [word for value in values for word in value.translate(_SEPARATORS).split()]
             if kind == AddressKind.EMAIL:
@@ -131,13 +131,13 @@ def apply_mapping(mapping: ChannelMapping, payload: Payload, *, now: datetime, z
         return MappedMessage(
             message,
             addresses=addresses,
-            key=_write_key(expressions.find(mapping.key_path, payload)),
+            key=_write_key(expressions.find_value(mapping.key_path, payload)),
             is_urgent=severity in mapping.urgent_values,
             files=files,
             urls=urls,
             refused=refused,
         )
-    except TooMuchWork:
+    except ExpressionTooCostlyError:
         raise InboundError("mapping_failed", Sentence("An expression takes too long on this payload.")) from None
     except TemplateError as error:
         raise InboundError("mapping_failed", error.sentence) from error
@@ -178,7 +178,7 @@ def _collect_files(paths: Sequence[str], payload: Payload) -> _Files:
     files: list[CheckedFile] = []
     urls: list[tuple[str, str]] = []
     refused: list[Sentence] = []
-    for one in (one for path in paths for one in _to_list(expressions.find(path, payload))):
+    for one in (one for path in paths for one in _to_list(expressions.find_value(path, payload))):
         # A file is a text, or an object that has name and content.
         members = one if isinstance(one, dict) else {}
         content = one if isinstance(one, str) else _first_text(members, _CONTENTS)

@@ -116,8 +116,10 @@ def _post_result(message: IncomingMessage, now: datetime) -> None:
     headers = {TIMESTAMP: timestamp, SIGNATURE: f"sha256={mac.hexdigest()}"}
     url = require_readable(message.callback_url)
     # The same rule as for a data source. Only a superuser may let a token reach the internal network.
-    reach = find_allowed_network(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)
-    http_json.post(url, body, headers=headers, reach=reach, seconds=SECONDS_AT_MOST)
+    allowed_network = find_allowed_network(
+        allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser
+    )
+    http_json.post_json(url, body, headers=headers, allowed_network=allowed_network, seconds=SECONDS_AT_MOST)
 
 
 _UNREADABLE = Sentence("The signing secret or the address cannot be read with the present keys.")

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.authentication.flow import find_network
 from accounts.models import User
-from integrations.core.http import without_session
+from integrations.core.http import mark_without_session
 from integrations.core.redis import LIMIT_SECONDS, allows
 from notifications.charts.drawing import recolour_for_dark
 from notifications.delivery.attachments import find_linked_picture
@@ -41,7 +41,7 @@ _TYPES = {
 }
 
 
-@without_session
+@mark_without_session
 @require_safe
 def picture(request: HttpRequest, signed: str) -> HttpResponse:
     """Return a message's picture to anybody with the signed URL. Raises Http404 once the URL has expired. `private`

@@ -89,11 +89,11 @@ def state_in(response: Any) -> str:
 
 @pytest.fixture(autouse=True)
 def _site(db: None) -> Iterator[None]:
-    http.forget()
+    http.clear_caches()
     if not SiteAddress.objects.filter(is_default=True).update(url=SITE):
         put(SiteAddress(is_default=True, url=SITE))
     yield
-    http.forget()
+    http.clear_caches()
 
 
 @pytest.fixture

@@ -85,9 +85,9 @@ def site(live_server: LiveServer) -> Iterator[str]:
     """The site's address without a slash, on localhost: another site to a browser than the sandbox on 127.0.0.1."""
     base = live_server.url.replace("127.0.0.1", "localhost")
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{base}/"})
-    http.forget()
+    http.clear_caches()
     yield base
-    http.forget()
+    http.clear_caches()
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_a_form_may_lead_into_a_silent_sign_in(
     SiteAddress.objects.filter(is_default=True).update(url=f"{base}/")
     Corp.objects.exclude(pk=rows.corp.pk).delete()
     Corp.objects.update(authorize_base_url=wecom, qr_base_url=wecom)
-    http.forget()  # a late request of an earlier test may have cached the addresses
+    http.clear_caches()  # a late request of an earlier test may have cached the addresses
     sign_in("lilei")
     page.goto(base + "/")
     page.context.clear_cookies(name="sessionid")

@@ -111,7 +111,7 @@ def test_a_source_that_asks_for_tls_verifies_its_server(
     scheme, listening = server
     url = parse_database_url(f"{scheme}://reader:password@{host}:{listening.port}/sales{option}")
     bundle = str(authority.file) if is_trusted else ""
-    question = SqlQuestion(url, "SELECT 1", reach=AllowedNetwork.THIS_MACHINE, ca_bundle=bundle)
+    question = SqlQuestion(url, "SELECT 1", allowed_network=AllowedNetwork.THIS_MACHINE, ca_bundle=bundle)
 
     with pytest.raises(SourceError) as refused:
         read_query(question, rows_at_most=1, seconds=30, now=NOW)

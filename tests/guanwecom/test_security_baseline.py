@@ -109,11 +109,11 @@ def test_no_client_follows_a_redirection() -> None:
         with web_service(leads_away) as service, open_session() as session:
             robot = RobotClient(key="invented", wire=Wire(base_url=service.url, session=session))
             bi = GuandataClient(base_url=service.url, session=session, token_store=TrialTokens(), app_token="t")
-            known = {"headers": {}, "reach": AllowedNetwork.THIS_MACHINE, "seconds": 30.0}
+            known = {"headers": {}, "allowed_network": AllowedNetwork.THIS_MACHINE, "seconds": 30.0}
             for call in (
                 lambda: robot.webhook_send(b"{}"),
                 bi.page_list,
-                lambda: http_json.post(f"{service.url}/hook", b"{}", **known),  # type: ignore[arg-type]  # one of each
+                lambda: http_json.post_json(f"{service.url}/hook", b"{}", **known),  # type: ignore[arg-type]  # one of each
             ):
                 with pytest.raises((IntegrationError, SourceError)):
                     call()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from integrations import callbacks
-from integrations.callbacks import EVENT_DAYS, EVENTS, Batch, Consumer
+from integrations.callbacks import EVENT_DAYS, EVENTS, Consumer, EventBatch
 from integrations.clients.errors import ConfigurationError, RateLimitedError, TransientError
 from integrations.hooks import Registry
 from integrations.models import CallbackEvent, Corp, Job
@@ -28,9 +28,9 @@ class Hearer:
 
     name: str = "tests.first"
     heard: list[list[str]] = field(default_factory=list)
-    act: Callable[[Batch], timedelta | None] = lambda batch: None
+    act: Callable[[EventBatch], timedelta | None] = lambda batch: None
 
-    def consume(self, batch: Batch) -> timedelta | None:
+    def consume(self, batch: EventBatch) -> timedelta | None:
         self.heard.append([one.change for one in batch.events])
         return self.act(batch)
 
@@ -61,7 +61,7 @@ def make_event(corp: Corp, change: str = "update_user", *, seconds: int = 0, **v
     fields = {"event": "change_contact", "is_event": True, "change": change, "happened_at": happened, **values}
     key = f"k{CallbackEvent.objects.count()}"
     event = CallbackEvent.objects.create(corp=corp, kind="app", key=key, received_at=NOW, body="<xml/>", **fields)
-    callbacks.request_work(event, now=NOW)
+    callbacks.assign_event(event, now=NOW)
     return event
 
 
@@ -140,7 +140,7 @@ def test_each_company_has_its_own_job(corp: Corp, other_corp: Corp, first: Heare
 def test_an_event_that_comes_while_others_are_worked_off_gets_a_job_of_its_own(corp: Corp, first: Hearer) -> None:
     make_event(corp, "a")
 
-    def send_another(batch: Batch) -> timedelta | None:
+    def send_another(batch: EventBatch) -> timedelta | None:
         if len(first.heard) > 1:
             return None
         make_event(corp, "b", seconds=1)
@@ -157,7 +157,7 @@ def test_an_event_that_comes_while_others_are_worked_off_gets_a_job_of_its_own(c
 def test_a_batch_may_ask_to_be_repeated(corp: Corp, first: Hearer) -> None:
     touched = []
 
-    def touch(batch: Batch) -> timedelta | None:
+    def touch(batch: EventBatch) -> timedelta | None:
         batch.touch([len(first.heard)])
         touched.append(batch.touched)
         return timedelta(seconds=20) if len(first.heard) == 1 else None
@@ -185,10 +185,10 @@ def test_events_for_a_consumer_of_an_older_release_are_left(corp: Corp, first: H
 def test_a_worker_whose_lane_was_taken_writes_nothing(corp: Corp, first: Hearer, notices: bool) -> None:
     make_event(corp)
 
-    def thief(batch: Batch) -> None:
+    def thief(batch: EventBatch) -> None:
         Job.objects.update(lease_token="another")
         if notices:
-            batch.hold()
+            batch.lock_job()
 
     first.act = thief
     with pytest.raises(LeaseLostError):
@@ -197,8 +197,8 @@ def test_a_worker_whose_lane_was_taken_writes_nothing(corp: Corp, first: Hearer,
     assert states() == [Status.WAITING]
 
 
-def refuse_by(error: type[ConfigurationError | TransientError], **more: object) -> Callable[[Batch], None]:
-    def act(batch: Batch) -> None:
+def refuse_by(error: type[ConfigurationError | TransientError], **more: object) -> Callable[[EventBatch], None]:
+    def act(batch: EventBatch) -> None:
         raise error("does not answer", system="wecom", operation="user_get", **more)  # type: ignore[arg-type]  # as it comes
 
     return act
@@ -256,7 +256,7 @@ def test_one_bad_event_keeps_no_other(corp: Corp, first: Hearer) -> None:
     for number, change in enumerate(["a", "bad", "c"]):
         make_event(corp, change, seconds=number)
 
-    def stumble(batch: Batch) -> None:
+    def stumble(batch: EventBatch) -> None:
         if any(one.change == "bad" for one in batch.events):
             raise ZeroDivisionError
 

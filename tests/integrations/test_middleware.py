@@ -146,7 +146,7 @@ def test_an_https_address_has_secure_cookies_and_hsts_and_an_http_address_neithe
     save("https://bi.example.com/")
     secure = Client().get(LOGIN, headers={"host": "bi.example.com"})
     save("http://bi.example.com/")
-    http.forget()
+    http.clear_caches()
     plain = Client().get(LOGIN, headers={"host": "bi.example.com"})
 
     assert secure["Strict-Transport-Security"] == f"max-age={HSTS_SECONDS}"

@@ -54,7 +54,7 @@ def test_a_tick_brings_what_is_due_all_the_way(wire: WeComStub) -> None:
 def test_a_second_tick_of_the_period_does_nothing(wire: WeComStub, settings: Settings) -> None:
     interval = settings.DISPATCH_INTERVAL_SECONDS = 10**9  # no period ends while this test runs
     period = int(datetime.now(UTC).timestamp()) // interval * interval
-    Installation.objects.filter(pk=installation.present().pk).update(tick_period=period)
+    Installation.objects.filter(pk=installation.load_installation().pk).update(tick_period=period)
     due_subscription(wire)
 
     tasks.tick.delay()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from accounts.explanations import GUIDES
-from integrations.clients.wecom.errcodes import ENTRIES, OF_OPERATIONS, guide_of
+from integrations.clients.wecom.errcodes import ENTRIES, EXPLANATIONS_OF_CALLS, find_guide_anchor
 from integrations.companies.diagnosis.checks import CHECKS
 from tests.programs import run_program
 
@@ -50,8 +50,8 @@ def test_every_page_leads_to_its_twin(site: Path) -> None:
 
 def test_every_error_has_its_place(site: Path) -> None:
     places = {check.guide for check in CHECKS.values()} | {f"sign-in-{cause}" for cause in GUIDES}
-    places |= {guide_of(code) for code in ENTRIES}
-    places |= {guide_of(code, operation=operation) for operation, code in OF_OPERATIONS}
+    places |= {find_guide_anchor(code) for code in ENTRIES}
+    places |= {find_guide_anchor(code, operation=operation) for operation, code in EXPLANATIONS_OF_CALLS}
 
     for tree in TREES:
         assert places - {*re.findall(r'id="([^"]+)"', (site / tree / "errors.html").read_text())} == set()

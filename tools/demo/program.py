@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 
-from integrations.clients.snapshots import installed_browser
+from integrations.clients.snapshots import find_installed_browser
 from tools.services import (
     ServiceError,
     free_port,
@@ -280,7 +280,7 @@ def charts_command() -> list[str]:
 
 def takes_pictures() -> bool:
     """Return whether this machine can run a worker for pictures of the BI's pages."""
-    return bool(find_spec("playwright") and installed_browser())
+    return bool(find_spec("playwright") and find_installed_browser())
 
 
 def verify_callbacks(place: Place) -> None:

@@ -128,7 +128,7 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
     for corp in corps:
         # Callback keys, a policy and a first synchronisation: a leaver in the sandbox is shut out at once.
         for kind in CallbackEvent.Kind:
-            if not callbacks.have_keys(corp=corp, kind=kind):
+            if not callbacks.has_callback_keys(corp=corp, kind=kind):
                 callbacks.generate_callback_keys(corp=corp, kind=kind)
         DirectoryPolicy.objects.get_or_create(corp=corp, defaults={"mode": DirectoryPolicy.Mode.CREATE})
         if not SyncRun.objects.filter(corp=corp).exists():

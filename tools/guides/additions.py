@@ -11,7 +11,7 @@ from sphinx.search.zh import SearchChinese as LibrarysSearch
 
 from accounts.explanations import GUIDES
 from integrations.clients.errors import Explanation
-from integrations.clients.wecom.errcodes import ENTRIES, OF_OPERATIONS, guide_of
+from integrations.clients.wecom.errcodes import ENTRIES, EXPLANATIONS_OF_CALLS, find_guide_anchor
 from integrations.companies.diagnosis.checks import CHECKS
 from integrations.companies.diagnosis.findings import SHARED_EXPLANATIONS
 
@@ -39,10 +39,10 @@ def diagnosis_checks(language: str) -> str:
 
 def wecom_codes(language: str) -> str:
     with override(language):
-        of_calls = [(code, call, explanation) for (call, code), explanation in OF_OPERATIONS.items()]
+        of_calls = [(code, call, explanation) for (call, code), explanation in EXPLANATIONS_OF_CALLS.items()]
         known = [(code, "", entry.explanation) for code, entry in ENTRIES.items()]
         rows = [
-            (f"[{code}]{{#{guide_of(code, operation=call)}}} {call and f'`{call}`'}", *_cells(explanation))
+            (f"[{code}]{{#{find_guide_anchor(code, operation=call)}}} {call and f'`{call}`'}", *_cells(explanation))
             for code, call, explanation in sorted([*known, *of_calls], key=lambda row: row[:2])
         ]
         return _table(language, ("code", "what", "who", "where"), rows)

@@ -46,7 +46,7 @@ class Command(BaseCommand):
             self.stdout.write(text % {"count": count})
 
     def _show(self) -> None:
-        if installation.is_copied(installation.present()):
+        if installation.belongs_to_copy(installation.load_installation()):
             self.stdout.write(
                 _(
                     "This database is a copy of an installation: nothing is sent from it, and nobody signs in with "

@@ -50,7 +50,9 @@ class Command(BaseCommand):
         # Creates a new database's tables, and the rows that follow migrations: permissions, content types.
         call_command("migrate", interactive=False, verbosity=0)
         # Another build of the same version counts, too. An older version is never recorded.
-        if installation.parse_version(installation.present().version) <= installation.parse_version(settings.VERSION):
+        if installation.parse_version(installation.load_installation().version) <= installation.parse_version(
+            settings.VERSION
+        ):
             Installation.objects.update(version=settings.VERSION)
         folder = Path(settings.STATIC_ROOT)
         # An image and deploy/install.sh provide them in a folder that this user may only read.
@@ -58,7 +60,7 @@ class Command(BaseCommand):
         if settings.ENVIRONMENT == "production" and is_writable and not options["no_static"]:
             call_command("collectstatic", interactive=False, verbosity=0)
             self.stdout.write(_("Static files: %(folder)s") % {"folder": settings.STATIC_ROOT})
-        running = heartbeats.living_processes().values_list("kind", "name")
+        running = heartbeats.find_living_processes().values_list("kind", "name")
         counts = Counter((name.partition(":")[0], kind) for kind, name in running)
         if not counts:
             self.stdout.write(_("Done. No process runs; start web, workers and beat."))

@@ -12,12 +12,12 @@ import socket
 from collections.abc import Collection, Mapping
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from integrations.clients.late import Late
+from integrations.clients.late import LazyModule
 from integrations.clients.transport import (
     DeadlineAdapter,
     DeadlinedConnection,
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     import sqlalchemy
     from sqlalchemy import URL
 else:
-    sqlalchemy = Late("sqlalchemy")
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+    sqlalchemy = LazyModule("sqlalchemy")
 
 # Metadata services, where clouds give a machine's credentials to any local caller: never allowed.
 _METADATA = frozenset(
@@ -42,7 +40,7 @@ _METADATA = frozenset(
         *("100.100.100.200", "168.63.129.16", "192.0.0.192"),
     )
 )
-_SHARED = ipaddress.ip_network("100.64.0.0/10")
+_SHARED_RANGE = ipaddress.ip_network("100.64.0.0/10")
 # The IPv4 address is in the last 32 bits: NAT64 (RFC 6052), IPv4-translated (RFC 2765).
 _TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::ffff:0:0:0/96"))
 # Here each network chooses the place of the IPv4 address (RFC 8215), so the target is unknown.
@@ -59,7 +57,7 @@ class AllowedNetwork(IntEnum):
 
 
 class AddressForbiddenError(OSError):
-    """A name resolves to an address that the source may not reach. `needed`: the reach that would allow it."""
+    """A name resolves to an address that the source may not reach. `needed`: the level that would allow it."""
 
     def __init__(self, needed: AllowedNetwork) -> None:
         super().__init__("not an admitted address")
@@ -79,16 +77,23 @@ _PROBLEMS = {
 
 
 def find_needed_network(address: str) -> AllowedNetwork:
-    """Return the least reach with which a source may connect to this IP address."""
+    """Return the lowest level with which a source may connect to this IP address."""
     try:
-        found = _find_embedded_address(ipaddress.ip_address(address.partition("%")[0]))
+        found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return AllowedNetwork.NOWHERE
+    if isinstance(found, ipaddress.IPv6Address):
+        # An embedded IPv4 address decides.
+        number = int(found)
+        is_translated = 1 < number < 2**32 or any(found in network for network in _TRANSLATED)
+        translated = ipaddress.IPv4Address(number & 0xFFFFFFFF) if is_translated else None
+        teredo_client = found.teredo[1] if found.teredo else None
+        found = found.ipv4_mapped or found.sixtofour or teredo_client or translated or found
     if found in _METADATA or found.is_link_local or found.is_multicast or found.is_unspecified:
         return AllowedNetwork.NOWHERE
     if found.is_loopback:
         return AllowedNetwork.THIS_MACHINE
-    if found in _SHARED:
+    if found in _SHARED_RANGE:
         return AllowedNetwork.PRIVATE
     if found.is_reserved or found in _LOCAL_NAT64 or (found.version == 6 and found.is_site_local):
         return AllowedNetwork.NOWHERE
@@ -97,35 +102,22 @@ def find_needed_network(address: str) -> AllowedNetwork:
     return AllowedNetwork.PRIVATE if found.is_private else AllowedNetwork.NOWHERE
 
 
-def _find_embedded_address(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address embeds; otherwise the address."""
-    if address.version == 4:
-        return address
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    if any(address in network for network in _TRANSLATED) or int(address) >> 32 == 0 and int(address) > 1:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address
-
-
-def look_up(host: str, port: int, *, reach: AllowedNetwork) -> list[str]:
-    """Look a name up once and return its addresses. Raises AddressForbiddenError if one of them is out of reach."""
+def look_up_addresses(host: str, port: int, *, allowed_network: AllowedNetwork) -> list[str]:
+    """Look a name up once and return its addresses. Raises AddressForbiddenError if one of them is not allowed."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     needed = max(map(find_needed_network, addresses), default=AllowedNetwork.NOWHERE)
-    if needed > reach:
+    if needed > allowed_network:
         raise AddressForbiddenError(needed)
     return addresses
 
 
-def open_guarded_socket(host: str, port: int, seconds: float | None, *, reach: AllowedNetwork) -> socket.socket:
-    """Connect to the first address of `host` that answers. Raises AddressForbiddenError if one is out of reach."""
+def open_guarded_socket(
+    host: str, port: int, seconds: float | None, *, allowed_network: AllowedNetwork
+) -> socket.socket:
+    """Connect to the first address of `host` that answers. Raises AddressForbiddenError if one is not allowed."""
     failure: OSError | None = None
-    for address in look_up(host, port, reach=reach):
+    for address in look_up_addresses(host, port, allowed_network=allowed_network):
         try:
             return socket.create_connection((address, port), timeout=seconds and limit_to_deadline(seconds))
         except OSError as error:
@@ -134,13 +126,13 @@ def open_guarded_socket(host: str, port: int, seconds: float | None, *, reach: A
 
 
 class _GuardedConnection(DeadlinedConnection):
-    def __init__(self, *args: Any, reach: AllowedNetwork, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, allowed_network: AllowedNetwork, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reach = reach
+        self._allowed_network = allowed_network
 
     def _new_conn(self) -> socket.socket:
         seconds = self.timeout if isinstance(self.timeout, int | float) else None
-        return open_guarded_socket(self._dns_host, self.port, seconds, reach=self._reach)
+        return open_guarded_socket(self._dns_host, self.port, seconds, allowed_network=self._allowed_network)
 
 
 class _GuardedTLSConnection(_GuardedConnection, DeadlinedTLSConnection):
@@ -160,13 +152,13 @@ class GuardedAdapter(DeadlineAdapter):
 
     pool_classes = {"http": _GuardedPool, "https": _GuardedTLSPool}
 
-    def __init__(self, reach: AllowedNetwork) -> None:
+    def __init__(self, allowed_network: AllowedNetwork) -> None:
         super().__init__(pool_maxsize=1)
-        self._reach = reach
+        self._allowed_network = allowed_network
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.conn_kw["reach"] = self._reach
+        pool.conn_kw["allowed_network"] = self._allowed_network
         return pool
 
 
@@ -220,26 +212,26 @@ def parse_database_url(text: str, drivers: Collection[str] = ()) -> URL:
     """
     url = _parse_url(text)
     if url is None:
-        raise _refuse_address("no-address")
+        raise _make_address_error("no-address")
     driver = DRIVERS.get(url.drivername, url.drivername if url.drivername in drivers else "")
     if not driver:
-        raise _refuse_address("no-driver", url.drivername)
+        raise _make_address_error("no-driver", url.drivername)
     url = url.set(drivername=driver)
     if not url.host or not set(url.host).isdisjoint("/@,%") or url.port == 0:
-        raise _refuse_address("no-host")  # without a host, drivers use a socket of this machine
+        raise _make_address_error("no-host")  # without a host, drivers use a socket of this machine
     if not url.database:
-        raise _refuse_address("no-database")
+        raise _make_address_error("no-database")
     unknown = sorted(set(url.query) - _OPTIONS.get(url.get_backend_name(), frozenset(url.query)))
     if unknown:
-        raise _refuse_address("option", unknown[0])
+        raise _make_address_error("option", unknown[0])
     return url
 
 
-def _refuse_address(what: str, detail: str = "") -> SourceError:
+def _make_address_error(what: str, detail: str = "") -> SourceError:
     return SourceError(Problem.ADDRESS_REFUSED, what=what, detail=detail[:40])
 
 
-def is_installed(driver: str) -> bool:
+def is_driver_installed(driver: str) -> bool:
     """Return whether SQLAlchemy knows this kind of database and its driver can be imported."""
     try:
         dialect = sqlalchemy.make_url(f"{driver}://").get_dialect()
@@ -253,16 +245,24 @@ def is_installed(driver: str) -> bool:
 
 def find_backend(text: str) -> str:
     """Return SQLAlchemy's name for the kind of database at this address; empty for an invalid address."""
-    place = find_place(text)
-    return place[0].partition("+")[0] if place else ""
+    server = read_server(text)
+    return server.driver.partition("+")[0] if server else ""
 
 
-def find_place(text: str) -> tuple[str, str, int | None] | None:
+class DatabaseServer(NamedTuple):
+    """The part of an address that says where the database is."""
+
+    driver: str
+    host: str
+    port: int | None
+
+
+def read_server(text: str) -> DatabaseServer | None:
     """Return driver, host and port of an address; None for an invalid one."""
     url = _parse_url(text)
     if url is None:
         return None
-    return DRIVERS.get(url.drivername, url.drivername), (url.host or "").lower(), url.port
+    return DatabaseServer(DRIVERS.get(url.drivername, url.drivername), (url.host or "").lower(), url.port)
 
 
 def mask_address(text: str) -> str:
@@ -277,7 +277,7 @@ def mask_address(text: str) -> str:
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 # Headers of the connection, which only we set.
-_OURS = frozenset(
+_CONNECTION_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "upgrade", "te", "trailer"}
 )
 HEADERS_AT_MOST = 20
@@ -300,7 +300,7 @@ def parse_headers(text: str) -> dict[str, str]:
         name, mark, value = line.partition(":")
         name, value = name.strip(), value.strip()
         is_plain = value.isprintable() and value.isascii()
-        if not mark or not _NAME.fullmatch(name) or name.lower() in _OURS or not value or not is_plain:
+        if not mark or not _NAME.fullmatch(name) or name.lower() in _CONNECTION_HEADERS or not value or not is_plain:
             raise InvalidEntryError(number)
         found[name] = value
     if len(found) > HEADERS_AT_MOST:
@@ -308,7 +308,7 @@ def parse_headers(text: str) -> dict[str, str]:
     return found
 
 
-def is_base(url: str) -> bool:
+def is_base_url(url: str) -> bool:
     """Return whether `url` is http or https with a host, and without credentials, query and fragment."""
     return is_callable_address(url) and "?" not in url
 
@@ -329,7 +329,7 @@ def is_plain(text: str) -> bool:
     return text.isprintable() and "\\" not in text and not any(letter.isspace() for letter in text)
 
 
-def is_below(path: str) -> bool:
+def stays_below_base(path: str) -> bool:
     """Return whether a path with its query stays below the address that it is appended to."""
     inner = path.partition("?")[0]
     steps = re.split("[/;]", inner.lower().replace("%2e", "."))
@@ -340,7 +340,7 @@ def is_below(path: str) -> bool:
 
 def append_path(base: str, path: str) -> str:
     """Append a card's path to the service's address. Raises InvalidEntryError if the path would leave the service."""
-    if not is_base(base) or not is_below(path):
+    if not is_base_url(base) or not stays_below_base(path):
         raise InvalidEntryError
     if not path:
         return base

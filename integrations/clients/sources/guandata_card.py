@@ -14,20 +14,20 @@ from datetime import datetime
 from typing import Any
 
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
-from integrations.clients.guandata import SIGN_IN, NotAdmittedError
+from integrations.clients.guandata import SIGN_IN, TokenRefusedError
 from integrations.clients.transport import ANSWER_BYTES_AT_MOST, total_deadline
 from integrations.data import Problem, SourceError
 from integrations.data.table import Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 
 # Separates the levels of a header.
-LEVELS_JOINED = " / "
+LEVEL_SEPARATOR = " / "
 _POINTER = re.compile(r"(\d{1,9}):(\d{1,9})")
 _NOT_FOUND = 404
 
 
 @dataclass(slots=True)
-class _Read:
+class _CardContent:
     """The content read so far. `fronts`: for each row, the dimensions that came separately.
 
     There are two grids, because a merged cell's pointer counts the columns of its own grid.
@@ -53,7 +53,7 @@ def read_card(
     percentages.
     """
     failure: IntegrationError | None = None
-    read, is_cut = _Read(), False
+    read, is_cut = _CardContent(), False
     try:
         with total_deadline(seconds):
             is_cut = _read_charts(charts, rows_at_most, read)
@@ -61,7 +61,7 @@ def read_card(
         failure = error
     if failure is not None:
         # Raised outside the block: inside, it would carry the other error with the BI's text.
-        raise as_source_error(failure, seconds)
+        raise explain_call_failure(failure, seconds)
     cells = [[*front, *row] for front, row in zip(read.fronts, read.rows, strict=True)][:rows_at_most]
     return build_table(
         read.names,
@@ -73,7 +73,7 @@ def read_card(
     )
 
 
-def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, read: _Read) -> bool:
+def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, read: _CardContent) -> bool:
     """Read the charts into `read`. Return whether the card has more rows than requested."""
     for chart in charts:
         if not all(isinstance(row, list) for row in chart["data"]):
@@ -83,9 +83,9 @@ def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, read: _
         ]
         fronts = _read_row_headers(chart, len(rows)) or [[] for _row in rows]
         if not read.rows:
-            in_front = len(fronts[0]) if fronts else 0
+            front_count = len(fronts[0]) if fronts else 0
             width = max((len(front) + len(row) for front, row in zip(fronts, rows, strict=True)), default=0)
-            read.names = _find_names(chart, width, in_front)
+            read.names = _find_column_names(chart, width, front_count)
         cells = (cell for grid in (fronts, rows) for row in grid for cell in row)
         read.characters += sum(len(one) for cell in cells for one in cell.values() if isinstance(one, str))
         if read.characters > CHARACTERS_AT_MOST:
@@ -95,7 +95,7 @@ def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, read: _
         read.rows += rows
         for grid in (read.fronts, read.rows):
             for row in grid[before:]:
-                row[:] = [_find_held(cell, grid, before) for cell in row]
+                row[:] = [_resolve_merged_cell(cell, grid, before) for cell in row]
         if len(read.rows) >= rows_at_most:
             return chart.get("hasMoreData") is True or len(read.rows) > rows_at_most
     return False
@@ -104,20 +104,26 @@ def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, read: _
 # --- Header -----------------------------------------------------------------------------------------------------------
 
 
-def _find_names(chart: Mapping[str, Any], width: int, in_front: int) -> list[str]:
-    """Return the name of each column. `width`: of the data, 0 without data. `in_front`: how many came separately."""
-    column, meta = chart.get("column"), _read_row_meta(chart)
+def _find_column_names(chart: Mapping[str, Any], width: int, front_count: int) -> list[str]:
+    """Return the name of each column. `width`: of the data, 0 without data. `front_count`: how many came separately."""
+    column, row = chart.get("column"), chart.get("row")
+    dimensions = row.get("meta") if isinstance(row, dict) else None
+    meta = [
+        next((str(one[key]) for key in ("alias", "title", "originTitle") if one.get(key)), "")
+        for one in dimensions or []
+        if isinstance(one, dict)
+    ]
     values = column.get("values") if isinstance(column, dict) else None
     header = [one if isinstance(one, list) else [one] for one in values] if isinstance(values, list) else []
     if width == 0:
         if not any(header):
             return meta
         return [*meta, *_read_levels(header)] if _has_levels(header) else _read_singles(header)
-    if in_front:
-        meta = [*meta[:in_front], *([""] * (in_front - len(meta)))]
+    if front_count:
+        meta = [*meta[:front_count], *([""] * (front_count - len(meta)))]
     single, levels = _read_singles(header), _read_levels(header)
     for names in (levels, single) if _has_levels(header) else (single, levels):  # the likelier first
-        if len(names) == width and not in_front:
+        if len(names) == width and not front_count:
             return names
         if meta and len(meta) + len(names) == width:
             return [*meta, *names]
@@ -125,39 +131,29 @@ def _find_names(chart: Mapping[str, Any], width: int, in_front: int) -> list[str
 
 
 def _has_levels(header: list[list[Any]]) -> bool:
-    return any(_span(cell) > 1 for level in header for cell in level) or any(len(level) > 1 for level in header)
+    return any(_read_span(cell) > 1 for level in header for cell in level) or any(len(level) > 1 for level in header)
 
 
 def _read_singles(header: list[list[Any]]) -> list[str]:
-    return [_title(one[0]) if one else "" for one in header]
+    return [_read_title(one[0]) if one else "" for one in header]
 
 
 def _read_levels(header: list[list[Any]]) -> list[str]:
-    spread = [[_title(cell) for cell in level for _each in range(_span(cell))] for level in header]
+    spread = [[_read_title(cell) for cell in level for _each in range(_read_span(cell))] for level in header]
     width = max((len(level) for level in spread), default=0)
     padded = [[*([""] * (width - len(level))), *level] for level in spread]
-    return [LEVELS_JOINED.join(dict.fromkeys(filter(None, titles))) for titles in zip(*padded, strict=True)]
+    return [LEVEL_SEPARATOR.join(dict.fromkeys(filter(None, titles))) for titles in zip(*padded, strict=True)]
 
 
-def _span(cell: Any) -> int:
+def _read_span(cell: Any) -> int:
     span = cell.get("colSpan", 1) if isinstance(cell, dict) else 1
     return span if isinstance(span, int) and 1 <= span <= 1000 else 1
 
 
-def _title(cell: Any) -> str:
+def _read_title(cell: Any) -> str:
     if not isinstance(cell, dict):
         return str(cell)
     return next((str(cell[key]) for key in ("title", "alias", "originTitle", "d", "v") if cell.get(key)), "")
-
-
-def _read_row_meta(chart: Mapping[str, Any]) -> list[str]:
-    row = chart.get("row")
-    meta = row.get("meta") if isinstance(row, dict) else None
-    return [
-        next((str(one[key]) for key in ("alias", "title", "originTitle") if one.get(key)), "")
-        for one in meta or []
-        if isinstance(one, dict)
-    ]
 
 
 def _read_row_headers(chart: Mapping[str, Any], row_count: int) -> list[list[Mapping[str, Any]]]:
@@ -166,20 +162,18 @@ def _read_row_headers(chart: Mapping[str, Any], row_count: int) -> list[list[Map
     values = row.get("values") if isinstance(row, dict) else None
     if not isinstance(values, list) or not values or len(values) != row_count:
         return []
-    found = [one if isinstance(one, list) else [one] for one in values]
-    return [[_read_front_cell(cell) for cell in one] for one in found]
-
-
-def _read_front_cell(cell: Any) -> Mapping[str, Any]:
-    if not isinstance(cell, dict):
-        return {"v": cell}
-    return cell if "v" in cell or "t_idx" in cell else {"v": _title(cell)}
+    headers: list[list[Mapping[str, Any]]] = []
+    for entry in values:
+        cells = entry if isinstance(entry, list) else [entry]
+        named = [cell if isinstance(cell, dict) else {"v": cell} for cell in cells]
+        headers.append([cell if "v" in cell or "t_idx" in cell else {"v": _read_title(cell)} for cell in named])
+    return headers
 
 
 # --- Cells ------------------------------------------------------------------------------------------------------------
 
 
-def _find_held(cell: Mapping[str, Any], rows: list[list[Mapping[str, Any]]], first: int) -> Mapping[str, Any]:
+def _resolve_merged_cell(cell: Mapping[str, Any], rows: list[list[Mapping[str, Any]]], first: int) -> Mapping[str, Any]:
     """Return the cell that holds the value of a merged cell of the rows from `first` on; any other cell itself.
 
     `t_idx` counts rows within its own answer; a number beyond it counts from the card's first row.
@@ -198,7 +192,7 @@ def _find_held(cell: Mapping[str, Any], rows: list[list[Mapping[str, Any]]], fir
 # --- Failures ---------------------------------------------------------------------------------------------------------
 
 
-def as_source_error(error: IntegrationError, seconds: float) -> SourceError:
+def explain_call_failure(error: IntegrationError, seconds: float) -> SourceError:
     """Translate a failed call of the BI for the owner of a card. `seconds`: the time limit that was set."""
     if isinstance(error, RateLimitedError):
         return SourceError(Problem.BUSY)
@@ -210,7 +204,7 @@ def as_source_error(error: IntegrationError, seconds: float) -> SourceError:
         return SourceError(Problem.UNREACHABLE, reason=error.message)
     if error.code == _NOT_FOUND:
         return SourceError(Problem.NOT_FOUND)
-    if isinstance(error, NotAdmittedError) or (isinstance(error, ConfigurationError) and error.operation == SIGN_IN):
+    if isinstance(error, TokenRefusedError) or (isinstance(error, ConfigurationError) and error.operation == SIGN_IN):
         return SourceError(Problem.NOT_ADMITTED)
     if isinstance(error, ConfigurationError):
         return SourceError(Problem.CERTIFICATE if "certificate" in error.message else Problem.NOT_ADMITTED)

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from integrations.clients import expressions
-from integrations.clients.expressions import ExpressionUnfit, TooMuchWork
+from integrations.clients.expressions import ExpressionMismatchError, ExpressionTooCostlyError
 from integrations.clients.network import parse_http_date
 from integrations.clients.sources.addresses import (
     AddressForbiddenError,
@@ -59,7 +59,7 @@ class JsonQuestion:
     body: Any = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     expression: str = ""
-    reach: AllowedNetwork = AllowedNetwork.PUBLIC
+    allowed_network: AllowedNetwork = AllowedNetwork.PUBLIC
     ca_bundle: str = ""
     choices: ColumnChoices = field(default_factory=ColumnChoices)
     accept: str = "application/json"
@@ -72,16 +72,16 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
     The answer's Last-Modified is the time of the data, unless the card names a column.
     """
     began = time.monotonic()
-    content, said_at = _fetch(question, seconds)
-    value = _parse(content)
+    answer = _fetch(question, seconds)
+    value = _parse_json(answer.content)
     what = ""
     if question.expression:
         try:
             left = max(1.0, seconds - (time.monotonic() - began))
-            value = expressions.evaluate(question.expression, value, seconds=left)
-        except TooMuchWork:
+            value = expressions.evaluate_expression(question.expression, value, seconds=left)
+        except ExpressionTooCostlyError:
             what = "memory"
-        except ExpressionUnfit:
+        except ExpressionMismatchError:
             what = "expression"
     if what:
         raise SourceError(Problem.EXPRESSION, what=what)
@@ -96,44 +96,53 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
         names,
         rows[:rows_at_most],
         fetched_at=now,
-        said_at=said_at,
+        said_at=answer.modified_at,
         is_cut=len(rows) > rows_at_most,
         choices=question.choices,
     )
 
 
-def read_file(url: str, *, reach: AllowedNetwork, seconds: float, bytes_at_most: int) -> bytes:
+def fetch_file(url: str, *, allowed_network: AllowedNetwork, seconds: float, bytes_at_most: int) -> bytes:
     """Return the content of an address, within `seconds`. Raises SourceError, also for a web page."""
-    return _fetch(JsonQuestion(url, reach=reach, accept="*/*", bytes_at_most=bytes_at_most), seconds)[0]
+    return _fetch(
+        JsonQuestion(url, allowed_network=allowed_network, accept="*/*", bytes_at_most=bytes_at_most), seconds
+    ).content
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
 
 
-def _fetch(question: JsonQuestion, seconds: float) -> tuple[bytes, datetime | None]:
-    """Return the content of the answer and its Last-Modified. Follow redirects within the same origin only, because our
-    headers may go nowhere else. Raises SourceError."""
+class _Answer(NamedTuple):
+    """The content of an answer, and its Last-Modified."""
+
+    content: bytes
+    modified_at: datetime | None
+
+
+def _fetch(question: JsonQuestion, seconds: float) -> _Answer:
+    """Return the answer. Follow redirects within the same origin only, because our headers may go nowhere else. Raises
+    SourceError."""
     failure: SourceError | None = None
     url = question.url
     if question.ca_bundle and not Path(question.ca_bundle).is_file():  # requests would call the host unreachable
         raise SourceError(Problem.CERTIFICATE)
     try:
-        with total_deadline(seconds), open_session(adapter=GuardedAdapter(question.reach)) as session:
+        with total_deadline(seconds), open_session(adapter=GuardedAdapter(question.allowed_network)) as session:
             route = Route(session, system="source", connect_seconds=CONNECT_SECONDS, ca_bundle=question.ca_bundle)
             for _hop in range(REDIRECTS_AT_MOST + 1):
-                found = _exchange(route, question, url)
+                found = _send_request(route, question, url)
                 if not isinstance(found, str):
                     return found
                 url = found
     except AnswerTooLongError:
         failure = SourceError(Problem.TOO_BIG, megabytes=question.bytes_at_most // 2**20)
     except FAILURES as error:
-        failure = as_source_error(error, seconds)
+        failure = explain_http_failure(error, seconds)
     # Raised outside the block: inside, it would carry the other error, whose text holds the address.
     raise failure or SourceError(Problem.REDIRECTED)
 
 
-def _exchange(route: Route, question: JsonQuestion, url: str) -> tuple[bytes, datetime | None] | str:
+def _send_request(route: Route, question: JsonQuestion, url: str) -> _Answer | str:
     """Return the answer, or the address of a redirect to the same origin."""
     headers, body = {"Accept": question.accept}, None
     if question.method == "POST":
@@ -152,7 +161,7 @@ def _exchange(route: Route, question: JsonQuestion, url: str) -> tuple[bytes, da
         if response.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
             raise SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
         content = read_content(response, question.bytes_at_most)
-        return content, parse_http_date(response.headers.get("Last-Modified", ""))
+        return _Answer(content, parse_http_date(response.headers.get("Last-Modified", "")))
 
 
 def _find_origin(url: str) -> tuple[str, str, int | None]:
@@ -177,7 +186,7 @@ def check_status(status: int) -> None:
         raise SourceError(Problem.REFUSED, code=status)
 
 
-def as_source_error(error: Exception, seconds: float) -> SourceError:
+def explain_http_failure(error: Exception, seconds: float) -> SourceError:
     """Return why a call over HTTP failed, without its address."""
     chain = list_causes(error)
     is_connecting = any(isinstance(cause, NotConnectedError) for cause in chain)
@@ -196,7 +205,7 @@ def as_source_error(error: Exception, seconds: float) -> SourceError:
 # --- From JSON to rows ------------------------------------------------------------------------------------------------
 
 
-def _parse(content: bytes) -> Any:
+def _parse_json(content: bytes) -> Any:
     """Parse the answer; NaN and infinity, which are not JSON, become None. Raises SourceError."""
     if content.count(b",") + content.count(b"[") + content.count(b"{") > VALUES_AT_MOST:
         raise SourceError(Problem.TOO_BIG, megabytes=ANSWER_BYTES_AT_MOST // 2**20)
@@ -226,7 +235,7 @@ def _read_rows(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]
         columns, rows = value["columns"][: COLUMNS_AT_MOST + 1], value["rows"]
         if not isinstance(rows, list) or not all(isinstance(row, dict | list) for row in rows[: rows_at_most + 1]):
             raise SourceError(Problem.NOT_UNDERSTOOD, what="rows")
-        names = [str(_clip(name)) if name is not None else "" for name in columns]
+        names = [str(_clip_cell(name)) if name is not None else "" for name in columns]
         rows = [
             [row.get(name) for name in names] if isinstance(row, dict) else row[: len(names) + 1]
             for row in rows[: rows_at_most + 1]
@@ -241,10 +250,10 @@ def _read_rows(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]
             lists = [row if isinstance(row, list) else [row] for row in rows]
             width = min(max(len(row) for row in lists), COLUMNS_AT_MOST + 1)
             names, rows = [""] * width, [[*row[:width], *([None] * (width - len(row)))] for row in lists]
-    return [str(_clip(name)) for name in names], [[_clip(cell) for cell in row] for row in rows]
+    return [str(_clip_cell(name)) for name in names], [[_clip_cell(cell) for cell in row] for row in rows]
 
 
-def _clip(value: Any) -> Any:
+def _clip_cell(value: Any) -> Any:
     """Return a nested value as the beginning of its text: shared nested lists are small here but huge when written."""
     if isinstance(value, str):
         return value[:_CELL_CHARACTERS]
@@ -261,19 +270,21 @@ def _clip(value: Any) -> Any:
 # --- Posting: without redirects and proxies ---------------------------------------------------------------------------
 
 
-def post(url: str, body: bytes, *, headers: Mapping[str, str], reach: AllowedNetwork, seconds: float) -> None:
+def post_json(
+    url: str, body: bytes, *, headers: Mapping[str, str], allowed_network: AllowedNetwork, seconds: float
+) -> None:
     """POST JSON to `url`, within `seconds` in total. Raises SourceError unless the status is 2xx. Reads no body."""
     failure: SourceError | None = None
     headers = {"Content-Type": "application/json", **headers}
     try:
-        with total_deadline(seconds), open_session(adapter=GuardedAdapter(reach)) as session:
+        with total_deadline(seconds), open_session(adapter=GuardedAdapter(allowed_network)) as session:
             route = Route(session, system="source", connect_seconds=CONNECT_SECONDS)
             with route.open("POST", url, body=body, headers=headers) as response:
                 if 300 <= response.status_code < 400:
                     raise SourceError(Problem.REDIRECTED)
                 check_status(response.status_code)
     except FAILURES as error:
-        failure = as_source_error(error, seconds)
+        failure = explain_http_failure(error, seconds)
     if failure is not None:
         # Raised outside the block: inside, it would carry the other error, whose text holds the address.
         raise failure

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import certifi
 import pymysql
@@ -30,7 +30,7 @@ from integrations.clients.sources.addresses import (
     AllowedNetwork,
     DatabasePrivilege,
     explain_connection_failure,
-    look_up,
+    look_up_addresses,
     open_guarded_socket,
 )
 from integrations.clients.transport import read_boot_clock
@@ -49,7 +49,7 @@ _READING = frozenset({"select", "with", "values", "table"})
 _TEXT, _NAME, _COMMENT = r"'(?:[^']|'')*'", r'"(?:[^"]|"")*"', r"/\*.*?\*/"
 _DOLLARS = r"(?<![\w$])(?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?P=tag)"
 _ESCAPED = r"'(?:[^'\\]|\\.|'')*'"
-_PASSIVE = {
+_PASSIVE_SYNTAX = {
     # dev.mysql.com/doc/refman/8.4/en/comments.html: two dashes are a comment only before a space or control character.
     "mysql": (_ESCAPED, r'"(?:[^"\\]|\\.|"")*"', r"`[^`]*`", r"--(?=[\0-\x20\x7f]|\Z)[^\n]*", r"\#[^\n]*", _COMMENT),
     # postgresql.org/docs/17/sql-syntax-lexical.html
@@ -61,7 +61,7 @@ _PASSIVE = {
 }
 _TOKENS = {
     backend: re.compile(rf"(?P<passive>{'|'.join(passive)})|(?P<name>(?<![:\w\\]):[A-Za-z_]\w*)", re.S)
-    for backend, passive in _PASSIVE.items()
+    for backend, passive in _PASSIVE_SYNTAX.items()
 }
 # These end a time limit or write a file although the transaction only reads. File words are refused in texts, too,
 # because what is a text depends on settings of MySQL that we do not know (ANSI_QUOTES, NO_BACKSLASH_ESCAPES).
@@ -69,7 +69,7 @@ _ODD_COMMENT = re.compile(r"/\*(?:M?!|\+.*?(?:max_execution_time|set_var))", re.
 _TO_FILE = re.compile(r"\b(?:out|dump)file\b", re.I)
 
 
-def _find_tokens(backend: str) -> re.Pattern[str]:
+def _find_token_pattern(backend: str) -> re.Pattern[str]:
     return _TOKENS.get("mysql" if backend == "mariadb" else backend, _TOKENS[""])
 
 
@@ -79,7 +79,7 @@ def check_statement(statement: str, *, backend: str = "") -> str:
     `backend`: SQLAlchemy's name for the kind of database; empty if unknown.
     """
     text = statement.strip()
-    bare = _find_tokens(backend).sub(lambda found: found[0] if found["name"] else " ", text).strip()
+    bare = _find_token_pattern(backend).sub(lambda found: found[0] if found["name"] else " ", text).strip()
     while bare.endswith(";") and text.endswith(";"):
         bare, text = bare[:-1].rstrip(), text[:-1].rstrip()
     words = re.match(r"[\s(]*([A-Za-z]+)", bare)
@@ -92,7 +92,7 @@ def check_statement(statement: str, *, backend: str = "") -> str:
 
 def find_parameters(statement: str, *, backend: str = "") -> list[str]:
     """Return the names of the `:name` parameters, each once, in order."""
-    found = _find_tokens(backend).finditer(statement)
+    found = _find_token_pattern(backend).finditer(statement)
     return list(dict.fromkeys(one["name"][1:] for one in found if one["name"]))
 
 
@@ -112,7 +112,7 @@ def _bind_values(statement: str, values: Mapping[str, Any], backend: str) -> Tex
     for name in names:
         if name not in values:
             raise SourceError(Problem.PARAMETER_MISSING, name=name)
-    clause = text(_find_tokens(backend).sub(rewrite, statement))
+    clause = text(_find_token_pattern(backend).sub(rewrite, statement))
     return clause.bindparams(
         *(bindparam(name, values[name], expanding=isinstance(values[name], list)) for name in names)
     )
@@ -123,10 +123,12 @@ def _bind_values(statement: str, values: Mapping[str, Any], backend: str) -> Tex
 # Each address of a name may take the whole time for connecting.
 _ADDRESSES_AT_MOST = 4
 # Values of sslmode that do not ask for TLS. Except with "disable", both drivers use TLS if offered, unverified.
-_WITHOUT_TLS = frozenset({None, "disable", "allow", "prefer"})
+_SSLMODES_WITHOUT_TLS = frozenset({None, "disable", "allow", "prefer"})
 
 
-def open_engine(url: URL, *, reach: AllowedNetwork, ca_bundle: str, connect_seconds: int, seconds: int) -> Engine:
+def open_engine(
+    url: URL, *, allowed_network: AllowedNetwork, ca_bundle: str, connect_seconds: int, seconds: int
+) -> Engine:
     """Return an engine without a pool, because sources are asked rarely and should not keep connections.
 
     `seconds`: for each answer of the server. Raises SourceError for a driver that is not one of ours unless the source
@@ -138,40 +140,41 @@ def open_engine(url: URL, *, reach: AllowedNetwork, ca_bundle: str, connect_seco
         case "postgresql":
             # libpq connects to `hostaddr`, and expects `host` in the certificate.
             host = url.host or ""
-            addresses = look_up(host, url.port or 5432, reach=reach)[:_ADDRESSES_AT_MOST]
+            addresses = look_up_addresses(host, url.port or 5432, allowed_network=allowed_network)[:_ADDRESSES_AT_MOST]
             arguments: dict[str, Any] = {"host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
             arguments |= {"connect_timeout": connect_seconds, "gssencmode": "disable", "passfile": os.devnull}
             if authorities := _find_authorities(url, ca_bundle):
                 arguments |= {"sslrootcert": authorities, "sslmode": "verify-full"}
             return create_engine(url, connect_args=arguments, **known)
         case "mysql":
-            return create_engine(
-                url, creator=lambda: _connect_mysql(url, reach, ca_bundle, connect_seconds, seconds), **known
-            )
-    if reach < AllowedNetwork.PRIVATE:
+
+            def connect() -> Any:
+                """Connect PyMySQL over our own socket; the certificate must match the host name."""
+                line = open_guarded_socket(
+                    url.host or "", url.port or 3306, connect_seconds, allowed_network=allowed_network
+                )
+                positional, found = url.get_dialect()().create_connect_args(url)
+                named = {name: value for name, value in found.items() if name != "sslmode"}
+                named |= {"read_timeout": seconds, "write_timeout": seconds}
+                named |= {"local_infile": False, "defer_connect": True}
+                if authorities := _find_authorities(url, ca_bundle):
+                    named |= {"ssl": {"ca": authorities, "check_hostname": True}}
+                elif url.query.get("sslmode") == "disable":
+                    named |= {"ssl_disabled": True}
+                connection: Any = pymysql.connect(*positional, **named)
+                connection.connect(line)
+                return connection
+
+            return create_engine(url, creator=connect, **known)
+    if allowed_network < AllowedNetwork.PRIVATE:
         raise SourceError(Problem.DRIVER_UNCHECKED)
-    look_up(url.host or "", url.port or 0, reach=reach)
+    look_up_addresses(url.host or "", url.port or 0, allowed_network=allowed_network)
     return create_engine(url, **known)
 
 
 def _find_authorities(url: URL, ca_bundle: str) -> str:
     """Return the path of the certificates for verifying the server; empty if no TLS is asked for."""
-    return ca_bundle or ("" if url.query.get("sslmode") in _WITHOUT_TLS else certifi.where())
-
-
-def _connect_mysql(url: URL, reach: AllowedNetwork, ca_bundle: str, connect_seconds: int, seconds: int) -> Any:
-    """Connect PyMySQL over our own socket; the certificate must match the host name."""
-    line = open_guarded_socket(url.host or "", url.port or 3306, connect_seconds, reach=reach)
-    positional, found = url.get_dialect()().create_connect_args(url)
-    named = {name: value for name, value in found.items() if name != "sslmode"}
-    named |= {"read_timeout": seconds, "write_timeout": seconds, "local_infile": False, "defer_connect": True}
-    if authorities := _find_authorities(url, ca_bundle):
-        named |= {"ssl": {"ca": authorities, "check_hostname": True}}
-    elif url.query.get("sslmode") == "disable":
-        named |= {"ssl_disabled": True}
-    connection: Any = pymysql.connect(*positional, **named)
-    connection.connect(line)
-    return connection
+    return ca_bundle or ("" if url.query.get("sslmode") in _SSLMODES_WITHOUT_TLS else certifi.where())
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -180,9 +183,11 @@ def _connect_mysql(url: URL, reach: AllowedNetwork, ca_bundle: str, connect_seco
 ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 100, 2**20
 CONNECT_SECONDS = 10
 # Raised by PyMySQL if something that is not a database answers.
-_GARBLED = (struct.error, IndexError, ValueError)
+_PROTOCOL_ERRORS = (struct.error, IndexError, ValueError)
+# Values whose length is their number of characters or bytes.
+_SIZED = (str, bytes, bytearray, memoryview)
 # The timer waits a moment longer, so that the database can report its own limit.
-_WATCH_SECONDS = 1.0
+_TIMER_MARGIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +197,7 @@ class SqlQuestion:
     url: URL = field(repr=False)
     statement: str
     parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    reach: AllowedNetwork = AllowedNetwork.PUBLIC
+    allowed_network: AllowedNetwork = AllowedNetwork.PUBLIC
     ca_bundle: str = ""
     choices: ColumnChoices = field(default_factory=ColumnChoices)
 
@@ -204,38 +209,43 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
     """
     backend = question.url.get_backend_name()
     clause = _bind_values(check_statement(question.statement, backend=backend), question.parameters, backend)
-    columns, kinds, rows = execute(question, clause, rows_at_most + 1, seconds)
+    found = execute_query(question, clause, rows_at_most + 1, seconds)
     return build_table(
-        columns,
-        rows[:rows_at_most],
+        found.names,
+        found.rows[:rows_at_most],
         fetched_at=now,
-        is_cut=len(rows) > rows_at_most,
+        is_cut=len(found.rows) > rows_at_most,
         choices=question.choices,
-        source_kinds=kinds,
+        source_kinds=found.kinds,
     )
 
 
-def execute(
-    question: SqlQuestion, clause: TextClause, wanted: int, seconds: float
-) -> tuple[Sequence[str], list[Kind | None], list[Sequence[Any]]]:
-    """Return the column names, their kinds by the database's types, and the first `wanted` rows, within `seconds`.
+class QueryResult(NamedTuple):
+    """The first rows of a query. `kinds`: of the columns, by the database's types; None for text and unknown types."""
+
+    names: Sequence[str]
+    kinds: list[Kind | None]
+    rows: list[Sequence[Any]]
+
+
+def execute_query(question: SqlQuestion, clause: TextClause, rows_at_most: int, seconds: float) -> QueryResult:
+    """Return the first `rows_at_most` rows, within `seconds`.
 
     The time starts with connecting. Raises SourceError, which holds neither the statement nor its values.
     """
-    limit = _Limit(seconds)
+    limit = _TimeLimit(seconds)
     try:
         with _open_connection(question, limit) as connection:
             result = connection.execution_options(stream_results=True).execute(clause)
             by_code = _POSTGRESQL_KINDS if result.dialect.name == "postgresql" else _MYSQL_KINDS
             description = result.cursor.description if result.cursor is not None else None
             codes: list[Any] = [column[1] for column in description or ()]
-            # None for text and unknown types.
             names, kinds = list(result.keys()), [by_code.get(code) for code in codes]
-            return names, kinds, _read_rows(connection, result, wanted, limit)
-    except (SQLAlchemyError, OSError, ImportError, *_GARBLED) as error:
+            return QueryResult(names, kinds, _read_rows(connection, result, rows_at_most, limit))
+    except (SQLAlchemyError, OSError, ImportError, *_PROTOCOL_ERRORS) as error:
         failure = explain_failure(error, question.url.drivername, seconds=seconds, is_late=limit.is_over())
     # Raised outside the block: inside, it would carry the driver's error with the statement and its values.
-    raise failure if limit.is_connected else conceal_silence(failure)
+    raise failure if limit.is_connected else hide_port_state(failure)
 
 
 # By the drivers' type codes: PostgreSQL's OIDs for psycopg, FIELD_TYPE for PyMySQL.
@@ -254,7 +264,7 @@ _MYSQL_KINDS: dict[int, Kind] = {
 }
 
 
-class _Limit:
+class _TimeLimit:
     """The time limit of one query, starting now."""
 
     def __init__(self, seconds: float) -> None:
@@ -263,52 +273,51 @@ class _Limit:
         self.is_connected = False
         self._ends_at = read_boot_clock() + seconds
 
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         return max(0.0, self._ends_at - read_boot_clock())
 
     def is_over(self) -> bool:
-        return self.left() <= 0
+        return self.seconds_left() <= 0
 
 
-def _read_rows(connection: Connection, result: CursorResult[Any], wanted: int, limit: _Limit) -> list[Sequence[Any]]:
+def _read_rows(
+    connection: Connection, result: CursorResult[Any], rows_at_most: int, limit: _TimeLimit
+) -> list[Sequence[Any]]:
     found: list[Sequence[Any]] = []
     characters, longest, at_once = 0, 1, 1
     with result:
-        while len(found) < wanted:
-            some = result.fetchmany(min(at_once, wanted - len(found)))
-            found += some
-            lengths = [sum(map(_count_characters, row)) for row in some]
+        while len(found) < rows_at_most:
+            fetched = result.fetchmany(min(at_once, rows_at_most - len(found)))
+            found += fetched
+            # Nested values and long numbers count as written.
+            lengths = [
+                sum(len(value if isinstance(value, _SIZED) else str(value)) for value in row if value is not None)
+                for row in fetched
+            ]
             characters, longest = characters + sum(lengths), max(longest, *lengths, 1)
             at_once = max(1, min(2 * at_once, ROWS_AT_ONCE, CHARACTERS_AT_ONCE // longest))
             if characters > CHARACTERS_AT_MOST:
-                _leave_unread(connection)
+                _stop_unread_rows(connection)
                 raise SourceError(Problem.TOO_BIG, megabytes=CHARACTERS_AT_MOST // 2**20)
             if limit.is_over():  # checked before the end of the rows, because a cut connection may look like one
-                _leave_unread(connection)
+                _stop_unread_rows(connection)
                 raise SourceError(Problem.TOO_SLOW, seconds=round(limit.seconds))
-            if not some:
+            if not fetched:
                 return found
-        _leave_unread(connection)
+        _stop_unread_rows(connection)
     return found
-
-
-def _count_characters(value: Any) -> int:
-    """Return about how many characters a value has; nested values and long numbers count as written."""
-    if value is None:
-        return 0
-    return len(value) if isinstance(value, str | bytes | bytearray | memoryview) else len(str(value))
 
 
 # --- Connecting -------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _open_connection(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
+def _open_connection(question: SqlQuestion, limit: _TimeLimit) -> Iterator[Connection]:
     """Yield a connection in a read-only transaction. Roll it back, and cut it when the time is over."""
-    connect_seconds = max(1, math.ceil(min(CONNECT_SECONDS, limit.left())))
+    connect_seconds = max(1, math.ceil(min(CONNECT_SECONDS, limit.seconds_left())))
     engine = open_engine(
         question.url,
-        reach=question.reach,
+        allowed_network=question.allowed_network,
         ca_bundle=question.ca_bundle,
         connect_seconds=connect_seconds,
         seconds=max(1, math.ceil(limit.seconds)),
@@ -317,7 +326,9 @@ def _open_connection(question: SqlQuestion, limit: _Limit) -> Iterator[Connectio
 
     def watch(raw: Any, _record: Any) -> None:
         limit.is_connected = True
-        watches.append(threading.Timer(limit.left() + _WATCH_SECONDS, _break_off, (raw, engine.dialect.name)))
+        watches.append(
+            threading.Timer(limit.seconds_left() + _TIMER_MARGIN_SECONDS, _cut_connection, (raw, engine.dialect.name))
+        )
         watches[-1].daemon = True
         watches[-1].start()
 
@@ -326,7 +337,12 @@ def _open_connection(question: SqlQuestion, limit: _Limit) -> Iterator[Connectio
     try:
         connection = engine.connect()
         try:
-            _limit_query(connection, limit)
+            # With autocommit in MySQL, because only a transaction that we begin ourselves can be read-only.
+            if engine.dialect.name in ("mysql", "mariadb"):
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+            is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False))
+            for statement in list_limits(engine.dialect.name, is_mariadb=is_mariadb, seconds=limit.seconds_left()):
+                connection.exec_driver_sql(statement)
             yield connection
         finally:
             with suppress(SQLAlchemyError, OSError):  # cut already, by us or by the other side
@@ -339,7 +355,7 @@ def _open_connection(question: SqlQuestion, limit: _Limit) -> Iterator[Connectio
         engine.dispose()
 
 
-def _break_off(raw: Any, dialect: str) -> None:
+def _cut_connection(raw: Any, dialect: str) -> None:
     """Cut the driver's connection, from any thread. The driver then raises an error in the thread that uses it."""
     with suppress(Exception):  # it may be closed at the same moment
         if dialect == "postgresql":
@@ -353,36 +369,28 @@ def _break_off(raw: Any, dialect: str) -> None:
             raw.cancel()
 
 
-def _leave_unread(connection: Connection) -> None:
+def _stop_unread_rows(connection: Connection) -> None:
     """Stop an answer that has more rows. Only MySQL needs it; other databases send only what is fetched."""
     if connection.dialect.name in ("mysql", "mariadb"):
-        _break_off(connection.connection.driver_connection, connection.dialect.name)
+        _cut_connection(connection.connection.driver_connection, connection.dialect.name)
 
 
-def _limit_query(connection: Connection, limit: _Limit) -> None:
-    """Let the next query only read, and for so long. No statement works for every other database: their accounts must
-    be read-only (docs/en/data-sources.md)."""
-    dialect = connection.dialect
-    statements: tuple[str, ...] = ()
-    if dialect.name == "postgresql":
-        milliseconds = max(1, round(limit.left() * 1000))
-        statements = (
+def list_limits(dialect: str, *, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
+    """Return statements that limit the next query to reading and to `seconds`.
+
+    No statement works for every other database: their accounts must be read-only (docs/en/data-sources.md). MariaDB
+    has a limit of its own: mariadb.com/kb/en/aborting-statements,
+    dev.mysql.com/doc/refman/8.4/en/server-system-variables.html.
+    """
+    if dialect == "postgresql":
+        milliseconds = max(1, round(seconds * 1000))
+        return (
             "SET TRANSACTION READ ONLY",
             f"SET LOCAL statement_timeout = {milliseconds}",
             f"SET LOCAL lock_timeout = {max(1, milliseconds // 2)}",
         )
-    elif dialect.name in ("mysql", "mariadb"):
-        # With autocommit, because only a transaction that we begin ourselves can be read-only.
-        connection.execution_options(isolation_level="AUTOCOMMIT")
-        is_mariadb = bool(getattr(dialect, "is_mariadb", False))
-        statements = list_mysql_limits(is_mariadb=is_mariadb, seconds=limit.left())
-    for statement in statements:
-        connection.exec_driver_sql(statement)
-
-
-def list_mysql_limits(*, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
-    """Return statements that bound the next query to `seconds` and to reading. MariaDB has a limit of its own:
-    mariadb.com/kb/en/aborting-statements, dev.mysql.com/doc/refman/8.4/en/server-system-variables.html."""
+    if dialect not in ("mysql", "mariadb"):
+        return ()
     seconds = max(0.001, seconds)
     wait = max(1, int(seconds / 2))
     time_limit = (
@@ -419,8 +427,8 @@ _MYSQL_PROBLEMS = {
     2026: Problem.NO_TLS,
 }
 # Errors whose text repeats parts of the query and no data: unknown column, table, function; syntax.
-_POSTGRESQL_REPEATS = frozenset({"42703", "42P01", "42883", "42601", "42702", "42803", "3F000"})
-_MYSQL_REPEATS = frozenset({1054, 1146, 1064, 1305, 1052})
+_POSTGRESQL_CODES_WITH_TEXT = frozenset({"42703", "42P01", "42883", "42601", "42702", "42803", "3F000"})
+_MYSQL_CODES_WITH_TEXT = frozenset({1054, 1146, 1064, 1305, 1052})
 _MEGABYTES = 32
 
 
@@ -446,7 +454,7 @@ def explain_failure(error: Exception, driver: str, *, seconds: float, is_late: b
 
 
 # Problems known before a connection, or reported by a database before it lets anybody in.
-_BEFORE_CONNECTING = frozenset(
+_PROBLEMS_BEFORE_SIGN_IN = frozenset(
     {
         *(Problem.NOT_ADMITTED, Problem.NO_RIGHT, Problem.NO_DATABASE, Problem.BUSY),
         *(Problem.CERTIFICATE, Problem.NO_TLS, Problem.DRIVER_MISSING),
@@ -455,11 +463,10 @@ _BEFORE_CONNECTING = frozenset(
 )
 
 
-def conceal_silence(failure: SourceError) -> SourceError:
-    """Return the failure to report before a database let us in. Every other answer, or none, looks the same, so that
-    nobody can scan for open ports.
-    """
-    if failure.problem in _BEFORE_CONNECTING:
+def hide_port_state(failure: SourceError) -> SourceError:
+    """Return the failure to report if the database did not let us in. Any other answer looks like none, so that nobody
+    can scan for open ports."""
+    if failure.problem in _PROBLEMS_BEFORE_SIGN_IN:
         return failure
     if failure.problem is Problem.TOO_SLOW:
         return SourceError(Problem.TOO_SLOW, **failure.facts, silent=1)
@@ -481,8 +488,8 @@ def _read_psycopg_error(cause: Any, seconds: float) -> SourceError:
     if state is None and type(cause).__name__ == "DataError":  # of the driver: Python has no year 10000, no infinity
         return SourceError(Problem.NO_TABLE, what="beyond")
     if state is None:
-        return _read_libpq_words(str(cause), seconds)
-    if state in _POSTGRESQL_REPEATS:
+        return _read_libpq_message(str(cause), seconds)
+    if state in _POSTGRESQL_CODES_WITH_TEXT:
         said = (cause.diag.message_primary or "")[:CLIPPED_CHARACTERS]
         return _make_error(Problem.QUERY_REFUSED, state, seconds, said)
     if state[:2] == "28":
@@ -492,7 +499,7 @@ def _read_psycopg_error(cause: Any, seconds: float) -> SourceError:
     return _make_error(_POSTGRESQL_PROBLEMS.get(state, Problem.QUERY_REFUSED), state, seconds)
 
 
-def _read_libpq_words(said: str, seconds: float) -> SourceError:
+def _read_libpq_message(said: str, seconds: float) -> SourceError:
     """Return why there is no connection. libpq says it only in words, which hold the address, so none is passed on."""
     text = said.lower()
     if "authentication failed" in text or "pg_hba" in text or "no password supplied" in text:
@@ -516,7 +523,7 @@ def _read_libpq_words(said: str, seconds: float) -> SourceError:
 
 def _read_pymysql_error(cause: Any, seconds: float) -> SourceError:
     code = cause.args[0] if cause.args and isinstance(cause.args[0], int) else 0
-    if code in _MYSQL_REPEATS:
+    if code in _MYSQL_CODES_WITH_TEXT:
         return _make_error(Problem.QUERY_REFUSED, code, seconds, str(cause.args[1])[:CLIPPED_CHARACTERS])
     if "certificate" in str(cause).lower():
         return SourceError(Problem.CERTIFICATE)
@@ -528,7 +535,7 @@ def _read_pymysql_error(cause: Any, seconds: float) -> SourceError:
 # --- Rights of a source's account beyond reading. A read-only transaction blocks none of them -------------------------
 
 # Each query returns one row: superuser, files.
-_QUERIES = {
+_PRIVILEGE_QUERIES = {
     "postgresql": """
         SELECT account.rolsuper, EXISTS (
             SELECT 1 FROM pg_roles AS held
@@ -544,10 +551,10 @@ _QUERIES = {
 
 def find_privileges(question: SqlQuestion, *, seconds: float) -> frozenset[DatabasePrivilege]:
     """Return the rights of the source's account, as far as the database tells them. Raises SourceError."""
-    query = _QUERIES.get(question.url.get_backend_name())
+    query = _PRIVILEGE_QUERIES.get(question.url.get_backend_name())
     if query is None:
         return frozenset()
-    _names, _kinds, rows = execute(question, text(query), 1, seconds)
+    rows = execute_query(question, text(query), 1, seconds).rows
     if not rows:
         return frozenset()
     return frozenset(one for one, has_it in zip(DatabasePrivilege, rows[0], strict=True) if has_it)

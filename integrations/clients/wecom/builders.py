@@ -15,10 +15,11 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 Payload = dict[str, Any]
+MediaKind = Literal["image", "file"]
 
 USERS_AT_MOST = 1000
 EVERYBODY = "@all"
@@ -51,7 +52,7 @@ class MessageError(ValueError):
 
 def check_bytes(field: str, value: str, limit_bytes: int) -> None:
     """Raise MessageError unless `value` has 1 to `limit_bytes` bytes of UTF-8, without half of a surrogate pair."""
-    if not in_reading_order(value):
+    if not drop_direction_marks(value):
         raise MessageError(field, "is empty")
     try:
         size = len(value.encode())
@@ -78,7 +79,7 @@ def check_link(field: str, url: str, limit_bytes: int = LINK_BYTES) -> None:
         raise MessageError(field, "a full address with http or https")
 
 
-def in_reading_order(text: str) -> str:
+def drop_direction_marks(text: str) -> str:
     """Drop marks that change the reading direction."""
     return _DIRECTION_MARKS.sub("", text)
 
@@ -112,29 +113,27 @@ class Content:
     fields: dict[str, Any]
 
 
-def text_content(content: str) -> Content:
+def build_text_content(content: str) -> Content:
     r"""Build plain text; at most 2048 bytes, may hold `\n` and `<a href="…">`."""
     check_bytes("text.content", content, TEXT_BYTES)
     return Content("text", {"content": content})
 
 
-def markdown_content(content: str) -> Content:
-    """Build Markdown: headings, bold, links, code, quotes, three colours; at most 2048 bytes."""
-    check_bytes("markdown.content", content, MARKDOWN_BYTES)
+def build_markdown_content(content: str, limit_bytes: int = MARKDOWN_BYTES) -> Content:
+    """Build Markdown: headings, bold, links, code, quotes, three colours; of a robot also mentions with `<@userid>`.
+
+    `limit_bytes`: MARKDOWN_BYTES, or ROBOT_MARKDOWN_BYTES for a robot.
+    """
+    check_bytes("markdown.content", content, limit_bytes)
     return Content("markdown", {"content": content})
 
 
-def image_content(media_id: str) -> Content:
-    """Build a message of an uploaded picture."""
-    return Content("image", {"media_id": media_id})
+def build_media_content(kind: MediaKind, media_id: str) -> Content:
+    """Build a message of an uploaded picture or file."""
+    return Content(kind, {"media_id": media_id})
 
 
-def file_content(media_id: str) -> Content:
-    """Build a message of an uploaded file."""
-    return Content("file", {"media_id": media_id})
-
-
-def textcard_content(*, title: str, description: str, url: str, button_text: str = "") -> Content:
+def build_textcard_content(*, title: str, description: str, url: str, button_text: str = "") -> Content:
     """Build a card with a link.
 
     `title`: at most 128 bytes, `description`: 512 (may hold `<br>` and `<div class="gray|normal|highlight">`), `url`:
@@ -145,19 +144,19 @@ def textcard_content(*, title: str, description: str, url: str, button_text: str
     check_bytes("textcard.description", description, DESCRIPTION_BYTES)
     check_link("textcard.url", url)
     return Content(
-        "textcard", drop_empty({"title": title, "description": description, "url": url, "btntxt": button_text})
+        "textcard", drop_empty_fields({"title": title, "description": description, "url": url, "btntxt": button_text})
     )
 
 
-def news_content(*, title: str, description: str, url: str, picture_url: str = "") -> Content:
+def build_news_content(*, title: str, description: str, url: str, picture_url: str = "") -> Content:
     """Build an article with a picture and a link. `title`: at most 128 bytes, `description`: 512, addresses: 2048."""
     check_bytes("news.articles[0].title", title, TITLE_BYTES)
     check_link("news.articles[0].url", url)
-    article = drop_empty({"title": title, "description": description, "url": url, "picurl": picture_url})
+    article = drop_empty_fields({"title": title, "description": description, "url": url, "picurl": picture_url})
     return Content("news", {"articles": [article]})
 
 
-def drop_empty(fields: dict[str, Any]) -> dict[str, Any]:
+def drop_empty_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """Drop empty fields: WeCom takes a missing field as its default. 0 stays."""
     return {name: value for name, value in fields.items() if value not in ("", None, [], {}) and value is not False}
 
@@ -174,7 +173,9 @@ def check_userids(userids: Sequence[str]) -> None:
         raise MessageError("touser", "persons, not everybody")
 
 
-def app_message(*, agentid: int, userids: Sequence[str], content: Content, drops_duplicates: bool = False) -> Payload:
+def build_app_message(
+    *, agentid: int, userids: Sequence[str], content: Content, drops_duplicates: bool = False
+) -> Payload:
     """Build a message of the application to at most 1000 members. `drops_duplicates`: WeCom drops an identical body for
     four hours. Raises MessageError."""
     check_userids(userids)
@@ -189,7 +190,7 @@ def app_message(*, agentid: int, userids: Sequence[str], content: Content, drops
     return payload
 
 
-def chat_message(*, chatid: str, content: Content) -> Payload:
+def build_chat_message(*, chatid: str, content: Content) -> Payload:
     """Build a message to a group chat that the application owns. A template card cannot go there. Raises MessageError.
 
     Source: document/path/90248.
@@ -206,7 +207,7 @@ def check_chatid(chatid: str) -> None:
         raise MessageError("chatid", "1 to 32 letters and digits")
 
 
-def card_update(*, agentid: int, response_code: str, card: Content) -> Payload:
+def build_card_update(*, agentid: int, response_code: str, card: Content) -> Payload:
     """Build the update that replaces a sent card by `card` for everybody who got it.
 
     `response_code`: from message/send or from a click; works once and for 72 h.
@@ -217,22 +218,16 @@ def card_update(*, agentid: int, response_code: str, card: Content) -> Payload:
 # --- Messages of group robots -----------------------------------------------------------------------------------------
 
 
-def robot_text(
+def build_robot_text(
     content: str, *, mentioned_userids: Sequence[str] = (), mentioned_mobiles: Sequence[str] = ()
 ) -> Payload:
     """Build plain text of at most 2048 bytes. It mentions members by userid or mobile, or everybody by `@all`."""
     check_bytes("text.content", content, TEXT_BYTES)
     mentioned = {"mentioned_list": list(mentioned_userids), "mentioned_mobile_list": list(mentioned_mobiles)}
-    return {"msgtype": "text", "text": drop_empty({"content": content, **mentioned})}
+    return {"msgtype": "text", "text": drop_empty_fields({"content": content, **mentioned})}
 
 
-def robot_markdown(content: str) -> Payload:
-    """Build Markdown of at most 4096 bytes; mentions members with `<@userid>`."""
-    check_bytes("markdown.content", content, ROBOT_MARKDOWN_BYTES)
-    return {"msgtype": "markdown", "markdown": {"content": content}}
-
-
-def robot_image(picture: bytes) -> Payload:
+def build_robot_image(picture: bytes) -> Payload:
     """Build a message that contains a JPG or PNG of at most 2 MB. Raises MessageError."""
     if not picture.startswith(_ROBOT_PICTURE_STARTS):
         raise MessageError("image", "neither JPG nor PNG")
@@ -242,15 +237,15 @@ def robot_image(picture: bytes) -> Payload:
     return {"msgtype": "image", "image": {"base64": base64.b64encode(picture).decode(), "md5": digest}}
 
 
-def robot_content(content: Content) -> Payload:
-    """Build news, a file uploaded by this robot, or a card of type text_notice or news_notice."""
+def build_robot_message(content: Content) -> Payload:
+    """Build Markdown, news, a file uploaded by this robot, or a card of type text_notice or news_notice."""
     return {"msgtype": content.msgtype, content.msgtype: content.fields}
 
 
 # --- Bodies -----------------------------------------------------------------------------------------------------------
 
 
-def body_bytes(payload: Mapping[str, Any]) -> bytes:
+def encode_body(payload: Mapping[str, Any]) -> bytes:
     """Return the JSON bytes of a payload: compact, keys in order, without marks that change the reading direction.
 
     Characters are not escaped, because WeCom rejects `\\uXXXX` (40033). Raises MessageError for half of a surrogate
@@ -258,7 +253,7 @@ def body_bytes(payload: Mapping[str, Any]) -> bytes:
     """
     try:
         text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return in_reading_order(text).encode()
+        return drop_direction_marks(text).encode()
     except UnicodeEncodeError as error:
         raise MessageError("body", "a text holds half of a surrogate pair") from error
     except ValueError as error:

@@ -79,7 +79,7 @@ def read_envelope(body: bytes) -> tuple[str, str]:
     encrypted = fields.get("Encrypt")
     if not isinstance(encrypted, str) or not encrypted:
         raise CallbackError("there is no Encrypt element")
-    return _text(fields, "ToUserName"), encrypted
+    return _read_text(fields, "ToUserName"), encrypted
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class CallbackCrypto:
             raise CallbackError("the ciphertext is not base64") from None
         if not ciphertext or len(ciphertext) % BLOCK_BYTES:
             raise CallbackError("the ciphertext is not made of whole blocks")
-        decryptor = self._cipher().decryptor()
+        decryptor = self._make_cipher().decryptor()
         padded = decryptor.update(ciphertext) + decryptor.finalize()
         count = padded[-1]
         if not 1 <= count <= BLOCK_BYTES or padded[-count:] != bytes([count]) * count:
@@ -136,7 +136,7 @@ class CallbackCrypto:
         random = secrets.token_bytes(RANDOM_BYTES) if random is None else random
         plain = random + struct.pack(">I", len(message)) + message + self.receiveid.encode()
         count = BLOCK_BYTES - len(plain) % BLOCK_BYTES
-        encryptor = self._cipher().encryptor()
+        encryptor = self._make_cipher().encryptor()
         encrypted = base64.b64encode(encryptor.update(plain + bytes([count]) * count) + encryptor.finalize()).decode()
         return encrypted, self.sign(encrypted, timestamp=timestamp, nonce=nonce)
 
@@ -145,36 +145,36 @@ class CallbackCrypto:
         parts = sorted(part.encode(errors="replace") for part in (self.token, timestamp, nonce, encrypted))
         return hashlib.sha1(b"".join(parts), usedforsecurity=False).hexdigest()
 
-    def _cipher(self) -> Cipher[modes.CBC]:
+    def _make_cipher(self) -> Cipher[modes.CBC]:
         return Cipher(algorithms.AES256(self._key), modes.CBC(self._key[:16]))
 
 
 def parse_callback(message: bytes) -> Callback:
     """Read the plaintext of a callback. Raises CallbackError."""
     fields = _read_fields(message)
-    msgtype = _text(fields, "MsgType").lower()
+    msgtype = _read_text(fields, "MsgType").lower()
     is_event = msgtype == "event"
-    kind = _text(fields, "Event").lower() if is_event else msgtype
+    kind = _read_text(fields, "Event").lower() if is_event else msgtype
     if not kind:
         raise CallbackError("there is no MsgType, or no Event")
-    agentid, msgid, created_at = (_text(fields, name) for name in ("AgentID", "MsgId", "CreateTime"))
+    agentid, msgid, created_at = (_read_text(fields, name) for name in ("AgentID", "MsgId", "CreateTime"))
     if not created_at.isascii() or not created_at.isdigit() or len(created_at) > 12:
         raise CallbackError("CreateTime is not a time")
     return Callback(
-        corpid=_text(fields, "ToUserName"),
-        userid=_text(fields, "FromUserName"),
+        corpid=_read_text(fields, "ToUserName"),
+        userid=_read_text(fields, "FromUserName"),
         agentid=int(agentid) if agentid.isascii() and agentid.isdigit() and len(agentid) < 12 else None,
         created_at=int(created_at),
         is_event=is_event,
         kind=kind,
-        change=_text(fields, "ChangeType").lower(),
+        change=_read_text(fields, "ChangeType").lower(),
         # Two events may share their second, so the whole plaintext identifies an event.
         dedupe_key=f"msg:{msgid[:64]}" if msgid else f"sha256:{hashlib.sha256(message).hexdigest()}",
         fields=fields,
     )
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
+def _read_text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     return value.strip() if isinstance(value, str) else ""
 

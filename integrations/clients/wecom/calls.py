@@ -59,7 +59,7 @@ class Timeouts:
     transfer_seconds: float = 60.0
 
 
-_LEAST_SHARE = 0.25  # of a call's time that must be left when the request is sent
+_LEAST_TIME_SHARE = 0.25  # of a call's time that must be left when the request is sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +121,15 @@ class Wire:
             session, system="wecom", connect_seconds=timeouts.connect_seconds, proxy=proxy, ca_bundle=ca_bundle
         )
 
-    def seconds_for(self, call: Call) -> float:
+    def find_time_limit(self, call: Call) -> float:
         """Return how long the whole call may take."""
         return self._timeouts.transfer_seconds if call.is_transfer else self._timeouts.total_seconds
 
-    def ask(self, call: Call, credentials: Params) -> Answer:
+    def send_call(self, call: Call, credentials: Params) -> Answer:
         """Send `call` with `credentials` in its query, and return the fields of an answer with errcode 0."""
-        seconds = self.seconds_for(call)
+        seconds = self.find_time_limit(call)
         with observe_call(self._observe, call.operation):
-            if limit_to_deadline(seconds) < seconds * _LEAST_SHARE:
+            if limit_to_deadline(seconds) < seconds * _LEAST_TIME_SHARE:
                 # Not tried: a send that would time out is unclear; a send that never began is certainly not done.
                 raise TransientError("no time was left to send", system="wecom", operation=call.operation)
             query = urlencode({**credentials, **call.params}, quote_via=quote, safe="")
@@ -173,7 +173,7 @@ def read_answer(call: Call, reply: Reply) -> Answer:
 
 
 def _make_code_error(call: Call, code: int, answer: Answer, content: bytes) -> IntegrationError:
-    errmsg = optional_text(answer, "errmsg")
+    errmsg = read_optional_text(answer, "errmsg")
     hint, caller_ip = _HINT.search(errmsg), _CALLER_IP.search(errmsg)
     known: dict[str, Any] = {
         "code": code,
@@ -205,7 +205,7 @@ class AnswerError(ValueError):
     """A field that must be there is missing or of another kind."""
 
 
-def text(answer: Answer, name: str) -> str:
+def read_text(answer: Answer, name: str) -> str:
     """Return a required, non-empty text. Raises AnswerError."""
     value = answer.get(name)
     if not isinstance(value, str) or not value:
@@ -213,7 +213,7 @@ def text(answer: Answer, name: str) -> str:
     return value
 
 
-def optional_text(answer: Answer, name: str) -> str:
+def read_optional_text(answer: Answer, name: str) -> str:
     """Return a text, empty if missing. WeCom also gives numbers where the documentation says text."""
     value = answer.get(name)
     if isinstance(value, str):
@@ -221,15 +221,15 @@ def optional_text(answer: Answer, name: str) -> str:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
-def integer(answer: Answer, name: str) -> int:
+def read_integer(answer: Answer, name: str) -> int:
     """Return a required whole number, which may come as text. Raises AnswerError."""
-    value = optional_integer(answer, name)
+    value = read_optional_integer(answer, name)
     if value is None:
         raise AnswerError(f"{name} is not a whole number")
     return value
 
 
-def optional_integer(answer: Answer, name: str) -> int | None:
+def read_optional_integer(answer: Answer, name: str) -> int | None:
     """Return a whole number, which may come as text; None if it is missing or something else."""
     value = answer.get(name)
     if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20:
@@ -237,7 +237,7 @@ def optional_integer(answer: Answer, name: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def texts(answer: Answer, name: str, *, required: bool = False) -> tuple[str, ...]:
+def read_texts(answer: Answer, name: str, *, required: bool = False) -> tuple[str, ...]:
     """Return a list of texts; numbers become texts, anything else is left out. Raises AnswerError if it is required
     and there is no list."""
     value = answer.get(name)
@@ -249,7 +249,7 @@ def texts(answer: Answer, name: str, *, required: bool = False) -> tuple[str, ..
     return tuple([str(item) for item in value if type(item) in (str, int)])
 
 
-def integers(answer: Answer, name: str) -> tuple[int, ...]:
+def read_integers(answer: Answer, name: str) -> tuple[int, ...]:
     """Return a list of whole numbers; anything else is left out."""
     value = answer.get(name)
     if not isinstance(value, list):
@@ -257,7 +257,7 @@ def integers(answer: Answer, name: str) -> tuple[int, ...]:
     return tuple([item for item in value if type(item) is int])
 
 
-def objects(answer: Answer, name: str, *, required: bool = False) -> tuple[Answer, ...]:
+def read_objects(answer: Answer, name: str, *, required: bool = False) -> tuple[Answer, ...]:
     """Return a list of objects; empty if it is optional and missing. Raises AnswerError for anything else."""
     value = answer.get(name)
     if value is None and not required:
@@ -267,7 +267,7 @@ def objects(answer: Answer, name: str, *, required: bool = False) -> tuple[Answe
     return tuple(value)
 
 
-def child(answer: Answer, name: str) -> Answer:
+def read_child(answer: Answer, name: str) -> Answer:
     """Return an object inside the answer; empty if it is missing."""
     value = answer.get(name)
     return value if isinstance(value, dict) else {}
@@ -277,16 +277,16 @@ def read_joined_ids(answer: Answer, name: str) -> tuple[str, ...]:
     """Return ids joined by "|" (message/send) or given as a list (update_template_card)."""
     value = answer.get(name)
     if isinstance(value, list):
-        return texts(answer, name)
-    return tuple(part.strip() for part in optional_text(answer, name).split("|") if part.strip())
+        return read_texts(answer, name)
+    return tuple(part.strip() for part in read_optional_text(answer, name).split("|") if part.strip())
 
 
 def read_token(answer: Answer, name: str) -> FetchedToken:
     """Return a token or ticket with its lifetime in seconds. Raises AnswerError if either is missing."""
-    expires_in = integer(answer, "expires_in")
+    expires_in = read_integer(answer, "expires_in")
     if expires_in <= 0:
         raise AnswerError("expires_in is not positive")
-    return FetchedToken(text(answer, name), expires_in)
+    return FetchedToken(read_text(answer, name), expires_in)
 
 
 def parse_answer(operation: str, parse: Callable[[Answer], T], answer: Answer) -> T:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from integrations.clients.wecom.builders import Content, MessageError, check_bytes, check_link, drop_empty
+from integrations.clients.wecom.builders import Content, MessageError, check_bytes, check_link, drop_empty_fields
 
 KEY_BYTES = 1024
 HORIZONTAL_ITEMS_AT_MOST = 6
-_CARD = "template_card."
+_FIELD_PREFIX = "template_card."
 # Two texts of a part, such as a name and its value.
 Pair: TypeAlias = tuple[str, str]
 
@@ -48,7 +48,7 @@ class Head:
     task_id: str = ""
 
 
-def text_notice(
+def build_text_notice(
     head: Head,
     *,
     sub_title: str = "",
@@ -66,7 +66,7 @@ def text_notice(
     return _build_card("text_notice", head, lines, parts, title=head.title or sub_title)
 
 
-def news_notice(
+def build_news_notice(
     head: Head,
     *,
     picture_url: str,
@@ -75,9 +75,12 @@ def news_notice(
     paragraphs: Sequence[Pair] = (),
     jumps: Sequence[Pair] = (),
 ) -> Content:
-    """Build a notice with a large picture; it needs a title. `aspect_ratio`: width by height, 1.3 to 2.25;
-    `paragraphs`: headings and the texts below them; `lines` and `jumps` as in text_notice. Raises MessageError."""
-    check_link(f"{_CARD}card_image.url", picture_url)
+    """Build a notice with a large picture; it needs a title. Raises MessageError.
+
+    `aspect_ratio`: width by height, 1.3 to 2.25; `paragraphs`: headings and the texts below them; `lines` and `jumps`
+    as in build_text_notice.
+    """
+    check_link(f"{_FIELD_PREFIX}card_image.url", picture_url)
     parts = {
         "card_image": {"url": picture_url, "aspect_ratio": aspect_ratio},
         "vertical_content_list": [_build_pair(*pair) for pair in paragraphs],
@@ -86,7 +89,7 @@ def news_notice(
     return _build_card("news_notice", head, lines, parts, title=head.title)
 
 
-def button_interaction(
+def build_button_interaction(
     head: Head, *, buttons: Sequence[Button], sub_title: str = "", lines: Sequence[Pair] = ()
 ) -> Content:
     """Build a card with one to six buttons; it needs a title and a task_id. Raises MessageError."""
@@ -97,22 +100,22 @@ def button_interaction(
 
 def _build_card(card_type: str, head: Head, lines: Sequence[Pair], parts: dict[str, Any], *, title: str) -> Content:
     if not title:
-        raise MessageError(f"{_CARD}main_title.title", "is empty")
-    check_link(f"{_CARD}card_action.url", head.url)
+        raise MessageError(f"{_FIELD_PREFIX}main_title.title", "is empty")
+    check_link(f"{_FIELD_PREFIX}card_action.url", head.url)
     for index, (name, _value) in enumerate(lines):
-        check_bytes(f"{_CARD}horizontal_content_list[{index}].keyname", name, KEY_BYTES)
+        check_bytes(f"{_FIELD_PREFIX}horizontal_content_list[{index}].keyname", name, KEY_BYTES)
     fields = {
         "card_type": card_type,
-        "source": head.source and {**drop_empty({"desc": head.source.text}), "desc_color": head.source.colour},
+        "source": head.source and {**drop_empty_fields({"desc": head.source.text}), "desc_color": head.source.colour},
         "main_title": _build_pair(head.title, head.description),
         "task_id": head.task_id,
         "card_action": {"type": 1, "url": head.url},
         "horizontal_content_list": [
-            {"keyname": name, **drop_empty({"value": value}), "type": 0} for name, value in lines
+            {"keyname": name, **drop_empty_fields({"value": value}), "type": 0} for name, value in lines
         ],
         **parts,
     }
-    return Content("template_card", drop_empty(fields))
+    return Content("template_card", drop_empty_fields(fields))
 
 
 def _build_jumps(jumps: Sequence[Pair]) -> list[dict[str, Any]]:
@@ -120,4 +123,4 @@ def _build_jumps(jumps: Sequence[Pair]) -> list[dict[str, Any]]:
 
 
 def _build_pair(title: str, text: str) -> dict[str, Any]:
-    return drop_empty({"title": title, "desc": text})
+    return drop_empty_fields({"title": title, "desc": text})

@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from integrations.clients.errors import BadRequestError, IntegrationError, UnexpectedResponseError
 from integrations.clients.transport import total_deadline
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.builders import (
+    MediaKind,
     MessageError,
     Payload,
-    body_bytes,
     build_multipart,
     check_bytes,
     check_chatid,
     check_count,
     check_link,
-    drop_empty,
+    drop_empty_fields,
+    encode_body,
 )
 from integrations.clients.wecom.calls import (
     Answer,
@@ -31,22 +32,23 @@ from integrations.clients.wecom.calls import (
     Call,
     Params,
     Wire,
-    child,
-    integer,
-    integers,
-    objects,
-    optional_integer,
-    optional_text,
     parse_answer,
+    read_child,
+    read_integer,
+    read_integers,
     read_joined_ids,
+    read_objects,
+    read_optional_integer,
+    read_optional_text,
+    read_text,
+    read_texts,
     read_token,
-    text,
-    texts,
 )
 from integrations.clients.wecom.contacts import (
     Department,
     Identity,
     MemberPage,
+    MemberRow,
     Tag,
     User,
     parse_department,
@@ -93,10 +95,10 @@ class SendResult:
 
 def parse_send_result(answer: Answer) -> SendResult:
     """Parse the answer to a message. Never raises, because the message has been accepted whatever the answer is."""
-    errmsg = optional_text(answer, "errmsg")
+    errmsg = read_optional_text(answer, "errmsg")
     return SendResult(
-        msgid=optional_text(answer, "msgid"),
-        response_code=optional_text(answer, "response_code"),
+        msgid=read_optional_text(answer, "msgid"),
+        response_code=read_optional_text(answer, "response_code"),
         invalid_userids=read_joined_ids(answer, "invaliduser"),
         unlicensed_userids=read_joined_ids(answer, "unlicenseduser"),
         warning=errmsg if "warning" in errmsg.lower() else "",
@@ -118,22 +120,20 @@ def _check_chat_name(name: str) -> None:
         raise MessageError("name", f"{len(name)} characters, at most {CHAT_NAME_CHARACTERS}")
 
 
-MediaKind = Literal["image", "file"]
-
-SMALLEST_BYTES = 6  # "more than 5 bytes"
-LARGEST_BYTES: dict[MediaKind, int] = {"image": 10 * 1024 * 1024, "file": 20 * 1024 * 1024}
+MEDIA_BYTES_AT_LEAST = 6  # "more than 5 bytes"
+MEDIA_BYTES_AT_MOST: dict[MediaKind, int] = {"image": 10 * 1024 * 1024, "file": 20 * 1024 * 1024}
 
 
 def parse_media_id(answer: Answer) -> str:
     """Parse media/upload and webhook/upload_media."""
-    return text(answer, "media_id")
+    return read_text(answer, "media_id")
 
 
 def _make_upload(
     path: str, content: bytes, *, kind: MediaKind, file_name: str, media_type: str, secrets: tuple[str, ...] = ()
 ) -> Call:
-    if not SMALLEST_BYTES <= len(content) <= LARGEST_BYTES[kind]:
-        raise MessageError("media", f"{len(content)} bytes, {SMALLEST_BYTES} to {LARGEST_BYTES[kind]}")
+    if not MEDIA_BYTES_AT_LEAST <= len(content) <= MEDIA_BYTES_AT_MOST[kind]:
+        raise MessageError("media", f"{len(content)} bytes, {MEDIA_BYTES_AT_LEAST} to {MEDIA_BYTES_AT_MOST[kind]}")
     body, content_type = build_multipart(content, file_name=file_name, media_type=media_type)
     return Call(path, "POST", {"type": kind}, body, content_type, is_transfer=True, secrets=secrets)
 
@@ -163,7 +163,7 @@ class WeComClient:
         self._tokens.renew(self.corpid, self.agentid, self._gettoken)
 
     def jsapi_ticket(self) -> str:
-        """Return the company's ticket for `oauth.sign`; the token store keeps it."""
+        """Return the company's ticket for `oauth.sign_page`; the token store keeps it."""
         return self._tokens.get(self.corpid, self.agentid, self.get_jsapi_ticket, "jsapi_ticket")
 
     def _read(self, path: str, parse: Callable[[Answer], T], **params: str | int) -> T:
@@ -173,34 +173,34 @@ class WeComClient:
     def _write(
         self, path: str, values: Mapping[str, Any], *, params: Params | None = None, is_repeatable: bool = True
     ) -> Answer:
-        return self._call(Call(path, "POST", params or {}, body_bytes(values), is_repeatable=is_repeatable))
+        return self._call(Call(path, "POST", params or {}, encode_body(values), is_repeatable=is_repeatable))
 
     def _call(self, call: Call) -> Answer:
         """Make the call with the application's token; repeat it once with a new token if WeCom refuses this one."""
-        with total_deadline(self._wire.seconds_for(call)):
-            token = self._token()
+        with total_deadline(self._wire.find_time_limit(call)):
+            token = self._find_token()
             try:
                 return self._call_once(call, token)
             except IntegrationError as error:
                 if error.code not in errcodes.STALE_TOKEN_CODES:
                     raise
-            return self._call_once(call, self._token())
+            return self._call_once(call, self._find_token())
 
     def _call_once(self, call: Call, token: str) -> Answer:
         """Make the call once. Drop a refused token, so that no later call uses it."""
         try:
-            return self._wire.ask(replace(call, secrets=(token, self._secret)), {"access_token": token})
+            return self._wire.send_call(replace(call, secrets=(token, self._secret)), {"access_token": token})
         except IntegrationError as error:
             if error.code in errcodes.STALE_TOKEN_CODES:
                 self._tokens.drop(self.corpid, self.agentid, token)
             raise
 
-    def _token(self) -> str:
+    def _find_token(self) -> str:
         return self._tokens.get(self.corpid, self.agentid, self._gettoken)
 
     def _gettoken(self) -> FetchedToken:
         credentials = {"corpid": self.corpid, "corpsecret": self._secret}
-        answer = self._wire.ask(Call("gettoken", secrets=(self._secret,)), credentials)
+        answer = self._wire.send_call(Call("gettoken", secrets=(self._secret,)), credentials)
         # `expires_in` may count down on a repeated get.
         return parse_answer("gettoken", lambda fields: read_token(fields, "access_token"), answer)
 
@@ -218,16 +218,18 @@ class WeComClient:
         """Return name, visible scope, trusted domain and home page. Source: document/path/90227."""
 
         def parse(answer: Answer) -> Agent:
-            users = objects(child(answer, "allow_userinfos"), "user")  # each of the three `allow_*` may be missing
+            users = read_objects(
+                read_child(answer, "allow_userinfos"), "user"
+            )  # each of the three `allow_*` may be missing
             return Agent(
-                agentid=integer(answer, "agentid"),
-                name=optional_text(answer, "name"),
-                allowed_userids=tuple(text(user, "userid") for user in users),
-                allowed_department_ids=integers(child(answer, "allow_partys"), "partyid"),
-                allowed_tag_ids=integers(child(answer, "allow_tags"), "tagid"),
-                is_closed=optional_integer(answer, "close") == 1,
-                redirect_domain=optional_text(answer, "redirect_domain"),
-                home_url=optional_text(answer, "home_url"),
+                agentid=read_integer(answer, "agentid"),
+                name=read_optional_text(answer, "name"),
+                allowed_userids=tuple(read_text(user, "userid") for user in users),
+                allowed_department_ids=read_integers(read_child(answer, "allow_partys"), "partyid"),
+                allowed_tag_ids=read_integers(read_child(answer, "allow_tags"), "tagid"),
+                is_closed=read_optional_integer(answer, "close") == 1,
+                redirect_domain=read_optional_text(answer, "redirect_domain"),
+                home_url=read_optional_text(answer, "home_url"),
             )
 
         return self._read("agent/get", parse, agentid=self._own_agentid)
@@ -253,13 +255,13 @@ class WeComClient:
         Source: document/path/90232.
         """
         buttons = self._read(
-            "menu/get", lambda answer: objects(answer, "button", required=True), agentid=self._own_agentid
+            "menu/get", lambda answer: read_objects(answer, "button", required=True), agentid=self._own_agentid
         )
         return {"button": list(buttons)}
 
     def getcallbackip(self) -> tuple[str, ...]:
         """Return the addresses or ranges that callbacks come from; read them daily. Source: document/path/90930."""
-        return self._read("getcallbackip", lambda answer: texts(answer, "ip_list", required=True))
+        return self._read("getcallbackip", lambda answer: read_texts(answer, "ip_list", required=True))
 
     def get_jsapi_ticket(self) -> FetchedToken:
         """Fetch the company's ticket for `wx.config`, at most 100 an hour (use `jsapi_ticket`). Source: path/90506."""
@@ -275,8 +277,10 @@ class WeComClient:
         """
 
         def parse(answer: Answer) -> Identity:
-            userid = optional_text(answer, "userid") or optional_text(answer, "UserId")  # as older servers write it
-            openid = optional_text(answer, "openid") or optional_text(answer, "OpenId")
+            userid = read_optional_text(answer, "userid") or read_optional_text(
+                answer, "UserId"
+            )  # as older servers write it
+            openid = read_optional_text(answer, "openid") or read_optional_text(answer, "OpenId")
             if not userid and not openid:
                 raise AnswerError("neither userid nor openid")
             return Identity(userid, openid)
@@ -312,9 +316,9 @@ class WeComClient:
         question = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
 
         def parse(answer: Answer) -> MemberPage:
-            rows = objects(answer, "dept_user", required=True)
-            pairs = tuple((text(row, "userid"), integer(row, "department")) for row in rows)
-            return MemberPage(pairs, optional_text(answer, "next_cursor"))
+            rows = read_objects(answer, "dept_user", required=True)
+            members = tuple(MemberRow(read_text(row, "userid"), read_integer(row, "department")) for row in rows)
+            return MemberPage(members, read_optional_text(answer, "next_cursor"))
 
         return parse_answer("user_list_id", parse, self._write("user/list_id", question))
 
@@ -362,29 +366,31 @@ class WeComClient:
         Source: document/path/95351.
         """
         return self._read(
-            "department/get", lambda answer: parse_department(child(answer, "department")), id=department_id
+            "department/get", lambda answer: parse_department(read_child(answer, "department")), id=department_id
         )
 
     def tag_get(self, tag_id: int) -> Tag:
         """Return the visible members and departments of a tag. Source: document/path/90213."""
 
         def parse(answer: Answer) -> Tag:
-            members = tuple((text(one, "userid"), optional_text(one, "name")) for one in objects(answer, "userlist"))
-            return Tag(optional_text(answer, "tagname"), members, integers(answer, "partylist"))
+            members = tuple(
+                (read_text(one, "userid"), read_optional_text(one, "name")) for one in read_objects(answer, "userlist")
+            )
+            return Tag(read_optional_text(answer, "tagname"), members, read_integers(answer, "partylist"))
 
         return self._read("tag/get", parse, tagid=tag_id)
 
     # --- Messages. Raise OutcomeUnknownError if one may have been sent ------------------------------------------------
 
     def message_send(self, body: bytes) -> SendResult:
-        """Send exactly the bytes of `body` (see `builders.body_bytes`). Partial success is a result, not an error.
+        """Send exactly the bytes of `body` (see `builders.encode_body`). Partial success is a result, not an error.
 
         Raises RecipientError with the ids if nobody can receive it. Source: document/path/90236 (page of 2025-09-24).
         """
         return parse_send_result(self._call(Call("message/send", "POST", body=body, is_repeatable=False)))
 
     def message_update_template_card(self, update: Payload) -> tuple[str, ...]:
-        """Change a card (see `builders.card_update`); return the userids, in lower case, for whom that failed.
+        """Change a card (see `builders.build_card_update`); return the userids, in lower case, for whom that failed.
 
         A response_code works once. Source: document/path/94945 (page of 2025-07-24).
         """
@@ -421,9 +427,9 @@ class WeComClient:
             raise MessageError("owner", "is not among the members")
         if chatid:
             check_chatid(chatid)
-        values = drop_empty({"name": name, "owner": owner, "userlist": list(userids), "chatid": chatid})
+        values = drop_empty_fields({"name": name, "owner": owner, "userlist": list(userids), "chatid": chatid})
         answer = self._write("appchat/create", values, is_repeatable=False)
-        return parse_answer("appchat_create", lambda fields: text(fields, "chatid"), answer)
+        return parse_answer("appchat_create", lambda fields: read_text(fields, "chatid"), answer)
 
     def appchat_update(
         self, chatid: str, *, name: str = "", owner: str = "", add: Sequence[str] = (), remove: Sequence[str] = ()
@@ -435,7 +441,7 @@ class WeComClient:
         check_chatid(chatid)
         _check_chat_name(name)
         changes = {"name": name, "owner": owner, "add_user_list": list(add), "del_user_list": list(remove)}
-        self._write("appchat/update", {"chatid": chatid, **drop_empty(changes)})
+        self._write("appchat/update", {"chatid": chatid, **drop_empty_fields(changes)})
 
     def appchat_get(self, chatid: str) -> Chat:
         """Return name, owner and members of a group chat. Raises RecipientError (86003) if there is none.
@@ -445,15 +451,16 @@ class WeComClient:
         check_chatid(chatid)
 
         def parse(answer: Answer) -> Chat:
-            chat = child(answer, "chat_info")
-            name, owner = optional_text(chat, "name"), optional_text(chat, "owner")
-            return Chat(text(chat, "chatid"), name, owner, texts(chat, "userlist"))
+            chat = read_child(answer, "chat_info")
+            name, owner = read_optional_text(chat, "name"), read_optional_text(chat, "owner")
+            return Chat(read_text(chat, "chatid"), name, owner, read_texts(chat, "userlist"))
 
         return self._read("appchat/get", parse, chatid=chatid)
 
     def appchat_send(self, body: bytes) -> None:
-        """Send exactly the bytes of `body` (see `builders.chat_message`) into a group chat. WeCom drops no duplicate.
+        """Send exactly the bytes of `body` (see `builders.build_chat_message`) into a group chat.
 
+        WeCom drops no duplicate.
         Raises OutcomeUnknownError if it may have been sent: do not repeat it. Source: document/path/90248.
         """
         self._call(Call("appchat/send", "POST", body=body, is_repeatable=False))
@@ -473,12 +480,12 @@ class RobotClient:
         return "RobotClient()"
 
     def webhook_send(self, body: bytes) -> SendResult:
-        """Send exactly the bytes of `body` (see `robot_text`). A `warning` in the result: it may not be shown.
+        """Send exactly the bytes of `body` (see `build_robot_text`). A `warning` in the result: it may not be shown.
 
         Raises OutcomeUnknownError if it may have been sent: do not repeat it. Source: document/path/91770.
         """
         call = Call("webhook/send", "POST", body=body, is_repeatable=False, secrets=(self._key,))
-        return parse_send_result(self._wire.ask(call, {"key": self._key}))
+        return parse_send_result(self._wire.send_call(call, {"key": self._key}))
 
     def webhook_upload_media(
         self, content: bytes, *, file_name: str, media_type: str = "application/octet-stream"
@@ -495,4 +502,4 @@ class RobotClient:
             media_type=media_type,
             secrets=(self._key,),
         )
-        return parse_answer(call.operation, parse_media_id, self._wire.ask(call, {"key": self._key}))
+        return parse_answer(call.operation, parse_media_id, self._wire.send_call(call, {"key": self._key}))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from integrations.clients.wecom.calls import (
     Answer,
-    child,
-    integer,
-    integers,
-    objects,
-    optional_integer,
-    optional_text,
-    text,
+    read_child,
+    read_integer,
+    read_integers,
+    read_objects,
+    read_optional_integer,
+    read_optional_text,
+    read_text,
 )
 
 
@@ -51,25 +52,28 @@ RESTRICTED_FIELDS = ("mobile", "email", "biz_mail", "gender", "avatar", "qr_code
 
 def parse_user(answer: Answer) -> User:
     """Parse a member of user/get or user/list."""
-    enable = optional_integer(answer, "enable")
+    enable = read_optional_integer(answer, "enable")
     return User(
-        userid=text(answer, "userid"),
-        name=optional_text(answer, "name"),
-        department_ids=integers(answer, "department"),
-        main_department_id=optional_integer(answer, "main_department"),
-        is_leader_in=tuple([value == 1 for value in integers(answer, "is_leader_in_dept")]),
-        position=optional_text(answer, "position"),
-        mobile=optional_text(answer, "mobile"),
-        email=optional_text(answer, "email"),
-        biz_mail=optional_text(answer, "biz_mail"),
-        alias=optional_text(answer, "alias"),
-        status=optional_integer(answer, "status"),
+        userid=read_text(answer, "userid"),
+        name=read_optional_text(answer, "name"),
+        department_ids=read_integers(answer, "department"),
+        main_department_id=read_optional_integer(answer, "main_department"),
+        is_leader_in=tuple([value == 1 for value in read_integers(answer, "is_leader_in_dept")]),
+        position=read_optional_text(answer, "position"),
+        mobile=read_optional_text(answer, "mobile"),
+        email=read_optional_text(answer, "email"),
+        biz_mail=read_optional_text(answer, "biz_mail"),
+        alias=read_optional_text(answer, "alias"),
+        status=read_optional_integer(answer, "status"),
         is_enabled=None if enable is None else enable == 1,
         # Plain texts (type 0), in today's form or the old one (`value` beside the name); no links and mini programs.
         own_fields=tuple(
-            (optional_text(one, "name"), optional_text(child(one, "text"), "value") or optional_text(one, "value"))
-            for one in objects(child(answer, "extattr"), "attrs")
-            if not optional_integer(one, "type")
+            (
+                read_optional_text(one, "name"),
+                read_optional_text(read_child(one, "text"), "value") or read_optional_text(one, "value"),
+            )
+            for one in read_objects(read_child(answer, "extattr"), "attrs")
+            if not read_optional_integer(one, "type")
         ),
         withheld=tuple([name for name in RESTRICTED_FIELDS if name not in answer]),
     )
@@ -85,12 +89,18 @@ class Department:
     order: int = 0
 
 
+class MemberRow(NamedTuple):
+    """A member in one of their departments."""
+
+    userid: str
+    department_id: int
+
+
 @dataclass(frozen=True, slots=True)
 class MemberPage:
-    """A page of rows (userid, department), one for each department of a member, and the cursor of the next page, empty
-    at the end."""
+    """A page of rows, one for each department of a member, and the cursor of the next page, empty at the end."""
 
-    rows: tuple[tuple[str, int], ...]
+    rows: tuple[MemberRow, ...]
     next_cursor: str
 
 
@@ -105,20 +115,20 @@ class Tag:
 
 def parse_users(answer: Answer) -> tuple[User, ...]:
     """Parse user/list and user/simplelist."""
-    return tuple(parse_user(user) for user in objects(answer, "userlist", required=True))
+    return tuple(parse_user(user) for user in read_objects(answer, "userlist", required=True))
 
 
 def parse_department(answer: Answer) -> Department:
     """Parse a department of any answer about departments."""
     return Department(
-        department_id=integer(answer, "id"),
-        parent_id=optional_integer(answer, "parentid"),
-        name=optional_text(answer, "name"),
-        order=optional_integer(answer, "order") or 0,
+        department_id=read_integer(answer, "id"),
+        parent_id=read_optional_integer(answer, "parentid"),
+        name=read_optional_text(answer, "name"),
+        order=read_optional_integer(answer, "order") or 0,
     )
 
 
 def parse_departments(answer: Answer) -> tuple[Department, ...]:
     """Parse department/list and department/simplelist, whose list is called `department_id`."""
     name = "department_id" if "department_id" in answer else "department"
-    return tuple(parse_department(department) for department in objects(answer, name, required=True))
+    return tuple(parse_department(department) for department in read_objects(answer, name, required=True))

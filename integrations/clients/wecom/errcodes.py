@@ -41,7 +41,7 @@ class Entry:
 SITE_ADMIN = _("The administrator of this site.")
 WECOM_ADMIN = _("The administrator of WeCom.")
 NETWORK_ADMIN = _("The administrator of this server's network.")
-AUTHOR = _("Whoever wrote the push or alert rule.")
+AUTHOR = _("The author of the push or alert rule.")
 NOBODY = _("Nobody: it passes by itself.")
 PERSON = _("The person who signs in.")
 SUPPORT = _("The support of this product: this is a mistake of the program.")
@@ -72,8 +72,8 @@ _TO_LICENCE = _("WeCom's console → App management → the app → Interface li
 _TO_ACCOUNT = _(
     "Users → the person → WeCom account: compare it with WeCom's console → Contacts → the member → Account."
 )
-# Each code of such a group has its own place: see _PLACES.
-_OWN = ""
+# Each code of such a group has its own place: see _PLACES_BY_CODE.
+_PLACE_BY_CODE = ""
 
 _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
     (TransientError, NOBODY, TO_WAIT): {
@@ -82,12 +82,12 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         40014: _("WeCom refuses the access token, also a fresh one."),
         42001: _("The access token has ended, also a fresh one."),
     },
-    (TransientError, NOBODY, _OWN): {50100: _("WeCom lost the place in a long list.")},
-    (RateLimitedError, NOBODY, _OWN): {
+    (TransientError, NOBODY, _PLACE_BY_CODE): {50100: _("WeCom lost the place in a long list.")},
+    (RateLimitedError, NOBODY, _PLACE_BY_CODE): {
         45009: _("Too many calls: WeCom's frequency limit is reached."),
         45033: _("Too many calls at the same time."),
     },
-    (ConfigurationError, SITE_ADMIN, _OWN): {
+    (ConfigurationError, SITE_ADMIN, _PLACE_BY_CODE): {
         40001: _(
             "WeCom refuses the Secret: it is wrong, was reset, belongs to another company, or the app is disabled."
         ),
@@ -103,10 +103,10 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         41002: _("The CorpId is empty."),
         41004: _("The Secret is empty."),
     },
-    (ConfigurationError, WECOM_ADMIN, _OWN): {
+    (ConfigurationError, WECOM_ADMIN, _PLACE_BY_CODE): {
         43012: _("WeCom asks for a callback address before this can be used."),
         45031: _("WeCom considers the Secret unsafe."),
-        48006: _("WeCom has parked the app because nobody used it for long."),
+        48006: _("WeCom has suspended the app, because nobody used it for a long time."),
         50003: _("The app is disabled."),
         85004: _("The trusted domain was changed more than 20 times this month."),
         85005: _("The ownership of the trusted domain is not verified."),
@@ -139,7 +139,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         93008: _("The group robot is no longer in the group."),
     },
     (ConfigurationError, WECOM_ADMIN, _TO_ROBOT): {93004: _("The group robot is disabled.")},
-    (RecipientError, SITE_ADMIN, _OWN): {
+    (RecipientError, SITE_ADMIN, _PLACE_BY_CODE): {
         40003: _("The WeCom account does not exist or has left."),
         60111: _("There is no such WeCom account, or the app may not see it."),
         81013: _("Nobody can receive the message: all recipients are unknown or outside the visible scope."),
@@ -155,7 +155,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         ),
     },
     (RecipientError, NOBODY, TO_RECIPIENTS): {42052: _("The message is older than 24 hours and cannot be recalled.")},
-    (RecipientError, NOBODY, _OWN): {
+    (RecipientError, NOBODY, _PLACE_BY_CODE): {
         46003: _("The app has no menu."),
         60140: _("The card can no longer be changed: its code was used or is older than 72 hours."),
     },
@@ -209,7 +209,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         45008: _("The message has more than eight articles."),
         45034: _("An address has neither http nor https."),
     },
-    (BadRequestError, AUTHOR, _OWN): {
+    (BadRequestError, AUTHOR, _PLACE_BY_CODE): {
         40007: _("The uploaded file is unknown, of another kind, or older than three days."),
     },
     (BadRequestError, AUTHOR, _TO_PICTURE): {
@@ -218,7 +218,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
     },
 }
 
-_PLACES = {
+_PLACES_BY_CODE = {
     40001: _TO_SECRET,
     40003: _TO_ACCOUNT,
     40007: _("Send the message again: its files are then uploaded anew."),
@@ -251,13 +251,13 @@ _PLACES = {
 }
 
 ENTRIES = {
-    code: Entry(error, Explanation(what, who, where or _PLACES[code]))
+    code: Entry(error, Explanation(what, who, where or _PLACES_BY_CODE[code]))
     for (error, who, where), group in _GROUPS.items()
     for code, what in group.items()
 }
 
 # Codes that mean something else for one call.
-OF_OPERATIONS = {
+EXPLANATIONS_OF_CALLS = {
     ("gettoken", 45009): Explanation(
         _("WeCom gives this server no token for an hour: too many were asked for, or with a wrong Secret."),
         SITE_ADMIN,
@@ -312,11 +312,11 @@ def explain(code: int, *, operation: str = "") -> Explanation:
     """Return the explanation of `code` for an administrator, in English. `operation`: the refused call, if known."""
     if code == UNREADABLE_SECRET:
         return _UNREADABLE
-    if (operation, code) in OF_OPERATIONS:
-        return replace(OF_OPERATIONS[operation, code], guide=guide_of(code, operation=operation))
-    return replace(ENTRIES[code].explanation, guide=guide_of(code)) if code in ENTRIES else _UNKNOWN
+    if (operation, code) in EXPLANATIONS_OF_CALLS:
+        return replace(EXPLANATIONS_OF_CALLS[operation, code], guide=find_guide_anchor(code, operation=operation))
+    return replace(ENTRIES[code].explanation, guide=find_guide_anchor(code)) if code in ENTRIES else _UNKNOWN
 
 
-def guide_of(code: int, *, operation: str = "") -> str:
+def find_guide_anchor(code: int, *, operation: str = "") -> str:
     """Return the anchor of `code` on the guides' page of errors."""
     return "-".join(filter(None, ["errcode", operation, str(code).replace("-", "minus-")]))

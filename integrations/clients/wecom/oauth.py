@@ -6,7 +6,7 @@ import hashlib
 from urllib.parse import quote
 
 
-def sign(*, ticket: str, nonce: str, timestamp: int, url: str) -> str:
+def sign_page(*, ticket: str, nonce: str, timestamp: int, url: str) -> str:
     """Return the signature of the page at `url`, the browser's address with its query; the fragment is left out.
 
     `timestamp`: Unix seconds. Nothing is encoded. The company's and the application's ticket sign alike.

@@ -67,7 +67,7 @@ class Pause:
     caller_ip: str
     remaining_seconds: float
 
-    def error(self, *, system: str = "wecom") -> IntegrationError:
+    def make_error(self, *, system: str = "wecom") -> IntegrationError:
         """Return the stored failure as an error, for a caller that did not make the call."""
         known: dict[str, Any] = {
             "system": system,
@@ -78,12 +78,14 @@ class Pause:
         }
         if self.kind == RateLimitedError.__name__:
             return RateLimitedError(self.message, retry_after_seconds=max(1, round(self.remaining_seconds)), **known)
-        cls = next((cls for cls in _SHARED if cls.__name__ == self.kind), TransientError)  # or of an older release
+        cls = next(
+            (cls for cls in _SHARED_ERRORS if cls.__name__ == self.kind), TransientError
+        )  # or of an older release
         return cls(self.message, **known)
 
 
 # The classes that a fetch may end with; a class before its base class.
-_SHARED = (RateLimitedError, ConfigurationError, TransientError, ForeignAnswerError, UnexpectedResponseError)
+_SHARED_ERRORS = (RateLimitedError, ConfigurationError, TransientError, ForeignAnswerError, UnexpectedResponseError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class StoredToken:
 
 
 @dataclass(slots=True)
-class _Copy:
+class _LocalCopy:
     """A token's copy in this process: used without asking Valkey until `fresh_until`, usable until `valid_until`."""
 
     value: str = field(repr=False)
@@ -108,11 +110,11 @@ class _Copy:
     valid_until: float
 
 
-# KEYS: token, pause, lead. Values: token "<digest>:<renew ahead ms>:<sealed>", pause JSON, lead "<owner>".
+# KEYS: token, pause, lead. Values: token "<digest>:<renew ahead ms>:<encrypted>", pause JSON, lead "<owner>".
 _READ = """
-local function held(key) return redis.call('GET', key), redis.call('PTTL', key) end
-local token, token_ms = held(KEYS[1])
-local pause, pause_ms = held(KEYS[2])
+local function read(key) return redis.call('GET', key), redis.call('PTTL', key) end
+local token, token_ms = read(KEYS[1])
+local pause, pause_ms = read(KEYS[2])
 return {token, token_ms, pause, pause_ms}
 """
 # ARGV: owner, which key (1 token, 2 pause), value, life time. A token ends the pause.
@@ -123,8 +125,8 @@ if ARGV[2] == '1' then redis.call('DEL', KEYS[2]) end
 return 1
 """
 _DROP = """
-local held = redis.call('GET', KEYS[1])
-if held and string.sub(held, 1, #ARGV[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+local token = redis.call('GET', KEYS[1])
+if token and string.sub(token, 1, #ARGV[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1
 """
 
@@ -132,7 +134,7 @@ return 1
 class TokenStore:
     """Tokens shared by threads, processes and hosts. Lifetimes run on Valkey's clock, so hosts' clocks may differ.
 
-    `client`: a redis-py client. `seal` and `unseal`: encryption of stored tokens, for example the two methods of a
+    `client`: a redis-py client. `encrypt` and `decrypt`: encryption of stored tokens, for example the two methods of a
     `MultiFernet`; a token that cannot be decrypted counts as missing. `pause_seconds`: how long a wrong secret is not
     tried again. `copy_seconds`: how long a process uses its own copy without asking Valkey, so also how long it may
     miss a `forget()` of another process. `system`: the name in errors. Raises TransientError if Valkey does not
@@ -143,8 +145,8 @@ class TokenStore:
         self,
         client: redis.Redis,
         *,
-        seal: Cipher,
-        unseal: Cipher,
+        encrypt: Cipher,
+        decrypt: Cipher,
         prefix: str = "wecom:token:",
         pause_seconds: int = 60,
         wait_seconds: float = WAIT_SECONDS,
@@ -152,14 +154,14 @@ class TokenStore:
         system: str = "wecom",
     ) -> None:
         self._client = client
-        self._seal, self._unseal = seal, unseal
+        self._encrypt, self._decrypt = encrypt, decrypt
         self._prefix = prefix
         self._pause_seconds, self._wait_seconds, self._copy_seconds = pause_seconds, wait_seconds, copy_seconds
         self._system = system
         self._read_script, self._publish_script, self._drop_script = (
             client.register_script(script) for script in (_READ, _PUBLISH, _DROP)
         )
-        self._copies: dict[str, _Copy] = {}
+        self._copies: dict[str, _LocalCopy] = {}
         self._locks: dict[str, threading.Lock] = {}
 
     def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken], kind: Kind = "token") -> str:
@@ -180,11 +182,11 @@ class TokenStore:
             copy = self._copies.get(key)
             if copy is not None and read_boot_clock() < copy.fresh_until:
                 return copy.value
-            held = self._obtain(key, fetch)
+            stored = self._find_or_fetch_token(key, fetch)
             now = read_boot_clock()
-            fresh_seconds = min(self._copy_seconds, held.remaining_seconds)
-            self._copies[key] = _Copy(held.value, now + fresh_seconds, now + held.remaining_seconds)
-            return held.value
+            fresh_seconds = min(self._copy_seconds, stored.remaining_seconds)
+            self._copies[key] = _LocalCopy(stored.value, now + fresh_seconds, now + stored.remaining_seconds)
+            return stored.value
 
     def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
         """Fetch a new token even if one is stored. Publish it, or the failure, unless another caller is fetching.
@@ -198,7 +200,7 @@ class TokenStore:
                 is_recent = pause is not None and pause.remaining_seconds > self._pause_seconds - SHARED_SECONDS
                 known = {errcodes.RATE_LIMITED, *(errcodes.SECRET_REFUSED if is_recent else ())}
                 if pause is not None and pause.code in known:
-                    raise pause.error(system=self._system)
+                    raise pause.make_error(system=self._system)
                 self._publish(key, owner, fetch)
         finally:
             self._copies.pop(key, None)
@@ -211,15 +213,15 @@ class TokenStore:
             copy = self._copies.get(key)
             if copy is not None and copy.value == token:
                 self._copies.pop(key, None)
-            with _explain_failure():
-                self._drop_script(keys=self._keys(key), args=[f"{_digest(token)}:"])
+            with _convert_redis_error():
+                self._drop_script(keys=self._list_keys(key), args=[f"{_hash_token(token)}:"])
 
     def forget(self, corpid: str, agentid: int | None) -> None:
         """Forget token, tickets and pause, because an administrator saved another secret."""
         for kind in KINDS:
             key = _make_key(corpid, agentid, kind)
-            with _explain_failure():
-                self._client.delete(*self._keys(key))
+            with _convert_redis_error():
+                self._client.delete(*self._list_keys(key))
             self._copies.pop(key, None)
 
     def drop_copies(self, corpid: str, agentid: int | None) -> None:
@@ -229,7 +231,7 @@ class TokenStore:
             with self._lock_key(key):  # as in drop()
                 self._copies.pop(key, None)
 
-    def pause(self, corpid: str, agentid: int | None) -> Pause | None:
+    def find_pause(self, corpid: str, agentid: int | None) -> Pause | None:
         """Return why no token is fetched at the moment; None if one can be fetched."""
         return self._read(_make_key(corpid, agentid, "token"))[1]
 
@@ -254,8 +256,9 @@ class TokenStore:
     @contextmanager
     def _claim_lead(self, key: str) -> Iterator[str]:
         """Claim the right to fetch. Yield the claim's name; an empty text if another caller has it."""
-        lead = self._client.lock(self._keys(key)[2], timeout=LEADER_SECONDS, thread_local=False)
-        with _explain_failure():
+        _token_key, _pause_key, lead_key = self._list_keys(key)
+        lead = self._client.lock(lead_key, timeout=LEADER_SECONDS, thread_local=False)
+        with _convert_redis_error():
             is_leader = lead.acquire(blocking=False)
         try:
             yield lead.local.token.decode() if is_leader else ""
@@ -267,7 +270,7 @@ class TokenStore:
     def _make_timeout(self, message: str) -> TransientError:
         return TransientError(message, system=self._system, operation="gettoken")
 
-    def _obtain(self, key: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
+    def _find_or_fetch_token(self, key: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
         """Return the stored token. Fetch one if there is none, or if it ends soon and no other caller renews it: a
         failed renewal leaves the old one in use.
 
@@ -275,78 +278,82 @@ class TokenStore:
         """
         ends_at = read_boot_clock() + limit_to_deadline(self._wait_seconds)
         while True:
-            held, pause = self._read(key)
-            if held is not None and (held.is_fresh or pause is not None):
-                return held
+            stored, pause = self._read(key)
+            if stored is not None and (stored.is_fresh or pause is not None):
+                return stored
             if pause is not None:
-                raise pause.error(system=self._system)
+                raise pause.make_error(system=self._system)
             with self._claim_lead(key) as owner:
                 if owner:
-                    return self._fetch_as_leader(key, owner, held, fetch)
-            if held is not None:
-                return held
+                    return self._fetch_as_leader(key, owner, stored, fetch)
+            if stored is not None:
+                return stored
             if read_boot_clock() >= ends_at:
                 raise self._make_timeout("waited too long for another caller's token")
             time.sleep(POLL_SECONDS)
 
     def _fetch_as_leader(
-        self, key: str, owner: str, held: StoredToken | None, fetch: Callable[[], FetchedToken]
+        self, key: str, owner: str, stored: StoredToken | None, fetch: Callable[[], FetchedToken]
     ) -> StoredToken:
-        """Fetch and publish a token unless the leader before did. With a `held` token, failures return that one."""
+        """Fetch and publish a token unless the leader before did. With a `stored` token, failures return that one."""
         try:
             latest, pause = self._read(key)
             if latest is not None and latest.is_fresh:
                 return latest
             if pause is not None:
-                raise pause.error(system=self._system)
+                raise pause.make_error(system=self._system)
             return self._publish(key, owner, fetch)
         except IntegrationError:
-            if held is None:
+            if stored is None:
                 raise
-            return held
+            return stored
 
     def _publish(self, key: str, owner: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
         """Fetch, and publish the token or the failure if `owner` still leads."""
         try:
             token = fetch()
         except IntegrationError as error:
-            cls = next((cls for cls in _SHARED if isinstance(error, cls)), UnexpectedResponseError)
+            cls = next((cls for cls in _SHARED_ERRORS if isinstance(error, cls)), UnexpectedResponseError)
             seconds: float = self._pause_seconds if cls is ConfigurationError else BRIEF_PAUSE_SECONDS
             if isinstance(error, RateLimitedError):
                 seconds = error.retry_after_seconds
             columns = ("operation", "code", "message", "hint", "caller_ip")
-            stored = {"kind": cls.__name__, **{name: getattr(error, name) for name in columns}}
-            with _explain_failure():
-                self._publish_script(keys=self._keys(key), args=[owner, 2, json.dumps(stored), _milliseconds(seconds)])
+            failure = {"kind": cls.__name__, **{name: getattr(error, name) for name in columns}}
+            with _convert_redis_error():
+                self._publish_script(
+                    keys=self._list_keys(key), args=[owner, 2, json.dumps(failure), _to_milliseconds(seconds)]
+                )
             raise
         # Not always 300 s: WeCom may return the same token with the rest of its time. Renewing at a fixed distance
         # from its end would then ask on every call; halving asks a few times.
-        held = StoredToken(token.value, token.expires_in, min(RENEW_AHEAD_SECONDS, token.expires_in / 2))
-        sealed = base64.b64encode(self._seal(held.value.encode())).decode()
-        value = f"{_digest(held.value)}:{_milliseconds(held.renew_ahead_seconds)}:{sealed}"
-        with _explain_failure():
-            self._publish_script(keys=self._keys(key), args=[owner, 1, value, _milliseconds(held.remaining_seconds)])
-        return held
+        stored = StoredToken(token.value, token.expires_in, min(RENEW_AHEAD_SECONDS, token.expires_in / 2))
+        encrypted = base64.b64encode(self._encrypt(stored.value.encode())).decode()
+        value = f"{_hash_token(stored.value)}:{_to_milliseconds(stored.renew_ahead_seconds)}:{encrypted}"
+        with _convert_redis_error():
+            self._publish_script(
+                keys=self._list_keys(key), args=[owner, 1, value, _to_milliseconds(stored.remaining_seconds)]
+            )
+        return stored
 
     # --- Valkey: every step is atomic ---------------------------------------------------------------------------------
 
-    def _keys(self, key: str) -> list[str]:
+    def _list_keys(self, key: str) -> list[str]:
         # The braces keep the three keys on one node of a cluster.
         return [f"{self._prefix}{{{key}}}:{part}" for part in ("token", "pause", "lead")]
 
     def _read(self, key: str) -> tuple[StoredToken | None, Pause | None]:
         """Return the token and the pause; each is None if there is none."""
-        with _explain_failure():
-            token, token_ms, pause, pause_ms = self._read_script(keys=self._keys(key))
-        held = None
+        with _convert_redis_error():
+            token, token_ms, pause, pause_ms = self._read_script(keys=self._list_keys(key))
+        stored = None
         if token is not None:
-            _token_digest, ahead_ms, sealed = token.decode().split(":", 2)
-            with suppress(ValueError, InvalidToken):  # sealed with a key that is gone: fetch anew
-                value = self._unseal(base64.b64decode(sealed)).decode()
-                held = StoredToken(value, token_ms / 1000, int(ahead_ms) / 1000)
+            _token_digest, ahead_ms, encrypted = token.decode().split(":", 2)
+            with suppress(ValueError, InvalidToken):  # encrypted with a key that is gone: fetch anew
+                value = self._decrypt(base64.b64decode(encrypted)).decode()
+                stored = StoredToken(value, token_ms / 1000, int(ahead_ms) / 1000)
         if pause is None:
-            return held, None
-        return held, Pause(**json.loads(pause), remaining_seconds=pause_ms / 1000)
+            return stored, None
+        return stored, Pause(**json.loads(pause), remaining_seconds=pause_ms / 1000)
 
 
 class TrialTokens:
@@ -389,16 +396,16 @@ def _make_key(corpid: str, agentid: int | None, kind: Kind) -> str:
     return application if kind == "token" else f"{application}:{kind}"
 
 
-def _digest(token: str) -> str:
+def _hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _milliseconds(seconds: float) -> int:
+def _to_milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
 @contextmanager
-def _explain_failure() -> Iterator[None]:
+def _convert_redis_error() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:

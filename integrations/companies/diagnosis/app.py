@@ -19,11 +19,7 @@ from integrations.clients.errors import (
     TransientError,
 )
 from integrations.clients.wecom import errcodes
-from integrations.clients.wecom.builders import (
-    app_message,
-    body_bytes,
-    text_content,
-)
+from integrations.clients.wecom.builders import build_app_message, build_text_content, encode_body
 from integrations.clients.wecom.errcodes import SITE_ADMIN, TO_SCOPE, WECOM_ADMIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies.diagnosis.findings import (
@@ -147,7 +143,7 @@ def judge_agent_refusal(client: WeComClient, error: IntegrationError) -> Finding
 @check(
     "app",
     label=_("App enabled"),
-    purpose=_("Looks whether the app is switched on in WeCom."),
+    purpose=_("Checks whether the app is switched on in WeCom."),
     explanations={
         "enabled": _("The app is enabled in WeCom."),
         "disabled": ask_wecom_admin(
@@ -200,7 +196,7 @@ def check_scope(question: Question) -> Finding:
 @check(
     "contacts",
     label=_("Contacts"),
-    purpose=_("Reads the departments and one member, and looks which fields WeCom leaves out."),
+    purpose=_("Reads the departments and one member, and checks which fields WeCom leaves out."),
     explanations={
         "whole": _("The directory can be read (departments: %(departments)s), and a member with all fields."),
         "partly": _(
@@ -227,7 +223,7 @@ def check_contacts(question: Question) -> Finding:
 @check(
     "departments",
     label=_("Department roots"),
-    purpose=_("Looks whether the departments named on this page exist and are in the app's visible scope."),
+    purpose=_("Checks whether the departments named on this page exist and are in the app's visible scope."),
     subject=lambda corp: ",".join(map(str, corp.department_root_ids)),
     explanations={
         "all": _("No roots are named: everybody whom the app sees takes part (departments: %(departments)s)."),
@@ -315,7 +311,7 @@ def check_assistant(question: Question) -> Finding:
         rows = client.user_list_id(limit=1).rows
         facts = {"departments": len(client.department_simplelist())}
         if rows:
-            client.user_get(rows[0][0])
+            client.user_get(rows[0].userid)
     except IntegrationError as error:
         # Judged separately: the findings of the token and IP checks about the app do not apply to the assistant.
         if error.code == NO_DETAILS and error.operation == "user_get":
@@ -368,9 +364,9 @@ def send_test_message(question: Question) -> Finding:
             "time": f"{timezone.localtime(question.now):%Y-%m-%d %H:%M:%S}",
             "number": f"{secrets.randbelow(1_000_000):06}",
         }
-    message = app_message(agentid=corp.agentid, userids=[to], content=text_content(text))
+    message = build_app_message(agentid=corp.agentid, userids=[to], content=build_text_content(text))
     try:
-        result = wecom_client(corp).message_send(body_bytes(message))
+        result = wecom_client(corp).message_send(encode_body(message))
     except OutcomeUnknownError as error:
         return fail(error, "unclear", Status.WARNING, heals=False, facts={"to": to})
     except RecipientError as error:

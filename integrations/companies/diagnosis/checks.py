@@ -1,5 +1,5 @@
-"""The checks of a company: requests, their execution in the background, and what they found: reasons against enabling,
-a company's state, the export."""
+"""The checks of a company: their requests, their execution in the background, and the use of their findings (reasons
+against enabling, a company's state, the text for support)."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def find_refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
     found: dict[int, CallsRefused] = {}
     with suppress(TransientError):  # if the store is down, it is asked once, not for each corp
         for corp in known.values():
-            pause = token_store().pause(corp.corpid, corp.agentid)
+            pause = token_store().find_pause(corp.corpid, corp.agentid)
             if pause is not None and pause.code is not None:
                 found[corp.pk] = CallsRefused(pause.code, until=now + timedelta(seconds=pause.remaining_seconds))
     found |= hooks.calls().find_refused([corp for corp in known.values() if corp.is_enabled], now)
@@ -416,7 +416,7 @@ def run_next_check(job_run: JobRun) -> dict[str, Any] | Again:
 
 
 def execute_check(run: CheckRun, job_run: JobRun) -> None:
-    """Execute one check, store its finding, and request the runs that follow from it."""
+    """Execute one check, store its finding, and request the runs that follow. Every failure becomes a finding."""
     check, corp = CHECKS[run.check_name], Corp.objects.select_related("site_address").get(pk=run.corp_id)
     finding: Finding | None = None
     now = job_run.clock()
@@ -433,31 +433,26 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
         with transaction.atomic():
             if not _find_same(run).update(status=Status.RUNNING, **columns):
                 return  # it was requested anew meanwhile
-            job_run.hold()  # before the test message: a worker that slept must not send a second one
-        finding = _try_check(run, check, corp, now)
+            job_run.lock_job()  # before the test message: a worker that slept must not send a second one
+        run.connection_version = corp.connection_version
+        try:
+            # A Secret just saved in another process must not be judged by the former token.
+            token_store().drop_copies(corp.corpid, corp.agentid)
+            run.subject = check.subject(corp) if check.name != MESSAGE else run.subject
+            with total_deadline(CHECK_SECONDS):
+                finding = check.run(Question(corp=corp, now=now, subject=run.subject))
+        except IntegrationError as error:
+            finding = judge_error(error)
+        except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever
+            # Without its text, which may hold an address with a Secret in it.
+            logger.error("check %s crashed corp=%s error=%s", check.name, run.corp_id, type(error).__name__)
+            finding = wrong("crashed", heals=False, detail=type(error).__name__)
     logger.info("check %s corp=%s status=%s errcode=%s", run.check_name, run.corp_id, finding.status, finding.errcode)
     with transaction.atomic():
         _store_finding(run, check, corp, finding, job_run.clock())
-        job_run.hold()
+        job_run.lock_job()
     if finding.status in PASSED and check.name in ESSENTIAL:
         hooks.calls().probe_at_once(run.corp_id, job_run.clock())
-
-
-def _try_check(run: CheckRun, check: Check, corp: Corp, now: datetime) -> Finding:
-    """Execute the check. Every failure becomes a finding."""
-    run.connection_version = corp.connection_version
-    try:
-        # A Secret just saved in another process must not be judged by the former token.
-        token_store().drop_copies(corp.corpid, corp.agentid)
-        run.subject = check.subject(corp) if check.name != MESSAGE else run.subject
-        with total_deadline(CHECK_SECONDS):
-            return check.run(Question(corp=corp, now=now, subject=run.subject))
-    except IntegrationError as error:
-        return judge_error(error)
-    except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever
-        # Without its text, which may hold an address with a Secret in it.
-        logger.error("check %s crashed corp=%s error=%s", check.name, run.corp_id, type(error).__name__)
-        return wrong("crashed", heals=False, detail=type(error).__name__)
 
 
 def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, now: datetime) -> None:

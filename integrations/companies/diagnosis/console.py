@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from django.utils.crypto import get_random_string
 
 from integrations import callbacks
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, TO_TRUSTED_DOMAIN, WECOM_ADMIN
@@ -183,14 +185,15 @@ def join_verification_codes(corp: Corp) -> str:
     subject=join_verification_codes,
     explanations={
         "found": _(
-            "Answers rightly at the public address, as seen from this server: %(files)s. WeCom comes from outside."
+            "The public address returns the right content, as seen from this server: %(files)s. WeCom fetches it from "
+            "outside."
         ),
         "no_file": ask_wecom_admin(
             _("No verification file is uploaded. WeCom asks for one before it accepts the trusted domain."),
             _("WeCom's console → the app → Web authorisation and JS-SDK → apply for verification; upload the file."),
         ),
         PageOutcome.REDIRECTED.value: ask_network_admin(
-            _("%(url)s sends the visitor elsewhere. WeCom looks for the file at this very address."),
+            _("%(url)s redirects to another address. WeCom looks for the file at this address only."),
             _(
                 "If it leads from http:// to https://, save the site address with https://. "
                 "Otherwise exempt /WW_verify_*.txt from the redirection."
@@ -246,7 +249,7 @@ ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40
     purpose=_("Judges by WeCom's answer when the domain was last written, and by the verification file."),
     subject=links.trusted_domain,
     explanations={
-        "accepted": _("WeCom took %(domain)s as trusted domain when it was written."),
+        "accepted": _("WeCom accepted %(domain)s as trusted domain when it was written."),
         "file": _("The verification file is at its place, and WeCom has not refused %(domain)s."),
         "file_since": ask_wecom_admin(
             _("WeCom refused %(domain)s as not verified (85005); a verification file was put in its place since then."),
@@ -332,10 +335,13 @@ _PASS_ON = _("Let the reverse proxy pass /wecom/ on to this site, with its query
     purpose=_("Asks the callback address at the public address, signed as WeCom signs, and compares the answer."),
     subject=lambda corp: callbacks.callback_url(corp, APP_CALLBACK),
     explanations={
-        "verified": _("The callback address answers rightly, and WeCom has verified it."),
+        "verified": _("The callback address answers correctly, and WeCom has verified it."),
         "no_keys": ask_wecom_admin(
             _("No Token and EncodingAESKey are generated: nothing is received from WeCom, which not everybody needs."),
-            _("Generate them under “Receiving messages” if buttons, menus or directory changes are to be heard."),
+            _(
+                "Generate them under “Receiving messages” to receive clicks on buttons and menus, and changes of the "
+                "directory."
+            ),
         ),
         "wrong_status": ask_network_admin(
             _("%(url)s answers, but refuses the check: the request does not arrive at this site as it was sent."),
@@ -345,13 +351,13 @@ _PASS_ON = _("Let the reverse proxy pass /wecom/ on to this site, with its query
             _("Something else answers at %(url)s: a login page, or another server."), _PASS_ON
         ),
         "redirected": ask_network_admin(
-            _("%(url)s sends the visitor elsewhere; WeCom does not follow."),
+            _("%(url)s redirects to another address, which WeCom does not follow."),
             _("If it leads from http:// to https://, save the site address with https://."),
         ),
         **_NOT_SERVED,
     },
     problems={
-        "unverified": _("The callback address answers rightly, but WeCom has not verified it yet."),
+        "unverified": _("The callback address answers correctly, but WeCom has not verified it yet."),
         "outdated": _("The site address was changed after WeCom verified the callback address."),
     },
     fix=(
@@ -366,11 +372,15 @@ def check_callback(question: Question) -> Finding:
     if crypto is None:
         return skip("no_keys")
     facts = {"url": callbacks.callback_url(corp, APP_CALLBACK)}
-    url, answer = callbacks.build_own_check(crypto, url=facts["url"], now=question.now)
-    outcome, detail = links.judge_public_page(url, answer, media_type="")
+    # Our own check, in WeCom's form. The right answer proves that the keys are there and the query arrived intact.
+    answer = callbacks.OWN_CHECK + get_random_string(16).encode()
+    timestamp, nonce = str(int(question.now.timestamp())), get_random_string(16)
+    encrypted, signature = crypto.encrypt(answer, timestamp=timestamp, nonce=nonce)
+    query = {"msg_signature": signature, "timestamp": timestamp, "nonce": nonce, "echostr": encrypted}
+    outcome, detail = links.judge_public_page(f"{facts['url']}?{urlencode(query)}", answer, media_type="")
     if outcome != PageOutcome.FOUND:
         return wrong(outcome, facts, detail=clip(detail))
-    address = callbacks.describe_address(corp, APP_CALLBACK, now=question.now)
+    address = callbacks.describe_callback_address(corp, APP_CALLBACK, now=question.now)
     if address["verified_at"] is None:
         return warning("unverified", facts, heals=True)
     return warning("outdated", facts, heals=True) if address["is_outdated"] else ok("verified", facts)

@@ -23,7 +23,7 @@ from integrations.clients.errors import (
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, SITE_ADMIN, SUPPORT, WECOM_ADMIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
-from integrations.core.validators import without_invisible
+from integrations.core.validators import remove_invisible
 from integrations.models import CheckRun, Corp
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def fail(error: IntegrationError, problem: str, status: Status, *, heals: bool, 
 
 def clip(text: str, length: int = TEXT_AT_MOST) -> str:
     """Return the other side's text for a column: without NUL, which PostgreSQL refuses, and not too long."""
-    return without_invisible(text)[:length]
+    return remove_invisible(text)[:length]
 
 
 def clip_fact(fact: Any) -> Any:
@@ -224,22 +224,36 @@ SHARED_EXPLANATIONS = {
     ),
     "lost": ask_site_admin(
         _("The worker that ran this check ended before it was done, and it is not run twice."),
-        _("Look whether the message arrived; then start it again."),
+        _("Check whether the message arrived; then start it again."),
     ),
     "died": ask_site_admin(
         _("Each worker that ran this check ended before it was done, so it was given up."),
-        _("Look into the worker's log, and whether it has memory enough; then start the check again."),
+        _("Check the worker's log and its memory; then start the check again."),
     ),
     "too_late": ask_site_admin(
-        _("Not sent: ten minutes after the click it would have surprised its reader."), _("Send it again.")
+        _("Not sent: the click was more than ten minutes ago, and a late message would surprise its reader."),
+        _("Send it again."),
     ),
 }
 
 
 def judge_error(error: IntegrationError) -> Finding:
-    """Return the finding for a failed call."""
+    """Return the finding for a failed call, which heals if repeating the check is useful and allowed.
+
+    It is not for a long rate limit, which repeats would prolong: too many wrong Secrets block the address for an
+    hour. Nor for an unknown code or our own mistake: WeCom forbids it, and the answer would be the same.
+    """
+    if error.code is None:
+        heals = True
+    elif isinstance(error, RateLimitedError):
+        heals = error.retry_after_seconds <= BRIEFLY[0][1].total_seconds()
+    elif error.operation == "gettoken" or isinstance(error, UnreadableSecretError):
+        heals = is_passing(error.code)
+    else:
+        is_refused_again = error.code in errcodes.STALE_TOKEN_CODES  # WeCom refused even a new token
+        heals = not is_refused_again and not isinstance(error, UnexpectedResponseError | BadRequestError)
     facts = {"operation": error.operation} if error.operation == "gettoken" else NO_FACTS
-    return fail(error, name_problem(error), Status.WRONG, heals=error.code is None or _may_heal(error), facts=facts)
+    return fail(error, name_problem(error), Status.WRONG, heals=heals, facts=facts)
 
 
 def name_problem(error: IntegrationError) -> str:
@@ -249,21 +263,6 @@ def name_problem(error: IntegrationError) -> str:
     if isinstance(error, TransientError | OutcomeUnknownError):
         return "unreachable"
     return "wrong_setting" if isinstance(error, ConfigurationError) else "not_wecom"
-
-
-def _may_heal(error: IntegrationError) -> bool:
-    """Return whether repeating the check automatically is useful and allowed.
-
-    It is not for a long rate limit, which repeats would prolong: too many wrong Secrets block the address for an
-    hour. Nor for an unknown code or our own mistake: WeCom forbids it, and the answer would be the same.
-    """
-    if isinstance(error, RateLimitedError):
-        return error.retry_after_seconds <= BRIEFLY[0][1].total_seconds()
-    if error.operation == "gettoken" or isinstance(error, UnreadableSecretError):
-        return is_passing(error.code)
-    if error.code in errcodes.STALE_TOKEN_CODES:  # WeCom refused even a new token
-        return False
-    return not isinstance(error, UnexpectedResponseError | BadRequestError)
 
 
 def is_passing(code: int | None) -> bool:

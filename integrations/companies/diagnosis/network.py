@@ -66,11 +66,11 @@ SEEN_FOR = timedelta(days=1)
             _("The proxy %(host)s refuses the way to WeCom (%(reason)s)."), _("See the check “Proxy” below.")
         ),
         "tls": ask_network_admin(
-            _("A connection stands, but no trusted encryption comes about: %(reason)s."),
+            _("A connection was made, but without trusted encryption: %(reason)s."),
             _("See the check “Certificate” below."),
         ),
         "http": ask_network_admin(
-            _("A connection stands, but nothing answers on it: %(reason)s."),
+            _("A connection was made, but nothing answers on it: %(reason)s."),
             _("A firewall may let the connection through and drop what is sent. Check it, or set a proxy."),
         ),
     },
@@ -136,13 +136,15 @@ def check_proxy(question: Question) -> Finding:
 @check(
     "certificate",
     label=_("Certificate"),
-    purpose=_("Looks whether the certificate of the API address is trusted: by the usual authorities, or your own."),
+    purpose=_(
+        "Checks whether the certificate of the API address is trusted: by the usual authorities, or by your own."
+    ),
     explanations={
         "not_encrypted": _("The API address is plain http on this machine: there is no certificate."),
         "trusted": _("The certificate is trusted."),
         "private": _("The certificate is trusted through your own authority %(authority)s, valid to %(ends)s."),
         "ends_soon": ask_site_admin(
-            _("Your own authority %(authority)s ends on %(ends)s; WeCom is then no longer reached."),
+            _("Your own authority %(authority)s expires on %(ends)s. WeCom cannot be reached after that."),
             _("Paste its next certificate into “CA bundle” under “Advanced”."),
         ),
         "untrusted": ask_network_admin(
@@ -154,7 +156,7 @@ def check_proxy(question: Question) -> Finding:
             _("Empty “CA bundle” under “Advanced”, or paste the certificates of the right authority."),
         ),
         "no_tls": ask_network_admin(
-            _("No encryption comes about: %(reason)s."),
+            _("No encrypted connection could be made: %(reason)s."),
             _("Something other than WeCom answers there. Check the API address, the firewall and the proxy."),
         ),
     },
@@ -224,8 +226,8 @@ def judge_clock(seconds: int) -> Finding:
         "refused_ip": ask_wecom_admin(
             _("WeCom refuses the address of this server: %(copied)s is not among the trusted IPs of the app."),
             _(
-                "WeCom's console → App management → the app → Trusted company IP: add this to what stands there, "
-                "several separated by “;”. WeCom asks first for a trusted domain or a callback address. A new entry "
+                "WeCom's console → App management → the app → Trusted company IP: add this to the list, several "
+                "addresses separated by “;”. WeCom asks first for a trusted domain or a callback address. A new entry "
                 "counts after about a minute; this check tries again by itself."
             ),
         ),

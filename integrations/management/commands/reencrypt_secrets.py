@@ -65,7 +65,7 @@ class Command(BaseCommand):
             self.stdout.write(text % {"model": label, "done": done_count, "total": total})
             self.stdout.flush()  # otherwise output to a file or pipe is delayed
 
-        count, unreadable = key_rotation.sweep(model, names, writes=writes, progress=progress)
+        count, unreadable = key_rotation.reencrypt_rows(model, names, writes=writes, progress=progress)
         # Not the value, which may be a secret under a key that still exists.
         words = _("no key of FIELD_ENCRYPTION_KEYS opens it")
         return count, [f"{label} {key}, {name}: {words}" for key, name in unreadable]

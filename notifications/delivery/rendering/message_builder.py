@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from integrations.clients.wecom import builders, cards
-from integrations.core.http import safe_path
+from integrations.core.http import choose_safe_path
 from notifications.charts.drawing import CARD_RATIO
 from notifications.models import MessageForm
 from notifications.reports.templates.values import escape_markup
@@ -64,12 +64,12 @@ class Words:
 
 def tidy_title(title: str) -> str:
     """Return the title on one line, in reading order."""
-    return " ".join(builders.in_reading_order(title).split())
+    return " ".join(builders.drop_direction_marks(title).split())
 
 
 def tidy_text(text: str) -> str:
     """Return the text with plain line ends, in reading order, stripped."""
-    return builders.in_reading_order(text).replace("\r\n", "\n").replace("\r", "\n").strip()
+    return builders.drop_direction_marks(text).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def build_body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str]) -> bytes:
@@ -77,10 +77,10 @@ def build_body(form: MessageForm, words: Words, *, agentid: int, userids: Sequen
 
     Raises MessageError for content that cannot be a message, such as an empty title.
     """
-    message = builders.app_message(
+    message = builders.build_app_message(
         agentid=agentid, userids=userids, content=_build_content(form, words), drops_duplicates=True
     )
-    return builders.body_bytes(message)
+    return builders.encode_body(message)
 
 
 def _build_content(form: MessageForm, words: Words) -> builders.Content:
@@ -88,22 +88,22 @@ def _build_content(form: MessageForm, words: Words) -> builders.Content:
         case MessageForm.TEXT:
             # The title is plain text that may hold a cell value: escape it in a message that has markup.
             head, link = escape_markup(words.title, form), f'<a href="{words.url}">{_("View all")}</a>'
-            return builders.text_content(
+            return builders.build_text_content(
                 _fit_around(f"{head}\n", words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT)
             )
         case MessageForm.MARKDOWN:
-            return builders.markdown_content(_write_markdown(words, builders.MARKDOWN_BYTES))
+            return builders.build_markdown_content(_write_markdown(words, builders.MARKDOWN_BYTES))
         case MessageForm.TEXTCARD:
             # WeCom wants a description.
             broken = (words.text or words.title).translate(_NO_TAGS).replace("\n", "<br>")
-            return builders.textcard_content(
+            return builders.build_textcard_content(
                 title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
                 description=_cut_text(broken, builders.DESCRIPTION_BYTES, MessageForm.TEXTCARD),
                 url=words.url,
                 button_text=pgettext("button of a card, at most 4 characters", "View"),
             )
         case MessageForm.NEWS:
-            return builders.news_content(
+            return builders.build_news_content(
                 title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
                 description=builders.clip_utf8(words.text, builders.DESCRIPTION_BYTES, make_cut_suffix()),
                 url=words.url,
@@ -111,7 +111,7 @@ def _build_content(form: MessageForm, words: Words) -> builders.Content:
             )
         case MessageForm.TEXT_NOTICE:  # the first figure large, the others as lines, and the text below them
             emphasis, lines = _split_emphasis(words.figures)
-            return cards.text_notice(
+            return cards.build_text_notice(
                 _build_head(words),
                 emphasis=emphasis,
                 sub_title=clip_text(words.text, CARD_TEXT, make_cut_suffix()),
@@ -121,9 +121,9 @@ def _build_content(form: MessageForm, words: Words) -> builders.Content:
         case MessageForm.NEWS_NOTICE:
             return _build_news_notice(words)
         case MessageForm.IMAGE:
-            return builders.image_content(NOT_UPLOADED)
+            return builders.build_media_content("image", NOT_UPLOADED)
         case MessageForm.XLSX | MessageForm.CSV | MessageForm.FILE:
-            return builders.file_content(NOT_UPLOADED)
+            return builders.build_media_content("file", NOT_UPLOADED)
 
 
 def _write_markdown(words: Words, limit_bytes: int) -> str:
@@ -142,7 +142,7 @@ def _build_news_notice(words: Words) -> builders.Content:
     paragraphs = [(text, "")] if text else []
     if len(text) > VERTICAL_TITLE:
         paragraphs = [(_("Summary"), clip_text(text, CARD_TEXT, make_cut_suffix()))]
-    return cards.news_notice(
+    return cards.build_news_notice(
         _build_head(words, first if is_short else ""),
         picture_url=words.picture_url,
         aspect_ratio=CARD_RATIO,
@@ -198,20 +198,23 @@ def build_robot_body(form: MessageForm, words: Words) -> bytes:
     prepared."""
     url = words.url or words.picture_url
     if form == MessageForm.IMAGE:
-        return builders.body_bytes({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
+        return builders.encode_body({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
     if form in _FILES:
-        return builders.body_bytes(builders.robot_content(builders.file_content(NOT_UPLOADED)))
+        return builders.encode_body(builders.build_robot_message(builders.build_media_content("file", NOT_UPLOADED)))
     if form in _ROBOT_FORMS and url:
-        return builders.body_bytes(builders.robot_content(_build_content(form, replace(words, url=url))))
+        return builders.encode_body(builders.build_robot_message(_build_content(form, replace(words, url=url))))
     # Markdown is made only from text written as Markdown. Other text could turn into links or mentions such as <@all>,
     # which robots obey, and alerts bring text from outside.
     if form == MessageForm.MARKDOWN:
-        payload = builders.robot_markdown(_write_markdown(words, builders.ROBOT_MARKDOWN_BYTES))
+        limit_bytes = builders.ROBOT_MARKDOWN_BYTES
+        payload = builders.build_robot_message(
+            builders.build_markdown_content(_write_markdown(words, limit_bytes), limit_bytes)
+        )
     else:
         tail = f"\n{words.url}" if words.url else ""
         text = f"{words.title}\n{words.text}".translate(_NO_TAGS)
-        payload = builders.robot_text(_fit_around("", text, tail, builders.TEXT_BYTES))
-    return builders.body_bytes(payload)
+        payload = builders.build_robot_text(_fit_around("", text, tail, builders.TEXT_BYTES))
+    return builders.encode_body(payload)
 
 
 _ROBOT_FORMS = frozenset({MessageForm.NEWS, MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
@@ -222,7 +225,7 @@ def build_mail_body(words: Words, *, sender: str, to: str, message_id: str) -> b
     figures = "".join(f"{figure.caption}: {figure.words}\n" for figure in words.figures)
     text = f"{figures}{words.text}\n\n{_('View all')}: {words.url}\n"
     mail = {"from": sender, "to": to, "subject": words.title, "text": text, "message_id": message_id}
-    return builders.in_reading_order(json.dumps(mail, ensure_ascii=False)).encode()
+    return builders.drop_direction_marks(json.dumps(mail, ensure_ascii=False)).encode()
 
 
 # The form to use without the picture or file.
@@ -318,7 +321,7 @@ def draw_markdown(text: str) -> SafeString:
 def link_target(link: str) -> str:
     """Return `link` if it is an http or https address or a page of this site, else an empty string."""
     if link.startswith("/"):
-        return link if safe_path(link) == link else ""
+        return link if choose_safe_path(link) == link else ""
     try:
         parts = urlsplit(link)
     except ValueError:

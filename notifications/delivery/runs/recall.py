@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from accounts.audit import services
 from accounts.models import AuditEntry, User, WeComAccount, fold_userid
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
-from integrations.clients.wecom.builders import body_bytes
+from integrations.clients.wecom.builders import encode_body
 from integrations.core import client_factory
 from integrations.core.background import Clock
 from integrations.core.sentences import Sentence
@@ -121,10 +121,10 @@ def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -
     payload = json.loads(bytes(delivery.body))
     users = [user for user in map(change, payload["touser"].split("|")) if user]
     if users:
-        delivery.body = body_bytes(payload | {"touser": "|".join(users)})
+        delivery.body = encode_body(payload | {"touser": "|".join(users)})
         if delivery.plain_body:
             plain = json.loads(bytes(delivery.plain_body))
-            delivery.plain_body = body_bytes(plain | {"touser": "|".join(users)})
+            delivery.plain_body = encode_body(plain | {"touser": "|".join(users)})
     return bool(users)
 
 

@@ -49,7 +49,7 @@ def claim_tick(*, now: datetime, period_seconds: int) -> bool:
         return True
     if Installation.objects.filter(pk=THE_ONE).exists():
         return False
-    installation.present()
+    installation.load_installation()
     return mine.update(tick_period=period) == 1
 
 

@@ -21,7 +21,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from integrations.clients.errors import operation_of
+from integrations.clients.errors import read_operation
 from integrations.clients.wecom import errcodes
 from integrations.core.hooks import CallsRefused
 from integrations.core.sentences import explain_errcode
@@ -237,7 +237,7 @@ def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsR
     found, people = dict[int, CallsRefused](), dict[int, int]()
     for pk, count, since, error in rows:
         people[pk] = count
-        if operation_of(error or ""):
+        if read_operation(error or ""):
             found[pk] = CallsRefused(None, since, None, count)
     if found:  # an unanswered message says nothing if the company got other answers since
         last = Attempt.objects.filter(delivery__corp=OuterRef("pk"), delivery__channel=Channel.WECOM)

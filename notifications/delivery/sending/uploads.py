@@ -26,9 +26,8 @@ from structlog.contextvars import bind_contextvars
 
 from integrations.clients.errors import IntegrationError
 from integrations.clients.transport import read_boot_clock
-from integrations.clients.wecom.builders import MessageError, body_bytes, robot_image
+from integrations.clients.wecom.builders import MediaKind, MessageError, build_robot_image, encode_body
 from integrations.clients.wecom.calls import Timeouts
-from integrations.clients.wecom.client import MediaKind
 from integrations.core import client_factory
 from integrations.core.background import Clock, log_errors
 from integrations.models import Corp
@@ -247,7 +246,7 @@ def _put_medium_into_body(
     if media_id:
         return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": media_id}}
     if delivery.channel == Channel.ROBOT:
-        return robot_image(content) if delivery.message_form == MessageForm.IMAGE else body
+        return build_robot_image(content) if delivery.message_form == MessageForm.IMAGE else body
     if delivery.channel == Channel.EMAIL:
         digest = hashlib.sha256(content).hexdigest()
         return body | {"medium": {"id": delivery.medium_id, "name": name, "digest": digest}}
@@ -283,7 +282,7 @@ def freeze_delivery(
         try:
             final = complete(json.loads(bytes(row.body)))
             is_mail = row.channel == Channel.EMAIL
-            body = json.dumps(final, ensure_ascii=False).encode() if is_mail else body_bytes(final)
+            body = json.dumps(final, ensure_ascii=False).encode() if is_mail else encode_body(final)
             reason = row.error
         except MessageError as error:
             complete, reason = None, str(error)

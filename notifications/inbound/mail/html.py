@@ -21,7 +21,7 @@ from django.utils.html import escape, urlize
 from django.utils.translation import gettext as _
 from markdownify import MarkdownConverter
 
-from integrations.clients.wecom.builders import in_reading_order
+from integrations.clients.wecom.builders import drop_direction_marks
 from notifications.inbound.content import CheckedFile, InboundError, check_file
 from notifications.inbound.mail.parse import MailRules, ParsedMail
 from notifications.models import IncomingMessage, Medium, MessageForm
@@ -144,7 +144,7 @@ def strip_tags(html: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    lines = (" ".join(line.split()) for line in in_reading_order(text).split("\n"))
+    lines = (" ".join(line.split()) for line in drop_direction_marks(text).split("\n"))
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()[:TEXT_CHARACTERS]
 
 

@@ -209,10 +209,10 @@ async def serve_door(door: Door, host: str, port: int, *, on_ready: Callable[[in
     on_ready(server.sockets[0].getsockname()[1])
     name = heartbeats.build_process_name()
     while not stopping.is_set():
-        await _write_heartbeat(door, lambda: heartbeats.beat(kind=Heartbeat.Kind.MAIL, name=name))
+        await _write_heartbeat(door, lambda: heartbeats.write_heartbeat(kind=Heartbeat.Kind.MAIL, name=name))
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), heartbeats.HEARTBEAT_SECONDS)
-    await _write_heartbeat(door, lambda: heartbeats.end(kind=Heartbeat.Kind.MAIL, name=name))
+    await _write_heartbeat(door, lambda: heartbeats.delete_heartbeat(kind=Heartbeat.Kind.MAIL, name=name))
     await door.stop(server)
 
 

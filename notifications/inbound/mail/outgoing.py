@@ -27,7 +27,7 @@ from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from integrations.clients.late import Late
+from integrations.clients.late import LazyModule
 from integrations.core.background import Clock, log_errors
 from notifications.delivery import channels
 from notifications.delivery.channels import OutcomeKind
@@ -38,7 +38,7 @@ from notifications.models import OutgoingMail, Receipt, Run
 if TYPE_CHECKING:
     from notifications.inbound.mail import html
 else:
-    html = Late("notifications.inbound.mail.html")
+    html = LazyModule("notifications.inbound.mail.html")
 
 logger = logging.getLogger(__name__)
 

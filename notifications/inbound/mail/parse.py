@@ -23,7 +23,7 @@ from html import unescape
 from typing import Any
 from urllib.parse import unquote
 
-from integrations.clients.wecom.builders import in_reading_order
+from integrations.clients.wecom.builders import drop_direction_marks
 from notifications.inbound.content import FILE_BYTES, ChannelRules, tidy_name
 
 # Extensions that a BI sends, of those that `notifications.inbound.content` allows.
@@ -323,7 +323,7 @@ def _decode_header(line: str) -> str:
             except UnicodeEncodeError:
                 content = piece.encode("utf-8", "replace")
         text += decode_text(content, charset or "")
-    return " ".join(_NOT_IN_A_TEXT.sub("", in_reading_order(_CONTROLS.sub(" ", text))).split())
+    return " ".join(_NOT_IN_A_TEXT.sub("", drop_direction_marks(_CONTROLS.sub(" ", text))).split())
 
 
 def _read_file_name(part: Message) -> str:

@@ -120,7 +120,7 @@ def test_every_cookie_has_every_flag(corp: Corp, other_corp: Corp, member: User,
 
 def test_a_site_without_https_still_hides_them_from_scripts(corp: Corp, db: None) -> None:
     SiteAddress.objects.update(url="http://localhost:3001/")
-    http.forget()
+    http.clear_caches()
     browser = visitor(DESKTOP, host="localhost:3001")
 
     browser.get(f"/wecom/{corp.pk}/start/")

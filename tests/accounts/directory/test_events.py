@@ -350,7 +350,7 @@ def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
     render_run(run_id=run.pk, now=run.slot_at)
     leave(people)
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks, "settle", _die)
+        patch.setattr(callbacks, "settle_batch", _die)
         assert "died" in [_wake_worker(wecom_events, post) for post in wecom_events.heard()]
     assert not Member.objects.able().filter(userid_folded="lilei").exists()
 

@@ -181,7 +181,7 @@ def made(corp: Corp, other_corp: Corp, admin: Client) -> User:
 
 
 def bi_identity(user: User) -> str:
-    source = hooks.external_id_of(USERNAME)
+    source = hooks.find_external_id_by_key(USERNAME)
     assert source is not None
     return source.of(user)
 

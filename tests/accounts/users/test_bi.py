@@ -14,7 +14,7 @@ from accounts.authentication.flow import find_inner_page
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users import attributes
 from integrations.bi import find_landing_page
-from integrations.core.http import safe_path
+from integrations.core.http import choose_safe_path
 from integrations.models import BiConnection, Corp
 from tests.accounts.conftest import DESKTOP, Visitor, make_corp, make_person, with_session
 from tests.accounts.people import HOST
@@ -251,7 +251,7 @@ def test_home_page_links_lead_to_the_bi_where_this_site_has_no_such_page(
     bi: BiConnection, query: str, page: str
 ) -> None:
     """`path_url` of the specification's home page link, once a BI is connected."""
-    assert safe_path(find_landing_page(find_inner_page(query))) == page
+    assert choose_safe_path(find_landing_page(find_inner_page(query))) == page
 
 
 def test_the_home_page_is_ours_without_a_bi_and_has_a_button_into_an_open_one(

@@ -24,7 +24,7 @@ def heard(kind: Heartbeat.Kind, name: str, *, seconds_ago: float = 0, queues: st
 
 def ticked(*, seconds_ago: float = 0) -> None:
     period = int(database_clock()().timestamp() - seconds_ago)
-    Installation.objects.filter(pk=installation.present().pk).update(tick_period=period)
+    Installation.objects.filter(pk=installation.load_installation().pk).update(tick_period=period)
 
 
 def read_metrics(settings: Settings) -> str:

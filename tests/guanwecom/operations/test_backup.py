@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from guanwecom.version import VERSION
-from integrations.core.heartbeats import beat
+from integrations.core.heartbeats import write_heartbeat
 from integrations.models import Corp, Heartbeat, Installation
 from tests import postgresql_programs
 from tests.e2e.waiting import eventually
@@ -160,7 +160,7 @@ def test_a_database_that_is_not_empty_is_replaced_only_on_request_and_without_ru
     refused = machine("restore", str(file), *options())
     assert refused.returncode == 1
     assert "The database is not empty" in refused.stderr
-    beat(kind=Heartbeat.Kind.WORKER, name="host:7")
+    write_heartbeat(kind=Heartbeat.Kind.WORKER, name="host:7")
     running = machine("restore", str(file), "--replace", *options())
     assert running.returncode == 1
     assert "these still run: worker host:7" in running.stderr

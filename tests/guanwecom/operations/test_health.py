@@ -55,7 +55,7 @@ def overdue_subscription(**passed: float) -> Subscription:
 def test_a_monitor_is_told_how_everything_stands(settings: Settings) -> None:
     heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=SILENT)
     overdue_subscription(minutes=2)
-    installation.present()
+    installation.load_installation()
     Installation.objects.update(confirmed_at=database_clock()() - timedelta(days=9))
 
     response = answer()

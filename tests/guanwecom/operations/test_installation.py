@@ -43,11 +43,11 @@ PAST = datetime(2026, 3, 1, 1, 0, tzinfo=UTC)
 
 @pytest.fixture
 def copy() -> Iterator[None]:
-    installation.present()
+    installation.load_installation()
     Installation.objects.update(is_held=True)
-    installation.forget()
+    installation.forget_known_copy()
     yield
-    installation.forget()
+    installation.forget_known_copy()
 
 
 def command(*arguments: str) -> str:
@@ -215,7 +215,7 @@ def test_imports_that_were_under_way_are_stopped() -> None:
 def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, "_known", installation._Known())
     monkeypatch.setattr(installation, "KNOWN_SECONDS", 3600)
-    installation.present()
+    installation.load_installation()
 
 
 def is_file_made() -> bool:
@@ -238,5 +238,5 @@ def test_a_task_that_could_send_asks_each_time_and_one_that_draws_once_in_a_whil
 
     assert sum('FROM "integrations_installation"' in query["sql"] for query in asked) == times
     command("--hold")
-    installation.forget()
+    installation.forget_known_copy()
     assert not is_file_made()

@@ -49,7 +49,7 @@ def test_an_administrator_of_everything_sees_that_all_runs() -> None:
     assert COMMAND not in text
     assert "邮件入口" not in text
 
-    installation.present()
+    installation.load_installation()
     Installation.objects.update(backed_up_at=timezone.now() - timedelta(hours=3, minutes=1))
     heard(Heartbeat.Kind.MAIL, "host:3")
     text = index(make_superuser(), page="/admin/maintenance/")

@@ -46,9 +46,9 @@ logging.getLogger("guanwecom.test").error("sent to %s", "argument-4711")
 celery.app.conf.task_always_eager = True
 failing.delay("argument-4711")
 from integrations.core import client_factory
-from integrations.clients.wecom.builders import body_bytes
-from integrations.clients.wecom.builders import robot_text
-client_factory.robot_of_environment().webhook_send(body_bytes(robot_text("body-4711")))
+from integrations.clients.wecom.builders import encode_body
+from integrations.clients.wecom.builders import build_robot_text
+client_factory.robot_of_environment().webhook_send(encode_body(build_robot_text("body-4711")))
 sys.modules["sentry_sdk"].flush(10)
 """
 SECRET_VARIABLES = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "VALKEY_URL", "OPERATOR_ROBOT_URL")

@@ -30,7 +30,7 @@ from guanwecom.operations import upgrade
 from guanwecom.operations.upgrade import BlockedUse, RowWork, TableLock
 from guanwecom.version import VERSION
 from integrations.core import installation
-from integrations.core.heartbeats import beat
+from integrations.core.heartbeats import write_heartbeat
 from integrations.models import Heartbeat, Installation
 from tests import postgresql_programs
 from tests.nightly import IS_NIGHTLY
@@ -142,7 +142,7 @@ def later(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -
         (folder / f"{name}.py").write_text(LATER.format(before=before, number=number))
     monkeypatch.syspath_prepend(tmp_path)
     settings.MIGRATION_MODULES = {"notifications": "later_migrations"}
-    installation.present()
+    installation.load_installation()
     yield names
     if MigrationRecorder.Migration.objects.filter(name__in=names).exists():
         call_command("migrate", "notifications", newest, verbosity=0)
@@ -188,7 +188,7 @@ def test_pending_migrations_are_listed_with_what_they_lock_and_another_branch_is
     ],
 )
 def test_a_database_from_before_the_first_tables_is_refused(former: str, present: str, refusals: list[str]) -> None:
-    installation.present()
+    installation.load_installation()
     Installation.objects.update(version=former)
 
     with override_settings(VERSION=present):
@@ -197,7 +197,7 @@ def test_a_database_from_before_the_first_tables_is_refused(former: str, present
 
 @pytest.mark.django_db
 def test_the_former_version_runs_on_a_database_that_is_newer() -> None:
-    installation.present()
+    installation.load_installation()
     assert check() == f"From {VERSION} to {VERSION}.\nNo migration is pending.\n"
     MigrationRecorder(connection).record_applied("accounts", "0999_of_tomorrow")
     out = StringIO()
@@ -212,10 +212,10 @@ def test_the_former_version_runs_on_a_database_that_is_newer() -> None:
 
 @pytest.mark.django_db
 def test_it_migrates_and_says_what_to_restart() -> None:
-    beat(kind=Heartbeat.Kind.WORKER, name="host-a:7")
-    beat(kind=Heartbeat.Kind.WORKER, name="host-a:8")
-    beat(kind=Heartbeat.Kind.BEAT, name="host-b:1")
-    installation.present()
+    write_heartbeat(kind=Heartbeat.Kind.WORKER, name="host-a:7")
+    write_heartbeat(kind=Heartbeat.Kind.WORKER, name="host-a:8")
+    write_heartbeat(kind=Heartbeat.Kind.BEAT, name="host-b:1")
+    installation.load_installation()
     Installation.objects.update(version=f"{VERSION}+g0b858e2")
     out = StringIO()
 
@@ -251,7 +251,7 @@ def test_static_files_are_collected_in_production_unless_they_are_there(
     options: dict[str, bool], is_collected: bool, settings: Settings, tmp_path: Path
 ) -> None:
     settings.ENVIRONMENT, settings.STATIC_ROOT = "production", str(tmp_path / "static")
-    installation.present()
+    installation.load_installation()
 
     call_command("upgrade", stdout=StringIO(), **options)
 

@@ -28,7 +28,7 @@ START = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _watched(running: None) -> None:
-    installation.present()
+    installation.load_installation()
 
 
 LASTED = CONFIRMED_AFTER.total_seconds()

@@ -44,7 +44,7 @@ def test_who_ends_in_order_takes_the_dead_that_it_stood_in_for_along() -> None:
     heard(WORKER, "host:3", queues="celery")
     heard(WORKER, "host:4", queues="celery")
 
-    heartbeats.end(kind=WORKER, name="host:4")
+    heartbeats.delete_heartbeat(kind=WORKER, name="host:4")
 
     assert sorted(rows()) == [("worker", "host:2", "data"), ("worker", "host:3", "celery")]
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from sqlalchemy.exc import OperationalError
 
-from integrations.clients.sources.sql import conceal_silence, explain_failure
+from integrations.clients.sources.sql import explain_failure, hide_port_state
 from integrations.data import Problem
 from integrations.datasources import source_tests
 from integrations.models import Card, Corp, DataSource, Job
@@ -171,7 +171,7 @@ def test_a_source_of_another_company_is_not_tried(client: Client, corp: Corp, ot
 def test_each_error_says_what_to_do(error: Any, problem: Problem, words: str) -> None:
     if isinstance(error, str):
         error = OperationalError("connect", None, psycopg.OperationalError(error))
-    found = conceal_silence(explain_failure(error, "psycopg", seconds=5))
+    found = hide_port_state(explain_failure(error, "psycopg", seconds=5))
     assert found.problem is problem
     with set_network_access(lambda: True):
         assert words in explain_problem(found.problem, found.facts)

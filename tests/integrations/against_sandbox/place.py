@@ -11,9 +11,9 @@ from typing import Any
 
 from integrations.clients.transport import open_session
 from integrations.clients.wecom import builders
-from integrations.clients.wecom.builders import Content, Payload, body_bytes, text_content
+from integrations.clients.wecom.builders import Content, Payload, build_text_content, encode_body
 from integrations.clients.wecom.calls import Timeouts, Wire
-from integrations.clients.wecom.cards import Button, Head, button_interaction, text_notice
+from integrations.clients.wecom.cards import Button, Head, build_button_interaction, build_text_notice
 from integrations.clients.wecom.client import RobotClient, SendResult, WeComClient
 from integrations.clients.wecom.tokens import TrialTokens
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
@@ -105,22 +105,22 @@ class Place:
 
 BOTH = ("LiLei", "hanmeimei")
 LINK = "https://portal.example.com/m/7"
-DONE = text_notice(Head(LINK, "已处理"))
+DONE = build_text_notice(Head(LINK, "已处理"))
 
 
 def text(content: str = "营收 1.2 亿", to: Sequence[str] = BOTH) -> bytes:
     """Make the body of a text of the app."""
-    return body_bytes(builders.app_message(agentid=AGENTID, userids=to, content=text_content(content)))
+    return encode_body(builders.build_app_message(agentid=AGENTID, userids=to, content=build_text_content(content)))
 
 
 def sent(at: Place, content: Content, to: Sequence[str] = BOTH) -> SendResult:
     """Send a content by the app."""
-    return at.app.message_send(body_bytes(builders.app_message(agentid=AGENTID, userids=to, content=content)))
+    return at.app.message_send(encode_body(builders.build_app_message(agentid=AGENTID, userids=to, content=content)))
 
 
 def leave_card(task_id: str = "leave-7") -> Content:
     """Make a card with two buttons."""
-    return button_interaction(
+    return build_button_interaction(
         Head(LINK, "请假申请", "韩梅梅", task_id=task_id),
         buttons=[Button("同意", key="approve"), Button("驳回", key="reject", style=2)],
     )
@@ -128,4 +128,4 @@ def leave_card(task_id: str = "leave-7") -> Content:
 
 def update(response_code: str, agentid: int = AGENTID) -> Payload:
     """Make the payload that replaces a card by DONE."""
-    return builders.card_update(agentid=agentid, response_code=response_code, card=DONE)
+    return builders.build_card_update(agentid=agentid, response_code=response_code, card=DONE)

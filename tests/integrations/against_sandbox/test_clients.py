@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import starmap
 from typing import Any
 
 import pytest
@@ -17,10 +18,10 @@ from integrations.clients.errors import (
     RecipientError,
 )
 from integrations.clients.wecom import builders
-from integrations.clients.wecom.builders import Content, body_bytes, text_content
+from integrations.clients.wecom.builders import Content, build_text_content, encode_body
 from integrations.clients.wecom.client import Agent, Chat, SendResult
-from integrations.clients.wecom.contacts import Department, Identity, MemberPage, Tag, User
-from integrations.clients.wecom.oauth import sign
+from integrations.clients.wecom.contacts import Department, Identity, MemberPage, MemberRow, Tag, User
+from integrations.clients.wecom.oauth import sign_page
 from tests.integrations.against_sandbox.place import (
     CALLER_IP,
     DONE,
@@ -48,7 +49,7 @@ HANMEIMEI = User(
 )
 LILEI = replace(HANMEIMEI, userid="LiLei", name="李雷", department_ids=(2,), main_department_id=2, position="经理")
 SALES, EAST = Department(2, 1, "销售部", order=10), Department(3, 2, "华东区")
-ROWS = (("LiLei", 2), ("hanmeimei", 3), ("hanmeimei", 4), ("jim", 4))
+ROWS = tuple(starmap(MemberRow, (("LiLei", 2), ("hanmeimei", 3), ("hanmeimei", 4), ("jim", 4))))
 PAGE = {"type": "view", "name": "首页", "url": "https://portal.example.com/m"}
 
 
@@ -112,7 +113,7 @@ def test_addresses_and_tickets(at: Place) -> None:
     assert at.app.jsapi_ticket() == ticket
     assert at.errcodes("get_jsapi_ticket") == [0, 0]
 
-    signature = sign(ticket=ticket, nonce="Wm3WZYTPz0wzccnW", timestamp=1764000004, url=url)
+    signature = sign_page(ticket=ticket, nonce="Wm3WZYTPz0wzccnW", timestamp=1764000004, url=url)
 
     values = {"signature": signature, "noncestr": "Wm3WZYTPz0wzccnW", "timestamp": "1764000004", "url": url}
     path = f"companies/{CORPID}/apps/{AGENTID}/signature"
@@ -149,7 +150,7 @@ def test_a_group_chat(at: Place) -> None:
     at.whole.appchat_update(chat, name="周报群", owner="hanmeimei", add=["HanMeiMei"], remove=["jim"])
     assert at.whole.appchat_get(chat) == Chat(chat, "周报群", "hanmeimei", ("LiLei", "hanmeimei"))
 
-    at.whole.appchat_send(body_bytes(builders.chat_message(chatid=chat, content=text_content("日报"))))
+    at.whole.appchat_send(encode_body(builders.build_chat_message(chatid=chat, content=build_text_content("日报"))))
 
     (shown,) = at.phone("lilei")
     assert (shown["chatid"], shown["text"]) == (chat, {"content": "日报"})
@@ -162,7 +163,7 @@ def test_files_and_a_robot(at: Place) -> None:
     media_id = at.robot.webhook_upload_media(b"1,2,3\n", file_name="日报.csv", media_type="text/csv")
     assert at.fetch(media_id) == (b"1,2,3\n", "text/csv")
 
-    body = body_bytes(builders.robot_text("日报", mentioned_userids=["@all"], mentioned_mobiles=["13000000001"]))
+    body = encode_body(builders.build_robot_text("日报", mentioned_userids=["@all"], mentioned_mobiles=["13000000001"]))
 
     assert at.robot.webhook_send(body) == SendResult()
 
@@ -176,7 +177,7 @@ LONGEST_TITLE, LONGEST_DESCRIPTION = "题" * 42 + "ab", "述" * 170 + "ab"
 LONGEST_TEXT = "文" * 682 + "ab"
 LINK = "https://example.com/报表?a=1&b=" + "x" * 100
 PICTURE = "https://example.com/1.png"
-NEWS = builders.news_content(title=LONGEST_TITLE, description=LONGEST_DESCRIPTION, url=LINK, picture_url=PICTURE)
+NEWS = builders.build_news_content(title=LONGEST_TITLE, description=LONGEST_DESCRIPTION, url=LINK, picture_url=PICTURE)
 
 
 def uploaded(at: Place, kind: str) -> str:
@@ -197,16 +198,16 @@ def _news() -> Built:
 
 
 def _textcard() -> Built:
-    card = builders.textcard_content(
+    card = builders.build_textcard_content(
         title=LONGEST_TITLE, description=LONGEST_DESCRIPTION, url=LINK, button_text="查看详情"
     )
     return card, {"title": LONGEST_TITLE, "description": LONGEST_DESCRIPTION, "url": LINK, "btntxt": "查看详情"}
 
 
-def _file(kind: str, make: Callable[[str], Content], name: str) -> Callable[[Place], Built]:
+def _file(kind: builders.MediaKind, name: str) -> Callable[[Place], Built]:
     def build(at: Place) -> Built:
         media_id = uploaded(at, kind)
-        return make(media_id), {"media_id": media_id, "filename": name}
+        return builders.build_media_content(kind, media_id), {"media_id": media_id, "filename": name}
 
     return build
 
@@ -216,10 +217,10 @@ def _card(card_type: str) -> Callable[[Place], Built]:
 
 
 KINDS: dict[str, Callable[[Place], Built]] = {
-    "text": lambda at: (builders.text_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
-    "markdown": lambda at: (builders.markdown_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
-    "image": _file("image", builders.image_content, "图.png"),
-    "file": _file("file", builders.file_content, "日报.csv"),
+    "text": lambda at: (builders.build_text_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
+    "markdown": lambda at: (builders.build_markdown_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
+    "image": _file("image", "图.png"),
+    "file": _file("file", "日报.csv"),
     "textcard": lambda at: _textcard(),
     "news": lambda at: _news(),
     **{card_type: _card(card_type) for card_type in CARDS},
@@ -229,7 +230,7 @@ KINDS: dict[str, Callable[[Place], Built]] = {
 @pytest.mark.parametrize("msgtype", KINDS)
 def test_each_kind_arrives_whole(place: Place, msgtype: str) -> None:
     content, shown = KINDS[msgtype](place)
-    body = body_bytes(builders.app_message(agentid=WHOLE, userids=["jim"], content=content))
+    body = encode_body(builders.build_app_message(agentid=WHOLE, userids=["jim"], content=content))
 
     result = place.whole.message_send(body)
 
@@ -242,17 +243,17 @@ def test_each_kind_arrives_whole(place: Place, msgtype: str) -> None:
 def test_each_kind_of_a_robot_arrives(place: Place) -> None:
     longest = "文" * 1365 + "a"
     sent_by_robot = [
-        builders.robot_text(LONGEST_TEXT),
-        builders.robot_markdown(longest),
-        builders.robot_image(PNG),
-        builders.robot_content(NEWS),
-        builders.robot_content(
-            builders.file_content(place.robot.webhook_upload_media(b"1,2,3\n", file_name="日报.csv"))
+        builders.build_robot_text(LONGEST_TEXT),
+        builders.build_robot_message(builders.build_markdown_content(longest, builders.ROBOT_MARKDOWN_BYTES)),
+        builders.build_robot_image(PNG),
+        builders.build_robot_message(NEWS),
+        builders.build_robot_message(
+            builders.build_media_content("file", place.robot.webhook_upload_media(b"1,2,3\n", file_name="日报.csv"))
         ),
-        builders.robot_content(DONE),
+        builders.build_robot_message(DONE),
     ]
     for payload in sent_by_robot:
-        assert place.robot.webhook_send(body_bytes(payload)) == SendResult()
+        assert place.robot.webhook_send(encode_body(payload)) == SendResult()
 
     arrived = place.all_messages()
     assert [one["msgtype"] for one in arrived] == ["text", "markdown", "image", "news", "file", "template_card"]
@@ -263,9 +264,11 @@ def test_each_kind_of_a_robot_arrives(place: Place) -> None:
 
 def test_the_duplicate_check_goes_before_the_task_id_of_a_card(place: Place) -> None:
     """Let a repeat with the same bytes succeed, because it follows a send with an unclear outcome."""
-    payload = builders.app_message(agentid=AGENTID, userids=["lilei"], content=leave_card(), drops_duplicates=True)
-    assert place.app.message_send(body_bytes(payload)).response_code
-    assert place.app.message_send(body_bytes(payload)) == SendResult()
+    payload = builders.build_app_message(
+        agentid=AGENTID, userids=["lilei"], content=leave_card(), drops_duplicates=True
+    )
+    assert place.app.message_send(encode_body(payload)).response_code
+    assert place.app.message_send(encode_body(payload)) == SendResult()
     assert len(place.phone()) == 1
 
 
@@ -281,7 +284,7 @@ def refused(cls: type[IntegrationError], code: int, call: Callable[[], object]) 
     return error
 
 
-ROBOT_TEXT = body_bytes(builders.robot_text("x"))
+ROBOT_TEXT = encode_body(builders.build_robot_text("x"))
 # An example of each class, each reached in another way.
 REFUSALS: tuple[tuple[type[IntegrationError], int, Callable[[Place], object]], ...] = (
     (RecipientError, 60111, lambda at: at.app.user_get("ghost")),
@@ -299,7 +302,7 @@ REFUSALS: tuple[tuple[type[IntegrationError], int, Callable[[Place], object]], .
     (ConfigurationError, 85005, lambda at: at.app.agent_set(redirect_domain="other.example.com")),
     (ConfigurationError, 50001, lambda at: at.whole.auth_getuserinfo(at.code())),
     (ConfigurationError, 93000, lambda at: at.robot_client("wrong-key").webhook_send(ROBOT_TEXT)),
-    (BadRequestError, 40007, lambda at: sent(at, builders.file_content("unknown"))),
+    (BadRequestError, 40007, lambda at: sent(at, builders.build_media_content("file", "unknown"))),
     (BadRequestError, 40123, lambda at: at.app.media_upload(b"no picture", kind="image", file_name="图.png")),
     (BadRequestError, 40058, lambda at: at.app.message_recall("unknown")),
     (LoginRefusedError, 40029, lambda at: at.app.auth_getuserinfo("garbage")),

@@ -21,8 +21,9 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations import bi
 from integrations.clients import guandata_sso
+from integrations.clients.guandata import make_token_key
 from integrations.clients.wecom.tokens import FetchedToken
-from integrations.core.client_factory import bi_token_store, guandata_client
+from integrations.core.client_factory import bi_token_store
 from integrations.models import BiConnection
 from tests.bi import BI, claims_in, make_bi
 from tests.guandata import APP_TOKEN, PASSWORD, GuandataAnswers
@@ -61,7 +62,7 @@ def test_without_a_key_or_without_what_decrypts_it_there_is_no_public_half(setti
 def test_another_login_drops_the_token_that_all_processes_share(django_capture_on_commit_callbacks: object) -> None:
     saved = make_bi(api_login="robot", api_password=PASSWORD)
     tokens = bi_token_store()
-    account = guandata_client(saved).token_key
+    account = make_token_key(saved.base_url, saved.api_domain, "robot")
     assert tokens.get(account, 0, lambda: FetchedToken("first", 600)) == "first"
 
     saved.api_password = "another"
@@ -69,6 +70,20 @@ def test_another_login_drops_the_token_that_all_processes_share(django_capture_o
         bi.save_connection(connection=saved, changed_fields={"api_password"})
 
     assert tokens.get(account, 0, lambda: FetchedToken("second", 600)) == "second"
+
+
+def test_a_login_that_no_key_decrypts_any_more_can_be_replaced(
+    django_capture_on_commit_callbacks: object, settings: Settings
+) -> None:
+    make_bi(api_login="robot", api_password=PASSWORD, app_token=APP_TOKEN)
+    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    saved = bi.ensure_connection()
+    saved.api_password = "another"
+
+    with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]  # a fixture that is a function
+        bi.save_connection(connection=saved, changed_fields={"api_password"})
+
+    assert BiConnection.objects.get().api_password == "another"
 
 
 def test_what_does_not_concern_the_connection_keeps_its_version() -> None:

@@ -63,7 +63,7 @@ def contacts(corp: Corp) -> Sender:
 
 
 def refused_count(corp: Corp, kind: Kind = Kind.APP) -> int:
-    return callbacks.refused_count(corp_id=corp.pk, kind=kind, now=NOW)
+    return callbacks.count_refusals(corp_id=corp.pk, kind=kind, now=NOW)
 
 
 def assert_refused(response: Any) -> None:
@@ -249,8 +249,8 @@ def test_an_unknown_corp_gets_the_same_answer_and_is_counted_without_its_number(
     assert_refused(Client().get(path, ECHO))
     assert_refused(post(path, EVENT_BODY, EVENT_QUERY))
     kind = Kind.APP if route == "events" else Kind.CONTACTS
-    assert callbacks.refused_count(corp_id=callbacks.NO_CORP, kind=kind, now=NOW) == 2
-    assert callbacks.refused_in_all() == {(callbacks.NO_CORP, kind): 2}
+    assert callbacks.count_refusals(corp_id=callbacks.NO_CORP, kind=kind, now=NOW) == 2
+    assert callbacks.count_all_refusals() == {(callbacks.NO_CORP, kind): 2}
     assert sorted(valkey_client.keys("*callback*")) == [
         b"integrations:callback-refusals",
         f"integrations:callback-refusals:0:{kind}:2025-11-24".encode(),
@@ -283,11 +283,11 @@ def test_refusals_are_counted_by_day_and_logged_without_content(
     for secret in (EVENT_ENCRYPTED[:20], "f" * 40, EVENT_QUERY["nonce"], TOKEN, AES_KEY):
         assert secret not in caplog.text
     tomorrow = NOW + dt.timedelta(days=1)
-    assert (refused_count(corp), callbacks.refused_in_all()) == (1, {(corp.pk, "app"): 1})
-    assert callbacks.refused_count(corp_id=corp.pk, kind=Kind.APP, now=tomorrow) == 0
+    assert (refused_count(corp), callbacks.count_all_refusals()) == (1, {(corp.pk, "app"): 1})
+    assert callbacks.count_refusals(corp_id=corp.pk, kind=Kind.APP, now=tomorrow) == 0
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"  # without Valkey they are refused too
     assert_refused(Client().get(path))
-    assert (refused_count(corp), callbacks.refused_in_all()) == (0, {})
+    assert (refused_count(corp), callbacks.count_all_refusals()) == (0, {})
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -320,7 +320,7 @@ def test_the_two_addresses_and_their_state(path: str, corp: Corp) -> None:
     Client().get(path, headers={"host": "bi.example.com"})
     corp.refresh_from_db()
 
-    app, contacts = (callbacks.describe_address(corp, kind, now=NOW) for kind in Kind)
+    app, contacts = (callbacks.describe_callback_address(corp, kind, now=NOW) for kind in Kind)
 
     known = {"has_keys": True, "verified_at": NOW, "is_outdated": False, "last_event_at": NOW, "refused_today": 1}
     assert app == {"kind": Kind.APP, "url": f"https://bi.example.com/wecom/{corp.pk}/events/", **known}
@@ -328,4 +328,4 @@ def test_the_two_addresses_and_their_state(path: str, corp: Corp) -> None:
     url = f"https://bi.example.com/wecom/{corp.pk}/contacts-events/"
     assert contacts == {**app, "kind": Kind.CONTACTS, "url": url, **nothing}
     SiteAddress.objects.update(url="https://new.example.com/", changed_at=NOW + dt.timedelta(seconds=1))
-    assert callbacks.describe_address(Corp.objects.get(), Kind.APP, now=NOW)["is_outdated"]
+    assert callbacks.describe_callback_address(Corp.objects.get(), Kind.APP, now=NOW)["is_outdated"]

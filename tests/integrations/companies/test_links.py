@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl, urlsplit
+
 import pytest
 
 from integrations.companies import links
@@ -20,6 +22,19 @@ def test_the_home_page_link_is_the_specification_s(corp: Corp) -> None:
         f"&redirect_uri={CALLBACK.format(corp.pk)}%3Fdomain%3Dguandata%26path_url%3Dsurvey-engine"
         "&response_type=code&scope=snsapi_base&agentid=1000002#wechat_redirect"
     )
+
+
+@pytest.mark.parametrize(
+    ("domain_id", "inner_path"),
+    [("", ""), ("d", ""), ("", "/page/7?a=1&b=2#top"), ("中 文", "报表/日报?名=值&x=%20")],
+)
+def test_what_went_in_comes_out_at_the_callback(corp: Corp, domain_id: str, inner_path: str) -> None:
+    corp.domain_id = domain_id
+
+    redirect_uri = dict(parse_qsl(urlsplit(links.home_page_link(corp, inner_path)).query))["redirect_uri"]
+    arrived = dict(parse_qsl(urlsplit(redirect_uri).query, keep_blank_values=True))
+    assert redirect_uri.partition("?")[0] == links.callback_url(corp)
+    assert arrived == {name: value for name, value in (("domain", domain_id), ("path_url", inner_path)) if value}
 
 
 def test_sign_in_inside_wecom_and_by_qr_code_also_at_the_doors_of_a_sandbox(corp: Corp) -> None:

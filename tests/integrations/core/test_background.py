@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from integrations.clients.transport import remaining_seconds, total_deadline
-from integrations.core.background import AnyRow, _write_question, database_clock, keep_lease, log_errors
+from integrations.core.background import AnyRowQuery, _write_question, database_clock, keep_lease, log_errors
 from integrations.models import Heartbeat
 
 pytestmark = pytest.mark.django_db
@@ -93,7 +93,7 @@ def hear(name: str, *, seconds_ago: int = 0) -> Heartbeat:
 
 
 def test_any_row_goes_by_the_clock_of_the_database_and_is_written_once() -> None:
-    old = AnyRow(
+    old = AnyRowQuery(
         lambda now: [
             Heartbeat.objects.filter(beat_at__lt=now - timedelta(seconds=60)),
             Heartbeat.objects.filter(kind=Heartbeat.Kind.MAIL),

@@ -35,30 +35,30 @@ def age(name: str, **passed: int) -> None:
 
 
 def test_a_process_has_one_row_which_says_what_it_does_now() -> None:
-    heartbeats.beat(kind=WORKER, name="host:1", queues=["urgent", "celery"])
+    heartbeats.write_heartbeat(kind=WORKER, name="host:1", queues=["urgent", "celery"])
     age("host:1", minutes=5)
     before = Heartbeat.objects.get().beat_at
 
-    heartbeats.beat(kind=WORKER, name="host:1", queues=["data"])
+    heartbeats.write_heartbeat(kind=WORKER, name="host:1", queues=["data"])
 
     assert rows() == [("worker", "host:1", "data")]
     assert Heartbeat.objects.get().beat_at - before > timedelta(minutes=4)
 
 
 def test_a_dead_process_is_forgotten_when_another_has_come_in_its_place_or_after_a_week() -> None:
-    heartbeats.beat(kind=WORKER, name="dead:1", queues=["charts"])
-    heartbeats.beat(kind=WORKER, name="dead:2", queues=["data"])
-    heartbeats.beat(kind=WORKER, name="fresh:1", queues=["charts"])
+    heartbeats.write_heartbeat(kind=WORKER, name="dead:1", queues=["charts"])
+    heartbeats.write_heartbeat(kind=WORKER, name="dead:2", queues=["data"])
+    heartbeats.write_heartbeat(kind=WORKER, name="fresh:1", queues=["charts"])
     age("dead:1", hours=2)
     age("dead:2", hours=2)
 
-    heartbeats.beat(kind=WORKER, name="host:3", queues=["charts"])
+    heartbeats.write_heartbeat(kind=WORKER, name="host:3", queues=["charts"])
 
     assert rows() == [("worker", "dead:2", "data"), ("worker", "fresh:1", "charts"), ("worker", "host:3", "charts")]
     age("dead:2", days=8)
-    heartbeats.beat(kind=BEAT, name="host:1")
-    heartbeats.beat(kind=BEAT, name="host:2")
-    heartbeats.end(kind=BEAT, name="host:1")  # in order
+    heartbeats.write_heartbeat(kind=BEAT, name="host:1")
+    heartbeats.write_heartbeat(kind=BEAT, name="host:2")
+    heartbeats.delete_heartbeat(kind=BEAT, name="host:1")  # in order
     assert sorted(rows()) == [("beat", "host:2", ""), ("worker", "fresh:1", "charts"), ("worker", "host:3", "charts")]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from integrations.core import http
@@ -43,8 +44,11 @@ def make_corp(number: int, **fields: Any) -> Corp:
 
 def policy(path: str, client: Client | None = None) -> dict[str, list[str]]:
     """Return the policy of the answer, each directive with its sources."""
-    header = (client or Client()).get(path).headers["Content-Security-Policy"]
-    parts = [part.split() for part in header.split(";")]
+    return read_policy((client or Client()).get(path))
+
+
+def read_policy(response: Any) -> dict[str, list[str]]:
+    parts = [part.split() for part in response.headers["Content-Security-Policy"].split(";")]
     assert len({part[0] for part in parts}) == len(parts)
     return {part[0]: part[1:] for part in parts}
 
@@ -67,11 +71,11 @@ def test_refusals_are_reported_to_the_collector_that_a_setting_names(
     monkeypatch.setenv("CSP_REPORT_URI", "https://csp.example.com/report?site=1")
     read = runpy.run_path(str(project_root / "guanwecom" / "settings.py"))
     settings.CONTENT_SECURITY_POLICY = read["CONTENT_SECURITY_POLICY"]
-    http.forget()
+    http.clear_caches()
     try:
         assert policy("/login/?stay=1")["report-uri"] == ["https://csp.example.com/report?site=1"]
     finally:
-        http.forget()
+        http.clear_caches()
 
 
 def test_forms_may_end_where_a_sign_in_of_a_company_begins() -> None:
@@ -111,19 +115,21 @@ def test_a_saved_address_cannot_write_into_the_policy(url: str) -> None:
     make_corp(1, authorize_base_url=url, qr_base_url=url)
 
     assert policy("/login/?stay=1")["form-action"] == ["'self'", "http://testserver"]
-    assert http.origin_of(url) is None
+    assert http.read_origin(url) is None
 
 
 def test_the_origins_are_read_once_in_a_few_seconds_and_none_without_a_database(django_assert_num_queries: Any) -> None:
     def fail(*_call: Any) -> None:
         raise DatabaseError
 
+    answer = http.ContentPolicyMiddleware(lambda _request: HttpResponse("", content_type="text/html"))
+    request = RequestFactory().get("/")
     with connection.execute_wrapper(fail):
-        assert http.find_sign_in_origins() == []
+        assert read_policy(answer(request))["form-action"] == ["'self'"]
     make_corp(1)
     policy("/login/trouble/")
     with django_assert_num_queries(0):
-        assert "https://login.work.weixin.qq.com" in http.find_sign_in_origins()
+        assert "https://login.work.weixin.qq.com" in read_policy(answer(request))["form-action"]
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +141,7 @@ def unwrap_meta(peer: str, forwarded_for: str | None = None, **headers: str) -> 
     meta: dict[str, Any] = {"REMOTE_ADDR": peer, "wsgi.url_scheme": "http", **headers}
     if forwarded_for is not None:
         meta["HTTP_X_FORWARDED_FOR"] = forwarded_for
-    http.unwrap(meta)
+    http.apply_forwarded_headers(meta)
     return meta
 
 

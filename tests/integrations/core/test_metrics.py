@@ -23,17 +23,17 @@ SECONDS = TimedMetric("test_seconds", "Of these tests alone", "operation", edges
 
 @pytest.fixture(autouse=True)
 def _nothing_pending() -> Iterator[None]:
-    metrics.flush()
+    metrics.flush_counts()
     valkey().flushdb()
     yield
-    metrics.flush()
+    metrics.flush_counts()
 
 
 def samples(name: str) -> dict[str, float]:
     def named(family: Metric) -> dict[str, float]:
         return {"|".join([sample.name, *map(str, sample.labels.values())]): sample.value for sample in family.samples}
 
-    return next(named(family) for family in metrics.families() if family.name == name)
+    return next(named(family) for family in metrics.collect_families() if family.name == name)
 
 
 def test_counts_are_added_to_those_of_other_processes(process_environ: dict[str, str], project_root: Path) -> None:
@@ -50,7 +50,7 @@ def test_counts_are_added_to_those_of_other_processes(process_environ: dict[str,
     subprocess.run(
         [sys.executable, "-c", code], env=env, cwd=project_root, check=True, timeout=120
     )  # its end hands the counts over
-    metrics.flush()
+    metrics.flush_counts()
 
     assert samples("test_calls") == {"test_calls_total|send|0": 4, "test_calls_total|send|45009": 1}
 
@@ -58,7 +58,7 @@ def test_counts_are_added_to_those_of_other_processes(process_environ: dict[str,
 def test_durations_fall_into_buckets() -> None:
     for seconds in (0.5, 1, 1.5, 60):
         SECONDS.add(seconds, "send")
-    metrics.flush()
+    metrics.flush_counts()
 
     assert samples("test_seconds") == {
         "test_seconds_bucket|send|1": 2,
@@ -73,11 +73,11 @@ def test_while_valkey_is_away_counts_are_kept(settings: Settings) -> None:
     address = settings.VALKEY_URL
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
     CALLS.add("send", "0")
-    metrics.flush()
+    metrics.flush_counts()
     settings.VALKEY_URL = address
 
     CALLS.add("send", "0")
-    metrics.flush()
+    metrics.flush_counts()
 
     assert samples("test_calls") == {"test_calls_total|send|0": 2}
 
@@ -87,10 +87,10 @@ def test_a_forked_process_hands_over_its_own_counts_alone() -> None:
     child = os.fork()
     if not child:
         CALLS.add("send", "child")
-        metrics.flush()
+        metrics.flush_counts()
         os._exit(0)
     os.waitpid(child, 0)
-    metrics.flush()
+    metrics.flush_counts()
 
     assert samples("test_calls") == {"test_calls_total|send|child": 1, "test_calls_total|send|parent": 1}
 
@@ -99,9 +99,9 @@ def test_a_metric_with_too_many_series_begins_anew(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(metrics, "SERIES_AT_MOST", 1)
     for number in range(20):
         CALLS.add("send", str(number))
-    metrics.flush()
+    metrics.flush_counts()
 
     assert samples("test_calls") == {}
     CALLS.add("send", "0")
-    metrics.flush()
+    metrics.flush_counts()
     assert samples("test_calls") == {"test_calls_total|send|0": 1}

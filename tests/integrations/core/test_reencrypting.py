@@ -201,7 +201,7 @@ def test_a_process_that_still_writes_under_the_old_key_is_said(
     """Warn of a process with the keys in the old order: step 3 of docs/en/secrets.md, half done."""
     corp = make_corp()
     under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
-    sweep = key_rotation.sweep
+    sweep = key_rotation.reencrypt_rows
 
     def sweep_before_another_saves(*args: Any, **options: Any) -> Any:
         found = sweep(*args, **options)
@@ -212,7 +212,7 @@ def test_a_process_that_still_writes_under_the_old_key_is_said(
 
     monkeypatch.setattr(reencrypt_secrets, "TRIES", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(key_rotation, "sweep", sweep_before_another_saves)
+        patch.setattr(key_rotation, "reencrypt_rows", sweep_before_another_saves)
         with pytest.raises(CommandError, match="restart it; then start this again"):
             reencrypt()
 

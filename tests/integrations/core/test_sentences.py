@@ -9,7 +9,7 @@ from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.core.sentences import NoData, Sentence, counted_sentence, join_sentences, translate_stored
+from integrations.core.sentences import NoData, Sentence, make_counted_sentence, translate_stored
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Delivery, Run
@@ -66,11 +66,12 @@ def test_a_value_that_is_missing_leaves_its_place() -> None:
 
 def test_all_parts_are_in_the_language_in_force() -> None:
     refused = [
-        counted_sentence("Refused for %(count)d recipient.", "Refused for %(count)d recipients.", count)
+        make_counted_sentence("Refused for %(count)d recipient.", "Refused for %(count)d recipients.", count)
         for count in (1, 2)
     ]
     nested = Sentence("Line %(line)d: %(reason)s") % {"line": 3, "reason": Sentence("This number is too large.")}
-    stored = join_sentences([*refused, nested]).stored()
+    parts = {"first": refused[0], "second": refused[1], "third": nested}
+    stored = Sentence("%(first)s %(second)s %(third)s", parts).stored()
 
     with translation.override("en"):
         assert translate_stored(stored) == (

@@ -178,13 +178,13 @@ def test_certificates_are_accepted_and_nothing_else() -> None:
     ],
 )
 def test_department_ids(typed: str, ids: list[int]) -> None:
-    assert validators.department_ids(typed) == ids
+    assert validators.parse_department_ids(typed) == ids
 
 
 @pytest.mark.parametrize("typed", ["0", "-1", "1.5", "sales", "4294967296", "²", "1,x"])
 def test_what_is_no_department_id_is_refused(typed: str) -> None:
     with pytest.raises(ValidationError) as refusal:
-        validators.department_ids(typed)
+        validators.parse_department_ids(typed)
 
     assert code_of(refusal) == "department"
 
@@ -192,5 +192,5 @@ def test_what_is_no_department_id_is_refused(typed: str) -> None:
 def test_ids_lose_every_space_and_names_only_those_around_them() -> None:
     text = f"{BOM} ab {ZERO_WIDTH}c\td\ud800\u00a0"
 
-    assert validators.without_spaces(text) == "abcd"
-    assert validators.without_invisible(text) == "ab cd"
+    assert validators.remove_spaces(text) == "abcd"
+    assert validators.remove_invisible(text) == "ab cd"

@@ -191,7 +191,7 @@ def test_a_run_leaves_alone_whom_an_event_has_changed_since_it_began(
     wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keep somebody as gone who left between the run's reading and its writing."""
-    place, clock, report = wecom_events.place, wecom_events.clock, JobRun.report
+    place, clock, report = wecom_events.place, wecom_events.clock, JobRun.report_progress
     run = place.request()
 
     def report_and_leave(job: JobRun, done: int, total: int) -> None:
@@ -200,7 +200,7 @@ def test_a_run_leaves_alone_whom_an_event_has_changed_since_it_began(
             gone = {"presence": Presence.DELETED, "left_at": clock(), "changed_at": clock()}
             Member.objects.filter(userid_folded="lilei").update(**gone, name="old")
 
-    monkeypatch.setattr(JobRun, "report", report_and_leave)
+    monkeypatch.setattr(JobRun, "report_progress", report_and_leave)
     place.carry_on(run)
 
     member = place.member("LiLei")

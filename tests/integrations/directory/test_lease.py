@@ -63,13 +63,13 @@ def test_a_run_that_no_worker_survives_ends_and_begins_anew_where_its_job_is_tri
 
 def test_progress_is_reported_while_reading_and_writing(place: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, int, int]] = []
-    report = JobRun.report
+    report = JobRun.report_progress
 
     def reporting(job: JobRun, done: int, total: int) -> None:
         report(job, done, total)
         seen.append((SyncRun.objects.get().phase, done, total))
 
-    monkeypatch.setattr(JobRun, "report", reporting)
+    monkeypatch.setattr(JobRun, "report_progress", reporting)
     place.sync()
 
     assert {one for one in seen if one[2]} >= {("members", 2, 4), ("writing", 4, 7), ("writing", 7, 7)}
@@ -99,11 +99,11 @@ def printing_clock():
         return clock()
     return look
 runner.database_clock = printing_clock
-report = runner.JobRun.report
+report = runner.JobRun.report_progress
 def printing_report(*progress):
     print(flush=True)
     report(*progress)
-runner.JobRun.report = printing_report
+runner.JobRun.report_progress = printing_report
 for line in sys.stdin:
     worker = os.fork()
     if not worker:

@@ -89,7 +89,7 @@ def test_a_job_says_after_a_while_whether_a_worker_takes_from_its_queue_and_has_
     assert "orker has" not in state_of(admin_client, job)["html"]
     Job.objects.update(due_at=timezone.now() - LONG_WAIT)
     assert "No worker has answered" in state_of(admin_client, job)["html"]
-    heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="w", queues=["data"])
+    heartbeats.write_heartbeat(kind=Heartbeat.Kind.WORKER, name="w", queues=["data"])
     assert "are busy" in state_of(admin_client, job)["html"]
     Job.objects.update(status="running", done_count=30, total_count=120)
 

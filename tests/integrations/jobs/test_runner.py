@@ -52,7 +52,7 @@ def fail(_run: JobRun) -> dict[str, Any]:
 
 def test_a_job_ends_with_its_result_and_is_forgotten_later(install: Install) -> None:
     def add(run: JobRun) -> dict[str, Any]:
-        run.report(2, 2)
+        run.report_progress(2, 2)
         return {"sum": sum(run.job.payload["numbers"])}
 
     install(add, keep=timedelta(hours=1))
@@ -242,9 +242,9 @@ def test_what_a_worker_has_is_not_queued_again_by_who_asks_for_it(
 def test_a_worker_that_returns_too_late_writes_nothing(install: Install, reports: bool) -> None:
     def work(run: JobRun) -> dict[str, Any]:
         Job.objects.update(lease_token="another", due_at=timezone.now() + timedelta(seconds=30))
-        run.renew()
+        run.renew_lease()
         if reports:
-            run.report(1, 2)
+            run.report_progress(1, 2)
             raise AssertionError("not reached")
         return {"sum": 3}
 
@@ -275,7 +275,7 @@ def test_of_many_messages_for_one_job_one_does_it(install: Install) -> None:
 def test_a_job_that_takes_too_long_is_not_renewed(install: Install) -> None:
     def work(run: JobRun) -> dict[str, Any]:
         due_at = Job.objects.get().due_at
-        run.renew()
+        run.renew_lease()
         assert Job.objects.get().due_at == due_at
         return {}
 
@@ -318,12 +318,12 @@ def test_a_tick_sends_what_is_due_and_on_no_messages_way(install: Install) -> No
     Job.objects.filter(pk=running.pk).update(status="running", due_at=now + timedelta(seconds=30))
     Job.objects.filter(pk=dead.pk).update(status="running")
 
-    assert {job.pk for job in requests.find_unqueued(now)} == {waiting.pk, dead.pk}
+    assert {job.pk for job in requests.find_unqueued_jobs(now)} == {waiting.pk, dead.pk}
     assert tasks.TICK.is_anything_due()
     requests.sweep_jobs(now)
 
-    assert not requests.find_unqueued(now).exists()
-    assert requests.find_unqueued(now + 2 * requests.QUEUED_FOR).count() == 4
+    assert not requests.find_unqueued_jobs(now).exists()
+    assert requests.find_unqueued_jobs(now + 2 * requests.QUEUED_FOR).count() == 4
 
 
 def test_a_clock_that_was_set_back_leaves_no_job_behind(install: Install) -> None:

@@ -133,7 +133,7 @@ def forge_click(duty: Duty, userid: str, *, mark: str, code: str = "forged-code"
         corp=duty.corp, kind="app", key=key, event="template_card_event", is_event=True,
         userid=userid, happened_at=NOW, received_at=NOW, body=body,
     )  # fmt: skip
-    callbacks.request_work(event, now=NOW)
+    callbacks.assign_event(event, now=NOW)
     duty.work_off_events()
 
 

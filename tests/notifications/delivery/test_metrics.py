@@ -30,7 +30,7 @@ def _token(settings: Settings) -> None:
 
 
 def scrape() -> dict[str, float]:
-    metrics.flush()
+    metrics.flush_counts()
     answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/plain")
@@ -83,8 +83,8 @@ def test_until_when_a_company_is_held_and_refused_callbacks_are_told() -> None:
     CorpQueue.objects.create(corp=held, blocked_since=NOW, blocked_errcode=45009, probe_at=until)
     CorpQueue.objects.create(corp=mended)
     for kind, corp_id in ((CallbackEvent.Kind.APP, held.pk), (CallbackEvent.Kind.CONTACTS, 999_999)):
-        callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="signature", now=NOW)
-    callbacks.note_refusal(corp_id=held.pk, kind=CallbackEvent.Kind.APP, reason="time", now=NOW)
+        callbacks.record_refusal(corp_id=corp_id, kind=kind, reason="signature", now=NOW)
+    callbacks.record_refusal(corp_id=held.pk, kind=CallbackEvent.Kind.APP, reason="time", now=NOW)
 
     found = scrape()
 

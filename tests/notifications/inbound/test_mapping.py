@@ -13,7 +13,7 @@ import pytest
 from django.utils import translation
 
 from integrations.clients import expressions
-from integrations.clients.expressions import ExpressionRefused, TooMuchWork
+from integrations.clients.expressions import ExpressionTooCostlyError, InvalidExpressionError
 from notifications.inbound.channels import WEBHOOK_SCHEMES
 from notifications.inbound.content import InboundError
 from notifications.inbound.mapping import (
@@ -87,14 +87,14 @@ ALERTS = {"alerts": [{"labels": {"name": "磁盘", "n": number}} for number in r
     ],
 )
 def test_expressions_find_or_find_nothing(expression: str, found: Any) -> None:
-    assert expressions.find(expression, ALERTS) == found
+    assert expressions.find_value(expression, ALERTS) == found
 
 
 @pytest.mark.parametrize("expression", ["a[", "a" * 1001, "to_strin(@)", "a[?sort_of(b)]"])
 def test_what_is_not_of_the_language_is_refused(expression: str) -> None:
-    with pytest.raises(ExpressionRefused):
+    with pytest.raises(InvalidExpressionError):
         expressions.check_expression(expression)
-    assert expressions.find(expression, ALERTS) is None
+    assert expressions.find_value(expression, ALERTS) is None
 
 
 MANY = {"a": [{"b": list(range(1000))} for _one in range(1000)]}
@@ -110,19 +110,19 @@ MANY = {"a": [{"b": list(range(1000))} for _one in range(1000)]}
     ids=["product", "contains", "sort", "pipes", "join"],
 )
 def test_work_is_bounded(expression: str, payload: Any) -> None:
-    with pytest.raises(TooMuchWork):
-        expressions.find(expression, payload)
+    with pytest.raises(ExpressionTooCostlyError):
+        expressions.find_value(expression, payload)
 
 
 def test_each_value_of_what_is_built_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expressions, "STEPS_AT_MOST", 200)
     numbers = list(range(40))  # four steps for each: read twice, and twice in the result
 
-    assert expressions.find("[a, a]", {"a": numbers}) == [numbers, numbers]
+    assert expressions.find_value("[a, a]", {"a": numbers}) == [numbers, numbers]
 
 
 def test_a_long_text_is_no_work() -> None:
-    assert expressions.find("a", {"a": "x" * 5_000_000}) == "x" * 5_000_000
+    assert expressions.find_value("a", {"a": "x" * 5_000_000}) == "x" * 5_000_000
 
 
 def test_the_tree_names_each_field_for_paths_and_templates() -> None:
@@ -145,7 +145,7 @@ def test_what_a_tree_names_is_found_and_read_back_as_a_label() -> None:
     payload = {"it's": [{"x_1": 7}]}
 
     for row in list_payload_lines(payload):
-        assert expressions.find(row.path, payload) is not None
+        assert expressions.find_value(row.path, payload) is not None
         [part] = merge_fields.read_parts(row.template, {"payload": ""}) or []
         assert isinstance(part, Field)
         mapped = apply_mapping(ChannelMapping(title=row.template), payload, now=NOW, zone=ZONE)

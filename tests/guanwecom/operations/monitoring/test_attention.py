@@ -40,7 +40,7 @@ def sentences(person: User) -> list[tuple[str, str]]:
 
 
 def test_an_installation_without_a_backup_for_two_days() -> None:
-    installation.present()
+    installation.load_installation()
     Installation.objects.update(confirmed_at=timezone.now() - timedelta(days=2, hours=1))
     assert sentences(make_superuser()) == [("No backup has been made for 2 days.", "bad")]
     Installation.objects.update(backed_up_at=timezone.now() - timedelta(days=1, hours=23))

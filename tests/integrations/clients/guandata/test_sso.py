@@ -20,7 +20,7 @@ from integrations.clients.guandata_sso import (
     KeyRefused,
     build_sign_in_url,
     encrypt_claims,
-    is_template,
+    is_page_template,
 )
 from integrations.models import BiConnection
 from tests.integrations.clients.guandata.opening import blocks_of, opened, opened_by_openssl
@@ -211,7 +211,7 @@ def test_a_token_inside_the_path_of_a_form_stays_part_of_its_path() -> None:
     ],
 )
 def test_a_template_has_the_id_as_a_whole_part_of_its_path(text: str, is_one: bool) -> None:
-    assert is_template(text) is is_one
+    assert is_page_template(text) is is_one
 
 
 trickery = st.text(max_size=40) | st.text(alphabet="/\\%2fFcC5.:@?#&=;\r\n\t {}-", max_size=30)

@@ -20,15 +20,15 @@ from integrations.clients.guandata_sso import build_sign_in_url, encrypt_claims
 from integrations.clients.lasting_browser import LastingBrowser
 from integrations.clients.snapshots import (
     Access,
-    Options,
     PageMarks,
     Picture,
+    PictureOptions,
     Reason,
     SnapshotBrowser,
     SnapshotError,
     Theme,
     Width,
-    host_of,
+    read_host,
 )
 from tests.bi_pages import card, picture_of, rows_on
 from tests.chromium import required_chromium
@@ -73,8 +73,8 @@ class InThread:
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._browser = self._thread.submit(SnapshotBrowser, executable, access).result()
 
-    def take(self, *args: Any, **options: Any) -> Picture:
-        return self._thread.submit(self._browser.take, *args, **options).result()
+    def take_picture(self, *args: Any, **options: Any) -> Picture:
+        return self._thread.submit(self._browser.take_picture, *args, **options).result()
 
     def close(self) -> None:
         self._thread.submit(self._browser.close).result()
@@ -83,7 +83,7 @@ class InThread:
 
 @pytest.fixture(scope="module")
 def snapshots(bi: SandboxHandle) -> Iterator[InThread]:
-    opened = InThread(required_chromium(), Access(hosts=(host_of(bi.base_url),)))
+    opened = InThread(required_chromium(), Access(hosts=(read_host(bi.base_url),)))
     yield opened
     opened.close()
 
@@ -101,12 +101,14 @@ def brightness(picture: Image.Image) -> int:
 
 def taken(snapshots: InThread, bi: SandboxHandle, page: str, **options: Any) -> bytes:
     person = options.pop("person", "hanmeimei")
-    return snapshots.take(address_of(bi, page, person), Options(**options), MARKS, within_seconds=30).content
+    return snapshots.take_picture(
+        address_of(bi, page, person), PictureOptions(**options), MARKS, within_seconds=30
+    ).content
 
 
 def refused(snapshots: InThread, address: str, *, marks: PageMarks = MARKS, seconds: float = 30) -> Reason:
     with pytest.raises(SnapshotError) as caught:
-        snapshots.take(address, Options(), marks, within_seconds=seconds)
+        snapshots.take_picture(address, PictureOptions(), marks, within_seconds=seconds)
     assert "ssoToken" not in str(caught.value)
     return caught.value.reason
 
@@ -133,7 +135,9 @@ def test_widths_themes_and_the_cut_differ(snapshots: InThread, bi: SandboxHandle
 
 
 def test_a_cover_is_cut_from_the_upper_edge(snapshots: InThread, bi: SandboxHandle) -> None:
-    taken_with = snapshots.take(address_of(bi, "long"), Options(cover_ratio=1068 / 455), MARKS, within_seconds=30)
+    taken_with = snapshots.take_picture(
+        address_of(bi, "long"), PictureOptions(cover_ratio=1068 / 455), MARKS, within_seconds=30
+    )
 
     cover, whole = picture_of(taken_with.cover), picture_of(taken_with.content)
     assert rows_on(taken_with.content) == 60  # a long page is taken whole
@@ -173,7 +177,7 @@ def test_the_page_that_asks_for_a_password_is_no_picture(snapshots: InThread, bi
 def test_the_sign_of_the_bi_itself_is_enough(snapshots: InThread, bi: SandboxHandle) -> None:
     marks = PageMarks(card=".bi-card", ready="#card-c4")
 
-    picture = snapshots.take(address_of(bi, "never"), Options(), marks, within_seconds=30)
+    picture = snapshots.take_picture(address_of(bi, "never"), PictureOptions(), marks, within_seconds=30)
     assert picture.content.startswith(b"\x89PNG")
 
 
@@ -185,17 +189,17 @@ def test_no_other_host_is_reached(snapshots: InThread, address: str) -> None:
 
 @pytest.fixture
 def browser(bi: SandboxHandle) -> Iterator[LastingBrowser]:
-    opened = LastingBrowser(required_chromium(), Access(hosts=(host_of(bi.base_url),)), megabytes_at_most=2000)
+    opened = LastingBrowser(required_chromium(), Access(hosts=(read_host(bi.base_url),)), megabytes_at_most=2000)
     yield opened
     opened.close()
 
 
 def rows(browser: LastingBrowser, bi: SandboxHandle) -> int:
-    return rows_on(browser.take(address_of(bi, "late"), Options(), MARKS, within_seconds=30).content)
+    return rows_on(browser.take_picture(address_of(bi, "late"), PictureOptions(), MARKS, within_seconds=30).content)
 
 
 def started(browser: LastingBrowser) -> list[psutil.Process]:
-    pids = {one.pid for one in browser._list_family()}
+    pids = {one.pid for one in browser._list_processes_and_descendants()}
     return [one for one in psutil.process_iter() if one.pid in pids]  # without those that have ended since
 
 
@@ -220,16 +224,16 @@ def test_a_browser_that_died_was_used_for_long_or_grew_too_large_is_followed_by_
     third = started(browser)
     browser._megabytes_at_most = 10
     with pytest.raises(SnapshotError):  # while a page draws without end
-        browser.take(address_of(bi, "never"), Options(), MARKS, within_seconds=30)
+        browser.take_picture(address_of(bi, "never"), PictureOptions(), MARKS, within_seconds=30)
     assert psutil.wait_procs(third, timeout=30)[1] == []
 
 
 def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert browser.megabytes() == 0
+    assert browser.measure_megabytes() == 0
     assert rows(browser, bi) == 6
     processes = started(browser)
-    assert browser.megabytes() > 50
-    [folder] = lasting_browser._find_folders(browser._list_family())
+    assert browser.measure_megabytes() > 50
+    [folder] = lasting_browser._find_folders(browser._list_processes_and_descendants())
     assert Path(folder).exists()
     monkeypatch.setattr(lasting_browser, "HANGS_AFTER_SECONDS", 1)
     for process in processes:
@@ -237,7 +241,7 @@ def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, mo
             process.suspend()
 
     with pytest.raises(SnapshotError) as caught:
-        browser.take(address_of(bi, "late"), Options(), MARKS, within_seconds=1)
+        browser.take_picture(address_of(bi, "late"), PictureOptions(), MARKS, within_seconds=1)
 
     assert caught.value.reason == Reason.BROWSER_FAILED
     assert psutil.wait_procs(processes, timeout=30)[1] == []
@@ -263,7 +267,7 @@ def test_folders_that_killed_workers_left_are_removed(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sleeper:
         assert sleeper.stdout
         sleeper.stdout.readline()  # until then the process may still have our own command line
-        lasting_browser.remove_left_folders(tmp_path)
+        lasting_browser.remove_abandoned_folders(tmp_path)
         sleeper.kill()
 
     assert [folder.exists() for folder in (left, artifacts, young, used, other)] == [False, False, True, True, True]
@@ -273,6 +277,6 @@ def test_a_program_that_is_no_browser_is_said(tmp_path: object) -> None:
     browser = LastingBrowser(f"{tmp_path}/chromium", Access(hosts=()), megabytes_at_most=2000)
 
     with pytest.raises(SnapshotError) as caught:
-        browser.take("http://127.0.0.1:9/", Options(), MARKS)
+        browser.take_picture("http://127.0.0.1:9/", PictureOptions(), MARKS)
 
     assert caught.value.reason == Reason.NOT_INSTALLED

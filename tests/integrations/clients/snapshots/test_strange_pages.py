@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from integrations.clients import snapshots
-from integrations.clients.snapshots import Access, Format, Options, PageMarks, Reason, host_of
+from integrations.clients.snapshots import Access, Format, PageMarks, PictureOptions, Reason, read_host
 from tests.bi_pages import picture_of
 from tests.chromium import required_chromium
 from tests.http_server import QuietServer, running
@@ -157,7 +157,7 @@ def bi_served(elsewhere_served: Site) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser(bi_served: Site) -> Iterator[InThread]:
-    opened = InThread(required_chromium(), Access(hosts=(host_of(bi_served.address),)))
+    opened = InThread(required_chromium(), Access(hosts=(read_host(bi_served.address),)))
     yield opened
     opened.close()
 
@@ -209,27 +209,29 @@ def test_a_strange_page_is_taken(
 ) -> None:
     monkeypatch.setattr(snapshots, "UNLOADED_SECONDS", 1 if error else snapshots.UNLOADED_SECONDS)
 
-    picture = browser.take(f"{bi.address}{path}", Options(), PageMarks(error=error), within_seconds=30)
+    picture = browser.take_picture(f"{bi.address}{path}", PictureOptions(), PageMarks(error=error), within_seconds=30)
 
     assert picture.content.startswith(b"\x89PNG")
 
 
 def test_a_page_that_is_always_higher_than_its_window_is_taken_whole(browser: InThread, bi: Site) -> None:
-    picture = browser.take(f"{bi.address}/grows", Options(), PageMarks(), within_seconds=30)
+    picture = browser.take_picture(f"{bi.address}/grows", PictureOptions(), PageMarks(), within_seconds=30)
 
     image = picture_of(picture.content)
     assert (image.width, image.height) == (2 * picture.width, 2 * picture.height)
 
 
 def test_a_pdf_shows_the_page_as_screens_do(browser: InThread, bi: Site) -> None:
-    pdf = browser.take(f"{bi.address}/print", Options(kind=Format.PDF), PageMarks(), within_seconds=30).content
+    pdf = browser.take_picture(
+        f"{bi.address}/print", PictureOptions(kind=Format.PDF), PageMarks(), within_seconds=30
+    ).content
 
     assert pdf.startswith(b"%PDF-")
     assert b"/Font" in pdf
 
 
 def test_a_page_reaches_no_other_host_in_any_way(browser: InThread, bi: Site, elsewhere: Site) -> None:
-    picture = browser.take(f"{bi.address}/reaches-out", Options(), PageMarks(), within_seconds=30)
+    picture = browser.take_picture(f"{bi.address}/reaches-out", PictureOptions(), PageMarks(), within_seconds=30)
 
     assert picture.content.startswith(b"\x89PNG")
     assert {"/to/redirected", "/to/style", "/to/fetched"} <= set(bi.asked)
@@ -242,11 +244,11 @@ def test_nor_another_port_of_the_bi_and_the_log_names_it_once(
     bi.other = elsewhere.address.replace("localhost", "127.0.0.1")
 
     for path in ("frames", "reaches-out"):  # redirects and web sockets pass the route unseen
-        browser.take(f"{bi.address}/{path}", Options(), PageMarks(), within_seconds=30)
+        browser.take_picture(f"{bi.address}/{path}", PictureOptions(), PageMarks(), within_seconds=30)
 
     assert refused(browser, f"{bi.address}/leaves", marks=PageMarks()) == Reason.SIGN_IN_PAGE
     assert elsewhere.asked == []
-    assert caplog.text.count(f"asks for {host_of(bi.other)}, which is neither the BI nor in SNAPSHOT_HOSTS") == 1
+    assert caplog.text.count(f"asks for {read_host(bi.other)}, which is neither the BI nor in SNAPSHOT_HOSTS") == 1
 
 
 def test_a_page_sends_nothing_past_the_proxy_by_webrtc(browser: InThread, bi: Site) -> None:
@@ -255,7 +257,7 @@ def test_a_page_sends_nothing_past_the_proxy_by_webrtc(browser: InThread, bi: Si
         stun.setblocking(False)
         bi.other = f"127.0.0.1:{stun.getsockname()[1]}"
 
-        browser.take(f"{bi.address}/calls", Options(), PageMarks(busy=".busy"), within_seconds=30)
+        browser.take_picture(f"{bi.address}/calls", PictureOptions(), PageMarks(busy=".busy"), within_seconds=30)
 
         with pytest.raises(BlockingIOError):
             stun.recv(1000)
@@ -288,7 +290,7 @@ def test_nor_through_the_proxy() -> None:
         access = Access(hosts=("bi.example",), proxy_url=proxy.address.replace("http://", "http://me:proxy-password@"))
         browser = InThread(required_chromium(), access)
         try:
-            browser.take("http://bi.example/reaches-out?ssoToken=sign-in-token", Options(), PageMarks())
+            browser.take_picture("http://bi.example/reaches-out?ssoToken=sign-in-token", PictureOptions(), PageMarks())
             commands = [" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"])]
         finally:
             browser.close()

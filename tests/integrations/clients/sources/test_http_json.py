@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from django.utils import translation
 
-from integrations.clients.expressions import ExpressionRefused, check_expression
+from integrations.clients.expressions import InvalidExpressionError, check_expression
 from integrations.clients.sources.addresses import (
     AllowedNetwork,
     InvalidEntryError,
     append_path,
     find_needed_network,
-    is_base,
-    is_below,
+    is_base_url,
     parse_headers,
+    stays_below_base,
 )
 from integrations.clients.sources.http_json import ANSWER_BYTES_AT_MOST, JsonQuestion, read_json
 from integrations.data import Problem, SourceError
@@ -46,7 +46,9 @@ LITTLE, SECONDS = 1.5, 30
 
 def asked(answer: Answer, *, rows_at_most: int = 100, seconds: float = SECONDS, **values: Any) -> Table:
     with web_service(answer) as service:
-        question = JsonQuestion(**{"url": f"{service.url}/v1/facts", "reach": AllowedNetwork.THIS_MACHINE, **values})
+        question = JsonQuestion(
+            **{"url": f"{service.url}/v1/facts", "allowed_network": AllowedNetwork.THIS_MACHINE, **values}
+        )
         return read_json(question, rows_at_most=rows_at_most, seconds=seconds, now=NOW)
 
 
@@ -293,7 +295,7 @@ class TestAddresses:
 class TestWriting:
     @pytest.mark.parametrize(("expression", "position"), [("a[", 2), ("a b", 2), ("x" * 1001, 1000), ("(" * 999, -1)])
     def test_an_expression_is_refused_with_its_place(self, expression: str, position: int) -> None:
-        with pytest.raises(ExpressionRefused) as found:
+        with pytest.raises(InvalidExpressionError) as found:
             check_expression(expression)
 
         assert found.value.position == position
@@ -313,11 +315,11 @@ class TestWriting:
         ["ftp://a/", "http://", "http://u:p@a/", "http://a/?k=1", "http://a\\b/", "http://a:0/", "//a", "http://a b"],
     )
     def test_an_address_with_anything_hidden_in_it_is_refused(self, url: str) -> None:
-        assert not is_base(url)
+        assert not is_base_url(url)
 
     @pytest.mark.parametrize("path", ["../x", "a/%2e%2e/b", "//evil", "http://evil/", "a#b", "a\\b", "a\nb", "..;/x"])
     def test_a_path_stays_below_its_address(self, path: str) -> None:
-        assert not is_below(path)
+        assert not stays_below_base(path)
         with pytest.raises(InvalidEntryError):
             append_path("https://a/v1", path)
 

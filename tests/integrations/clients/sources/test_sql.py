@@ -25,7 +25,7 @@ from integrations.clients.sources.sql import (
     explain_failure,
     find_parameters,
     find_privileges,
-    list_mysql_limits,
+    list_limits,
 )
 from integrations.data import Problem, SourceError
 from integrations.data.table import Kind
@@ -331,7 +331,7 @@ class TestStatements:
 def test_each_of_the_two_mysqls_gets_its_own_time_limit(
     is_mariadb: bool, seconds: float, first: str, wait: int
 ) -> None:
-    assert list_mysql_limits(is_mariadb=is_mariadb, seconds=seconds) == (
+    assert list_limits("mysql", is_mariadb=is_mariadb, seconds=seconds) == (
         first,
         f"SET SESSION lock_wait_timeout = {wait}",
         f"SET SESSION innodb_lock_wait_timeout = {wait}",

@@ -30,4 +30,4 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> StandingClock:
 def store(valkey_client: redis.Redis) -> TokenStore:
     """The token store that all processes share."""
     cipher = Fernet(Fernet.generate_key())
-    return TokenStore(valkey_client, seal=cipher.encrypt, unseal=cipher.decrypt)
+    return TokenStore(valkey_client, encrypt=cipher.encrypt, decrypt=cipher.decrypt)

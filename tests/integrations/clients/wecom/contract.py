@@ -11,18 +11,18 @@ from integrations.clients.transport import open_session
 from integrations.clients.wecom import builders
 from integrations.clients.wecom import client as api
 from integrations.clients.wecom import contacts as contacts_api
-from integrations.clients.wecom.builders import body_bytes, text_content
+from integrations.clients.wecom.builders import build_text_content, encode_body
 from integrations.clients.wecom.calls import Timeouts, Wire
-from integrations.clients.wecom.cards import Head, text_notice
+from integrations.clients.wecom.cards import Head, build_text_notice
 from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 from tests.wecom import AGENTID, API, CORPID, ROBOT_KEY, SECRET
 
-TEXT = builders.app_message(agentid=AGENTID, userids=["lilei"], content=text_content("营收 1.2 亿"))
-CHAT_TEXT = builders.chat_message(chatid="simchat0001", content=text_content("日报"))
-ROBOT_TEXT = builders.robot_text("日报")
-UPDATE = builders.card_update(
-    agentid=AGENTID, response_code="sim-rc-0001", card=text_notice(Head("https://portal.example.com/m", "已处理"))
+TEXT = builders.build_app_message(agentid=AGENTID, userids=["lilei"], content=build_text_content("营收 1.2 亿"))
+CHAT_TEXT = builders.build_chat_message(chatid="simchat0001", content=build_text_content("日报"))
+ROBOT_TEXT = builders.build_robot_text("日报")
+UPDATE = builders.build_card_update(
+    agentid=AGENTID, response_code="sim-rc-0001", card=build_text_notice(Head("https://portal.example.com/m", "已处理"))
 )
 LILEI = contacts_api.User(
     userid="lilei",
@@ -78,7 +78,7 @@ CASES = (
     Case(
         "user_list_id",
         lambda c: c.user_list_id(),
-        contacts_api.MemberPage((("lilei", 2), ("lilei", 5)), ""),
+        contacts_api.MemberPage((contacts_api.MemberRow("lilei", 2), contacts_api.MemberRow("lilei", 5)), ""),
         body={"limit": 10000},
     ),
     Case(
@@ -117,7 +117,7 @@ CASES = (
     Case("get_jsapi_ticket", lambda c: c.get_jsapi_ticket(), FetchedToken("sim-jsapi-ticket-0001", 7200)),
     Case(
         "message_send",
-        lambda c: c.message_send(body_bytes(TEXT)),
+        lambda c: c.message_send(encode_body(TEXT)),
         api.SendResult("sim-msg-0001"),
         body=TEXT,
         is_repeatable=False,
@@ -149,7 +149,7 @@ CASES = (
         api.Chat("simchat0001", "日报群", "lilei", ("lilei", "hanmeimei")),
         {"chatid": "simchat0001"},
     ),
-    Case("appchat_send", lambda c: c.appchat_send(body_bytes(CHAT_TEXT)), None, body=CHAT_TEXT, is_repeatable=False),
+    Case("appchat_send", lambda c: c.appchat_send(encode_body(CHAT_TEXT)), None, body=CHAT_TEXT, is_repeatable=False),
     Case(
         "media_upload",
         lambda c: c.media_upload(b"1,2,3\n", kind="file", file_name="日报.csv", media_type="text/csv"),
@@ -158,7 +158,7 @@ CASES = (
     ),
     Case(
         "webhook_send",
-        lambda c: c.webhook_send(body_bytes(ROBOT_TEXT)),
+        lambda c: c.webhook_send(encode_body(ROBOT_TEXT)),
         api.SendResult(),
         body=ROBOT_TEXT,
         is_repeatable=False,

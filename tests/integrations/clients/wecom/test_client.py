@@ -29,7 +29,7 @@ from integrations.clients.wecom.calls import AnswerError, Wire
 from integrations.clients.wecom.client import RobotClient, SendResult, WeComClient
 from integrations.clients.wecom.contacts import parse_user
 from integrations.clients.wecom.errcodes import ENTRIES, error_class, explain
-from integrations.clients.wecom.oauth import sign
+from integrations.clients.wecom.oauth import sign_page
 from integrations.clients.wecom.tokens import TokenStore
 from tests.integrations.clients.wecom.contract import CASES, COMPOSED, KINDS, Case, open_client, public_methods
 from tests.wecom import (
@@ -511,7 +511,7 @@ def test_a_new_secret_drops_the_tickets_too(store: TokenStore) -> None:
 
 
 def test_a_page_is_signed_without_its_fragment() -> None:
-    signed = sign(
+    signed = sign_page(
         ticket="sM4AOVdWfPE4DxkXGEs8VMCPGGVi4C3VM0P37wVUCFvkVAy_simticket",
         nonce="Wm3WZYTPz0wzccnW",
         timestamp=1764000004,

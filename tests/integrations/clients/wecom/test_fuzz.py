@@ -17,12 +17,12 @@ from integrations.clients.wecom import builders
 from integrations.clients.wecom.builders import (
     Content,
     MessageError,
-    body_bytes,
-    in_reading_order,
-    markdown_content,
-    news_content,
-    text_content,
-    textcard_content,
+    build_markdown_content,
+    build_news_content,
+    build_text_content,
+    build_textcard_content,
+    drop_direction_marks,
+    encode_body,
 )
 from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError, parse_callback, read_envelope
 from integrations.clients.wecom.calls import Answer, Call, Params, Wire, read_answer
@@ -30,9 +30,9 @@ from integrations.clients.wecom.cards import (
     Button,
     Head,
     Source,
-    button_interaction,
-    news_notice,
-    text_notice,
+    build_button_interaction,
+    build_news_notice,
+    build_text_notice,
 )
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.tokens import TrialTokens
@@ -98,7 +98,7 @@ class OneAnswer(Wire):
         super().__init__(session=open_session())
         self._answer = answer
 
-    def ask(self, call: Call, _credentials: Params) -> Answer:
+    def send_call(self, call: Call, _credentials: Params) -> Answer:
         return {"access_token": "token", "expires_in": 7200} if call.path == "gettoken" else self._answer
 
 
@@ -169,27 +169,31 @@ def test_no_answer_breaks_a_schema(answer: dict[str, Any]) -> None:
 def _sent(build: Callable[[], Content]) -> None:
     """Check that a builder's JSON is read as intended, without marks of reading order."""
     try:
-        payload = builders.app_message(agentid=1, userids=["lilei"], content=build())
-        body = body_bytes(payload)
+        payload = builders.build_app_message(agentid=1, userids=["lilei"], content=build())
+        body = encode_body(payload)
     except MessageError:
         return
-    assert json.loads(body) == json.loads(in_reading_order(json.dumps(payload, ensure_ascii=False)))
+    assert json.loads(body) == json.loads(drop_direction_marks(json.dumps(payload, ensure_ascii=False)))
     assert b"\\u" not in body.replace(b"\\\\", b"").replace(b"\\u00", b"")
 
 
 @given(TEXTS, TEXTS, URLS, TEXTS)
 def test_no_text_breaks_the_builders_of_texts(one: str, two: str, url: str, three: str) -> None:
-    _sent(lambda: text_content(one))
-    _sent(lambda: markdown_content(one))
-    _sent(lambda: textcard_content(title=one, description=two, url=url, button_text=three))
-    _sent(lambda: news_content(title=one, description=two, url=url, picture_url=url))
+    _sent(lambda: build_text_content(one))
+    _sent(lambda: build_markdown_content(one))
+    _sent(lambda: build_textcard_content(title=one, description=two, url=url, button_text=three))
+    _sent(lambda: build_news_content(title=one, description=two, url=url, picture_url=url))
 
 
 @given(TEXTS, TEXTS, URLS, st.integers(), st.floats())
 def test_no_text_breaks_the_builders_of_cards(one: str, two: str, url: str, number: int, ratio: float) -> None:
     head = Head(url, one, two, Source(two, number), one)
     items = [(one, two)]
-    _sent(lambda: text_notice(head, sub_title=two, lines=items, jumps=[(one, url)]))
-    _sent(lambda: news_notice(head, picture_url=url, aspect_ratio=ratio, lines=items))
-    _sent(lambda: text_notice(Head("https://a.example/", one), sub_title=two))
-    _sent(lambda: button_interaction(Head("https://a.example/", one, task_id="t"), buttons=[Button(one, two, number)]))
+    _sent(lambda: build_text_notice(head, sub_title=two, lines=items, jumps=[(one, url)]))
+    _sent(lambda: build_news_notice(head, picture_url=url, aspect_ratio=ratio, lines=items))
+    _sent(lambda: build_text_notice(Head("https://a.example/", one), sub_title=two))
+    _sent(
+        lambda: build_button_interaction(
+            Head("https://a.example/", one, task_id="t"), buttons=[Button(one, two, number)]
+        )
+    )

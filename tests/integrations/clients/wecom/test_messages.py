@@ -12,26 +12,25 @@ from integrations.clients.wecom import builders
 from integrations.clients.wecom.builders import (
     Content,
     MessageError,
-    app_message,
-    body_bytes,
-    card_update,
-    chat_message,
+    build_app_message,
+    build_card_update,
+    build_chat_message,
+    build_markdown_content,
+    build_media_content,
+    build_news_content,
+    build_robot_message,
+    build_text_content,
+    build_textcard_content,
     clip_utf8,
-    file_content,
-    image_content,
-    markdown_content,
-    news_content,
-    robot_content,
-    text_content,
-    textcard_content,
+    encode_body,
 )
 from integrations.clients.wecom.cards import (
     Button,
     Head,
     Source,
-    button_interaction,
-    news_notice,
-    text_notice,
+    build_button_interaction,
+    build_news_notice,
+    build_text_notice,
 )
 from tests.integrations.clients.wecom.contract import open_client
 
@@ -55,46 +54,48 @@ def refused(build: Callable[[], Any]) -> str:
     ("content", "expected"),
     [
         (
-            textcard_content(title="待办", description='<div class="gray">11月24日</div>', url=URL, button_text="处理"),
+            build_textcard_content(
+                title="待办", description='<div class="gray">11月24日</div>', url=URL, button_text="处理"
+            ),
             {"title": "待办", "description": '<div class="gray">11月24日</div>', "url": URL, "btntxt": "处理"},
         ),
-        (image_content("m1"), {"media_id": "m1"}),
-        (file_content("m1"), {"media_id": "m1"}),
-        (news_content(title="u", description="", url=URL), {"articles": [{"title": "u", "url": URL}]}),
+        (build_media_content("image", "m1"), {"media_id": "m1"}),
+        (build_media_content("file", "m1"), {"media_id": "m1"}),
+        (build_news_content(title="u", description="", url=URL), {"articles": [{"title": "u", "url": URL}]}),
         (
-            news_content(title="t", description="d", url=URL, picture_url=URL),
+            build_news_content(title="t", description="d", url=URL, picture_url=URL),
             {"articles": [{"title": "t", "description": "d", "url": URL, "picurl": URL}]},
         ),
     ],
     ids=lambda value: value.msgtype if isinstance(value, Content) else "",
 )
 def test_each_kind_of_content(content: Content, expected: dict[str, Any]) -> None:
-    payload = app_message(agentid=1, userids=TO, content=content)
+    payload = build_app_message(agentid=1, userids=TO, content=content)
 
     assert payload == {"touser": "lilei", "msgtype": content.msgtype, "agentid": 1, content.msgtype: expected}
 
 
 def test_messages_to_members_to_a_chat_by_a_robot_and_in_the_place_of_another() -> None:
-    said, card = {"msgtype": "text", "text": {"content": "日报"}}, text_notice(Head(URL, "已处理"))
+    said, card = {"msgtype": "text", "text": {"content": "日报"}}, build_text_notice(Head(URL, "已处理"))
     shown = {"msgtype": "template_card", "template_card": card.fields}
 
     both, checked = ["lilei", "hanmeimei"], {"enable_duplicate_check": 1, "duplicate_check_interval": 14400}
-    assert app_message(agentid=1, userids=both, content=text_content("日报"), drops_duplicates=True) == {
+    assert build_app_message(agentid=1, userids=both, content=build_text_content("日报"), drops_duplicates=True) == {
         "touser": "lilei|hanmeimei",
         "agentid": 1,
         **said,
         **checked,
     }
-    assert app_message(agentid=1, userids=TO, content=card) == {"touser": "lilei", "agentid": 1, **shown}
-    assert chat_message(chatid="chat1", content=text_content("日报")) == {"chatid": "chat1", **said}
-    assert robot_content(card) == shown
+    assert build_app_message(agentid=1, userids=TO, content=card) == {"touser": "lilei", "agentid": 1, **shown}
+    assert build_chat_message(chatid="chat1", content=build_text_content("日报")) == {"chatid": "chat1", **said}
+    assert build_robot_message(card) == shown
     replaced = {"agentid": 1, "response_code": "rc", "atall": 1, "template_card": card.fields}
-    assert card_update(agentid=1, response_code="rc", card=card) == replaced
+    assert build_card_update(agentid=1, response_code="rc", card=card) == replaced
 
 
 @pytest.mark.parametrize("payload", [{"x": "\ud800"}, {"x": float("nan")}])
 def test_what_json_cannot_say_is_refused(payload: dict[str, Any]) -> None:
-    assert refused(lambda: body_bytes(payload)) == "body"
+    assert refused(lambda: encode_body(payload)) == "body"
 
 
 # --- What WeCom would refuse, by the name of the field ---------------------------------------------------------------
@@ -102,11 +103,11 @@ def test_what_json_cannot_say_is_refused(payload: dict[str, Any]) -> None:
 
 def _card(**changed: str) -> Content:
     values = {"title": "t", "description": "d", "url": URL, **changed}
-    return textcard_content(**values)
+    return build_textcard_content(**values)
 
 
 def _message(userids: list[str]) -> Any:
-    return app_message(agentid=1, userids=userids, content=text_content("x"))
+    return build_app_message(agentid=1, userids=userids, content=build_text_content("x"))
 
 
 def _chat(**changed: Any) -> Any:
@@ -115,13 +116,13 @@ def _chat(**changed: Any) -> Any:
 
 
 def _news(title: str = "t", url: str = URL) -> Content:
-    return news_content(title=title, description="", url=url)
+    return build_news_content(title=title, description="", url=url)
 
 
 def test_the_longest_that_goes() -> None:
     for longest in ("x" * 2048, "营" * 682):
-        text_content(longest)
-        markdown_content(longest)
+        build_text_content(longest)
+        build_markdown_content(longest)
     _card(title="x" * 128, description="x" * 512)
     assert _message([f"u{n}" for n in range(1000)])["touser"].count("|") == 999
 
@@ -129,10 +130,10 @@ def test_the_longest_that_goes() -> None:
 @pytest.mark.parametrize(
     ("build", "field"),
     [
-        *((partial(text_content, text), "text.content") for text in ("x" * 2049, "营" * 683, "")),
+        *((partial(build_text_content, text), "text.content") for text in ("x" * 2049, "营" * 683, "")),
         # Marks of reading order are removed from the body.
-        *((partial(text_content, text), "text.content") for text in ("\u061c", "\u202e\u2069")),
-        *((partial(markdown_content, text), "markdown.content") for text in ("x" * 2049, "")),
+        *((partial(build_text_content, text), "text.content") for text in ("\u061c", "\u202e\u2069")),
+        *((partial(build_markdown_content, text), "markdown.content") for text in ("x" * 2049, "")),
         *((partial(_card, title=text), "textcard.title") for text in ("", "x" * 129, "\ud800", "\u061c")),
         *((partial(_card, description=text), "textcard.description") for text in ("", "x" * 513)),
         *(
@@ -146,10 +147,10 @@ def test_the_longest_that_goes() -> None:
             for to in ([], ["u"] * 1001, ["a|b"], [" a"], [""], ["@all"], ["lilei", "@all"])
         ),
         *(
-            (partial(chat_message, chatid=chatid, content=text_content("x")), "chatid")
+            (partial(build_chat_message, chatid=chatid, content=build_text_content("x")), "chatid")
             for chatid in ("", "a-b", "a" * 33)
         ),
-        (lambda: chat_message(chatid="c", content=text_notice(Head(URL, "t"))), "msgtype"),
+        (lambda: build_chat_message(chatid="c", content=build_text_notice(Head(URL, "t"))), "msgtype"),
         *(
             (partial(_chat, **values), field)
             for field, values in (
@@ -160,10 +161,10 @@ def test_the_longest_that_goes() -> None:
                 ("chatid", {"chatid": "a-b"}),
             )
         ),
-        (lambda: builders.robot_text("x" * 2049), "text.content"),
-        (lambda: builders.robot_markdown("x" * 4097), "markdown.content"),
-        (lambda: builders.robot_image(b"GIF89a"), "image"),
-        (lambda: builders.robot_image(b"\xff\xd8\xff" + b"x" * 2 * 1024 * 1024), "image"),
+        (lambda: builders.build_robot_text("x" * 2049), "text.content"),
+        (lambda: build_markdown_content("x" * 4097, builders.ROBOT_MARKDOWN_BYTES), "markdown.content"),
+        (lambda: builders.build_robot_image(b"GIF89a"), "image"),
+        (lambda: builders.build_robot_image(b"\xff\xd8\xff" + b"x" * 2 * 1024 * 1024), "image"),
         *(
             (lambda entries=entries: open_client().menu_create(entries), name)  # type: ignore[union-attr]  # an app's
             for name, entries in (
@@ -208,9 +209,9 @@ def test_a_text_is_cut_between_characters_and_says_so(text: str, limit: int, exp
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
-        (builders.robot_text("日报"), {"msgtype": "text", "text": {"content": "日报"}}),
+        (builders.build_robot_text("日报"), {"msgtype": "text", "text": {"content": "日报"}}),
         (
-            builders.robot_text("日报", mentioned_userids=["lilei", "@all"], mentioned_mobiles=["13800000000"]),
+            builders.build_robot_text("日报", mentioned_userids=["lilei", "@all"], mentioned_mobiles=["13800000000"]),
             {
                 "msgtype": "text",
                 "text": {
@@ -220,12 +221,18 @@ def test_a_text_is_cut_between_characters_and_says_so(text: str, limit: int, exp
                 },
             },
         ),
-        (builders.robot_markdown("x" * 4096), {"msgtype": "markdown", "markdown": {"content": "x" * 4096}}),
         (
-            builders.robot_image(b"\xff\xd8\xff...."),
+            builders.build_robot_message(build_markdown_content("x" * 4096, builders.ROBOT_MARKDOWN_BYTES)),
+            {"msgtype": "markdown", "markdown": {"content": "x" * 4096}},
+        ),
+        (
+            builders.build_robot_image(b"\xff\xd8\xff...."),
             {"msgtype": "image", "image": {"base64": "/9j/Li4uLg==", "md5": "29cf60a5b302af528c67e20ae9ad2b83"}},
         ),
-        (builders.robot_content(file_content("m")), {"msgtype": "file", "file": {"media_id": "m"}}),
+        (
+            builders.build_robot_message(build_media_content("file", "m")),
+            {"msgtype": "file", "file": {"media_id": "m"}},
+        ),
     ],
 )
 def test_what_a_robot_sends(payload: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -242,7 +249,7 @@ ITEMS_FIELDS = [{"keyname": "日期", "value": "11月25日", "type": 0}, {"keyna
 # Each card with all its optional parts, and its fields.
 CARDS: dict[str, tuple[Content, dict[str, Any]]] = {
     "text_notice": (
-        text_notice(
+        build_text_notice(
             Head(URL, "标题", "描述", Source("观远", 3), "task-1"),
             sub_title="副标题",
             emphasis=("1.2 亿", "营收"),
@@ -260,7 +267,7 @@ CARDS: dict[str, tuple[Content, dict[str, Any]]] = {
         },
     ),
     "news_notice": (
-        news_notice(
+        build_news_notice(
             HEAD,
             picture_url=URL,
             aspect_ratio=2.25,
@@ -277,7 +284,9 @@ CARDS: dict[str, tuple[Content, dict[str, Any]]] = {
         },
     ),
     "button_interaction": (
-        button_interaction(TASK, buttons=[BUTTON, Button("驳回", "no", style=2)], sub_title="副标题", lines=ITEMS),
+        build_button_interaction(
+            TASK, buttons=[BUTTON, Button("驳回", "no", style=2)], sub_title="副标题", lines=ITEMS
+        ),
         {
             "main_title": {"title": "标题"},
             "task_id": "task-1@a_B",
@@ -300,13 +309,13 @@ def test_a_card_has_its_parts_by_their_names(card_type: str) -> None:
 
 
 REFUSED: tuple[tuple[Callable[[], Content], str], ...] = (
-    (lambda: text_notice(Head(URL)), "main_title.title"),
-    (lambda: text_notice(Head("", "t")), "card_action.url"),
-    (lambda: text_notice(Head("a.example", "t")), "card_action.url"),
-    (lambda: text_notice(HEAD, lines=[("", "")]), "horizontal_content_list[0].keyname"),
-    (lambda: news_notice(Head(URL), picture_url=URL, aspect_ratio=2), "main_title.title"),
-    (lambda: news_notice(HEAD, picture_url="", aspect_ratio=2), "card_image.url"),
-    (lambda: button_interaction(Head(URL, task_id="t"), buttons=[BUTTON]), "main_title.title"),
+    (lambda: build_text_notice(Head(URL)), "main_title.title"),
+    (lambda: build_text_notice(Head("", "t")), "card_action.url"),
+    (lambda: build_text_notice(Head("a.example", "t")), "card_action.url"),
+    (lambda: build_text_notice(HEAD, lines=[("", "")]), "horizontal_content_list[0].keyname"),
+    (lambda: build_news_notice(Head(URL), picture_url=URL, aspect_ratio=2), "main_title.title"),
+    (lambda: build_news_notice(HEAD, picture_url="", aspect_ratio=2), "card_image.url"),
+    (lambda: build_button_interaction(Head(URL, task_id="t"), buttons=[BUTTON]), "main_title.title"),
 )
 
 

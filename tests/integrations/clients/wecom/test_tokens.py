@@ -46,7 +46,7 @@ def shared_redis(valkey_url: str) -> Iterator[redis.Redis]:
 
 def shared_store(client: redis.Redis, **options: Any) -> TokenStore:
     cipher = Fernet(KEY)
-    return TokenStore(client, seal=cipher.encrypt, unseal=cipher.decrypt, **options)
+    return TokenStore(client, encrypt=cipher.encrypt, decrypt=cipher.decrypt, **options)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_wrong_secret_under_200_calls_makes_one_gettoken_and_then_a_pause(
         ("ConfigurationError", 40001)
     ] * 200
     assert wire.calls == {"/cgi-bin/gettoken": 1}
-    pause = store.pause(CORPID, AGENTID)
+    pause = store.find_pause(CORPID, AGENTID)
     assert pause is not None
     assert (pause.kind, pause.code, pause.hint) == ("ConfigurationError", 40001, "1764000000123456789012345")
     assert 3000 < pause.remaining_seconds <= 3600
@@ -215,7 +215,7 @@ def test_a_secret_saved_during_a_fetch_with_the_old_one_wins(new_store: Stores) 
         store.forget(CORPID, AGENTID)
 
     assert [type(error) for error in results] == [ConfigurationError]
-    assert store.pause(CORPID, AGENTID) is None
+    assert store.find_pause(CORPID, AGENTID) is None
     assert store.get(CORPID, AGENTID, Fetch()) == "token-1"
 
 
@@ -248,7 +248,7 @@ def test_a_failed_renewal_leaves_the_old_token_in_use_and_is_not_tried_by_everyb
 
     assert tokens == ["token-1"] * 5
     assert failing.count == 1
-    pause = store.pause(CORPID, AGENTID)
+    pause = store.find_pause(CORPID, AGENTID)
     assert pause is not None
     assert pause.code == 40001
 
@@ -325,12 +325,12 @@ def test_a_thread_that_is_just_reading_does_not_bring_a_dropped_token_back(share
     shared_store(shared_redis).get(CORPID, AGENTID, Fetch())
     is_reading, go_on = threading.Event(), threading.Event()
 
-    def slow_unseal(sealed: bytes) -> bytes:
+    def slow_decrypt(sealed: bytes) -> bytes:
         is_reading.set()
         go_on.wait(60)
         return cipher.decrypt(sealed)
 
-    store = TokenStore(shared_redis, seal=cipher.encrypt, unseal=slow_unseal, copy_seconds=60)
+    store = TokenStore(shared_redis, encrypt=cipher.encrypt, decrypt=slow_decrypt, copy_seconds=60)
     fetch = Fetch()
     fetch.count = 1
     results: list[str] = []
@@ -363,7 +363,7 @@ def test_what_lies_in_valkey_is_sealed_and_without_the_key_is_fetched_anew(share
     assert len(stored) > 100
     assert b"token-1" not in stored
     other = Fernet(Fernet.generate_key())
-    with_another_key = TokenStore(shared_redis, seal=other.encrypt, unseal=other.decrypt)
+    with_another_key = TokenStore(shared_redis, encrypt=other.encrypt, decrypt=other.decrypt)
     assert with_another_key.get(CORPID, AGENTID, lambda: FetchedToken("fetched anew", 7200)) == "fetched anew"
 
 

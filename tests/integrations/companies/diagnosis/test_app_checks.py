@@ -272,12 +272,12 @@ def test_a_given_token_ends_the_pause_after_a_wrong_secret(
     monkeypatch.setattr(tokens, "SHARED_SECONDS", 0)  # it was refused some time ago
     with pytest.raises(ConfigurationError):
         token_store().get(CORPID, 1000002, refused_token)
-    assert token_store().pause(CORPID, 1000002) is not None
+    assert token_store().find_pause(CORPID, 1000002) is not None
     wire.token()
 
     run_one(corp, "token")
 
-    assert token_store().pause(CORPID, 1000002) is None
+    assert token_store().find_pause(CORPID, 1000002) is None
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.models import User
-from integrations.clients.snapshots import Options
+from integrations.clients.snapshots import PictureOptions
 from integrations.data.table import Column, Kind, Table
 from notifications.delivery.attachments import count_overdue, make_file_recipe, make_from_recipe
 from notifications.delivery.spreadsheets import cut_parts, write_csv, write_file_name, write_xlsx
@@ -142,7 +142,7 @@ def test_the_index_says_that_no_worker_makes_pictures() -> None:
     assert count_overdue("charts", now=timezone.now(), at_most=10) == 0
 
 
-PAGE = Content("销售日报", "今天", page=PageView("page/p1", "lilei", "销售看板", NOW, Options()))
+PAGE = Content("销售日报", "今天", page=PageView("page/p1", "lilei", "销售看板", NOW, PictureOptions()))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import responses
 
 from integrations import bi as bi_snapshots
 from integrations.clients import snapshots
-from integrations.clients.snapshots import Format, Options, Picture, Reason, SnapshotError
+from integrations.clients.snapshots import Format, Picture, PictureOptions, Reason, SnapshotError
 from integrations.core import heartbeats
 from integrations.models import Heartbeat
 from notifications.delivery.attachments import (
@@ -50,7 +50,7 @@ class Chromium:
     def __init__(self, _executable: str, _access: object, **_limits: Any) -> None:
         pass
 
-    def take(self, address: str, _options: Options, _marks: object) -> Picture:
+    def take_picture(self, address: str, _options: PictureOptions, _marks: object) -> Picture:
         try:
             answer = requests.get(address, timeout=5)
         except OSError:
@@ -69,7 +69,7 @@ class Chromium:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[responses.RequestsMock]:
     make_bi()
-    monkeypatch.setattr(snapshots, "installed_browser", lambda: "chromium")
+    monkeypatch.setattr(snapshots, "find_installed_browser", lambda: "chromium")
     monkeypatch.setattr(bi_snapshots, "LastingBrowser", Chromium)
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
@@ -87,7 +87,7 @@ def count_asked_pages(wire: responses.RequestsMock) -> int:
 
 
 def make_page(identity: str = "lilei", page: str = "page/p1", **fields: Any) -> Medium:
-    recipe = make_page_recipe(page, identity, Options(kind=Format.PICTURE))
+    recipe = make_page_recipe(page, identity, PictureOptions(kind=Format.PICTURE))
     defaults = {
         **{"run": make_run(), "kind": "picture", "recipe": recipe, "digest": digest_recipe("picture", recipe)},
         **{"name": "看板.png", "content_type": "image/png", "queue": MakerQueue.SNAPSHOTS},
@@ -98,7 +98,7 @@ def make_page(identity: str = "lilei", page: str = "page/p1", **fields: Any) -> 
 
 def mark_served(now: Any) -> None:
     """Let a worker of the snapshot queue be alive at this moment."""
-    heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=["snapshots"])
+    heartbeats.write_heartbeat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=["snapshots"])
     Heartbeat.objects.update(beat_at=now)
 
 

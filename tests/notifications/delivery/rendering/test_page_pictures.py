@@ -9,7 +9,7 @@ import pytest
 
 from accounts.models import Attribute, AttributeValue, User
 from accounts.users.attributes import ensure_bi_login_id
-from integrations.clients.snapshots import Format, Options, Theme, Width
+from integrations.clients.snapshots import Format, PictureOptions, Theme, Width
 from integrations.core import heartbeats
 from integrations.models import Corp, Heartbeat
 from notifications.delivery.attachments import SNAPSHOTS_QUEUE, find_obstacle, read_page_recipe
@@ -60,7 +60,7 @@ def render_push(push: Subscription, **fields: Any) -> Run:
     return run
 
 
-def read_recipe(delivery: Delivery) -> tuple[str, str, Options]:
+def read_recipe(delivery: Delivery) -> tuple[str, str, PictureOptions]:
     assert delivery.medium is not None
     return read_page_recipe(bytes(delivery.medium.recipe))
 
@@ -217,7 +217,7 @@ def test_without_a_connection_to_the_bi_the_run_says_so(people: list[User]) -> N
 def test_what_a_preview_lacks_is_said(corp: Corp) -> None:
     assert "snapshots" in str(find_obstacle(now=NOW))
 
-    heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=[SNAPSHOTS_QUEUE])
+    heartbeats.write_heartbeat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=[SNAPSHOTS_QUEUE])
     assert find_obstacle(now=Heartbeat.objects.get().beat_at) is None
 
     make_bi(is_enabled=False)

@@ -78,7 +78,7 @@ def test_the_page_says_how_the_door_is_set_up_and_that_it_does_not_run(
     text = read_words(client.get(page_of(channel)))
     assert word in text
     assert "The mail door is not running" in text
-    heartbeats.beat(kind=Heartbeat.Kind.MAIL, name="host:1")
+    heartbeats.write_heartbeat(kind=Heartbeat.Kind.MAIL, name="host:1")
     assert "The mail door is not running" not in read_words(client.get(page_of(channel)))
 
 
