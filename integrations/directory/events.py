@@ -75,7 +75,7 @@ def consume(batch: EventBatch) -> timedelta | None:
             # touched now because, if they really are out of scope, nothing differs by then, but messages that wait for
             # them must still be withdrawn.
             with transaction.atomic():
-                batch.hold()
+                batch.lock_job()
                 here = Member.objects.filter(corp=corp, userid_folded__in=list(changes.leavers)).here()
                 batch.touch(list(here.order_by("pk").values_list("pk", flat=True)))
                 now = batch.clock()

@@ -269,7 +269,7 @@ class TestPage:
             expire_date=timezone.now()
         )
 
-        shown = mine.get("/account/").context["sessions"]
+        shown = mine.client.get("/account/").context["sessions"]
 
         assert [(one.is_current, one.device.split()[-1]) for one in shown] == [(True, "Linux"), (False, "iPhone")]
         assert other.user_id == clerk.pk

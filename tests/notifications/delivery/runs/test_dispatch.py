@@ -428,9 +428,9 @@ def test_an_announcement_gets_exactly_one_run_and_then_ends() -> None:
         Run.objects.update(status=Run.Status.FINISHED)
 
     assert list_runs() == [(Run.Status.FINISHED, utc("2026-11-24 01:00"), 1)]
-    push.refresh_from_db()
-    assert push.next_run_at is None
-    assert find_next_due(push, NOW) is None
+    ended = Subscription.objects.get(pk=push.pk)
+    assert ended.next_run_at is None
+    assert find_next_due(ended, NOW) is None
     assert "没有下次执行时间" not in client_of(make_superuser()).get(reverse("admin:index")).content.decode()
 
 

@@ -286,7 +286,8 @@ def test_its_owner_is_told_what_to_do_and_the_list_its_page_and_the_overview_say
     assert text.endswith("“每日九点”连续失败 3 次，已自动暂停。请按执行记录的提示排除问题，再在其页面勾选“启用”。")
     browser = client_of(make_superuser())
     page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
-    assert '<span class="meta">连续失败</span>' in browser.get(reverse("admin:notifications_subscription_changelist")).content.decode()
+    listed = browser.get(reverse("admin:notifications_subscription_changelist")).content.decode()
+    assert '<span class="meta">连续失败</span>' in listed
     assert "“每日九点”连续失败 3 次" in browser.get(page).content.decode()
     index = browser.get(reverse("admin:index"))
     [attention] = [one for one in index.context["overview"]["attentions"] if "连续失败" in one.sentence]
