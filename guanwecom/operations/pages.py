@@ -138,6 +138,8 @@ def build_panel(person: User | AnonymousUser) -> Panel | None:
     sentence = ""
     if state.problems:
         sentence = _("Pushes stand still or come late: background processes need attention.")
+        if state.is_copy:
+            sentence = _("This is a copy of the installation: nothing is sent from here.")
     if state.is_copy:
         sentence = _("This is a copy of the installation: nothing is sent from here.")
     explanations = health.explain_problems(state)

@@ -46,7 +46,8 @@ def look(page: Page, appearance: dict[str, Any]) -> None:
 
 
 def unfold(page: Page) -> None:
-    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    """Open all parts of a page but menus, which lie over what stands below them."""
+    page.evaluate("for (const one of document.querySelectorAll('details:not(.more)')) one.open = true")
 
 
 def faults_of(page: Page) -> dict[str, str]:

@@ -356,8 +356,8 @@ def test_the_list_shows_paths_and_states_of_companies_that_one_sees(created: Peo
 
     assert "北山制造 › 财务部" in shown
     assert "机密部" not in shown
-    for tone in ("good", "bad", "warn"):
-        assert shown.count(f'class="pill pill-{tone}"') == 1
+    for tone, word in (("good", "正常"), ("warn", "已暂停"), ("next", "等待")):
+        assert shown.count(f'<span class="pill pill-{tone}">{word}</span>') == 1
 
 
 @pytest.mark.usefixtures("_addresses_kept")

@@ -51,7 +51,7 @@ def test_permissions_to_choose_are_named_so(root: User) -> None:
     pages = [client.get(path).text for path in ("/admin/auth/group/add/", f"{LIST}{root.pk}/change/")]
 
     for page in pages:
-        assert "人员 | 人员 · 修改</option>" in page
+        assert "人员 | 人员 · 修改</label>" in page
         assert "Can change" not in page
         assert "access attempt" not in page.lower()
 

@@ -153,7 +153,7 @@ def test_the_overview_says_so_and_a_superuser_confirms_after_a_password(client: 
     assert 'action="/admin/installation/confirm/"' not in client.get("/admin/").content.decode()
     client.force_login(make_superuser())
     page = client.get("/admin/", headers={"accept-language": "en"}).content.decode()
-    assert "The database is a copy of an installation" in page
+    assert "This is a copy of the installation: nothing is sent from here." in page
     assert 'action="/admin/installation/confirm/"' in page
 
     with override_settings(CONFIRMATION_MINUTES=0):

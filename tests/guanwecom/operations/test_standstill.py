@@ -97,7 +97,7 @@ def test_killed_processes_are_told_of_once_and_so_is_the_end(stack: Stack) -> No
         assert requests.get(f"{stack.web_url}/healthz/ready", timeout=60).status_code == 200
         client = Client()
         client.force_login(make_superuser())
-        text = client.get("/admin/").text
+        text = client.get("/admin/maintenance/").text
         assert "beat 没有运行：定时推送和预警都不会开始。" in text
         assert "systemctl restart guanwecom-beat" in text
         assert text.count("没有 worker 处理队列") == 3
