@@ -15,7 +15,7 @@ from django_celery_beat.models import PeriodicTask
 
 from integrations.clients.errors import Explanation
 from integrations.core import heartbeats, installation
-from integrations.core.background import AnyRowQuery, database_clock
+from integrations.core.background import AnyRowQuery, database_now
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Heartbeat, Installation
 from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, count_overdue, find_overdue
@@ -102,7 +102,7 @@ _ANYTHING_LATE = AnyRowQuery(
 
 def read_state() -> EngineHealth:
     """Read the state of the engine. Raises django.db.Error."""
-    now = database_clock()()
+    now = database_now()
     beats = list(Heartbeat.objects.values_list("kind", "queues", "beat_at"))
     times: list[datetime | None] = []  # overdue times that nobody has claimed
     waiting: dict[str, int] = {}

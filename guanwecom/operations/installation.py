@@ -12,7 +12,7 @@ from accounts.audit import services
 from accounts.importexport.jobs import stop_imports
 from accounts.models import AuditEntry, PeopleImport
 from integrations.core import installation
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from integrations.models import CallbackEvent, Installation, Job
 from integrations.models.installation import THE_ONE, Place
 from notifications.delivery.maintenance import end_waiting
@@ -29,7 +29,7 @@ def confirm() -> int | None:
     # Check under the lock: of two simultaneous confirmations, the second would end runs that have begun since.
     if not installation.belongs_to_copy(installation.load_installation()):
         return None
-    now = database_clock()()
+    now = database_now()
     count = end_waiting(now=now)
     # WeCom sent these events to the original, which has handled them; the next sync reads the whole directory.
     CallbackEvent.objects.waiting().update(status=CallbackEvent.Status.DONE)

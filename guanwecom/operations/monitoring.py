@@ -33,7 +33,7 @@ from accounts.users.roles import sees_all
 from guanwecom.operations import health, logs, middleware
 from integrations.clients.transport import read_boot_clock
 from integrations.core import metrics, sentences
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from integrations.core.hooks import Attention
 from integrations.core.redis import valkey
 from integrations.models import BiConnection, CallbackEvent, CardData, Corp, DataSource, Installation, Job, SiteAddress
@@ -74,7 +74,7 @@ def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[
     """Return the warnings for administrators of all companies."""
     if not sees_all(request.user):
         return []
-    now = database_clock()()
+    now = database_now()
     attentions: list[Attention] = []
     row = Installation.objects.first()
     if row is not None:
@@ -342,7 +342,7 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from collect_push_metrics()
-        state, now = health.read_state(), database_clock()()
+        state, now = health.read_state(), database_now()
         up, workers = not state.problems, {(queue.name,): queue.process_count for queue in state.queues}
         yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", up)
         yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)

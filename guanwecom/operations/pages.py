@@ -36,7 +36,7 @@ from guanwecom.operations import health, installation, support_bundle
 from guanwecom.operations.health import EngineExplanation, ProcessGroup
 from guanwecom.operations.middleware import PAGE_HEADERS
 from guanwecom.operations.monitoring import EngineCollector
-from integrations.core.background import database_clock, is_database_away
+from integrations.core.background import database_now, is_database_away
 from integrations.core.hooks import Line
 from integrations.core.http import mark_without_session
 from integrations.models import Installation
@@ -133,7 +133,7 @@ def build_panel(person: User | AnonymousUser) -> Panel | None:
         overdue = _("%(count)d, the oldest for %(time)s") % words
     lines.append(Line(_("Overdue times"), overdue, "bad" if count else "good"))
     made_at = Installation.objects.values_list("backed_up_at", flat=True).first()
-    age = _format_age((database_clock()() - made_at).total_seconds()) if made_at else _("never")
+    age = _format_age((database_now() - made_at).total_seconds()) if made_at else _("never")
     lines += [Line(_("Last backup"), age), Line(_("Version"), settings.VERSION)]
     sentence = ""
     if state.problems:

@@ -30,7 +30,7 @@ from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.builders import TEXT_BYTES, build_robot_text, encode_body
 from integrations.clients.wecom.client import RobotClient
 from integrations.core import client_factory, installation
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from integrations.core.heartbeats import HEARTBEAT_SECONDS
 from integrations.core.redis import valkey
 from integrations.models import Installation, SiteAddress
@@ -73,7 +73,7 @@ def check_engine() -> None:
     if state.is_copy:  # a copy sends nothing, not even this message
         return
     row = _select_row().only("engine_problems", "engine_notified", "engine_problems_since").get()
-    if record_problems(row, state.problems, now=database_clock()()):
+    if record_problems(row, state.problems, now=database_now()):
         _run_in_thread(partial(tell_engine_state, state, row.engine_notified))
 
 

@@ -23,7 +23,7 @@ from django.db import DatabaseError, connection
 from accounts.models import User, WeComAccount, fold_userid
 from integrations import bi as bi_services
 from integrations.companies import services
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from integrations.models import CardData, Corp
 from notifications.models import Incident, Medium, Robot, Subscription
 from tests.chaos import callers, database
@@ -160,7 +160,7 @@ class Town:
         self.alerts = callers.make_alert_channel(on_duty)
 
     def now(self) -> datetime:
-        return database_clock()()
+        return database_now()
 
     # --- Orders -------------------------------------------------------------------------------------------------
 

@@ -12,18 +12,18 @@ from django_celery_beat.schedulers import ModelEntry
 from pytest_django import Settings
 
 from integrations.core import installation
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from integrations.models import Heartbeat, Installation
 from tests.notifications.wecom_stub import WeComStub, running_wire
 
 
 def heard(kind: Heartbeat.Kind, name: str, *, seconds_ago: float = 0, queues: str = "") -> None:
-    at = database_clock()() - timedelta(seconds=seconds_ago)
+    at = database_now() - timedelta(seconds=seconds_ago)
     Heartbeat.objects.update_or_create(kind=kind, name=name, defaults={"queues": queues, "beat_at": at})
 
 
 def ticked(*, seconds_ago: float = 0) -> None:
-    period = int(database_clock()().timestamp() - seconds_ago)
+    period = int(database_now().timestamp() - seconds_ago)
     Installation.objects.filter(pk=installation.load_installation().pk).update(tick_period=period)
 
 

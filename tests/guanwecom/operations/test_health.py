@@ -17,7 +17,7 @@ from redis import Redis
 
 from guanwecom.operations import health
 from integrations.core import installation
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Card, DataSource, Heartbeat, Installation
 from notifications.delivery.runs.scheduler import TICK
@@ -46,7 +46,7 @@ def problems() -> list[str]:
 
 
 def overdue_subscription(**passed: float) -> Subscription:
-    return make_subscription(crontab="* * * * *", next_run_at=database_clock()() - timedelta(**passed))
+    return make_subscription(crontab="* * * * *", next_run_at=database_now() - timedelta(**passed))
 
 
 # --- Who may ask, and the answer ------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def test_a_monitor_is_told_how_everything_stands(settings: Settings) -> None:
     heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=SILENT)
     overdue_subscription(minutes=2)
     installation.load_installation()
-    Installation.objects.update(confirmed_at=database_clock()() - timedelta(days=9))
+    Installation.objects.update(confirmed_at=database_now() - timedelta(days=9))
 
     response = answer()
 
@@ -150,7 +150,7 @@ def test_optional_workers_that_were_killed_are_missed_and_those_that_ended_are_n
 
 
 def test_pictures_of_pages_that_wait_for_a_worker_are_told_with_its_command() -> None:
-    since = database_clock()() - timedelta(minutes=3)
+    since = database_now() - timedelta(minutes=3)
     Medium.objects.create(kind="picture", digest="d", queue="snapshots", recipe=b"", created_at=since, make_after=since)
 
     assert problems() == ["queue:snapshots"]
@@ -253,10 +253,10 @@ def test_slots_and_checks_that_nobody_claims() -> None:
     overdue_subscription(seconds=31)
     overdue_subscription(seconds=20)
     make_run(overdue_subscription(minutes=2))  # its slot waits for the previous run
-    make_subscription(next_run_at=database_clock()() - timedelta(minutes=5), is_enabled=False)
+    make_subscription(next_run_at=database_now() - timedelta(minutes=5), is_enabled=False)
     assert problems() == ["slots"]
     assert health.read_state().overdue_count == 1
 
     card = Card.objects.create(name="各城市销售额", source=DataSource.objects.create(name="数仓", kind="sql"))
-    make_rule(card, next_run_at=database_clock()() - timedelta(minutes=1))
+    make_rule(card, next_run_at=database_now() - timedelta(minutes=1))
     assert health.read_state().overdue_count == 2

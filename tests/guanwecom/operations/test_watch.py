@@ -16,7 +16,7 @@ from guanwecom.operations import health, watch
 from guanwecom.operations.health import ProcessGroup
 from guanwecom.operations.watch import CONFIRMED_AFTER
 from integrations.core import installation
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from integrations.models import Heartbeat, Installation
 from tests.deploy.commands import UNITS
 from tests.guanwecom.operations.conftest import heard
@@ -84,7 +84,7 @@ def test_what_was_found_before_nobody_looked_has_to_last_anew(
     told: list[str] = []
     monkeypatch.setattr(watch, "_run_in_thread", lambda work: told.append("told"))
     Heartbeat.objects.all().delete()
-    now = database_clock()()
+    now = database_now()
     watch.check_engine()
     found_since, checked_at = now - timedelta(seconds=90), now - timedelta(seconds=unseen_seconds)
     Installation.objects.update(engine_problems_since=found_since, engine_checked_at=checked_at)
@@ -100,7 +100,7 @@ def test_what_nobody_could_be_told_is_told_again(settings: Settings, monkeypatch
     monkeypatch.setattr(connections, "close_all", lambda: None)
     settings.OPERATOR_EMAILS, backend = ["ops@example.com"], settings.EMAIL_BACKEND
     Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
-    lasted = database_clock()() - CONFIRMED_AFTER
+    lasted = database_now() - CONFIRMED_AFTER
     look_again = {"engine_checked_at": None, "engine_problems": "beat", "engine_problems_since": lasted}
     settings.EMAIL_BACKEND, settings.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", 1
 

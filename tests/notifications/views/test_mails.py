@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, IncomingMessage
 from tests.notifications.admin.conftest import client_of
@@ -29,7 +29,7 @@ def delivery(zhang: User) -> Delivery:
     assert corp is not None
     channel, _password = make_mail_channel(make_manager(corp))
     _answer, run_ids = take(channel, senders.guandata(), "ZhangWei@wecom.local")
-    render_run(run_id=run_ids[0], now=database_clock()())
+    render_run(run_id=run_ids[0], now=database_now())
     return Delivery.objects.get()
 
 

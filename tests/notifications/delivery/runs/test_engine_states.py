@@ -90,7 +90,7 @@ def engine(
     engine = Engine(clock, world, valkey_client)
     monkeypatch.setattr(limiter, "_make_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
     monkeypatch.setattr("notifications.delivery.sending.send.database_now", clock)
-    monkeypatch.setattr(services, "database_clock", lambda: clock)
+    monkeypatch.setattr(services, "database_now", clock)
     # The clock stands still, so messages that must wait go back at once.
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     with sandbox_in_thread(world) as url:

@@ -17,7 +17,7 @@ from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.checks import CHECKS
 from integrations.companies.diagnosis.findings import Finding, ok, wrong
 from integrations.companies.services import save_corp
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from integrations.core.client_factory import token_store
 from integrations.models import Corp
 from notifications.delivery import maintenance
@@ -177,7 +177,7 @@ class TestSomethingWasMended:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Web servers with a clock that runs ahead would hold the company until that time."""
-        corp.secret, before = "another", database_clock()()
+        corp.secret, before = "another", database_now()
         monkeypatch.setattr(timezone, "now", lambda: before + timedelta(hours=1))
         with django_capture_on_commit_callbacks(execute=True):
             save_corp(corp=corp, changed_fields={"secret"})

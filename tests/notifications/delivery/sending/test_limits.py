@@ -16,7 +16,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.delivery.channels import Outcome, OutcomeKind, address_scope, app_limits, company_scope
 from notifications.delivery.limiter import Request, ask_gate, get_gate
@@ -132,7 +132,7 @@ def test_a_lost_store_begins_from_the_attempts(
     is_flushed: bool, corp: Corp, wire: WeComStub, clock: FakeClock, settings: Settings, valkey_client: redis.Redis
 ) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE = 3
-    now = database_clock()()
+    now = database_now()
     clock.now = now
     Delivery.objects.all().delete()
     ids = personal(corp, 4)

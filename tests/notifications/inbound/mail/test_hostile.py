@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail.parse import LINES_AT_MOST, MailRules, UnreadableMailError
 from notifications.inbound.mail.reader import BEGINNING_BYTES, MailReading, read_mail
@@ -96,7 +96,7 @@ def test_each_hostile_mail_becomes_a_message_or_is_refused_for_good() -> None:
             continue
         assert answer.startswith("250 ")
         for run_id in run_ids:
-            render_run(run_id=run_id, now=database_clock()())
+            render_run(run_id=run_id, now=database_now())
             assert Run.objects.get(pk=run_id).error_text == ""
 
     assert refusals == {"554": 1}

@@ -13,7 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Attribute, AttributeValue, User, fold_value
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.channels import make_digest
@@ -31,7 +31,7 @@ UNREADABLE = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b
 
 
 def render_deliveries(run_ids: list[int]) -> list[Delivery]:
-    now = database_clock()()
+    now = database_now()
     for run_id in run_ids:
         render_run(run_id=run_id, now=now)
         assert Run.objects.get(pk=run_id).error_text == ""

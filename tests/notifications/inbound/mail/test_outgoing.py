@@ -16,7 +16,7 @@ from django.core.mail.backends.locmem import EmailBackend
 from pytest_django import Settings
 
 from accounts.models import User
-from integrations.core.background import database_clock
+from integrations.core.background import database_clock, database_now
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail import outgoing
@@ -48,7 +48,7 @@ def send_outgoing() -> list[str]:
 
 def settle_runs(run_ids: list[int]) -> None:
     for run_id in run_ids:
-        render_run(run_id=run_id, now=database_clock()())
+        render_run(run_id=run_id, now=database_now())
     Run.objects.update(status=Run.Status.FINISHED)
     Delivery.objects.update(status=Delivery.Status.ACCEPTED)
 
@@ -145,7 +145,7 @@ def test_a_mail_whose_worker_died_behind_the_mail_server_is_not_sent_twice(
     with pytest.raises(SystemExit):
         send_outgoing()
     settings.EMAIL_BACKEND = kept
-    later = database_clock()() + outgoing.LEASE + timedelta(seconds=1)
+    later = database_now() + outgoing.LEASE + timedelta(seconds=1)
 
     handed_out = outgoing.hand_out_mails(now=later)
 
@@ -163,7 +163,7 @@ def test_a_mail_that_the_mail_server_did_not_take_is_tried_again_and_given_up_at
     send_outgoing()
     assert OutgoingMail.objects.get().status == OutgoingMail.Status.WAITING
     settings.EMAIL_BACKEND = kept
-    later = database_clock()() + timedelta(minutes=2)
+    later = database_now() + timedelta(minutes=2)
 
     outgoing.send_mails(outgoing.hand_out_mails(now=later), clock=lambda: later, is_stopping=lambda: False)
 
@@ -286,7 +286,7 @@ def test_headers_of_a_picture_bring_no_others_into_what_is_passed_on(corp: Corp,
 
 def test_mails_that_became_no_message_are_forgotten(channel: InboundChannel) -> None:
     take(channel, mail(), "Nobody@wecom.local")
-    now = database_clock()()
+    now = database_now()
 
     TICK.do_steps(now=now + timedelta(days=6))
     assert OutgoingMail.objects.count() == 1

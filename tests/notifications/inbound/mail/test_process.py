@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from accounts.models import User
-from integrations.core.background import database_clock
+from integrations.core.background import database_now
 from integrations.models import Corp, Heartbeat
 from notifications.delivery import maintenance
 from notifications.delivery.rows import RENDER_LEASE
@@ -92,7 +92,7 @@ def test_killed_between_commit_and_answer_nobody_gets_the_message_twice_and_noth
 
     run = Run.objects.get()
     assert list(IncomingMessage.objects.get().people.all()) == [person]
-    assert maintenance.sweep_deliveries(now=database_clock()() + RENDER_LEASE) == [run.pk]
+    assert maintenance.sweep_deliveries(now=database_now() + RENDER_LEASE) == [run.pk]
 
 
 def test_hostile_mails_of_one_channel_hold_up_no_other(
