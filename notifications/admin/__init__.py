@@ -2,8 +2,8 @@
 
 from accounts.users.companies import person_panels
 from notifications.admin import api_tokens, inbound, log_pages, operations, reports, rules, subscriptions
-from notifications.admin.dashboard import person_panel
+from notifications.admin.dashboard import render_person_panel
 
 __all__ = ["api_tokens", "inbound", "log_pages", "operations", "reports", "rules", "subscriptions"]
 
-person_panels.register(person_panel)
+person_panels.register(render_person_panel)

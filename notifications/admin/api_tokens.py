@@ -115,14 +115,14 @@ class ApiTokenForm(AnyModelForm):
         return cleaned
 
     def _clean_lists(self, cleaned: dict[str, Any], lists: dict[Any, Any], scope: Any, *, is_needed: bool) -> None:
-        """Require rows in a list of the chosen scope. Clears lists that it ignores, because readers would take them for
-        limits."""
-        meant, sentence = lists.get(scope, ((), ""))
+        """Require at least one row in the lists of the chosen scope, and clear the lists of the other scopes, which
+        would look like limits. `lists`: the fields of each scope, and the error if they are empty."""
+        chosen, sentence = lists.get(scope, ((), ""))
         for name in (name for names, _sentence in lists.values() for name in names):
-            if name in cleaned and name not in meant:
+            if name in cleaned and name not in chosen:
                 cleaned[name] = cleaned[name].none()
-        if is_needed and meant and not any(cleaned.get(name) for name in meant):
-            self.add_error(meant[0], sentence)
+        if is_needed and chosen and not any(cleaned.get(name) for name in chosen):
+            self.add_error(chosen[0], sentence)
 
     def save(self, commit: bool = True) -> ApiToken:
         self.instance.owner = self.person
@@ -132,7 +132,9 @@ class ApiTokenForm(AnyModelForm):
         return token
 
 
-MADE_ALREADY = _("This page has made its token already; it is shown once. Revoke it if you have not kept it.")
+MADE_ALREADY = _(
+    "This page has created a token already. Its secret is shown once: revoke the token if you did not save it."
+)
 _REVOKE = "notifications.change_apitoken"
 LISTED_AT_MOST = 50
 
@@ -144,8 +146,8 @@ def _show_beginning(token: ApiToken) -> SafeString:
 @admin.register(ApiToken)
 class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, RowsAdmin):
     empty_list = _(
-        "With a token another system runs pushes over the HTTP API, for example after a data update. It may do "
-        "what you give it of your own rights, until it expires or is revoked."
+        "With a token another system runs pushes over the HTTP API, for example after a data update. Until it expires "
+        "or is revoked, it has those of your own rights that you give it."
     )
     form = ApiTokenForm
     # Revoking must be quick and grants nothing, so it needs no confirmation of identity.
@@ -196,7 +198,9 @@ class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, 
 
     def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        return base.for_person(form, request, ["corps", "subscriptions", "send_corps", "send_users", "send_groups"])
+        return base.set_form_person(
+            form, request, ["corps", "subscriptions", "send_corps", "send_users", "send_groups"]
+        )
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         # One button only: the next page always shows the secret.
@@ -217,7 +221,7 @@ class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, 
         """Show the secret, for the only time. Browsers do not cache the page."""
         secret: str = obj.secret  # type: ignore[attr-defined]  # set by save_model
         context = {
-            "title": gettext("The token is made"),
+            "title": gettext("The token was created"),
             "token": obj,
             "secret": secret,
             "signing_secret": obj.signing_secret,
@@ -253,20 +257,20 @@ class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, 
             context = {"title": gettext("Revoke the token"), "token": token, "facts": _list_facts(token, self, request)}
             return own_page(self, request, "admin/notifications/api_token_revoke.html", context)
         if tokens.revoke(token, now=timezone.now()):
-            messages.success(request, gettext("The token is revoked: nothing is done with it any more."))
+            messages.success(request, gettext("The token was revoked: it does not work any more."))
         else:
             messages.info(request, gettext("It was revoked already."))
         return HttpResponseRedirect(reverse("admin:notifications_apitoken_change", args=[token.pk]))
 
 
-def _list_facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> list[tuple[Any, Any]]:
-    """Return label and value of what the page tells about a token. Without pushes or without messages, the facts about
-    them are left out."""
+def _list_facts(token: ApiToken, model_admin: ApiTokenAdmin, request: HttpRequest) -> list[tuple[Any, Any]]:
+    """Return labels and values for the page of a token. Values about pushes or messages are left out if the token may
+    not use them."""
     facts: list[tuple[Any, Any]] = [
         (_("name"), token.name),
         (_("begins with"), _show_beginning(token)),
-        (_("owner"), describe_owner(token, base.administrator(request))),
-        (_("may"), shown.purposes(token)),
+        (_("owner"), describe_owner(token, base.get_administrator(request))),
+        (_("may"), model_admin.purposes(token)),
     ]
     if any(getattr(token, name) for name in PURPOSES):
         names, _sentence = REACH_LISTS.get(Reach(token.reach), ((), ""))
@@ -282,7 +286,7 @@ def _list_facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> 
         ]
     return [
         *facts,
-        (_("status"), shown.state(token)),
+        (_("status"), model_admin.state(token)),
         (_("created"), moment(token.created_at)),
         (_("expires"), moment(token.expires_at)),
         (_("last used"), moment(token.last_used_at)),

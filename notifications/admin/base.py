@@ -46,7 +46,7 @@ class RecipientsMixin(AnyModelAdmin):
 
     @admin.display(description=_("attribute rules"))
     def rules(self, addressed: Any) -> SafeString:
-        """Show the rules to people with view permission only: one per line, or a dash."""
+        """Show the rules, one per line, to people who may only view the row."""
         lines = [(str(one.attribute), one.operator.label, "; ".join(one.values)) for one in read_rules(addressed)]
         return format_html_join("", "<div>{} {} {}</div>", lines) or format_html("{}", "—")
 
@@ -54,7 +54,7 @@ class RecipientsMixin(AnyModelAdmin):
         if db_field.related_model is Department:
             kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
         if db_field.related_model is Group:
-            # Same groups as in the search of the select: groups that stand for roles are no recipients.
+            # The select's search excludes them, too: groups that stand for roles cannot be recipients.
             kwargs["queryset"] = Group.objects.exclude(pk__in=find_role_groups())
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
@@ -66,8 +66,9 @@ class SuccessorPage(AnyModelAdmin):
         return [*own_routes(self, {("<int:pk>/successor/", "successor"): self.successor_view}), *super().get_urls()]
 
     def successor_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Choose among people whom the administrator sees and who may own the row."""
-        editor = administrator(request)
+        """Show the choice of a successor, or save it. Offers the people whom the administrator sees and who may own the
+        row."""
+        editor = get_administrator(request)
         if not editor.has_perm(f"notifications.change_{self.opts.model_name}"):
             raise PermissionDenied
         row = find_changeable(self.model, pk, editor)
@@ -76,7 +77,7 @@ class SuccessorPage(AnyModelAdmin):
         form = forms.Form(request.POST if request.method == "POST" else None, initial={"successor": row.successor_id})
         offered = find_offered_successors(row, editor)
         field = forms.ModelChoiceField(offered, required=False, label=_("Successor"), empty_label=gettext("nobody"))
-        if not offered.exists():  # adding a person here would not help: a new one may not own it either
+        if not offered.exists():  # disabled, since its link to add a person would not help: a new one may not own it
             field.disabled, field.help_text = True, gettext("Nobody whom you see may take it over.")
         form.fields["successor"] = field
         if form.is_valid():
@@ -88,7 +89,7 @@ class SuccessorPage(AnyModelAdmin):
         return own_page(self, request, "admin/notifications/successor.html", context)
 
 
-def pill(value: str, text: object) -> SafeString:
+def show_status(value: str, text: object) -> SafeString:
     return tone_pill(TONES.get(value, "quiet"), text)
 
 
@@ -98,23 +99,22 @@ def show_severity(row: AlertRule | Incident) -> SafeString:
 
 
 def find_run_state(status: str, error: str, recipient_count: int = 1) -> tuple[State, str]:
-    """Return the state of a run with these columns, and what there is to say of it. A finished run that missed somebody
-    is no success."""
+    """Return the state of a run with these column values, and a detail to show beside it, which may be empty. A
+    finished run that missed somebody is only partly done."""
     if status == Run.Status.FINISHED and not recipient_count:
         return State.DONE, gettext("reached nobody")
     if status == Run.Status.FINISHED and error:
         return State.PARTLY, ""
-    is_said = status in {Run.Status.MISSED, Run.Status.SKIPPED}
-    return _RUN_STATES[Run.Status(status)], str(Run.Status(status).label) if is_said else ""
+    has_detail = status in {Run.Status.MISSED, Run.Status.SKIPPED}
+    return _RUN_STATES[Run.Status(status)], str(Run.Status(status).label) if has_detail else ""
 
 
-def describe_run_state(run: Run) -> str:
-    """Return the state of the run in words."""
-    state, detail = find_run_state(run.status, run.error, run.recipient_count)
+def describe_state(state: State, detail: str) -> str:
+    """Return the state in plain words, for files."""
     return " · ".join(filter(None, (str(state.label), detail)))
 
 
-def run_pill(run: Run) -> SafeString:
+def show_run_state(run: Run) -> SafeString:
     return show_state(*find_run_state(run.status, run.error, run.recipient_count))
 
 
@@ -124,7 +124,8 @@ def count_run_people(run: Run) -> tuple[int | str, int | str]:
 
 
 class PartPermissions:
-    """Permissions of an inline: people who may change `whole`, a model of this app, may change its parts."""
+    """Permissions of an inline. People who may change the model `whole` of this app may also add, change and delete the
+    inline's rows."""
 
     whole: str
 
@@ -146,15 +147,15 @@ def is_key(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
-def administrator(request: HttpRequest) -> User:
+def get_administrator(request: HttpRequest) -> User:
     """Return the signed-in person. The admin site has already refused anonymous users."""
     if not isinstance(request.user, User):
         raise TypeError("nobody is signed in")
     return request.user
 
 
-def for_person(form_class: Any, request: HttpRequest, names: list[str]) -> Any:
+def set_form_person(form_class: Any, request: HttpRequest, names: list[str]) -> Any:
     """Set the person of the form class, and hide the links to related pages of the selects in `names`."""
-    form_class.person = administrator(request)
+    form_class.person = get_administrator(request)
     hide_related_links(form_class, *names)
     return form_class

@@ -24,7 +24,7 @@ from integrations.companies.diagnosis import checks
 from integrations.core.hooks import Attention, Line
 from integrations.models import Corp
 from notifications.admin import log
-from notifications.admin.base import administrator
+from notifications.admin.base import get_administrator
 from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, count_overdue
 from notifications.delivery.explanations import name_runs, prepare_names
 from notifications.delivery.rendering.report_contents import expect_recipients
@@ -82,21 +82,21 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
     if request.user.has_perm("notifications.view_delivery"):
         zone = timezone.get_current_timezone()
         found = statistics.count_by_corp(Delivery.objects.filter(corp__in=lines), today=timezone.localdate(), zone=zone)
-        for pk, its_lines in lines.items():
+        for pk, corp_lines in lines.items():
             # The counts are people, while the linked lists show their deliveries.
             counts, todays = found.get(pk, statistics.Counts()), {"corp": str(pk), "day": "today"}
             todays_url = _list_url("delivery", **todays)
             refused, tone = _format_recipients(counts.refused), "bad" if counts.refused else ""
-            its_lines.append(Line(_("Accepted today"), _format_recipients(counts.accepted), url=todays_url))
-            its_lines.append(Line(_("Refused or canceled today"), refused, tone, todays_url))
+            corp_lines.append(Line(_("Accepted today"), _format_recipients(counts.accepted), url=todays_url))
+            corp_lines.append(Line(_("Refused or canceled today"), refused, tone, todays_url))
             if counts.unknown:
                 url = _list_url("delivery", **todays, status__exact="unknown")
-                its_lines.append(Line(_("Outcome unknown today"), _format_recipients(counts.unknown), "bad", url))
+                corp_lines.append(Line(_("Outcome unknown today"), _format_recipients(counts.unknown), "bad", url))
             url = _list_url("delivery", corp=pk, status__exact="pending")
-            its_lines.append(Line(_("Waiting"), _format_recipients(counts.waiting), url=url))
+            corp_lines.append(Line(_("Waiting"), _format_recipients(counts.waiting), url=url))
     if request.user.has_perm("notifications.view_subscription"):
         scheduled = Subscription.objects.visible_to(request.user).filter(is_enabled=True, next_run_at__isnull=False)
-        # By company; None: of pushes to people of every company.
+        # By company; the key None has the pushes to people of all companies.
         next_times: dict[int | None, datetime] = dict(
             scheduled.order_by().values_list("report__corp").annotate(next=Min("next_run_at"))
         )
@@ -117,7 +117,7 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     end of the calendar, and owners who are gone. Makes eleven queries, two more while the calendar ends."""
     now = timezone.now()
     return [
-        *find_attentions(administrator(request), now),
+        *find_attentions(get_administrator(request), now),
         *_warn_of_schedules(request, now),
         *_warn_of_messages(request, corps, now),
         *_warn_of_runs(request, now),
@@ -136,9 +136,9 @@ def _warn(
 
 
 def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attention]:
-    """Warn before days without known holidays begin, in one line that names the pushes and alert rules concerned, and
-    of those without a next time, which would stay silent for ever. The calendar's link leads to it, or to their list if
-    the person may not edit it."""
+    """Warn of pushes and alert rules without a next time, which would never run again, and before the calendar of
+    holidays ends, with the names of the pushes and rules that use it. The link leads to the calendar, or to the list of
+    these pushes or rules if the person may not edit the calendar."""
     years = find_unknown_years([(now + CALENDAR_NOTICE).date()])
     names, addresses = list[str](), list[str]()
     if sees_all(request.user) and request.user.has_perm("notifications.change_workdaycalendar"):
@@ -148,7 +148,7 @@ def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attentio
         if not request.user.has_perm(f"notifications.view_{model}"):
             continue
         seen = rows.visible_to(request.user)
-        # Without an end, they have no next time because working out their times failed.
+        # Rows without an end always have a next time, unless computing it failed.
         endless = seen.filter(is_enabled=True, next_run_at__isnull=True, valid_to__isnull=True)
         without_times = endless.exclude(repeat=Repeat.ONCE)
         silent.append((without_times, SILENT[model], _link_enabled(model)))
@@ -166,7 +166,7 @@ def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attentio
 
 
 def _warn_of_messages(request: HttpRequest, corps: Sequence[Corp], now: datetime) -> Iterator[Attention]:
-    """Warn of stuck or unknown messages, and of pictures and files that no worker draws, for which messages wait."""
+    """Warn of stuck messages, of messages with an unknown outcome, and of pictures and files that no worker makes."""
     if not request.user.has_perm("notifications.view_delivery"):
         return
     deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
@@ -286,44 +286,17 @@ def _list_url(model: str, **filters: str | int) -> str:
     return f"{reverse(f'admin:notifications_{model}_changelist')}?{urlencode(filters)}"
 
 
+# Pushes and alert rules of each kind, and messages, shown on a person's page.
 SHOWN_AT_MOST = 200
 MESSAGES_SHOWN = 10
 
 
-# A push or an alert that names a person: URL, name, kind, why, when, and why it would not reach them, if so.
-Naming = tuple[str, str, str, str, str, str]
-
-
-def person_panel(request: HttpRequest, person: User) -> SafeString:
-    """Render the pushes, alerts and messages that name the person. Empty if the viewer may see none of these."""
+def render_person_panel(request: HttpRequest, person: User) -> SafeString:
+    """Render the enabled pushes and alert rules that name the person, and the newest messages to them. Empty if the
+    viewer may see none of these."""
     context: dict[str, Any] = {"person": person}
-    may_see_orders = any(request.user.has_perm(f"notifications.view_{one}") for one in ("subscription", "alertrule"))
-    if may_see_orders:
-        context["lines"] = list(_list_orders(request, person))
-    if request.user.has_perm("notifications.view_receipt"):
-        receipts = Receipt.objects.visible_to(request.user).filter(user=person).order_by("-pk")
-        nameable = prepare_names(receipts, path="run__").select_related("delivery__corp")
-        newest = list(nameable.defer("delivery__body", "delivery__text")[:MESSAGES_SHOWN])
-        named = name_runs({one.run_id: one.run for one in newest}.values())
-        context["last_messages"] = [
-            {
-                "url": reverse("admin:notifications_receipt_change", args=[one.pk]),
-                "title": named[one.run_id] if one.delivery is None else one.delivery.title,
-                "run": named[one.run_id],
-                "at": moment(one.run.slot_at),
-                "state": log.show_state(one),
-                "why": log.find_reason(one),
-            }
-            for one in newest
-        ]
-        context["receipts_url"] = log.receipts_url(user__id__exact=person.pk)
-    if len(context) == 1:
-        return SafeString()
-    return render_to_string("admin/notifications/person_panel.html", context)
-
-
-def _list_orders(request: HttpRequest, person: User) -> Iterator[Naming]:
-    """Yield the enabled pushes and alert rules that name the person, as far as the viewer may see them."""
+    # URL, name, kind, reason, schedule, and why it would not reach the person now, if so.
+    lines: list[tuple[Any, ...]] = []
     if request.user.has_perm("notifications.view_subscription"):
         why = explain_naming(person, Subscription)
         seen = Subscription.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
@@ -333,7 +306,8 @@ def _list_orders(request: HttpRequest, person: User) -> Iterator[Naming]:
         for push in pushes:
             [found], reason = expected[push.pk][1], _join_reasons(why[push.pk])
             url = reverse("admin:notifications_subscription_change", args=[push.pk])
-            yield url, push.name, _("Push"), reason, describe_schedule(push), found.reason_text
+            lines.append((url, push.name, _("Push"), reason, describe_schedule(push), found.reason_text))
+        context["lines"] = lines
     if request.user.has_perm("notifications.view_alertrule"):
         why = explain_naming(person, AlertRule)
         rules = AlertRule.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
@@ -345,8 +319,29 @@ def _list_orders(request: HttpRequest, person: User) -> Iterator[Naming]:
                 reason = _("%(reason)s; only what concerns their %(attribute)s") % words
             url = reverse("admin:notifications_alertrule_change", args=[rule.pk])
             [found] = resolve_audience(make_trial_audience(rule, person.pk))
-            yield url, rule.name, _("Alert"), reason, "", found.reason_text
+            lines.append((url, rule.name, _("Alert"), reason, "", found.reason_text))
+        context["lines"] = lines
+    if request.user.has_perm("notifications.view_receipt"):
+        receipts = Receipt.objects.visible_to(request.user).filter(user=person).order_by("-pk")
+        nameable = prepare_names(receipts, path="run__").select_related("delivery__corp")
+        newest = list(nameable.defer("delivery__body", "delivery__text")[:MESSAGES_SHOWN])
+        named = name_runs({one.run_id: one.run for one in newest}.values())
+        context["last_messages"] = [
+            {
+                "url": reverse("admin:notifications_receipt_change", args=[one.pk]),
+                "title": named[one.run_id] if one.delivery is None else one.delivery.title,
+                "run": named[one.run_id],
+                "at": moment(one.run.slot_at),
+                "state": log.show_receipt_status(one),
+                "why": log.find_reason(one),
+            }
+            for one in newest
+        ]
+        context["receipts_url"] = log.build_receipts_url(user__id__exact=person.pk)
+    if len(context) == 1:
+        return SafeString()
+    return render_to_string("admin/notifications/person_panel.html", context)
 
 
-def _join_reasons(reasons_found: list[str]) -> str:
-    return pgettext("between reasons", ", ").join(dict.fromkeys(reasons_found))
+def _join_reasons(reasons: list[str]) -> str:
+    return pgettext("between reasons", ", ").join(dict.fromkeys(reasons))

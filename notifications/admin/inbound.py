@@ -95,13 +95,13 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         # People with view permission only see just the fields that both kinds have.
         if obj is not None and obj.kind == InboundChannel.Kind.MAIL and self.has_change_permission(request, obj):
             kwargs["form"] = inbound_form.MailChannelForm
-        return base.for_person(
+        return base.set_form_person(
             super().get_form(request, obj, change=change, **kwargs), request, ["corp", "users", "groups"]
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: InboundChannel | None = None) -> Any:
-        """Return the mapping's fields for a webhook, the rules' for a mail channel; only common ones without change
-        permission."""
+        """Return the fields of the mapping for a webhook and of the rules for a mail channel. People without change
+        permission get the common fields only."""
         if obj is None:
             return [(None, {"fields": ("name", "kind", "preset")})]
         if not self.has_change_permission(request, obj):
@@ -114,7 +114,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
     def state(self, channel: InboundChannel) -> SafeString:
         if not (channel.owner.is_active and channel.owner.is_staff):
             return show_state(State.FAILED, gettext("its owner was disabled"))
-        if not channel.owner_may_send:  # type: ignore[attr-defined]  # of get_queryset
+        if not channel.owner_may_send:  # type: ignore[attr-defined]  # annotated in get_queryset
             return show_state(State.FAILED, gettext("its owner may not send messages"))
         return show_state(State.FINE if channel.is_enabled else State.DISABLED)
 
@@ -129,7 +129,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
     def row_context(self, request: HttpRequest, channel: InboundChannel) -> dict[str, Any]:
         if not self.has_change_permission(request, channel):
             return {}
-        return {**_describe_channel(channel), "owner": describe_owner(channel, base.administrator(request))}
+        return {**_describe_channel(channel), "owner": describe_owner(channel, base.get_administrator(request))}
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -190,14 +190,14 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
     def response_add(
         self, request: HttpRequest, obj: InboundChannel, post_url_continue: str | None = None
     ) -> HttpResponse:
-        return self._secret_page(request, obj, obj.shown_secret)  # type: ignore[attr-defined]  # set by save_model
+        return self._show_secret(request, obj, obj.shown_secret)  # type: ignore[attr-defined]  # set by save_model
 
     def response_change(self, request: HttpRequest, obj: InboundChannel) -> HttpResponse:
         if "_try" in request.POST and not obj.is_alert:
             self._send_trial(request, obj)
         secret: str = getattr(obj, "shown_secret", "")
         if secret:
-            return self._secret_page(request, obj, secret)
+            return self._show_secret(request, obj, secret)
         if obj.kind == InboundChannel.Kind.WEBHOOK:
             messages.success(request, gettext("The channel was saved."))
             return HttpResponseRedirect(reverse("admin:notifications_inboundchannel_change", args=[obj.pk]))
@@ -205,7 +205,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
 
     def _send_trial(self, request: HttpRequest, channel: InboundChannel) -> None:
         """Send the message of the last payload to the administrator only."""
-        now, person = database_now(), base.administrator(request)
+        now, person = database_now(), base.get_administrator(request)
         last = calls.find_last_payload(channel, now=now)
         if last is None:
             messages.warning(request, gettext("Nothing came in within the last hour that could be sent to you."))
@@ -230,9 +230,9 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         secret = channels.renew_secret(channel)
         channel.save(update_fields=["secret", "digest"])
         self.log_change(request, channel, gettext("Gave it another secret."))
-        return self._secret_page(request, channel, secret)
+        return self._show_secret(request, channel, secret)
 
-    def _secret_page(self, request: HttpRequest, channel: InboundChannel, secret: str) -> HttpResponse:
+    def _show_secret(self, request: HttpRequest, channel: InboundChannel, secret: str) -> HttpResponse:
         context = {**_describe_channel(channel), "title": gettext("Address and secret"), "secret": secret}
         if (scheme := SCHEMES[channel.scheme]).where == "query":
             context["address"] += f"?{scheme.name}={secret}"
@@ -274,7 +274,7 @@ def list_calls(channel: InboundChannel, at_most: int) -> list[dict[str, Any]]:
         {
             "last_at": timezone.localtime(row.last_at),
             "count": row.count,
-            "pill": base.pill(row.outcome, row.get_outcome_display()),
+            "pill": base.show_status(row.outcome, row.get_outcome_display()),
             "reason": translate_stored(row.reason),
             "message_url": pages.get(row.message_id or 0, ""),
         }
@@ -286,8 +286,8 @@ NAMED_AT_MOST, ALERTS_NAMED_AT_MOST = 8, 20
 
 
 def _try_payload(channel: InboundChannel, form: ChannelForm, payload: Payload, now: datetime) -> dict[str, Any]:
-    """Return the template context of the submitted form's message over the payload, or the problem why there is
-    none."""
+    """Return the template context of the message that the submitted form makes of the payload, or the reason why it
+    makes none."""
     try:
         alerts = read_alerts(payload, now=now)[0] if channel.is_alert else []
         mapped = MappedMessage(IncomingMessage()) if channel.is_alert else calls.map_payload(channel, payload, now=now)
@@ -356,7 +356,7 @@ class MessageFilter(log.LogFilter):
 
 @admin.register(IncomingMessage)
 class IncomingMessageAdmin(log.LogAdmin):
-    empty_list = _("What other systems send to people stands here: over the HTTP API, by mail or through a channel.")
+    empty_list = _("Messages that other systems send to people are listed here: by HTTP API, mail or channel.")
     change_form_template = "admin/notifications/incoming_message.html"
     columns = (
         Column("title", _("title"), lambda one: one.title),
@@ -369,7 +369,9 @@ class IncomingMessageAdmin(log.LogAdmin):
             "webhook",
             _("webhook"),
             lambda one: one.get_callback_state_display(),
-            lambda one: base.pill(one.callback_state, one.get_callback_state_display()) if one.callback_state else "—",
+            lambda one: (
+                base.show_status(one.callback_state, one.get_callback_state_display()) if one.callback_state else "—"
+            ),
         ),
         Column("received", _("received"), lambda one: one.created_at),
     )
@@ -412,7 +414,7 @@ class IncomingMessageAdmin(log.LogAdmin):
                 (
                     run,
                     message.title if is_main_run(message, run) else files.get(run.first_sent.pk),
-                    *(base.run_pill(run), *base.count_run_people(run), run.error_text),
+                    *(base.show_run_state(run), *base.count_run_people(run), run.error_text),
                 )
                 for run in runs
             ],
@@ -430,12 +432,12 @@ class IncomingMessageAdmin(log.LogAdmin):
         }
 
 
-def _list_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
+def _list_facts(model_admin: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
     counts = statistics.count_outcomes("run__message", message.pk)
     figures = ((f"{caption}: {words}",) for caption, words in message.figures)
     facts: list[tuple[Any, Any]] = [
         (_("from"), message.token or message.origin_name),
-        *shown.list_facts(message, "came_by", "received", "form_shown"),
+        *model_admin.list_facts(message, "came_by", "received", "form_shown"),
         (_("priority"), message.get_priority_display()),
         (_("person-messages"), message.person_count),
         (_("accepted"), counts.accepted),
@@ -450,7 +452,7 @@ def _list_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[t
     ]
     if message.callback_state:
         is_waiting = message.callback_state == IncomingMessage.Callback.WAITING
-        facts += [*shown.list_facts(message, "webhook"), (_("attempts"), message.callback_count)]
+        facts += [*model_admin.list_facts(message, "webhook"), (_("attempts"), message.callback_count)]
         facts += [(_("next attempt"), moment(message.callback_after))] if is_waiting else []
         facts += log.list_known((_("error of the webhook"), message.callback_error and message.callback_error_text))
     return facts

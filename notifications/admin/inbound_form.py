@@ -67,7 +67,7 @@ class NewChannelForm(AnyModelForm):
         label=capfirst(_("sender")),
         required=False,
         widget=forms.RadioSelect,
-        help_text=_("Of a webhook: what it sends is known, or is picked from the first call."),
+        help_text=_("For a webhook: a known sender, or one whose fields you pick from its first call."),
     )
 
     class Meta:
@@ -125,13 +125,13 @@ class LinesField(ListField):
         return lines
 
 
-def _path(label: Any, help_text: Any = "") -> forms.CharField:
+def _make_path_field(label: Any, help_text: Any = "") -> forms.CharField:
     return forms.CharField(label=label, required=False, max_length=PATH_CHARACTERS, help_text=help_text)
 
 
 class ChannelForm(VersionedForm):
-    """The form of a saved channel. `person`: the signed-in administrator, set by the admin. Mail channels have no
-    fields for the mapping."""
+    """The form of a saved channel. `person`: the signed-in administrator, set by the admin. The fields of the mapping
+    are removed for mail channels."""
 
     person: User
     title = forms.CharField(label=capfirst(_("title")), required=False, max_length=1000)
@@ -139,18 +139,20 @@ class ChannelForm(VersionedForm):
         label=capfirst(_("body")), required=False, max_length=10_000, widget=forms.Textarea(attrs={"rows": 6})
     )
     is_markdown = forms.BooleanField(
-        label=_("the text is Markdown"), required=False, help_text=_("What stands in fields stays plain text.")
+        label=_("the text is Markdown"), required=False, help_text=_("The content of fields stays plain text.")
     )
     recipient_kind = forms.ChoiceField(label=_("Who gets it"), required=False, choices=RECIPIENTS)
-    recipient_path = _path(
+    recipient_path = _make_path_field(
         _("Field with the recipients"), _("Pick it above. One text may name several, with commas or spaces.")
     )
     recipient_attribute = forms.ChoiceField(label=_("User attribute"), required=False)
-    only_path = _path(_("Send only if this field"), _("A field, or a JMESPath expression."))
+    only_path = _make_path_field(_("Send only if this field"), _("A field, or a JMESPath expression."))
     only_values = LinesField(label=_("is one of"), help_text=_("One a line. Empty: if it is true or not empty."))
-    key_path = _path(_("Send once for each value of"), _("A call with a value that came before sends nothing again."))
-    link_path = _path(capfirst(_("link")))
-    severity_path = _path(_("Severity"))
+    key_path = _make_path_field(
+        _("Send once for each value of"), _("A call with a value that came before sends nothing again.")
+    )
+    link_path = _make_path_field(capfirst(_("link")))
+    severity_path = _make_path_field(_("Severity"))
     urgent_values = LinesField(label=_("is urgent if it is"), help_text=_("One a line, for example critical."))
     figures = LinesField(
         label=_("Key figures"), help_text=_("One a line, as caption: field, for example Orders: summary.orders.")
@@ -184,25 +186,25 @@ class ChannelForm(VersionedForm):
         if not self.person.is_superuser:
             fields["allows_private_addresses"].disabled = True
         fields["scheme"] = forms.ChoiceField(
-            label=_("How the sender proves itself"),
+            label=_("How the sender authenticates"),
             choices=[(name, SCHEMES[name].label) for name in WEBHOOK_SCHEMES],
             help_text=_(
-                "With another one the channel needs another secret, which is shown after saving. Without a signature "
-                "over the time, whoever recorded a call can make it again at any time."
+                "A change gives the channel a new secret, which is shown after saving. Without a signature over the "
+                "time, anybody who recorded a call can repeat it at any time."
             ),
         )
         attributes = Attribute.objects.order_by("name").values_list("key", "name")
         fields["recipient_attribute"].choices = [("", "—"), *attributes]
-        found = ChannelMapping.from_document(self.instance.mapping)
-        self.initial.update({name: getattr(found, name) for name in MAPPING_FIELDS})
-        self.initial["figures"] = tuple(f"{caption}: {path}" for caption, path in found.figures)
+        mapping = ChannelMapping.from_document(self.instance.mapping)
+        self.initial.update({name: getattr(mapping, name) for name in MAPPING_FIELDS})
+        self.initial["figures"] = tuple(f"{caption}: {path}" for caption, path in mapping.figures)
 
     def values_of(self, row: Any) -> dict[str, Any]:
         return {**super().values_of(row), "mapping": row.mapping}
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if "title" not in self.fields:  # without a mapping
+        if "title" not in self.fields:  # a mail channel, or view permission only
             return cleaned
         for name in TEMPLATES:
             try:
@@ -226,7 +228,7 @@ class ChannelForm(VersionedForm):
         return cleaned
 
     def _post_clean(self) -> None:
-        """Set the mapping. Invalid values are left out."""
+        """Set the mapping from the valid fields."""
         super()._post_clean()  # type: ignore[misc]  # the stubs do not know it
         if "title" in self.fields:
             values = {name: self.cleaned_data[name] for name in MAPPING_FIELDS if name in self.cleaned_data}
@@ -284,18 +286,20 @@ class MailChannelForm(ChannelForm):
     takes_picture = forms.BooleanField(
         label=_("Send the first picture"),
         required=False,
-        help_text=_("Of those that stand in the mail; icons are passed over. The page of the message shows all."),
+        help_text=_("The first one inside the mail; icons are skipped. The page of the message shows all."),
     )
     attachments = WordsField(
         label=_("Send attachments of these types"),
         required=False,
         max_length=200,
         widget=forms.TextInput(attrs={"size": 50}),
-        help_text=_("With commas between them; each is a message of its own, at most 20 MB. Empty: none."),
+        help_text=_(
+            "Separated by commas. Each attachment is sent as a message of its own, at most 20 MB. Empty: none."
+        ),
     )
     footers = LinesField(
         label=_("A footer begins with"),
-        help_text=_("One beginning of a line each. From the first such line on, the rest of the text is left out."),
+        help_text=_("One beginning per line. The text is cut at the first line that begins so."),
     )
     networks = LinesField(
         label=_("Only from these networks"), help_text=_("One a line, for example 10.1.0.0/16. Empty: from all.")
@@ -306,14 +310,14 @@ class MailChannelForm(ChannelForm):
         help_text=_("Needs EMAIL_URL. Automatic mails and bounces are not answered."),
     )
     forward = forms.ChoiceField(
-        label=_("Who gets the mail, too"),
+        label=_("Who also gets the mail"),
         required=False,
         choices=[
             (Forward.NOBODY.value, _("nobody")),
             (Forward.UNKNOWN.value, _("recipients for whom nobody was found")),
             (Forward.EVERYBODY.value, _("all recipients")),
         ],
-        help_text=_("By our own mail server: needs EMAIL_URL."),
+        help_text=_("Forwarded by our own mail server: needs EMAIL_URL."),
     )
     mail_domains = WordsField(
         label=_("Mails go only to these domains"),
@@ -325,34 +329,34 @@ class MailChannelForm(ChannelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        help_text = _("Counted by person: a message to five people is five. Mails that are passed on count, too.")
+        help_text = _("Counted by person: a message to five people counts five times. Forwarded mails count, too.")
         self.fields["daily_limit"].help_text = help_text
         self.fields["mail_domains"].disabled = not self.person.is_superuser
         rules = MailRules.from_document(self.instance.mapping)
         self.initial.update({name: getattr(rules, name) for name in RULE_FIELDS})
 
     def clean_attachments(self) -> tuple[str, ...]:
-        found: tuple[str, ...] = self.cleaned_data["attachments"]
-        if wrong := [one for one in found if not _EXTENSION.fullmatch(one.lstrip("."))]:
+        types: tuple[str, ...] = self.cleaned_data["attachments"]
+        if wrong := [one for one in types if not _EXTENSION.fullmatch(one.lstrip("."))]:
             words = {"word": wrong[0][:20], "example": ", ".join(EXTENSIONS[:3])}
             raise ValidationError(_("“%(word)s” is no file type. Write for example %(example)s."), params=words)
-        return tuple(dict.fromkeys(one.lstrip(".") for one in found))
+        return tuple(dict.fromkeys(one.lstrip(".") for one in types))
 
     def clean_networks(self) -> tuple[str, ...]:
-        found: tuple[str, ...] = self.cleaned_data["networks"]
-        for one in found:
+        networks: tuple[str, ...] = self.cleaned_data["networks"]
+        for network in networks:
             try:
-                ipaddress.ip_network(one)
+                ipaddress.ip_network(network)
             except ValueError as error:
                 sentence = _("“%(word)s” is no network. Write for example 10.1.0.0/16.")
-                raise ValidationError(sentence, params={"word": one[:60]}) from error
-        return found
+                raise ValidationError(sentence, params={"word": network[:60]}) from error
+        return networks
 
     def clean_mail_domains(self) -> tuple[str, ...]:
-        found: tuple[str, ...] = self.cleaned_data["mail_domains"]
-        for one in found:
-            validate_domain_name(one)
-        return found
+        domains: tuple[str, ...] = self.cleaned_data["mail_domains"]
+        for domain in domains:
+            validate_domain_name(domain)
+        return domains
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
@@ -377,8 +381,11 @@ FIELDSETS = [
         _("Who may get it"),
         {"fields": ("reach", "departments", "users", "groups", "with_subdepartments", "daily_limit")},
     ),
-    (_("Who is told by mail"), {"classes": ("collapse",), "fields": ("tells_sender", "forward", "mail_domains")}),
-    (_("From where it may come"), {"classes": ("collapse",), "fields": ("networks",)}),
+    (
+        _("Notification and forwarding by mail"),
+        {"classes": ("collapse",), "fields": ("tells_sender", "forward", "mail_domains")},
+    ),
+    (_("Allowed origins"), {"classes": ("collapse",), "fields": ("networks",)}),
 ]
 
 

@@ -46,7 +46,7 @@ PEOPLE_SHOWN, RUNS_SHOWN = 10, 10
 WORDS_AT_MOST = 100
 # Other years are typing errors, and some are out of the database's range.
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(9000, 12, 31)
-# Rows of a CSV file: more than the recipients of a run; an unfiltered list may cover years.
+# Rows of a CSV file. A run has fewer recipients, but an unfiltered list may cover years.
 ROWS_AT_MOST = 200_000
 BATCH = 1000
 Status = Receipt.Status
@@ -86,23 +86,23 @@ def render_latest_runs(request: HttpRequest, subscription: Subscription) -> dict
     for run in unfinished:
         problem = report_contents.find_problem_so_far(run) if run.status == Run.Status.WAITING else None
         reasons[run.pk] = str(problem or " ".join(explain_held_up(request, run.deliveries.all())))
-    lines = [(run, base.run_pill(run), *base.count_run_people(run), reasons[run.pk]) for run in runs]
+    lines = [(run, base.show_run_state(run), *base.count_run_people(run), reasons[run.pk]) for run in runs]
     html = render_to_string("admin/notifications/subscription/_runs.html", {"runs": lines})
     return {"html": html, "is_unfinished": bool(unfinished)} if runs else {}
 
 
-# --- How a run goes and went: a line, and a button for whoever can mend it -----------------------------------------
+# --- The state of a run in one line, with a button for people who can fix it ------------------------------------------
 
 
 def describe_run(request: HttpRequest, run: Run) -> dict[str, Any]:
-    """Return the context of _run_line.html: the state, a sentence, the bar of a run under way, and of a run that does
-    not go on, or failed, who can mend it and the page where."""
-    context: dict[str, Any] = {"state": base.run_pill(run), "is_under_way": run.status in UNDER_WAY}
+    """Return the context of _run_line.html: the state, a sentence, the progress of a run under way, and for a run that
+    is stuck or failed who can fix it and on which page."""
+    context: dict[str, Any] = {"state": base.show_run_state(run), "is_under_way": run.status in UNDER_WAY}
     problem = report_contents.find_problem_so_far(run) if run.status == Run.Status.WAITING else None
     if problem is not None:
-        context["sentence"] = gettext("%(problem)s It is tried again by itself.") % {"problem": problem}
+        context["sentence"] = gettext("%(problem)s It is retried automatically.") % {"problem": problem}
     elif run.status == Run.Status.WAITING:
-        context["sentence"] = gettext("It is being made: data and people are being fetched.")
+        context["sentence"] = gettext("It is being prepared: data and recipients are being fetched.")
     elif run.status == Run.Status.SENDING:
         settled = statistics.count_outcomes("run", run.pk).settled
         context |= {"settled": settled, "total": run.recipient_count}
@@ -136,15 +136,15 @@ def _word_outcome(run: Run) -> str:
 
 
 def _find_remedy(request: HttpRequest, run: Run, *, is_data: bool) -> dict[str, Any]:
-    """Return who can mend it, and the button: the company whose calls are refused, the data that did not come, or
-    another run of the push."""
+    """Return who can fix the run, or a button if the viewer can. The causes in this order: WeCom refuses the company's
+    calls, a card's data is missing, or the run failed otherwise and can be repeated. `is_data`: data is missing."""
     waiting = run.deliveries.unsettled().order_by().values_list("corp", flat=True).distinct()
     corps = Corp.objects.visible_to(request.user).filter(pk__in=list(waiting))
     for pk, refusal in checks.find_refusals(corps).items():
         url = f"{reverse('admin:integrations_corp_change', args=[pk])}#{refusal.anchor}"
         if request.user.has_perm("integrations.change_corp"):
             return {"way_url": url, "way": refusal.remedy or gettext("Open the company's page")}
-        return {"who": gettext("Who manages WeCom's companies mends it.")}
+        return {"who": gettext("People who manage WeCom companies can fix it.")}
     failed = report_contents.find_failed_card(run) if is_data or run.status == Run.Status.FAILED else None
     if failed is not None:
         if (
@@ -155,19 +155,19 @@ def _find_remedy(request: HttpRequest, run: Run, *, is_data: bool) -> dict[str, 
                 "way_url": reverse("admin:integrations_card_change", args=[failed]),
                 "way": gettext("Open the card"),
             }
-        return {"who": gettext("Who manages the data source mends it.")}
+        return {"who": gettext("People who manage the data source can fix it.")}
     if run.status not in {Run.Status.FAILED, Run.Status.MISSED} or run.subscription is None:
         return {}
     if request.user.has_perm("notifications.change_subscription"):
         url = reverse("admin:notifications_subscription_run", args=[run.subscription.pk])
         return {"way_url": url, "way": gettext("Run it again…")}
-    return {"who": gettext("Who edits the push mends it.")}
+    return {"who": gettext("People who edit the push can fix it.")}
 
 
 # --- People -----------------------------------------------------------------------------------------------------------
 
 
-def people_context(request: HttpRequest, **lookups: int) -> dict[str, Any]:
+def describe_people(request: HttpRequest, **lookups: int) -> dict[str, Any]:
     """Return the number of people by status and the first people; of a run only those not reached. Empty without
     permission to see receipts. Makes three queries."""
     if not request.user.has_perm("notifications.view_receipt"):
@@ -189,36 +189,33 @@ def people_context(request: HttpRequest, **lookups: int) -> dict[str, Any]:
         counted[own] += count
         if own != Status.SKIPPED:  # skipped people are not counted among a message's recipients
             counted[inherited] -= count
+    words = {**LABELS, Delivery.Status.ACCEPTED.value: pgettext("people of a run", "delivered")}
+    skipped = receipts.filter(status=Status.SKIPPED).order_by().values_list("reason")
     return {
-        "receipts_url": receipts_url(**query),
+        "receipts_url": build_receipts_url(**query),
         "people_states": [
             *(
-                (_word_people(status, label), counted[status], receipts_url(**query, status=status))
-                for status, label in LABELS.items()
+                (words[status], counted[status], build_receipts_url(**query, status=status))
+                for status in LABELS
                 if counted[status] > 0 and status != Status.SKIPPED
             ),
-            *_list_skipped(receipts, query),
+            *(
+                (
+                    Receipt.Reason(reason).label if reason else Status.SKIPPED.label,
+                    count,
+                    build_receipts_url(**query, status=Status.SKIPPED, reason=reason),
+                )
+                for reason, count in skipped.annotate(count=Count("pk")).order_by("-count")
+            ),
         ],
         "people": [
-            (one.pk, name_person(one), name_account(one), show_state(one), find_reason(one))
+            (one.pk, name_person(one), name_account(one), show_receipt_status(one), find_reason(one))
             for one in listed.order_by("-status", "pk")[:PEOPLE_SHOWN]
         ],
     }
 
 
-def _word_people(status: str, label: Any) -> Any:
-    return pgettext("people of a run", "delivered") if status == Delivery.Status.ACCEPTED else label
-
-
-def _list_skipped(receipts: QuerySet[Receipt], query: Mapping[str, Any]) -> Iterator[tuple[Any, int, str]]:
-    """Yield each reason why people were skipped, with their number and their list."""
-    skipped = receipts.filter(status=Status.SKIPPED).order_by().values_list("reason").annotate(count=Count("pk"))
-    for reason, count in skipped.order_by("-count"):
-        url = receipts_url(**query, status=Status.SKIPPED, reason=reason)
-        yield Receipt.Reason(reason).label if reason else Status.SKIPPED.label, count, url
-
-
-def receipts_url(**lookups: Any) -> str:
+def build_receipts_url(**lookups: Any) -> str:
     """Return the URL of the list of receipts with these filters."""
     return f"{reverse('admin:notifications_receipt_changelist')}?{urlencode(lookups)}"
 
@@ -233,14 +230,14 @@ def name_account(receipt: Receipt) -> str:
     return f"{receipt.delivery.corp.name} / {receipt.address.partition(':')[2]}"
 
 
-def find_state(receipt: Receipt) -> str:
+def find_receipt_status(receipt: Receipt) -> str:
     """Return the status of the receipt, which falls back to that of its message."""
     return receipt.status or ("" if receipt.delivery is None else receipt.delivery.status)
 
 
-def show_state(receipt: Receipt) -> SafeString:
-    status = find_state(receipt)
-    return base.pill(status, LABELS.get(status, ""))
+def show_receipt_status(receipt: Receipt) -> SafeString:
+    status = find_receipt_status(receipt)
+    return base.show_status(status, LABELS.get(status, ""))
 
 
 def find_reason(receipt: Receipt) -> str:
@@ -253,10 +250,10 @@ def find_reason(receipt: Receipt) -> str:
 
 # --- Search ---------------------------------------------------------------------------------------------------------
 
-# A search for people stops after so many.
+# Limits of a search: people found, and pushes, incidents and messages found.
 PEOPLE_AT_MOST = 100
 NAMED_AT_MOST = 200
-# Up to so many keys are read first and passed to the next query.
+# Up to this number of keys are read first and passed to the next query.
 KEYS_AT_MOST = 1_000
 _MARK = re.compile(r"\b[0-9a-f]{32}\b")
 
@@ -278,7 +275,8 @@ def search_people(words: str, *, seen_by: Person) -> list[int]:
 
 
 def read_few_keys(found: QuerySet[Any, Any]) -> list[Any] | QuerySet[Any, Any]:
-    """Return the keys themselves if they are few, because with a subquery the database would scan all rows."""
+    """Return the keys as a list if there are at most KEYS_AT_MOST, because with a subquery the database would scan all
+    rows. Else return the query."""
     found = found.order_by()
     keys = list(found[: KEYS_AT_MOST + 1])
     return keys if len(keys) <= KEYS_AT_MOST else found
@@ -314,7 +312,7 @@ PERIODS = {"today": (_("Today"), 0, 0), "yesterday": (_("Yesterday"), -1, -1), "
 class LogFilter(admin.ListFilter):
     """The filter form beside a log's list (admin/notifications/log/_filter.html). Empty or invalid values filter
     nothing; the form shows the error. `exact`: columns that links filter by, with labels; each is shown with a way to
-    drop it. `selects`: label and choices by name of the lookup, or a function that returns the choices for a person.
+    drop it. `selects`: label and choices of each lookup; the choices may be a function of the person.
     `has_words`: whether the rows can be searched by person and by push."""
 
     title = _("Filter")
@@ -327,29 +325,24 @@ class LogFilter(admin.ListFilter):
 
     def __init__(self, request: HttpRequest, params: Any, model: type[Model], model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
-        self.person = base.administrator(request)
-        fields = self._fields()
+        self.person = base.get_administrator(request)
+        corps = Corp.objects.visible_to(self.person).order_by("name").values_list("pk", "name")
+        words = {"person": _("person"), "push": pgettext_lazy("filter", "push or alert")} if self.has_words else {}
+        widget = forms.TextInput({"maxlength": WORDS_AT_MOST})
+        fields: dict[str, forms.Field] = {
+            **{name: forms.CharField(label=label, required=False, widget=widget) for name, label in words.items()},
+            "corp": _make_choice_field(_("company"), corps),
+            "day": _make_choice_field(_("day"), [(name, label) for name, (label, _first, _last) in PERIODS.items()]),
+            "from": _make_day_field(pgettext_lazy("a day", "from")),
+            "to": _make_day_field(pgettext_lazy("a day", "to")),
+        }
+        for name, (label, choices) in self.selects.items():
+            fields[name] = _make_choice_field(label, choices(self.person) if callable(choices) else choices)
         names = [*fields, *(f"{column}__id__exact" for column in self.exact)]
         self.asked: dict[str, str] = {name: params.pop(name)[-1] for name in names if name in params}
         self.form = forms.Form(self.asked, auto_id="filter-%s")
         self.form.fields = fields
         self.form.full_clean()
-
-    def _fields(self) -> dict[str, forms.Field]:
-        corps = Corp.objects.visible_to(self.person).order_by("name").values_list("pk", "name")
-        words = {"person": _("person"), "push": pgettext_lazy("filter", "push or alert")} if self.has_words else {}
-        widget = forms.TextInput({"maxlength": WORDS_AT_MOST})
-        return {
-            **{name: forms.CharField(label=label, required=False, widget=widget) for name, label in words.items()},
-            "corp": _choice_field(_("company"), corps),
-            "day": _choice_field(_("day"), [(name, label) for name, (label, _first, _last) in PERIODS.items()]),
-            "from": _day_field(pgettext_lazy("a day", "from")),
-            "to": _day_field(pgettext_lazy("a day", "to")),
-            **{
-                name: _choice_field(label, choices(self.person) if callable(choices) else choices)
-                for name, (label, choices) in self.selects.items()
-            },
-        }
 
     def has_output(self) -> bool:
         return True
@@ -419,11 +412,11 @@ class LogFilter(admin.ListFilter):
 _RELATED: dict[str, Any] = {"run": Run, "delivery": Delivery, "subscription": Subscription, "user": User}
 
 
-def _choice_field(label: Any, choices: Iterable[tuple[Any, Any]]) -> forms.ChoiceField:
+def _make_choice_field(label: Any, choices: Iterable[tuple[Any, Any]]) -> forms.ChoiceField:
     return forms.ChoiceField(label=label, choices=[("", _("All")), *choices], required=False)
 
 
-def _day_field(label: Any) -> forms.DateField:
+def _make_day_field(label: Any) -> forms.DateField:
     shown = {"placeholder": "2026-11-28", "pattern": r"\d{4}-\d{2}-\d{2}", "title": "2026-11-28"}
     return forms.DateField(
         label=label,
@@ -435,8 +428,8 @@ def _day_field(label: Any) -> forms.DateField:
 
 
 class LogList(RowsList):
-    """Selects the keys of a page's rows first, then loads these rows. In one query the database would sort whole rows,
-    and plan badly: it orders at most eight tables freely (join_collapse_limit), and a log row joins more."""
+    """Selects the keys of a page's rows first, then loads these rows. One query would sort whole rows and get a bad
+    plan: PostgreSQL reorders joins of at most eight tables (join_collapse_limit), and a log row joins more."""
 
     def get_ordering_field(self, field_name: Any) -> Any:
         """Ignore columns that are not sortable. Django only hides their links, but accepts them in the URL."""
@@ -467,7 +460,7 @@ class LogAdmin(RowsAdmin, ReadRows):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         words = search_term.strip()
-        return self.search_rows(queryset, words, base.administrator(request)) if words else queryset, False
+        return self.search_rows(queryset, words, base.get_administrator(request)) if words else queryset, False
 
     def search_rows(self, rows: QuerySet[Any], words: str, seen_by: User) -> QuerySet[Any]:
         """Keep the rows that match `words`."""
@@ -477,7 +470,7 @@ class LogAdmin(RowsAdmin, ReadRows):
         return self.pick_columns(self.list_columns)
 
     def get_sortable_by(self, request: HttpRequest) -> Any:
-        """Allow indexed columns only: sorting by others takes longer with each year of the log."""
+        """Allow indexed columns only, because sorting by others takes longer as the log grows."""
         return [column for column in self.columns if column.admin_order_field]
 
     def pick_columns(self, names: Collection[str]) -> list[Column]:
@@ -503,14 +496,14 @@ class LogAdmin(RowsAdmin, ReadRows):
             found = self.get_changelist_instance(request).get_queryset(request)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse(f"admin:notifications_{self.opts.model_name}_changelist"))
-        lines = self._file(request, found, translation.get_language() or "")
+        lines = self._write_csv(request, found, translation.get_language() or "")
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         name = f"{self.opts.model_name}-{timezone.localtime():%Y%m%d-%H%M%S}.csv"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
 
-    def _file(self, request: HttpRequest, found: QuerySet[Any], language: str) -> Iterator[str]:
-        """Yield the lines of the file. Sets the language itself, because they are produced after the request."""
+    def _write_csv(self, request: HttpRequest, found: QuerySet[Any], language: str) -> Iterator[str]:
+        """Yield the lines of the file in `language`. They are produced after the request, so its language is gone."""
         columns = self.pick_columns(self.csv_columns)
         with translation.override(language):
             head = "\ufeff" + format_csv_line([str(column.short_description) for column in columns])

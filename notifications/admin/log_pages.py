@@ -70,17 +70,22 @@ DELIVERIES_SHOWN = 100
 @admin.register(Run)
 class RunAdmin(log.LogAdmin):
     empty_list = _(
-        "Each execution of a push stands here. The first one comes when a push is due, or with “Run now…” on its page."
+        "Each run of a push is listed here. The first one comes when a push is due, or with “Run now…” on its page."
     )
     columns = (
         Column("subject", _("name"), lambda run: run.plain_name),
-        Column("state", _("status"), base.describe_run_state, base.run_pill),
+        Column(
+            "state",
+            _("status"),
+            lambda run: base.describe_state(*base.find_run_state(run.status, run.error, run.recipient_count)),
+            base.show_run_state,
+        ),
         Column("slot", _("due"), lambda run: run.slot_at, ordering="slot_at"),
         Column("ended", _("ended"), lambda run: run.finished_at),
         Column("trigger", _("trigger"), lambda run: run.get_trigger_display()),
         Column("recipients", _("recipients"), lambda run: base.count_run_people(run)[0]),
         Column("accepted", _("accepted"), lambda run: run.accepted_total if run.rendered_at else "—"),
-        # People with a settled message that was not accepted; the waiting ones do not count.
+        # People whose message is settled but was not accepted.
         Column(
             "exceptions",
             _("not accepted"),
@@ -119,7 +124,7 @@ class RunAdmin(log.LogAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         ours = own_routes(self, {("<int:pk>/state/", "state"): self.state_view})
-        return [*ours, *resend.list_urls(self, "<int:pk>/{}/", resend.find_run), *super().get_urls()]
+        return [*ours, *resend.list_urls(self, "<int:pk>/{}/"), *super().get_urls()]
 
     def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Return the current parts of the run's page, which polls them."""
@@ -155,10 +160,10 @@ class RunAdmin(log.LogAdmin):
                 (gettext("rendered"), format_plain_moment(run.rendered_at)),
                 (gettext("ended"), format_plain_moment(run.finished_at)),
             ),
-            "deliveries": [(one, _pill_of(one)) for one in listed],
+            "deliveries": [(one, _show_delivery_status(one)) for one in listed],
             "states": [
                 (
-                    base.pill(status, status.label),
+                    base.show_status(status, status.label),
                     states[status],
                     f"{url}?run__id__exact={run.pk}&status__exact={status}",
                 )
@@ -167,24 +172,24 @@ class RunAdmin(log.LogAdmin):
             ],
             "failures": explanations.explain_deliveries(deliveries),
             "held_up": log.explain_held_up(request, deliveries),
-            **log.people_context(request, run=run.pk),
+            **log.describe_people(request, run=run.pk),
             **resend.list_actions(request, run),
         }
 
 
 def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
     push, message, resent, notice = run.subscription, run.message, run.resends, run.owner_notice
-    told: Any = gettext("nobody: it has no owner, was paused or taken back")
+    notified: Any = gettext("nobody: it has no owner, was paused or taken back")
     if notice is not None:
-        told = log.link_to(request, notice, moment(run.owner_notified_at))
+        notified = log.link_to(request, notice, moment(run.owner_notified_at))
     recalled = run.recall_requested_at
     numbers: list[tuple[Any, Any]] = []
-    counts, unknown = statistics.Counts(), dict[str, int]()
+    counts, misfits = statistics.Counts(), dict[str, int]()
     if run.rendered_at is not None:
         counts = statistics.count_outcomes("run", run.pk)
         ready = [data for _card, data in report_contents.find_card_data(run) if data.status == CardData.Status.READY]
-        # Only the numbers of misfitting values: a viewer of the run may not see all of its data.
-        unknown = {misfit.column: misfit.count for data in ready for misfit in data.table.misfits}
+        # Show only how many values do not fit: a viewer of the run may not see all of its data.
+        misfits = {misfit.column: misfit.count for data in ready for misfit in data.table.misfits}
         numbers = [(_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count)]
         numbers.append((_("accepted"), counts.accepted))
     return [
@@ -201,9 +206,9 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
             (_("incoming message"), message and log.link_to(request, message, message.title)),
             (_("API token"), run.api_token),
             (_("sends again"), resent and log.link_to(request, resent, moment(resent.slot_at))),
-            (_("owner notified"), told if run.owner_notified_at else ""),
+            (_("owner notified"), notified if run.owner_notified_at else ""),
             (_("taken back"), recalled and format_html("{} {}", moment(recalled), run.recall_requested_by or "")),
-            (_("values that do not fit"), ", ".join(f"{name}: {count}" for name, count in unknown.items())),
+            (_("values that do not fit"), ", ".join(f"{name}: {count}" for name, count in misfits.items())),
             (_("error"), run.error_text),
         ),
     ]
@@ -217,21 +222,20 @@ class DeliveryFilter(log.LogFilter):
     selects = {"status__exact": (_("status"), Delivery.Status.choices)}
 
 
-def _pill_of(delivery: Delivery) -> SafeString:
-    return base.pill(delivery.status, delivery.get_status_display())
+def _show_delivery_status(delivery: Delivery) -> SafeString:
+    return base.show_status(delivery.status, delivery.get_status_display())
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(log.LogAdmin):
     empty_list = _(
-        "Each message that is handed to WeCom stands here, with its recipients. The first one comes with the "
-        "first run of a push."
+        "Each message to WeCom is listed here, with its recipients. The first one comes with the first run of a push."
     )
     columns = (
         Column("title", _("title"), lambda one: one.title, ordering="title"),
         Column("run", _("run"), lambda one: one.run_name),
         Column("corp_name", _("company"), lambda one: one.corp.name),
-        Column("state", _("status"), lambda one: one.get_status_display(), _pill_of),
+        Column("state", _("status"), lambda one: one.get_status_display(), _show_delivery_status),
         Column("recipient_count", _("recipients"), lambda one: one.recipient_count),
         Column("accepted", _("accepted"), lambda one: one.accepted_count),
         Column("exceptions", _("invalid accounts"), lambda one: one.invalid_count + one.unlicensed_count),
@@ -279,21 +283,23 @@ class DeliveryAdmin(log.LogAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         ours = own_routes(self, {("<int:pk>/picture.svg", "picture"): self.picture_view})
-        return [*ours, *resend.list_urls(self, "{}/<str:keys>/", resend.find_deliveries), *super().get_urls()]
+        return [*ours, *resend.list_urls(self, "{}/<str:keys>/"), *super().get_urls()]
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(resend.PERMISSION)
 
     @admin.action(description=_("Send again to those not reached"), permissions=["resend"])
     def resend(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> HttpResponse | None:
-        return self._ask_first(request, "resend", chosen)
+        return self._redirect_to_confirmation(request, "resend", chosen)
 
     @admin.action(description=_("Take back"), permissions=["resend"])
     def recall(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> HttpResponse | None:
-        return self._ask_first(request, "recall", chosen)
+        return self._redirect_to_confirmation(request, "recall", chosen)
 
-    def _ask_first(self, request: HttpRequest, name: str, chosen: QuerySet[Delivery]) -> HttpResponse | None:
-        """Redirect to the confirmation page, or back to the list if the messages are gone."""
+    def _redirect_to_confirmation(
+        self, request: HttpRequest, name: str, chosen: QuerySet[Delivery]
+    ) -> HttpResponse | None:
+        """Redirect to the confirmation page; return None, which shows the list again, if the messages are gone."""
         most = resend.MESSAGES_AT_MOST
         keys = list(chosen.order_by("-pk").values_list("pk", flat=True)[: most + 1])
         if len(keys) > most:
@@ -306,14 +312,14 @@ class DeliveryAdmin(log.LogAdmin):
         delivery = self.get_object(request, str(pk))
         if delivery is None or not self.has_view_permission(request, delivery):
             raise PermissionDenied
-        medium = delivery.medium if _may_be_looked_at(delivery.medium) else None
+        medium = delivery.medium if _is_viewable(delivery.medium) else None
         return answer_medium(medium, medium.extension if medium is not None and medium.name else "svg")
 
     def row_context(self, request: HttpRequest, delivery: Delivery) -> dict[str, Any]:
         run_name, medium = name_run(delivery.run), delivery.medium
         run = log.link_to(request, delivery.run, run_name) or run_name
         is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
-        is_drawn = is_drawn and _may_be_looked_at(medium)
+        is_drawn = is_drawn and _is_viewable(medium)
         picture = reverse("admin:notifications_delivery_picture", args=[delivery.pk]) if is_drawn else ""
         return {
             "title": delivery.title,
@@ -336,7 +342,7 @@ class DeliveryAdmin(log.LogAdmin):
             # 0: no number of people is shown.
             "failures": [(why, 0)] if (why := explanations.explain_delivery(delivery, with_answer=True)) else [],
             "held_up": log.explain_held_up(request, Delivery.objects.filter(pk=delivery.pk)),
-            **log.people_context(request, delivery=delivery.pk),
+            **log.describe_people(request, delivery=delivery.pk),
             **resend.list_actions(request, delivery.run, delivery),
         }
 
@@ -368,8 +374,9 @@ class DeliveryAdmin(log.LogAdmin):
         ]
 
 
-def _may_be_looked_at(medium: Medium | None) -> bool:
-    """Refuse screenshots of BI pages, which were taken with recipients' own rights and are only for them."""
+def _is_viewable(medium: Medium | None) -> bool:
+    """Return whether the log may show the picture. Screenshots of BI pages were taken with a recipient's own rights, so
+    only that recipient may see them."""
     return medium is not None and medium.queue != MakerQueue.SNAPSHOTS
 
 
@@ -402,7 +409,8 @@ def _link_reason(receipt: Receipt) -> str:
 def _link_message(receipt: Receipt) -> SafeString:
     """Link to the message, or to the run for a skipped person."""
     if receipt.delivery is None:
-        url, words = reverse("admin:notifications_run_change", args=[receipt.run_id]), receipt.run_name  # type: ignore[attr-defined]  # set by describe_rows
+        url = reverse("admin:notifications_run_change", args=[receipt.run_id])
+        words = receipt.run_name  # type: ignore[attr-defined]  # set by describe_rows
     else:
         url, words = reverse("admin:notifications_delivery_change", args=[receipt.delivery_id]), receipt.delivery.title
     return format_html('<a href="{}">{}</a>', url, words)
@@ -411,12 +419,14 @@ def _link_message(receipt: Receipt) -> SafeString:
 @admin.register(Receipt)
 class ReceiptAdmin(log.LogAdmin):
     empty_list = _(
-        "For each person what became of each message stands here. The first receipts come with the first run of a push."
+        "The outcome of each message is listed here for each person. The first ones come with the first run of a push."
     )
     columns = (
         Column("person", _("user"), log.name_person),
         Column("company_and_account", _("WeCom account"), log.name_account),
-        Column("state", _("status"), lambda one: log.LABELS.get(log.find_state(one), ""), log.show_state),
+        Column(
+            "state", _("status"), lambda one: log.LABELS.get(log.find_receipt_status(one), ""), log.show_receipt_status
+        ),
         Column("why", _("reason"), lambda one: one.said.what if one.said else one.reason_text, _link_reason),
         Column("who", _("Who can fix it"), lambda one: one.said and one.said.who),
         Column("where", _("Where"), lambda one: one.said and one.said.where),
@@ -484,8 +494,8 @@ class ReceiptAdmin(log.LogAdmin):
 
 # --- Incidents --------------------------------------------------------------------------------------------------------
 
-# Filters by the state that the list shows. A silenced incident may be acknowledged or not.
-_STATES: dict[str, tuple[Any, Callable[[Any], QuerySet[Incident]]]] = {
+# The filter for each state that the list shows. A silenced incident may be acknowledged or not.
+_INCIDENT_STATES: dict[str, tuple[Any, Callable[[Any], QuerySet[Incident]]]] = {
     "open": (Incident.Status.OPEN.label, lambda incidents: incidents.open()),
     "untaken": (_("nobody has taken it"), lambda incidents: incidents.open().unacknowledged()),
     "taken": (
@@ -508,7 +518,7 @@ class IncidentFilter(log.LogFilter):
     day_column = "opened_at"
     has_words = False
     selects = {
-        "state": (_("status"), [(name, label) for name, (label, _narrow) in _STATES.items()]),
+        "state": (_("status"), [(name, label) for name, (label, _narrow) in _INCIDENT_STATES.items()]),
         "severity__exact": (_("severity"), Severity.choices),
         "kind__exact": (_("kind"), Incident.Kind.choices),
         "rule__id__exact": (_("alert rule"), partial(_list_sources, "rule")),
@@ -516,11 +526,11 @@ class IncidentFilter(log.LogFilter):
     }
 
     def narrow_rows(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
-        return _STATES[value][1](rows) if name == "state" else super().narrow_rows(rows, name, value)
+        return _INCIDENT_STATES[value][1](rows) if name == "state" else super().narrow_rows(rows, name, value)
 
 
-def _find_state(incident: Incident) -> tuple[State, str]:
-    """Return the incident's state, and what there is to say of it."""
+def _find_incident_state(incident: Incident) -> tuple[State, str]:
+    """Return the incident's state, and a detail to show beside it."""
     if not incident.is_open:
         return State.DONE, incident.get_status_display()
     if incident.is_silenced(timezone.now()):
@@ -530,19 +540,19 @@ def _find_state(incident: Incident) -> tuple[State, str]:
     return State.RUNNING, incident.get_status_display()
 
 
-def _describe_state(incident: Incident) -> str:
-    state, detail = _find_state(incident)
-    return f"{state.label} · {detail}"
-
-
 @admin.register(Incident)
 class IncidentAdmin(log.LogAdmin):
-    empty_list = _("What alerts tell of stands here: since when, who has taken it, and when it was over.")
+    empty_list = _("Incidents of alerts are listed here: when they began, who has taken them, and when they ended.")
     change_form_template = "admin/notifications/incident.html"
     columns = (
         Column("title", _("title"), lambda one: one.title),
         Column("level", _("severity"), lambda one: one.get_severity_display(), base.show_severity),
-        Column("state", _("status"), _describe_state, lambda one: show_state(*_find_state(one))),
+        Column(
+            "state",
+            _("status"),
+            lambda one: base.describe_state(*_find_incident_state(one)),
+            lambda one: show_state(*_find_incident_state(one)),
+        ),
         Column("source_name", _("from"), lambda one: one.source or "—"),
         Column("starts", _("began"), lambda one: one.starts_at),
         Column("ends", _("ended"), lambda one: one.ends_at),
@@ -563,7 +573,7 @@ class IncidentAdmin(log.LogAdmin):
         return [*own_routes(self, views), *super().get_urls()]
 
     def row_context(self, request: HttpRequest, incident: Incident) -> dict[str, Any]:
-        person, now = base.administrator(request), database_now()
+        person, now = base.get_administrator(request), database_now()
         notices = incident.events.filter(run__isnull=False).select_related("run")
         return {
             "title": incident.title,
@@ -573,14 +583,14 @@ class IncidentAdmin(log.LogAdmin):
             "labels": list(incident.labels.items()),
             "timeline": incident.events.select_related("user"),
             "severity": base.show_severity(incident),
-            "notices": [(one, base.run_pill(one.run)) for one in notices.order_by("pk") if one.run is not None],
+            "notices": [(one, base.show_run_state(one.run)) for one in notices.order_by("pk") if one.run is not None],
             "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
         }
 
     def picture_view(self, request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
         """Return a picture of the incident's data. `extension`: svg or png."""
         incident = find_row(self, request, pk, to_change=False)
-        medium = charts.find_chart(incident, picture, person=base.administrator(request))
+        medium = charts.find_chart(incident, picture, person=base.get_administrator(request))
         return answer_medium(medium, extension)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -591,7 +601,7 @@ class IncidentAdmin(log.LogAdmin):
         if request.POST.get("action") not in set(Action):
             return HttpResponseBadRequest()
         done = actions.act_on_incidents(
-            Action(request.POST["action"]), [pk], person=base.administrator(request), now=database_now()
+            Action(request.POST["action"]), [pk], person=base.get_administrator(request), now=database_now()
         )
         if done.changed:
             messages.success(request, gettext("Done. The cards on people's phones are changed, too."))

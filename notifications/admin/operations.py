@@ -30,7 +30,7 @@ from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, Versi
 from integrations.core.background import database_now
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
-from notifications.admin.base import administrator, for_person
+from notifications.admin.base import get_administrator, set_form_person
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.ownership import end_page_rights_of_robot
 from notifications.delivery.sending.queue import CORP_SECRETS, explain_block, find_held_until
@@ -98,8 +98,8 @@ class CorpQueueAdmin(RowsAdmin, FixedRows):
         if not queue.people:  # annotated in get_queryset
             return "—"
         text = ngettext("%(count)s recipient", "%(count)s recipients", queue.people) % {"count": f"{queue.people:,}"}
-        its_corp = [] if queue.corp_id is None else [("corp", str(queue.corp_id))]
-        query = urlencode([*its_corp, ("status__exact", "pending")])
+        corp_filter = [] if queue.corp_id is None else [("corp", str(queue.corp_id))]
+        query = urlencode([*corp_filter, ("status__exact", "pending")])
         return format_html('<a href="{}?{}">{}</a>', reverse("admin:notifications_delivery_changelist"), query, text)
 
     @admin.display(description=_("done in about"))
@@ -145,8 +145,8 @@ class OperatorContactsAdmin(SuperuserPages, ConfirmedChanges, OneRowAdmin):
             {
                 "fields": ("emails", "robot"),
                 "description": _(
-                    "They are told once when pushes stand still or the database does not answer, and once when all "
-                    "runs again. Addresses in .env (OPERATOR_EMAILS, OPERATOR_ROBOT_URL) are told, too."
+                    "They are notified once when pushes stop or the database does not answer, and once when everything "
+                    "works again. Addresses in .env (OPERATOR_EMAILS, OPERATOR_ROBOT_URL) are notified, too."
                 ),
             },
         ),
@@ -178,7 +178,7 @@ class WorkdayCalendarAdmin(OneRowAdmin):
 
     def save_model(self, request: HttpRequest, obj: WorkdayCalendar, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        # Due times stay due.
+        # Rows that are due already keep their time.
         now = database_now()
         for rows in (Subscription.objects.by_workdays(), AlertRule.objects.by_workdays()):
             reschedule_rows(rows.filter(is_enabled=True).exclude(next_run_at__lte=now), now=now)
@@ -255,7 +255,7 @@ class RobotAdmin(ConfirmedChanges, AnyModelAdmin):
         return Robot.objects.visible_to(request.user).select_related("corp").only("name", "created_at", "corp__name")
 
     def get_form(self, request: HttpRequest, obj: Robot | None = None, change: bool = False, **kwargs: Any) -> Any:
-        return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
+        return set_form_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
 
     def get_fields(self, request: HttpRequest, obj: Robot | None = None) -> tuple[str, ...]:
         """Hide the write-only field from people with view permission only: it would be empty."""
@@ -264,5 +264,5 @@ class RobotAdmin(ConfirmedChanges, AnyModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Robot, form: Any, change: bool) -> None:
         if change and form.cleaned_data.get("webhook"):
-            enqueue_runs(end_page_rights_of_robot(obj, by=administrator(request), now=timezone.now()))
+            enqueue_runs(end_page_rights_of_robot(obj, by=get_administrator(request), now=timezone.now()))
         super().save_model(request, obj, form, change)

@@ -32,7 +32,7 @@ from integrations.clients.wecom.builders import LINK_BYTES, MessageError
 from integrations.core import admin_pages
 from integrations.data.table import Table
 from integrations.models import Card, Corp
-from notifications.admin.base import PartPermissions, administrator, for_person, is_key
+from notifications.admin.base import PartPermissions, get_administrator, is_key, set_form_person
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
 from notifications.delivery.rendering import message_builder
@@ -60,7 +60,7 @@ SEEN_BY = "picture_seen_by"
 PICTURE_FIELDS = (
     *("picture_kind", "picture_bi_id", "picture_name", "picture_width", "picture_theme", "picture_is_cropped"),
 )
-# At most so many subscriptions are checked for recipients.
+# Maximum number of subscriptions that are checked for recipients.
 SUBSCRIPTIONS_CHECKED = 50
 CARDS_AT_MOST = 10
 RULES_AT_MOST = 20
@@ -135,11 +135,11 @@ class ReportForm(admin_pages.VersionedForm):
 
     @property
     def consequence(self) -> str:
-        """Explain what it means to show everybody one's own view of the page."""
+        """The explanation of what it means to show everybody one's own view of the page."""
         return gettext(
-            "Every recipient sees the page as %(name)s sees it in the BI, with all rows that %(name)s may see: also "
-            "who may see less there or has no account, and whoever joins a chosen department, group or chat later. It "
-            "ends when somebody else edits the push, or the webhook address of the robot to which it goes."
+            "Every recipient sees the page as %(name)s sees it in the BI, with all rows that %(name)s may see. This "
+            "includes people who may see less there or have no account, and people who join a chosen department, group "
+            "or chat later. It ends when somebody else edits the push or its robot's webhook address."
         ) % {"name": self.person.get_full_name()}
 
     def values_of(self, row: Any) -> dict[str, Any]:
@@ -197,8 +197,8 @@ class ReportForm(admin_pages.VersionedForm):
                 except MessageError as error:
                     raise ValidationError(str(RenderingError.of(error))) from error
             return cleaned
-        # Render each template over the last fetched data. Cards without data are tried with what every card has: names,
-        # arguments, and empty cells. Fetches nothing, since a slow source must not keep people from saving.
+        # Render each template over the last fetched data, for a card without data over empty cells. Nothing is fetched,
+        # because a slow source must not keep people from saving.
         tables = find_tables_to_try(read_card_keys(self.data), self.person, self.instance)
         given = RenderContext(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
         for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
@@ -209,8 +209,8 @@ class ReportForm(admin_pages.VersionedForm):
         return cleaned
 
     def save_rights(self) -> None:
-        """Save as whom all see the page picture: the person themselves if they chose so, else nobody. Call it after
-        `note_edit`, when the report and its push are saved."""
+        """Save whose view of the BI page all recipients see: the person's own if they chose so, else nobody's. Call it
+        after `end_shared_view`, when the report and its push are saved."""
         report = self.instance
         report.refresh_from_db(fields=ownership.PICTURE_RIGHTS)
         if not report.has_picture:
@@ -218,7 +218,7 @@ class ReportForm(admin_pages.VersionedForm):
                 ownership.show_page_as(report, None)
         elif SEEN_BY in self.fields and not self.fields[SEEN_BY].disabled:
             person = self.person if self.cleaned_data[SEEN_BY] == AS_OWNER else None
-            if report.picture_shown_as_id != (person and person.pk):
+            if report.picture_shown_as_id != (None if person is None else person.pk):
                 ownership.show_page_as(report, person)
 
     def _check_subscriptions(self, corp: Corp | None) -> None:
@@ -346,7 +346,7 @@ def find_choosable_cards(person: User, report: Report | None) -> Any:
     return Card.objects.filter(Q(pk__in=Card.objects.visible_to(person).values("pk")) | Q(pk__in=chosen))
 
 
-def note_edit(report: Report, edited: Iterable[Any], by: User) -> list[int]:
+def end_shared_view(report: Report, edited: Iterable[Any], by: User) -> list[int]:
     """End the sharing of the owner's view if somebody else edits the report. Return the keys of the runs that notify
     the owner. Call it before the edit is saved."""
     is_edited = report.pk is not None and any(one is not None and one.has_changed() for one in edited)
@@ -357,20 +357,20 @@ def note_edit(report: Report, edited: Iterable[Any], by: User) -> list[int]:
 
 
 class _ReportPart(PartPermissions):
-    """An inline of the report page. People who may add reports may fill it in, too. `named`: the select whose links to
-    related pages are hidden."""
+    """An inline of the report page. People who may add reports may fill it in, too. `select_name`: the select whose
+    links to related pages are hidden."""
 
     whole = "report"
     extra = 0
-    named = ""
+    select_name = ""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("notifications.change_report" if obj else "notifications.add_report")
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset: Any = super().get_formset(request, obj, validate_max=True, **kwargs)  # type: ignore[misc]  # an inline's
-        formset.person = administrator(request)
-        hide_related_links(formset.form, self.named)
+        formset.person = get_administrator(request)
+        hide_related_links(formset.form, self.select_name)
         return formset
 
 
@@ -391,13 +391,13 @@ class ReportCardInline(_ReportPart, admin_pages.AnyTabularInline):
     formset = CardFormSet
     fields = PARTS[ReportCard]
     max_num = CARDS_AT_MOST
-    named = "card"
+    select_name = "card"
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset = super().get_formset(request, obj, **kwargs)
         card: Any = formset.form.base_fields.get("card")
         if card is not None:
-            card.queryset = find_choosable_cards(administrator(request), obj)
+            card.queryset = find_choosable_cards(get_administrator(request), obj)
         return formset
 
 
@@ -406,7 +406,7 @@ class OwnRowsInline(_ReportPart, admin_pages.AnyTabularInline):
     formset = RuleFormSet
     fields = PARTS[OwnRowsRule]
     max_num = RULES_AT_MOST
-    named = "attribute"
+    select_name = "attribute"
 
 
 _BOTH = ("notifications.change_report", "notifications.change_subscription")
@@ -440,19 +440,19 @@ class ReportAdmin(NamedDeletions):
         return Report.objects.visible_to(request.user).annotate(subscription_total=Coalesce(count, 0)).order_by("-pk")
 
     def get_form(self, request: HttpRequest, obj: Report | None = None, change: bool = False, **kwargs: Any) -> Any:
-        return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
+        return set_form_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
 
     def get_fieldsets(self, request: HttpRequest, obj: Report | None = None) -> Any:
         may_save = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
-        is_offered = may_save and ownership.may_show_as(obj or Report(), administrator(request))
+        is_offered = may_save and ownership.may_show_as(obj or Report(), get_administrator(request))
         return [*self.fieldsets, (None, {"fields": (SEEN_BY,)})] if is_offered else self.fieldsets
 
     def save_model(self, request: HttpRequest, obj: Report, form: Any, change: bool) -> None:
-        enqueue_runs(note_edit(obj, [form] if change else (), administrator(request)))
+        enqueue_runs(end_shared_view(obj, [form] if change else (), get_administrator(request)))
         super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        enqueue_runs(note_edit(form.instance, formsets if change else (), administrator(request)))
+        enqueue_runs(end_shared_view(form.instance, formsets if change else (), get_administrator(request)))
         super().save_related(request, form, formsets, change)
         form.save_rights()
 

@@ -18,7 +18,7 @@ from django.utils.translation import gettext, ngettext
 
 from integrations.admin.base import own_page, own_routes
 from integrations.core.background import database_now
-from notifications.admin.base import administrator
+from notifications.admin.base import get_administrator
 from notifications.delivery.explanations import name_run
 from notifications.delivery.runs import recall, triggers
 from notifications.models import Delivery, Receipt, Run
@@ -33,9 +33,10 @@ _NUMBER = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True)
-class Item:
-    """A run or one of its messages on the confirmation page. `lines`: what happens to it, or why nothing can. `number`:
-    counts the resends of its run."""
+class ConfirmationItem:
+    """A run or one of its messages on the confirmation page. `lines`: what will happen to it, or why nothing can be
+    done. `unknown_count`: people for whom it is not known whether they got it. `number`: of this resend of the run, 1
+    for the first."""
 
     row: Run | Delivery
     lines: list[str]
@@ -61,29 +62,24 @@ class Item:
         return reverse(f"admin:notifications_{self.row._meta.model_name}_change", args=[self.row.pk])
 
 
-def find_run(request: HttpRequest, pk: int) -> list[Run]:
-    """Return a visible run, in a list. Raises Http404 if it is not visible, PermissionDenied without PERMISSION."""
-    runs = Run.objects.visible_to(request.user).select_related("subscription__report", "corp")
-    run = get_object_or_404(runs, pk=pk)
+def _find_rows(request: HttpRequest, *, pk: int = 0, keys: str = "") -> Sequence[Run | Delivery]:
+    """Return the run or the messages that the URL names, at most MESSAGES_AT_MOST messages. Raises Http404 if the
+    person may not see one of them, PermissionDenied without PERMISSION."""
+    runs = Run.objects.visible_to(request.user)
+    rows: list[Run | Delivery] = []
+    if not keys:
+        rows = [get_object_or_404(runs.select_related("subscription__report", "corp"), pk=pk)]
+    elif not _IDS.fullmatch(keys):
+        raise Http404
+    else:
+        wanted = {int(key) for key in keys.split(",")[:MESSAGES_AT_MOST]}
+        seen = Delivery.objects.visible_to(request.user).filter(run__in=runs, pk__in=wanted).order_by("-pk")
+        rows += seen.select_related("corp", "run__subscription__report").defer("body", "plain_body", "text")
+        if len(rows) != len(wanted):
+            raise Http404
     if not request.user.has_perm(PERMISSION):
         raise PermissionDenied
-    return [run]
-
-
-def find_deliveries(request: HttpRequest, keys: str) -> list[Delivery]:
-    """Return visible messages of visible runs, at most MESSAGES_AT_MOST. Raises Http404 if one is not visible,
-    PermissionDenied without PERMISSION."""
-    if not _IDS.fullmatch(keys):
-        raise Http404
-    wanted = {int(key) for key in keys.split(",")[:MESSAGES_AT_MOST]}
-    seen = Delivery.objects.visible_to(request.user).filter(run__in=Run.objects.visible_to(request.user), pk__in=wanted)
-    found = seen.select_related("corp", "run__subscription__report").defer("body", "plain_body", "text")
-    deliveries = list(found.order_by("-pk"))
-    if len(deliveries) != len(wanted):
-        raise Http404
-    if not request.user.has_perm(PERMISSION):
-        raise PermissionDenied
-    return deliveries
+    return rows
 
 
 def build_confirmation_url(name: str, keys: Sequence[int]) -> str:
@@ -92,8 +88,8 @@ def build_confirmation_url(name: str, keys: Sequence[int]) -> str:
 
 
 def list_actions(request: HttpRequest, run: Run, delivery: Delivery | None = None) -> dict[str, str]:
-    """Return the URLs of the actions that are possible now for the run and the message, by name. `whole` is the label
-    of the actions on the whole run."""
+    """Return the URLs of the actions that are possible now for the run and the message, by name. The entry `whole` is
+    the label of the actions on the whole run."""
     if not request.user.has_perm(PERMISSION):
         return {}
     is_message = run.message_id is not None
@@ -105,22 +101,22 @@ def list_actions(request: HttpRequest, run: Run, delivery: Delivery | None = Non
         found["recall_url"] = reverse("admin:notifications_run_recall", args=[run.pk])
     if delivery is None or not Run.objects.visible_to(request.user).filter(pk=run.pk).exists():
         return found
-    if _resend_item(delivery).is_possible:
+    if _plan_resend(delivery).is_possible:
         found["message_resend_url"] = build_confirmation_url("resend", [delivery.pk])
-    if _recall_item(delivery).is_possible:
+    if _plan_recall(delivery).is_possible:
         found["message_recall_url"] = build_confirmation_url("recall", [delivery.pk])
     return found
 
 
-def list_urls(model_admin: Any, route: str, find: Callable[..., Sequence[Run | Delivery]]) -> list[URLPattern]:
-    """Return the URLs of both confirmation pages. `route`: with a place for "resend" or "recall"; `find`: returns the
-    rows of a request."""
+def list_urls(model_admin: Any, route: str) -> list[URLPattern]:
+    """Return the URLs of both confirmation pages. `route`: with a place for "resend" or "recall", and the parameter
+    `pk` of a run or `keys` of messages."""
     views: dict[tuple[str, str], Callable[..., HttpResponse]] = {
-        (route.format("resend"), "resend"): lambda request, **keys: resend_page(
-            model_admin, request, find(request, **keys)
+        (route.format("resend"), "resend"): lambda request, **named: confirm_resend(
+            model_admin, request, _find_rows(request, **named)
         ),
-        (route.format("recall"), "recall"): lambda request, **keys: recall_page(
-            model_admin, request, find(request, **keys)
+        (route.format("recall"), "recall"): lambda request, **named: confirm_recall(
+            model_admin, request, _find_rows(request, **named)
         ),
     }
     return own_routes(model_admin, views)
@@ -129,15 +125,29 @@ def list_urls(model_admin: Any, route: str, find: Callable[..., Sequence[Run | D
 # --- Resending --------------------------------------------------------------------------------------------------------
 
 
-def resend_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
+def confirm_resend(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
     """Ask for confirmation, then resend by new runs. A page submitted twice resends once, by the number in its form."""
     if any(isinstance(row, Run) and not triggers.can_be_resent(row) for row in rows):
         raise PermissionDenied
-    items = [_resend_item(row) for row in rows]
+    items = [_plan_resend(row) for row in rows]
     numbers = [request.POST.get(f"number-{item.row.pk}", "") for item in items]
     numbered = [(item, int(text)) for item, text in zip(items, numbers, strict=True) if _NUMBER.fullmatch(text)]
     if numbered:
-        begun = [found for item, number in numbered if (found := _resend(request, item, number)) is not None]
+        begun = []  # the runs that resend each item, and whether they are new
+        for item, number in numbered:
+            if item.is_possible:
+                found = triggers.request_resend(
+                    item.run,
+                    delivery=item.delivery,
+                    number=number,
+                    with_unknown=request.POST.get("with_unknown") == "on",
+                    person=get_administrator(request),
+                    now=database_now(),
+                )
+            else:  # resent already, or nobody is left to send to
+                keys = [triggers.resend_key(part, number, item.delivery) for part in triggers.find_parts(item.run)]
+                found = (list(Run.objects.filter(key__in=keys).order_by("pk")), False)
+            begun.append(found)
         new = [run.pk for runs, is_new in begun if is_new for run in runs]
         enqueue_runs(new)
         if new:
@@ -146,7 +156,7 @@ def resend_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Del
         else:
             messages.info(request, gettext("This was asked for already; it is sent once."))
         runs = [runs[0] for runs, _is_new in begun if runs]
-        return _lead_back(request, runs if len(runs) == 1 else rows)
+        return _redirect_after(request, runs if len(runs) == 1 else rows)
     context = {
         "title": gettext("Send again to those not reached"),
         "unknown_count": sum(item.unknown_count for item in items),
@@ -155,25 +165,25 @@ def resend_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Del
     return _ask_to_confirm(model_admin, request, items, context)
 
 
-def _resend_item(row: Run | Delivery) -> Item:
+def _plan_resend(row: Run | Delivery) -> ConfirmationItem:
     if isinstance(row, Delivery):
         if (refusal := triggers.refuse_resend(row)) is not None:
-            return Item(row, [str(refusal)], is_possible=False)
+            return ConfirmationItem(row, [str(refusal)], is_possible=False)
         run, mark, parts = row.run, row.mark, [row.run]
     else:
         run, mark, parts = row, "", triggers.find_parts(row)
     count = _count_people([Receipt.objects.unreached(part, mark=mark) for part in parts])
     unknown_count = _count_people([Receipt.objects.unknown(part, mark=mark) for part in parts])
-    words = gettext("Nobody is known not to have got it.")
+    words = gettext("As far as is known, nobody missed it.")
     if count:
         words = ngettext(
             "%(count)d person did not get it and will be sent to again.",
             "%(count)d people did not get it and will be sent to again.",
             count,
         ) % {"count": count}
-    lines = [*_about_files(row), words]
+    lines = [*_note_files(row), words]
     number = Run.objects.filter(resends__in=run.runs_of_same_message()).count() + 1
-    return Item(row, lines, bool(count or unknown_count), unknown_count, number)
+    return ConfirmationItem(row, lines, bool(count or unknown_count), unknown_count, number)
 
 
 def _count_people(found: list[QuerySet[Receipt]]) -> int:
@@ -183,80 +193,65 @@ def _count_people(found: list[QuerySet[Receipt]]) -> int:
     return len({user_id for receipts in found for user_id in receipts.values_list("user", flat=True)})
 
 
-def _resend(request: HttpRequest, item: Item, number: int) -> tuple[list[Run], bool] | None:
-    """Return the runs that resend the item and whether they are new; None if nobody is left to send to."""
-    if not item.is_possible:
-        parts = triggers.find_parts(item.run)
-        keys = [triggers.resend_key(part, number, item.delivery) for part in parts]
-        known = list(Run.objects.filter(key__in=keys).order_by("pk"))
-        return (known, False) if known else None
-    return triggers.request_resend(
-        item.run,
-        delivery=item.delivery,
-        number=number,
-        with_unknown=request.POST.get("with_unknown") == "on",
-        person=administrator(request),
-        now=database_now(),
-    )
-
-
 # --- Recalling --------------------------------------------------------------------------------------------------------
 
 
-def recall_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
+def confirm_recall(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
     """Ask for confirmation, then cancel waiting messages and recall those that WeCom accepted in the last 24 hours."""
-    items = [_recall_item(row) for row in rows]
+    items = [_plan_recall(row) for row in rows]
     if request.method == "POST":
         done = [item for item in items if item.is_possible and _recall(request, item)]
         if done:
-            messages.success(request, gettext("What waited is canceled; the rest is being taken back from WeCom."))
+            messages.success(request, gettext("Waiting messages are canceled; the others are being taken back."))
         for item in items:
             if item not in done:
                 why = gettext("This was asked for already.") if item.is_possible else " ".join(item.lines)
                 messages.warning(request, f"{item.name}: {why}")
-        return _lead_back(request, rows)
+        return _redirect_after(request, rows)
     context = {
         "title": gettext("Take back"),
-        "note": gettext("Whoever has read one has read it; group robots' messages and mails stay."),
+        "note": gettext("Some people may have read them. Messages of group robots and mails cannot be taken back."),
         "button": gettext("Take back"),
     }
     return _ask_to_confirm(model_admin, request, items, context)
 
 
-def _recall_item(row: Run | Delivery) -> Item:
+def _plan_recall(row: Run | Delivery) -> ConfirmationItem:
     if isinstance(row, Run):
         what = gettext("Messages that wait are not sent. Messages of the last 24 hours disappear from people's WeCom.")
-        return Item(row, [*_about_files(row), what])
+        return ConfirmationItem(row, [*_note_files(row), what])
     refusal = recall.refuse_recall(row, now=database_now())
     if refusal is not None:
-        return Item(row, [str(refusal)], is_possible=False)
+        return ConfirmationItem(row, [str(refusal)], is_possible=False)
     if row.status == Delivery.Status.ACCEPTED:
-        return Item(row, [gettext("It disappears from people's WeCom.")])
-    return Item(row, [gettext("It is not sent, or taken back once WeCom has accepted it.")])
+        return ConfirmationItem(row, [gettext("It disappears from people's WeCom.")])
+    return ConfirmationItem(row, [gettext("It is not sent. If WeCom accepts it first, it is taken back.")])
 
 
-def _recall(request: HttpRequest, item: Item) -> bool:
+def _recall(request: HttpRequest, item: ConfirmationItem) -> bool:
     if item.delivery is not None:
         return recall.request_message_recall(item.delivery, now=database_now())
-    return recall.request_recall(item.run, person=administrator(request), now=database_now())
+    return recall.request_recall(item.run, person=get_administrator(request), now=database_now())
 
 
 # --- The page ---------------------------------------------------------------------------------------------------------
 
 
-def _about_files(row: Run | Delivery) -> list[str]:
+def _note_files(row: Run | Delivery) -> list[str]:
     is_message = isinstance(row, Run) and row.message_id is not None
     return [gettext("The message and all files that came with it.")] if is_message else []
 
 
-def _ask_to_confirm(model_admin: Any, request: HttpRequest, items: list[Item], context: dict[str, Any]) -> HttpResponse:
+def _ask_to_confirm(
+    model_admin: Any, request: HttpRequest, items: list[ConfirmationItem], context: dict[str, Any]
+) -> HttpResponse:
     if not any(item.is_possible for item in items):
         context["button"] = ""
     back = items[0].url if len(items) == 1 else reverse("admin:notifications_delivery_changelist")
     return own_page(model_admin, request, "admin/notifications/resend.html", {**context, "items": items, "back": back})
 
 
-def _lead_back(request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
+def _redirect_after(request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
     """Redirect to the page of the only row, else to the list of messages. A run of an incoming message leads to that
     message, which shows all its runs, if the person may see it."""
     if len(rows) != 1:
@@ -265,4 +260,4 @@ def _lead_back(request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResp
     sees_messages = request.user.has_perm("notifications.view_incomingmessage")
     if isinstance(row, Run) and row.message_id is not None and sees_messages:
         return HttpResponseRedirect(reverse("admin:notifications_incomingmessage_change", args=[row.message_id]))
-    return HttpResponseRedirect(Item(row, []).url)
+    return HttpResponseRedirect(ConfirmationItem(row, []).url)

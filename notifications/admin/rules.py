@@ -14,7 +14,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
-from django.utils import formats, timezone
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import get_language, gettext, pgettext_lazy
@@ -73,8 +74,8 @@ class ConditionsWidget(subscription_forms.RowsWidget):
     names: Sequence[str] = ()
 
     def read_row(self, values: list[str]) -> ConditionRow | None:
-        """Return the row if it holds anything; it may be half written. Drops the choices for falls and rises, which are
-        submitted with every row, if they do not apply."""
+        """Return the row, which may be incomplete, if anything is entered. Drops `against` and `unit`, which every row
+        submits, unless the comparison is a fall or a rise."""
         row = ConditionRow(*(value[:ENTRY_CHARACTERS] for value in values))
         if not any((row.aggregate, row.column, row.value, row.second, row.filters)):
             return None
@@ -185,9 +186,9 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
     conditions = ConditionsField(
         label=_("conditions"),
         help_text=_(
-            "Each row one condition. “change” is in percent, of the sum against the check before. Between and outside "
-            "take two values. Falls and rises compare with an earlier day: the latest day of the data, or the day that "
-            "“only some rows” names, against the day, week or year before it."
+            "One condition per row. “change” is in percent: the sum compared with the previous check. Between and "
+            "outside take two values. Falls and rises compare the latest day of the data, or the day that “only some "
+            "rows” names, with the day, week or year before it."
         ),
     )
     notify_from = subscription_forms.LocalTimeField(label=capfirst(_("tell from")), required=False)
@@ -204,12 +205,13 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
         )
         field_classes = subscription_forms.FIELD_CLASSES
         help_texts = {
-            "owner": _("Is told when an alert of this rule reaches nobody. Empty: whoever adds the rule."),
+            "owner": _("Is notified when an alert of this rule reaches nobody. Empty: the person who adds the rule."),
             "robot": _(
                 "Only for the channel “group robot”: everybody in its group reads it, and nobody there can act."
             ),
             "departments": _(
-                "Whoever is there when an alert is sent, as the last synchronisation of the directory showed it."
+                "Everybody in the department when an alert is sent, according to the last synchronisation of the "
+                "directory."
             ),
         }
 
@@ -254,7 +256,21 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
             self.add_error(
                 "split_column", _("Say which column has the values that people's attribute is compared with.")
             )
-        self._check_dates(cleaned)
+        # Refuse a value that is no date for a date column, judged by the last fetched data.
+        rows, fetched = cleaned.get("conditions") or [], CardData.objects.filter(card=cleaned.get("card"))
+        newest = fetched.filter(status=CardData.Status.READY).order_by("-pk").first() if rows else None
+        table = None if newest is None else newest.table
+        problems = {}
+        for number, condition in enumerate(conditions.read_conditions(rows)):
+            try:
+                conditions.check_condition(condition, table)
+            except ConditionError as error:
+                if error.reason in {"no_date", "no_times"}:
+                    problems[number] = conditions.explain_error(error)
+        if problems:
+            self.add_error("conditions", list(problems.values()))
+            field: Any = self.fields["conditions"]
+            field.widget.problems = problems
         self.check_channel(cleaned)
         self._check_recipients(cleaned)
         return cleaned
@@ -270,24 +286,6 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
         reaches_nobody = not self.found.concerns_somebody and not self.found.unreachable_count
         if reaches_nobody and cleaned.get("is_enabled"):
             raise ValidationError(subscription_forms.explain_refusal(self.found))
-
-    def _check_dates(self, cleaned: dict[str, Any]) -> None:
-        """Refuse a value that is no date for a date column, judged by the last fetched data."""
-        card, rows = cleaned.get("card"), cleaned.get("conditions")
-        newest = CardData.objects.filter(card=card, status=CardData.Status.READY).order_by("-pk").first()
-        if newest is None or not rows:
-            return
-        problems = {}
-        for number, condition in enumerate(conditions.read_conditions(rows)):
-            try:
-                conditions.check_condition(condition, newest.table)
-            except ConditionError as error:
-                if error.reason in {"no_date", "no_times"}:
-                    problems[number] = conditions.explain_error(error)
-        if problems:
-            self.add_error("conditions", list(problems.values()))
-            field: Any = self.fields["conditions"]
-            field.widget.problems = problems
 
 
 class SilenceWindowForm(AnyModelForm):
@@ -344,7 +342,7 @@ signals.describe_field(AlertRule, "crontab", describe_crontab)
 
 
 # Fields that must be valid for a trial.
-_TRIED = ("card", "conditions", "split_column")
+_TRIAL_FIELDS = ("card", "conditions", "split_column")
 
 
 @admin.register(AlertRule)
@@ -410,7 +408,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add the recipients in words and the incidents."""
-        words = describe_addressees(rows, seen_by=base.administrator(request))
+        words = describe_addressees(rows, seen_by=base.get_administrator(request))
         incidents = Incident.objects.filter(rule__in=rows).order_by().values_list("rule")
         found = incidents.annotate(open=Count("pk", filter=_OPEN), last=Max("opened_at"))
         counted = {key: (open_total, last) for key, open_total, last in found}
@@ -424,7 +422,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         if "channel" in changed:
             changed |= {"robot", "fallback_channel"}  # the form empties them for channels without
         if not change:
-            obj.owner = obj.owner or base.administrator(request)
+            obj.owner = obj.owner or base.get_administrator(request)
             obj.save()
         if not change or changed & subscription_forms.SCHEDULE_FIELDS:
             reschedule(obj, now=database_now())
@@ -466,14 +464,14 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         return [RowAction("bell", pgettext_lazy("menu", "Incidents"), url)]
 
     def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
-        owner = describe_owner(rule, base.administrator(request))
+        owner = describe_owner(rule, base.get_administrator(request))
         return {"rule": rule, "owner": owner, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         names = ["card", "owner", "split_attribute", "corp", "robot", "users", "groups", "departments"]
-        # People who may only view the rule do not see its recipients here: `shown_fields` lacks them.
+        # Set all fields, since `shown_fields` lacks the recipients: people who may only view the rule do not see them.
         kwargs["fields"] = AlertRuleForm.Meta.fields
-        form: Any = base.for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
+        form: Any = base.set_form_person(super().get_form(request, obj, change=change, **kwargs), request, names)
         form.draft = self.read_chosen_draft(request, obj)
         return form
 
@@ -486,11 +484,15 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         cards = {} if card is None else {CARD: (card.pk, str(card))}
         columns = [] if table is None else [[one.name, one.kind.value] for one in table.columns]
         tables = {} if table is None else {CARD: table}
+        chart = (context.get("trial", {}).get("past") or {}).get("chart")
         extra = {
             "columns": columns,
             "dates": conditions.list_relative_dates(),
             "values": {} if table is None else list_choices(table),
-            "past": describe_past(context.get("trial")),
+            # The picture of the last days as the page's script draws it, with readable days.
+            "past": {**chart, "days": [(date_format(day, "MONTH_DAY_FORMAT"), value) for day, value in chart["days"]]}
+            if chart
+            else None,
         }
         return self.answer_preview(request, form, data, context, cards, tables, **extra)
 
@@ -499,12 +501,12 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
     ) -> tuple[dict[str, Any], DataPreview | None, Table | None]:
         """Return the template context of the trial, the progress of the data, and the data if it is loaded."""
         card = form.cleaned_data.get("card")
-        wrong = [name for name in _TRIED if name in form.errors]
+        wrong = [name for name in _TRIAL_FIELDS if name in form.errors]
         is_begun = card is not None and bool(form["conditions"].value())
         shown = [name for name in wrong if is_begun or name != "conditions"]
         context: dict[str, Any] = {"errors": {name: form.errors[name] for name in shown}}
         if not request.POST.get("card"):
-            hint = gettext("Choose data: its rows stand here, and what the conditions say of them.")
+            hint = gettext("Choose data: its rows and the results of the conditions are shown here.")
             return {"hint": hint}, None, None
         if card is None:
             return context, None, None
@@ -522,7 +524,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         if tried["notices"]:
             try:
                 context["message"] = trial.preview_notice(
-                    form.instance, tried["notices"][0], base.administrator(request)
+                    form.instance, tried["notices"][0], base.get_administrator(request)
                 )
             except RenderingError as error:
                 context["message_problem"] = str(error)
@@ -559,17 +561,10 @@ def list_choices(table: Table) -> dict[str, list[str]]:
     return found
 
 
-def describe_past(tried: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the picture of the last days as the page's script draws it; None without."""
-    chart = ((tried or {}).get("past") or {}).get("chart")
-    if not chart:
-        return None
-    return {**chart, "days": [(formats.date_format(day, "MONTH_DAY_FORMAT"), value) for day, value in chart["days"]]}
-
-
 # A rule has one card, which has no alias.
 CARD = ""
 
 
 def _rename_filters(filters: conditions.Filters, names: Mapping[ColumnName, str]) -> str:
-    return conditions.write_filters(tuple((names.get((CARD, column), column), its) for column, its in filters))
+    renamed = tuple((names.get((CARD, column), column), values) for column, values in filters)
+    return conditions.write_filters(renamed)

@@ -65,8 +65,8 @@ TIMES_SHOWN = 5
 
 
 class LocalTimeField(forms.TimeField):
-    """A time of day to the minute, such as 09:00. A text input, because browsers' time inputs depend on the
-    language."""
+    """A time of day to the minute, such as 09:00. It is a text input, because the format of browsers' time inputs
+    depends on their language."""
 
     widget = forms.TimeInput({"placeholder": "09:00", "size": 5, "maxlength": 8, "autocomplete": "off"}, format="%H:%M")
     default_error_messages = {"invalid": _("Write the time as 09:00 or 18:30.")}
@@ -149,31 +149,28 @@ class ScheduleFormPart(AnyModelForm):
         start, end = cleaned.get("valid_from"), cleaned.get("valid_to")
         if start and end and end <= start:
             self.add_error("valid_to", _("The end must be later than the start."))
-        if SCHEDULE_FIELDS.isdisjoint(self.errors):
-            self._check_times(self._read_schedule(cleaned), now)
+        if not SCHEDULE_FIELDS.isdisjoint(self.errors):
+            return
+        schedule = self._read_schedule(cleaned)
+        # An enabled schedule must have a future time. One that has run out may still be renamed.
+        is_new = self.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(self.changed_data)
+        needs_time = is_new and self.cleaned_data.get("is_enabled")
+        try:
+            is_possible = next(find_slots(schedule, now), None) is not None
+        except ScheduleError as error:
+            self.add_error("crontab", str(error))
+            return
+        if not is_possible and schedule.repeat != Repeat.ONCE:
+            self.add_error("free_days", _("None of its days is a working day: nothing would be sent."))
+        elif not is_possible and needs_time:
+            self.add_error("on_date", _("This time is over, or no working day: choose another day."))
+        elif needs_time and find_next_due(schedule, now) is None:
+            self.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
 
     def _read_schedule(self, cleaned: dict[str, Any]) -> Subscription:
         """Return an unsaved subscription with the schedule of the cleaned form."""
         known = {name: cleaned[name] for name in TIME_FIELDS if cleaned.get(name) is not None}
         return Subscription(pk=self.instance.pk, **known)
-
-    def _check_times(self, found: Subscription, now: datetime) -> None:
-        try:
-            first = next(find_slots(found, now), None)
-        except ScheduleError as error:
-            self.add_error("crontab", str(error))
-            return
-        # An enabled schedule must have a future time. One that has run out may still be renamed.
-        is_scheduled_anew = self.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(self.changed_data)
-        if first is None and found.repeat == Repeat.ONCE:
-            if is_scheduled_anew and self.cleaned_data.get("is_enabled"):
-                self.add_error("on_date", _("This time is over, or no working day: choose another day."))
-            return
-        if first is None:
-            self.add_error("free_days", _("None of its days is a working day: nothing would be sent."))
-            return
-        if is_scheduled_anew and self.cleaned_data.get("is_enabled") and find_next_due(found, now) is None:
-            self.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
 
     def find_times(self, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
         """Return the next times of the cleaned form, or the errors of its schedule. Empty required fields are no error
@@ -192,8 +189,8 @@ list_zones = cache(available_timezones)
 
 
 def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
-    """Return the context of the next times of a push or rule. `is_check`: the times only check a rule, so crowded times
-    need no note."""
+    """Return the template context of the next times of a push or rule, or the error of its schedule. `is_check`: the
+    times are checks of a rule, which need no note on crowded times."""
     try:
         zone = read_zone(order.time_zone)
         found = list(islice(find_due_times(order, now), TIMES_SHOWN))
@@ -350,8 +347,8 @@ class RecipientsFormPart(VersionedForm):
         label=_("attribute rules"),
         required=False,
         help_text=_(
-            "Whoever matches when a run begins. “is one of”: several values, with semicolons between them. “contains”: "
-            "of a text a part, of several values one. Capital and small letters are the same."
+            "Everybody who matches when a run begins. “is one of” takes several values, separated by semicolons. "
+            "“contains” looks for a part of a text, or for one of several values. Case does not matter."
         ),
     )
 

@@ -59,19 +59,19 @@ from notifications.tasks import enqueue_runs
 
 signals.describe_field(Subscription, "crontab", calendar.describe_crontab)
 
-# The number of recipients is computed for each push before it is enabled.
+# Limit of one action: the number of recipients is computed for each push before it is enabled.
 AT_MOST = 50
 
 
-# What a switch does to one push: a line, and the changed, unsaved fields. Without fields the line is the reason why the
-# push is left out.
+# A line that describes the change of one push, and the names of the changed, unsaved fields. Without fields, the line
+# is the reason why the push is left out.
 SwitchOutcome = tuple[str, Collection[str]]
 
 
 @dataclass(frozen=True)
 class Switch:
     """An action that changes pushes. `what`: explanation on the confirmation page; `done`: entry in the history of each
-    changed push; `change`: changes a push without saving it. The user is the one who looks at the page."""
+    changed push; `change`: changes a push without saving it, given the person on whose page it happens and the time."""
 
     label: Any
     title: Any
@@ -142,7 +142,7 @@ SWITCHES = {
     "enable": Switch(
         _("Enable the selected pushes"),
         _("Enable pushes"),
-        _("They are sent at their times from now on. Times that have passed are not made up for."),
+        _("They are sent at their times from now on. Times that have passed are skipped."),
         _("Enabled from the list."),
         _enable,
     ),
@@ -156,7 +156,7 @@ SWITCHES = {
     "pause": Switch(
         _("Pause the selected pushes"),
         _("Pause pushes"),
-        _("Their messages are made, but wait, and are sent after resuming unless they have expired by then."),
+        _("Their messages are prepared but wait. They are sent after resuming, unless they have expired by then."),
         _("Paused from the list."),
         _pause,
     ),
@@ -169,11 +169,11 @@ SWITCHES = {
     ),
 }
 WEEKS_AHEAD = 52
-# Recipients are computed for at most so many pushes.
+# Recipients are computed for at most this number of pushes.
 COUNTED_AT_MOST = 500
 
 
-def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest) -> HttpResponse:
+def show_week(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest) -> HttpResponse:
     """Show how many messages are planned for each hour of a week. `?week=1` is the week that begins in seven days. The
     number of queries does not depend on the number of pushes, see `expect_recipients`."""
     if not model_admin.has_view_permission(request):
@@ -267,7 +267,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Add the recipients in words, and who would receive it now."""
         expected = expect_recipients(rows, timezone.now())
-        words = describe_addressees(rows, seen_by=base.administrator(request))
+        words = describe_addressees(rows, seen_by=base.get_administrator(request))
         for push in rows:
             push.addressees_shown, push.expected = words[push.pk], expected[push.pk]
 
@@ -345,7 +345,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             return
         with transaction.atomic():
             for subscription in queryset.order_by("pk"):
-                copied = copy_push(subscription, owner=base.administrator(request))
+                copied = copy_push(subscription, owner=base.get_administrator(request))
                 self.log_addition(request, copied, gettext("Copied from “%(name)s”.") % {"name": subscription.name})
         sentence = ngettext(
             "%(count)d push was duplicated. The copy is not enabled.",
@@ -364,7 +364,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         """Show a confirmation page with the outcome for each push; apply the change once confirmed."""
         if _are_too_many(request, queryset):
             return None
-        switch, person, now = SWITCHES[name], base.administrator(request), database_now()
+        switch, person, now = SWITCHES[name], base.get_administrator(request), database_now()
         keys = list(queryset.order_by().values_list("pk", flat=True))
         pushes = Subscription.objects.filter(pk__in=keys).select_related("report__corp").order_by("name", "pk")
         is_confirmed = "apply" in request.POST
@@ -396,7 +396,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         names = ["report", "robot", "users", "groups", "departments"]
-        return base.for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
+        return base.set_form_person(super().get_form(request, obj, change=change, **kwargs), request, names)
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         """Save only the changed columns, since the dispatcher updates `next_run_at` concurrently."""
@@ -414,12 +414,12 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             # Include all, as the form empties the fields that the new kind of schedule does not use.
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         if change and obj.owner is not None and not obj.owner.is_active:
-            obj.owner = base.administrator(request)  # a disabled owner gets no notices of failures
+            obj.owner = base.get_administrator(request)  # a disabled owner gets no notices of failures
             changed.add("owner")
         if change:
             obj.save(update_fields=changed)
             return
-        obj.owner = base.administrator(request)
+        obj.owner = base.get_administrator(request)
         obj.save()
         reschedule(obj, now=database_now())  # its random delay is derived from the new key
         obj.save(update_fields=["next_run_at"])
@@ -457,7 +457,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         if request.method == "GET" and not subscription.is_enabled:
             for sentence in explain_auto_pauses([subscription]):
                 messages.warning(request, sentence)
-        person, now = base.administrator(request), timezone.now()
+        person, now = base.get_administrator(request), timezone.now()
         expected = expect_saved_contents(subscription, now)
         reach = count_reachability(read_audience(subscription), seen_by=person, expected=expected)
         times = subscription_forms.find_times(subscription, now)
@@ -465,6 +465,11 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         if message and "problem" in message and self.has_change_permission(request, subscription):
             message = None  # only for people who may not change it; others have the page's own preview
         runs_url = f"{reverse('admin:notifications_run_changelist')}?subscription__id__exact={subscription.pk}"
+        key, tried = request.GET.get(trial.TRIED, ""), {}
+        run = trial.find_trials(request, subscription).filter(pk=int(key)).first() if base.is_key(key) else None
+        if run is not None:  # the trial that the page's address names
+            url = reverse("admin:notifications_subscription_trial", args=[subscription.pk, run.pk])
+            tried = {"state": trial.render_trial(request, run), "state_url": url}
         return {
             "subscription": subscription,
             "owner": describe_owner(subscription, person),
@@ -472,7 +477,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             "state": render_latest_runs(request, subscription),
             "state_url": reverse("admin:notifications_subscription_runs", args=[subscription.pk]),
             "held_up": _explain_held_up(request, subscription),
-            "tried": trial.find_shown_trial(request, subscription),
+            "tried": tried,
             "runs_url": runs_url if request.user.has_perm("notifications.view_run") else "",
             "preview": show_outlook(request, reach, times, message=message),
             "saved_message": message,
@@ -482,15 +487,15 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[tuple[str, str], Any] = {
-            ("week/", "week"): partial(week_page, self),
+            ("week/", "week"): partial(show_week, self),
             ("<int:pk>/run/", "run"): self.run_view,
             ("<int:pk>/runs/", "runs"): require_GET(self.runs_view),
             ("<int:pk>/try/", "try"): require_POST(
-                lambda request, pk: self._try(request, find_row(self, request, pk, to_change=True))
+                lambda request, pk: self._send_trial(request, find_row(self, request, pk, to_change=True))
             ),
             ("<int:pk>/try/<int:run_pk>/", "trial"): require_GET(self.trial_view),
-            ("<int:pk>/copy/", "copy"): require_POST(self.copy_view),
-            ("<int:pk>/again/", "again"): require_POST(self.again_view),
+            ("<int:pk>/copy/", "copy"): require_POST(partial(self.copy_view, is_shared=False)),
+            ("<int:pk>/again/", "again"): require_POST(partial(self.copy_view, is_shared=True)),
             ("<int:pk>/switch/<slug:name>/", "switch"): self.switch_view,
         }
         return [*own_routes(self, views), *super().get_urls()]
@@ -511,13 +516,15 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         """Ask for confirmation with the number of recipients, then run. A page submitted twice runs once."""
         subscription = find_row(self, request, pk, to_change=True)
         expected = expect_saved_contents(subscription, timezone.now())
-        found = count_reachability(read_audience(subscription), seen_by=base.administrator(request), expected=expected)
+        found = count_reachability(
+            read_audience(subscription), seen_by=base.get_administrator(request), expected=expected
+        )
         # The run fetches newer data, which may have rows for somebody.
         is_possible = found.reachable_count or found.reasons & Receipt.OF_CONTENT
         refusal = [] if is_possible else subscription_forms.explain_refusal(found)
         if request.method == "POST" and not refusal:
             try:
-                run = self._request(request, subscription, Run.Trigger.MANUAL)
+                run = self._request_run(request, subscription, Run.Trigger.MANUAL)
                 return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
             except TriggerRefusedError as error:
                 refusal = [error.sentence]
@@ -538,18 +545,29 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         status = 409 if request.method == "POST" else 200
         return own_page(self, request, "admin/notifications/subscription/run.html", context, status=status)
 
-    def _try(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
+    def _send_trial(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
         """Send the push to one person only, by default to the administrator, or show why that is not possible."""
-        page, person = self.find_page_url(subscription), trial.read_tried_person(request)
+        page, key = self.find_page_url(subscription), request.POST.get(trial.TRY_ON, "")
+        viewable = trial.find_viewable_people(base.get_administrator(request))
+        person: User | None = base.get_administrator(request)
+        if key:
+            person = viewable.filter(pk=int(key)).first() if base.is_key(key) else None
         if person is None:
             messages.error(request, gettext("You may not see this person. Choose somebody else."))
             return HttpResponseRedirect(page)
         expected = expect_saved_contents(subscription, timezone.now(), is_trial=True)
         [found] = find_recipients(make_trial_audience(subscription, person.pk), expected.contents)
         if found.reason is not None and found.reason != Receipt.Reason.NO_ROWS:  # newer data may have some
-            messages.error(request, trial.explain_unreachable(request, person, found.reason_text))
+            text = gettext("%(person)s cannot be reached: %(reason)s.")
+            if person == request.user:
+                text = gettext("You cannot be reached yourself: %(reason)s. This is set on your own page under Users.")
+            text %= {"person": person, "reason": found.reason_text}
+            if person == request.user or request.user.has_perm("accounts.view_user"):
+                person_page = reverse("admin:accounts_user_change", args=[person.pk])
+                text = format_html('<a href="{}">{}</a>', person_page, text)
+            messages.error(request, text)
             return HttpResponseRedirect(page)
-        run = self._request(request, subscription, Run.Trigger.TRIAL, tried_on=person)
+        run = self._request_run(request, subscription, Run.Trigger.TRIAL, tried_on=person)
         return HttpResponseRedirect(f"{page}?{trial.TRIED}={run.pk}")
 
     def trial_view(self, request: HttpRequest, pk: int, run_pk: int) -> JsonResponse:
@@ -558,18 +576,18 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         return JsonResponse(trial.render_trial(request, get_object_or_404(trial.find_trials(request, push), pk=run_pk)))
 
     def response_add(self, request: HttpRequest, obj: Subscription, post_url_continue: Any = None) -> HttpResponse:
-        return self._try(request, obj) if "_try" in request.POST else super().response_add(request, obj)
+        return self._send_trial(request, obj) if "_try" in request.POST else super().response_add(request, obj)
 
     def response_change(self, request: HttpRequest, obj: Subscription) -> HttpResponse:
-        return self._try(request, obj) if "_try" in request.POST else super().response_change(request, obj)
+        return self._send_trial(request, obj) if "_try" in request.POST else super().response_change(request, obj)
 
-    def _request(
+    def _request_run(
         self, request: HttpRequest, subscription: Subscription, trigger: Run.Trigger, *, tried_on: User | None = None
     ) -> Run:
         token = read_form_key(request)
         if not token:
             raise PermissionDenied
-        person = base.administrator(request)
+        person = base.get_administrator(request)
         run, is_new = request_run(
             subscription, trigger=trigger, token=token, person=person, now=database_now(), tried_on=tried_on
         )

@@ -44,11 +44,20 @@ def list_today(request: HttpRequest, now: datetime) -> list[TodayLine]:
         lines += _list_runs(request, midnight)
     if request.user.has_perm("notifications.view_subscription"):
         gone_out = {line.url for line in lines}
-        lines += [
-            line for line in _list_to_come(request, now, midnight + timedelta(days=1)) if line.url not in gone_out
-        ]
+        enabled = Subscription.objects.visible_to(request.user).filter(is_enabled=True)
+        due_today = enabled.filter(next_run_at__range=(now, midnight + timedelta(days=1)))
+        for push in due_today.order_by("next_run_at")[:LINES_AT_MOST]:
+            url = reverse("admin:notifications_subscription_change", args=[push.pk])
+            if push.next_run_at is not None and url not in gone_out:
+                lines.append(TodayLine(push.next_run_at, push.name, url, pill("next", _("waiting")), is_to_come=True))
     if request.user.has_perm("notifications.view_incident"):
-        lines += _list_incidents(request)
+        incidents = Incident.objects.visible_to(request.user).open().select_related("acknowledged_by").order_by("-pk")
+        for incident in incidents[:LINES_AT_MOST]:
+            by = incident.acknowledged_by
+            note = _("%(person)s has taken it.") % {"person": by} if by else _("Nobody has taken it.")
+            url = reverse("admin:notifications_incident_change", args=[incident.pk])
+            state = pill("bad", incident.get_status_display())
+            lines.append(TodayLine(incident.opened_at, incident.title, url, state, note=note))
     return sorted(lines, key=lambda line: line.at)[:LINES_AT_MOST]
 
 
@@ -71,26 +80,7 @@ def _list_runs(request: HttpRequest, midnight: datetime) -> Iterator[TodayLine]:
             at=run.slot_at,
             name=run.subscription.name,
             url=reverse("admin:notifications_subscription_change", args=[run.subscription_id]),
-            state=base.run_pill(run),
+            state=base.show_run_state(run),
             people=run.recipient_count if run.rendered_at else None,
             note=note,
         )
-
-
-def _list_to_come(request: HttpRequest, now: datetime, until: datetime) -> Iterator[TodayLine]:
-    """Yield the pushes that are due before `until`."""
-    pushes = Subscription.objects.visible_to(request.user).filter(is_enabled=True, next_run_at__range=(now, until))
-    for push in pushes.order_by("next_run_at")[:LINES_AT_MOST]:
-        url = reverse("admin:notifications_subscription_change", args=[push.pk])
-        if push.next_run_at is not None:
-            yield TodayLine(push.next_run_at, push.name, url, pill("next", _("waiting")), is_to_come=True)
-
-
-def _list_incidents(request: HttpRequest) -> Iterator[TodayLine]:
-    """Yield the open incidents, the newest first."""
-    incidents = Incident.objects.visible_to(request.user).open().select_related("acknowledged_by").order_by("-pk")
-    for incident in incidents[:LINES_AT_MOST]:
-        by = incident.acknowledged_by
-        note = _("%(person)s has taken it.") % {"person": by} if by else _("Nobody has taken it.")
-        url = reverse("admin:notifications_incident_change", args=[incident.pk])
-        yield TodayLine(incident.opened_at, incident.title, url, pill("bad", incident.get_status_display()), note=note)

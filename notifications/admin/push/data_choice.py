@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import F
@@ -25,7 +24,7 @@ from integrations.models.fields import corp_condition
 SHOWN_AT_MOST = 30
 ENTRIES_AT_MOST = 200
 NAME_CHARACTERS = 100
-# A column is proposed for own rows if it has at most so many values and people have at least this share of them.
+# A column is proposed for own rows if it has at most VALUES_AT_MOST values and people have at least this share of them.
 VALUES_AT_MOST = 1000
 SHARE_AT_LEAST = 0.5
 TEMPLATE = "admin/notifications/subscription/_data.html"
@@ -50,6 +49,12 @@ def list_choices(request: HttpRequest) -> JsonResponse:
     listing = catalogue.find_listing(page_id) if source is not None else None
     cards = Card.objects.visible_to(request.user).filter(name__icontains=wanted).select_related("source")
     state = describe_job(listing)
+    # Why there is no BI to choose from, with a link to connect it or a person to ask. People limited to some companies
+    # only learn that a source for all companies exists.
+    is_connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exists()
+    hidden = DataSource.objects.hidden_from(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
+    permission, view = _NEW_SOURCE if is_connected else _CONNECT
+    bi_page = "" if corp_condition(request.user) else _link_if_allowed(request, permission, view)
     context = {
         "wanted": wanted,
         "page_id": page_id,
@@ -61,7 +66,10 @@ def list_choices(request: HttpRequest) -> JsonResponse:
         **state,
         "problem": state["problem"] or state["wait"],
         "with_pictures": "pictures" in request.POST,
-        **_explain_missing_bi(request),
+        "is_bi_connected": is_connected,
+        "is_bi_hidden": is_connected and hidden.exists(),
+        "bi_url": f"{bi_page}?kind={SourceKind.GUANDATA.value}" if bi_page and is_connected else bi_page,
+        "bi_ask": "" if bi_page else whom_to_ask(request.user, permission, ()),
         "are_cards_hidden": Card.objects.hidden_from(request.user).exists(),
         "card_ask": "" if request.user.has_perm(_NEW_CARD) else whom_to_ask(request.user, _NEW_CARD),
         "add_card_url": _link_if_allowed(request, _NEW_CARD, "integrations_card_add"),
@@ -90,9 +98,9 @@ def propose_own_rows(table: Table, *, by: User) -> tuple[str, str] | None:
     departments = Department.objects.visible_to(by).filter(removed_at=None, name__in=written)
     known["@department"].update(fold_value(name or "") for name in departments.values_list("name", flat=True))
     shares = {
-        (column, key): len(its & texts.keys()) / len(texts)
+        (column, key): len(owned & texts.keys()) / len(texts)
         for column, texts in cells.items()
-        for key, its in known.items()
+        for key, owned in known.items()
     }
     best = max(shares, key=shares.__getitem__, default=("", ""))
     return best if shares.get(best, 0) >= SHARE_AT_LEAST else None
@@ -109,7 +117,7 @@ def choose_card(request: HttpRequest) -> JsonResponse:
     known = Card.objects.filter(source=source, bi_page_id=page_id, bi_card_id=card_id).order_by("pk").first()
     if known is None:
         entries = _list_entries(catalogue.find_listing(page_id), "")
-        name = next((name for its_id, name, has_rows in entries if its_id == card_id and has_rows), None)
+        name = next((name for entry_id, name, has_rows in entries if entry_id == card_id and has_rows), None)
         if name is None:
             raise Http404
         name = name[: NAME_CHARACTERS - 6]
@@ -132,22 +140,6 @@ def _find_bi_source(request: HttpRequest) -> DataSource | None:
     """Return the enabled BI source that the person sees; one for all companies comes first."""
     found = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
     return found.order_by(F("corp").asc(nulls_first=True), "pk").first()
-
-
-def _explain_missing_bi(request: HttpRequest) -> dict[str, Any]:
-    """Say why there is no BI to choose from, with a link to connect it or a person to ask. People limited to some
-    companies only learn that a source for all companies exists."""
-    is_connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exists()
-    sources = DataSource.objects.hidden_from(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
-    is_hidden = is_connected and sources.exists()
-    permission, view = _NEW_SOURCE if is_connected else _CONNECT
-    page = "" if corp_condition(request.user) else _link_if_allowed(request, permission, view)
-    return {
-        "is_bi_connected": is_connected,
-        "is_bi_hidden": is_hidden,
-        "bi_url": f"{page}?kind={SourceKind.GUANDATA.value}" if page and is_connected else page,
-        "bi_ask": "" if page else whom_to_ask(request.user, permission, ()),
-    }
 
 
 def _link_if_allowed(request: HttpRequest, permission: str, view: str) -> str:

@@ -43,9 +43,8 @@ class ContentForm(ReportForm):
 
 class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_forms.ScheduleFormPart):
     """The form of a push. `content`: the report's form on the same page; None if the person may not edit the report or
-    it was not sent. `others`: key and name of each other push with the same report. `copied_parts`: set while saving if
-    this push gets its own copy of the report. Field names do not collide: a report and a subscription have none in
-    common."""
+    did not submit it. `others`: key and name of each other push with the same report. `copied_parts`: set while saving
+    if this push gets its own copy of the report. A report and a subscription have no field name in common."""
 
     # The report is compared separately, in `_check_same_content`.
     unversioned_fields = frozenset({"report"})
@@ -53,7 +52,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
     make_formsets: ClassVar[Callable[[Subscription], Iterable[Any]]]
     content: ContentForm | None = None
     copied_parts: CopiedKeys | None = None
-    # Applies a change of a shared report to all its pushes or to this push only.
+    # Whether a change of a shared report applies to all its pushes or to this push only.
     content_for = forms.ChoiceField(
         label=_("changes of the content"),
         choices=[
@@ -74,8 +73,8 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         field_classes = subscription_forms.FIELD_CLASSES
         help_texts = {
             "stale_after_minutes": _(
-                "As old as that when it is due, by the card's column of the data's time, or by what a web service "
-                "says; other data is as of when it is fetched. Empty: data is never stale."
+                "Data that is older than this when the push is due is stale. Its time comes from the card's time "
+                "column or the web service, else from the fetch. Empty: data is never stale."
             )
         }
 
@@ -102,28 +101,23 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
             report = visible.filter(pk=int(key)).first() if is_key(key) else None
         else:
             report = self.instance.report
-        self.content = self.part = self._build_content_form(report)
+        permission = "notifications.add_report" if report is None else "notifications.change_report"
+        if self.person.has_perm(permission) and (not self.is_bound or CONTENT_IS_SENT in self.data):
+            form = type("PersonalContentForm", (ContentForm,), {"person": self.person})
+            content: ContentForm = form(self.data if self.is_bound else None, instance=report)
+            content.spared_subscription = self.instance.pk
+            content.is_for_copy = self.data.get("content_for") == FOR_THIS
+            self.clear_draft_errors(content)
+            self.content = self.part = content
+            fields["report"].widget = forms.HiddenInput()
         if report is not None:
             others = Subscription.objects.filter(report=report).exclude(pk=self.instance.pk)
             self.others = list(others.order_by("name").values_list("pk", "name"))
-        if self.content is not None:
-            fields["report"].widget = forms.HiddenInput()
-        # The formsets of the page belong to the report; without a report there are none.
+        # The page creates formsets for this report only; none without it.
         self.instance.content_at_work = self.content.instance if self.content is not None else None
 
-    def _build_content_form(self, report: Report | None) -> ContentForm | None:
-        permission = "notifications.add_report" if report is None else "notifications.change_report"
-        if not self.person.has_perm(permission) or (self.is_bound and CONTENT_IS_SENT not in self.data):
-            return None
-        form = type("PersonalContentForm", (ContentForm,), {"person": self.person})
-        content: ContentForm = form(self.data if self.is_bound else None, instance=report)
-        content.spared_subscription = self.instance.pk
-        content.is_for_copy = self.data.get("content_for") == FOR_THIS
-        self.forgive(content)
-        return content
-
     def _get_validation_exclusions(self) -> set[str]:
-        """Exclude the report: that of a new push is not saved yet when the push is validated."""
+        """Exclude the report, because a new push is validated before its report is saved."""
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs do not know it
         return {*excluded, "report"}
 
@@ -189,7 +183,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
 
     @cached_property
     def parts(self) -> tuple[ReportParts, str]:
-        """The report as it was sent, and the first problem of its rows or its page picture."""
+        """The submitted report, and the first error of its rows or its page picture."""
         report: Report = self.instance.content_at_work
         parts, problem = read_parts(report, type(self).make_formsets(self.instance))
         form = self.content

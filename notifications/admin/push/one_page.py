@@ -37,7 +37,7 @@ from integrations.datasources.fetch import DataPreview
 from integrations.models import Card
 from notifications import tasks
 from notifications.admin import subscription_forms
-from notifications.admin.base import administrator, is_key
+from notifications.admin.base import get_administrator, is_key
 from notifications.admin.push.data_choice import choose_card, list_choices
 from notifications.delivery.attachments import MediaPlan
 from notifications.delivery.rendering.preview import begin_media
@@ -103,11 +103,11 @@ class DraftedForm(AnyModelForm):
         if self.draft is not None:
             kwargs["data"] = self.draft
         super().__init__(*args, **kwargs)
-        self.forgive(self)
+        self.clear_draft_errors(self)
         self.instance.draft_at_work = self.draft
 
-    def forgive(self, form: Any) -> None:
-        """Clear the errors of a form filled from a draft: an incomplete draft is no mistake."""
+    def clear_draft_errors(self, form: Any) -> None:
+        """Clear the errors of a form filled from a draft, which may be incomplete."""
         if self.draft is not None:
             form._errors = ErrorDict()
 
@@ -121,8 +121,8 @@ class ButtonsPage(AnyModelAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
-        """Set `is_enabled` from the button that was pressed. Other buttons keep the row's state, as a page opened
-        earlier may hold an old one."""
+        """Set `is_enabled` by the button that was pressed. Buttons that neither enable nor disable keep the stored
+        value, because the value in a page opened earlier may be outdated."""
         if "_buttons" in request.POST:
             values = request.POST.copy()
             row = self.get_object(request, unquote(object_id)) if object_id else None
@@ -154,16 +154,16 @@ class OnePage(ButtonsPage):
         return [(title, {"fields": names}) for title, names in [(None, first), *folded_names] if names]
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        made = self._find_created_row(request)
-        if made is None:
+        created = self._find_created_row(request)
+        if created is None:
             try:
                 return super().add_view(request, form_url, extra_context)
             except IntegrityError:  # submitted again before the first request was done
-                made = self._find_created_row(request)
-                if made is None:
+                created = self._find_created_row(request)
+                if created is None:
                     raise
         messages.info(request, gettext("This page was sent twice. It was saved once: here it is."))
-        return HttpResponseRedirect(self.find_page_url(made))
+        return HttpResponseRedirect(self.find_page_url(created))
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
         row = super().save_form(request, form, change)
@@ -257,8 +257,8 @@ class OnePage(ButtonsPage):
         return view(request, None)
 
     def draft_view(self, request: HttpRequest, row: Any) -> HttpResponse:
-        """Save what was typed as a draft, or drop the draft and redirect to the page. A draft that arrives after its
-        form was saved is dropped: it would be offered on the next page and saved twice."""
+        """Save the submitted values as a draft, or drop the draft and redirect to the page. A draft of a new row that
+        arrives after its form was saved is dropped: it would be offered on the next page and saved twice."""
         drafts = self._find_drafts(request, row)
         if "_drop" in request.POST:
             drafts.delete()
@@ -269,7 +269,7 @@ class OnePage(ButtonsPage):
         text = typed.urlencode()
         is_kept = len(text) <= CHARACTERS_AT_MOST
         if is_kept:
-            person, page = administrator(request), self._name_draft_page(row)
+            person, page = get_administrator(request), self._name_draft_page(row)
             values = {"values": text, "saved_at": timezone.now()}
             Draft.objects.update_or_create(person=person, page=page, defaults=values)
         if is_kept and row is None and self._find_created_row(request) is not None:
@@ -315,7 +315,7 @@ class OnePage(ButtonsPage):
 
     def begin_media(self, request: HttpRequest, plan: MediaPlan) -> dict[str, Any]:
         """Start drawing the pictures and files of the plan. Return the context to show them."""
-        begun = begin_media(plan, by=administrator(request), now=timezone.now())
+        begun = begin_media(plan, by=get_administrator(request), now=timezone.now())
         if begun is None:
             return {"is_busy": True}
         medium_ids, carried, shown = begun
@@ -362,7 +362,14 @@ class OnePage(ButtonsPage):
         if self.is_rule and missing and tables:
             context = {}  # nothing can be tried without the missing column
         shown = {"waiting": data if token else None, **context, "problem": context.get("problem") or problem}
-        samples = [{"heading": cards[alias][1], **_sample(table)} for alias, table in tables.items()]
+        today, zone = timezone.localdate(), timezone.get_current_timezone()
+        samples = []  # the first rows of each table, the newest first, and its newest day
+        for alias, table in tables.items():
+            day = find_reached_day_column(table, today=today, zone=zone)
+            newest = newest_day(table.values(day), until=today, zone=zone) if day else None
+            rows = newest_first(table, today=today, zone=zone).rows[:SAMPLE_ROWS]
+            sample = {"heading": cards[alias][1], "table": table, "rows": rows, "newest": newest}
+            samples.append({**sample, "count": len(table.rows)})
         names = {"missing": missing, "is_rule": self.is_rule}
         times = form.find_times(timezone.now(), is_check=self.is_rule)
         formsets = self._create_formsets(request, form.instance, change=form.instance.pk is not None)[0]
@@ -393,7 +400,7 @@ class OnePage(ButtonsPage):
     def _create_formsets(self, request: HttpRequest, obj: Any, change: bool) -> Any:
         formsets, inlines = super()._create_formsets(request, obj, change)  # type: ignore[misc]  # unknown to the stubs
         for formset in formsets if getattr(obj, "draft_at_work", None) is not None else ():
-            # Clear the errors of rows filled from a draft: an incomplete draft is no mistake.
+            # Clear the errors of rows filled from a draft, which may be incomplete.
             formset._errors, formset._non_form_errors = [ErrorDict() for _form in formset.forms], ErrorList()
             for form in formset.forms:
                 form._errors = ErrorDict()
@@ -417,7 +424,7 @@ class OnePage(ButtonsPage):
         return self._find_drafts(request, row).filter(saved_at__gt=timezone.now() - DRAFT_KEPT).first()
 
     def _find_drafts(self, request: HttpRequest, row: Any) -> QuerySet[Draft]:
-        return Draft.objects.filter(person=administrator(request), page=self._name_draft_page(row))
+        return Draft.objects.filter(person=get_administrator(request), page=self._name_draft_page(row))
 
     def _name_draft_page(self, row: Any) -> str:
         return f"{self.draft_name}:{row.pk if row is not None else 'new'}"
@@ -447,7 +454,7 @@ def list_problems(forms: Iterable[Any], formsets: Iterable[Any] = ()) -> Iterato
 
 
 CHARACTERS_AT_MOST = 200_000
-# Fields of the request or the page, which nobody typed.
+# Submitted values that a draft leaves out, because nobody typed them.
 _NOT_TYPED = (
     *("csrfmiddlewaretoken", "token", "_token", "_id", "_as"),
     *("_save", "_try", "try_on", "_enable", "_disable", "_buttons", "is_enabled"),
@@ -456,7 +463,17 @@ _NOT_TYPED = (
 
 def _summarise_fields(part: FormPart, fields: Iterable[BoundField], rows: Mapping[str, tuple[Any, int]]) -> str:
     changed = []
-    for field in filter(_is_set, fields):
+    for field in fields:
+        # Skip a field that has the same value as on the page of a new row.
+        form: Any = field.form
+        if form.instance._state.adding:
+            usual = form.get_initial_for_field(field.field, field.name)
+        else:
+            blank = {**model_to_dict(form._meta.model(), fields=[field.name]), **getattr(form, "new_values", {})}
+            usual = blank.get(field.name, field.field.initial)
+            usual = usual() if callable(usual) else usual
+        if not field.field.has_changed(usual, _read_sent_value(field)):
+            continue
         if not isinstance(field.field.widget, CheckboxInput):
             changed.append(
                 _("%(name)s: %(value)s") % {"name": field.label, "value": ", ".join(_list_values(field)) or "—"}
@@ -465,25 +482,13 @@ def _summarise_fields(part: FormPart, fields: Iterable[BoundField], rows: Mappin
             changed.append(str(field.label))
         else:
             changed.append(_("%(name)s: %(value)s") % {"name": field.label, "value": _("no")})
-    for prefix, spared in part.rows:
+    for prefix, ignored_count in part.rows:
         name, count = rows.get(prefix, ("", 0))
-        if count > spared:
+        if count > ignored_count:
             changed.append(_("%(name)s: %(value)s") % {"name": name, "value": count})
     more = len(changed) - NAMED_AT_MOST
     further = [ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more}] if more > 0 else []
     return " · ".join([*changed[:NAMED_AT_MOST], *further])
-
-
-def _is_set(field: BoundField) -> bool:
-    """Return whether the field differs from its value on the page of a new row."""
-    form: Any = field.form
-    if form.instance._state.adding:
-        usual = form.get_initial_for_field(field.field, field.name)
-    else:
-        blank = {**model_to_dict(form._meta.model(), fields=[field.name]), **getattr(form, "new_values", {})}
-        usual = blank.get(field.name, field.field.initial)
-        usual = usual() if callable(usual) else usual
-    return bool(field.field.has_changed(usual, _read_sent_value(field)))
 
 
 def _read_sent_value(field: BoundField) -> Any:
@@ -515,15 +520,6 @@ def _list_values(field: BoundField) -> Iterator[str]:
 
 SAMPLE_ROWS = 8
 FOLDER = "admin/notifications/subscription"
-
-
-def _sample(table: Table) -> dict[str, Any]:
-    """Return a table's first rows, the newest first, and its newest day."""
-    today, zone = timezone.localdate(), timezone.get_current_timezone()
-    day = find_reached_day_column(table, today=today, zone=zone)
-    newest = newest_day(table.values(day), until=today, zone=zone) if day else None
-    rows = newest_first(table, today=today, zone=zone).rows[:SAMPLE_ROWS]
-    return {"table": table, "rows": rows, "count": len(table.rows), "newest": newest}
 
 
 def show_outlook(

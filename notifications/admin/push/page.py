@@ -25,7 +25,7 @@ from integrations.core.sentences import Sentence
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
 from integrations.models import Card
-from notifications.admin.base import administrator, is_key
+from notifications.admin.base import get_administrator, is_key
 from notifications.admin.push.data_choice import propose_own_rows
 from notifications.admin.push.form import CONTENT_IS_SENT, FOR_THIS, PushForm, copy_push, copy_report, share_push
 from notifications.admin.push.one_page import ColumnField, FormPart, OnePage, read_column_lines, read_template
@@ -38,8 +38,8 @@ from notifications.admin.reports import (
     SEEN_BY,
     TEMPLATES,
     ReportAdmin,
+    end_shared_view,
     list_rows,
-    note_edit,
     read_card_keys,
 )
 from notifications.delivery.attachments import find_obstacle, pages_for_editor
@@ -130,7 +130,7 @@ class PushPage(OnePage):
             report.pk, report.created_at = copied.pk, copied.created_at
         elif change:
             formsets, _inlines = self._create_formsets(request, form.instance, change)
-            enqueue_runs(note_edit(report, [form, content, *formsets], administrator(request)))
+            enqueue_runs(end_shared_view(report, [form, content, *formsets], get_administrator(request)))
         if content is None:
             return
         if report._state.adding:
@@ -156,11 +156,11 @@ class PushPage(OnePage):
     def _find_orphaned_reports(self, request: HttpRequest, subscriptions: Iterable[Subscription]) -> QuerySet[Report]:
         """Return the reports that only `subscriptions` send and that the person may delete."""
         keys = [one.pk for one in subscriptions]
-        theirs = Report.objects.visible_to(request.user).filter(subscriptions__in=keys).distinct()
+        sent = Report.objects.visible_to(request.user).filter(subscriptions__in=keys).distinct()
         others = Subscription.objects.exclude(pk__in=keys).values("report")
-        may = request.user.has_perm("notifications.delete_report")
+        may_delete = request.user.has_perm("notifications.delete_report")
         # Evaluate now: after the deletion, the pushes no longer lead to their reports.
-        found = theirs.exclude(pk__in=others).values_list("pk", flat=True) if may else ()
+        found = sent.exclude(pk__in=others).values_list("pk", flat=True) if may_delete else ()
         return Report.objects.filter(pk__in=list(found))
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -185,11 +185,11 @@ class PushPage(OnePage):
         ]
 
     def page_context(self, request: HttpRequest) -> dict[str, Any]:
-        person = administrator(request)
+        person = get_administrator(request)
         # The select is filled by a script, and a row can always be added.
         attributes_help = describe_empty_select(Attribute, request, is_empty=not Attribute.objects.exists())
         return {
-            # Their labels and descriptions, before there is any data.
+            # Labels and descriptions of the starting points, shown before there is any data.
             "starting_points": make_starting_points("card", "", Table((), (), datetime.min.replace(tzinfo=UTC)))[0],
             "forms_with_figures": " ".join(FORMS_WITH_FIGURES),
             "field_formats": merge_fields.list_number_formats(),
@@ -229,7 +229,7 @@ class PushPage(OnePage):
         person whose view is shown; `fields` and `points`: merge fields and starting points, empty until the data is
         loaded; `start`: the point to begin with; `parts`: for each template its texts and merge fields, null if only
         the source can be edited; `sources`: the templates that `parts` was made from."""
-        by = administrator(request)
+        by = get_administrator(request)
         form = self.read_form(request, row)
         if form.content is None:  # without permission to edit the report, preview the saved one
             report = form.cleaned_data.get("report")
@@ -249,7 +249,7 @@ class PushPage(OnePage):
         }
         if "is_template" in request.POST:
             parts = {name: read_template(text, headings) for name, text in sources.items()}
-        # Texts that are too long are told before saving.
+        # Report texts that are too long already in the preview.
         limits = [
             f"{one.fields[name].label}: {message}"
             for one in (form, form.content)
@@ -277,7 +277,7 @@ class PushPage(OnePage):
     ) -> tuple[User, dict[str, Any]]:
         """Return the person whose view is shown (the chosen one, else the first recipient, else oneself) and the
         template context of the message or its problem."""
-        by, values = administrator(request), request.POST
+        by, values = get_administrator(request), request.POST
         viewable, first = find_viewable_people(by), form.found.first_id if form.found is not None else None
         person = viewable.filter(pk=first or by.pk).first() or by
         if key := values.get("_person", ""):
@@ -308,25 +308,21 @@ class PushPage(OnePage):
             raise PermissionDenied
         return super().rename_view(request, row)
 
-    def copy_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Create a disabled copy of the push with its own report, and show it."""
-        subscription = find_row(self, request, pk, to_change=True)
-        if not (self.has_add_permission(request) and request.user.has_perm("notifications.add_report")):
+    def copy_view(self, request: HttpRequest, pk: int, *, is_shared: bool) -> HttpResponse:
+        """Create a disabled copy of the push, and show it. `is_shared`: the copy sends the same report to other people,
+        else it gets its own report."""
+        subscription, owner = find_row(self, request, pk, to_change=True), get_administrator(request)
+        may_copy = is_shared or request.user.has_perm("notifications.add_report")
+        if not (may_copy and self.has_add_permission(request)):
             raise PermissionDenied
-        copied = copy_push(subscription, owner=administrator(request))
-        self.log_addition(request, copied, gettext("Copied from “%(name)s”.") % {"name": subscription.name})
-        messages.success(request, gettext("This is the copy. It is not enabled."))
+        if is_shared:
+            copied, entry = share_push(subscription, owner=owner), gettext("Same content as “%(name)s”.")
+            messages.success(request, gettext("The same content for other people: choose them, then enable it."))
+        else:
+            copied, entry = copy_push(subscription, owner=owner), gettext("Copied from “%(name)s”.")
+            messages.success(request, gettext("This is the copy. It is not enabled."))
+        self.log_addition(request, copied, entry % {"name": subscription.name})
         return HttpResponseRedirect(self.find_page_url(copied))
-
-    def again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Make another push of the same content for other people, and show it."""
-        subscription = find_row(self, request, pk, to_change=True)
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        shared = share_push(subscription, owner=administrator(request))
-        self.log_addition(request, shared, gettext("Same content as “%(name)s”.") % {"name": subscription.name})
-        messages.success(request, gettext("The same content for other people: choose them, then enable it."))
-        return HttpResponseRedirect(self.find_page_url(shared))
 
 
 # --- Preview ----------------------------------------------------------------------------------------------------------
@@ -394,8 +390,8 @@ def render_saved(subscription: Subscription, *, by: User, now: datetime) -> dict
 
 
 def _read_draft(form: PushForm, by: User) -> tuple[ReportParts, str]:
-    """Complete the push of a cleaned form, and return the parts of its report and why it has no message. No cards are
-    returned if `by` may not see one of them, even one saved earlier."""
+    """Complete the push of a cleaned form. Return the parts of its report, and the reason if it cannot be previewed,
+    else an empty text. The parts have no cards if `by` may not see one of them, even one saved earlier."""
     push, (parts, problem) = form.instance, form.parts
     push.report = parts.report
     for name in TEMPLATES:  # as typed: rendering over real data reports the errors
