@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.core.exceptions import FieldDoesNotExist
+from django.db.models.fields import BLANK_CHOICE_DASH
 from django.http import JsonResponse
 from django.template.loader import render_to_string
 from django.urls import path, reverse
@@ -25,9 +26,8 @@ from accounts.views.login import AdminLogin
 from guanwecom import navigation
 from guanwecom.operations import pages
 from guanwecom.operations.pages import build_panel
-from integrations.admin.base import render_row_actions
 from integrations.core import sentences
-from integrations.core.admin_pages import NATIVE_DATES, CappedPaginator, explain_empty_selects, word_empty_choice
+from integrations.core.admin_pages import NATIVE_DATES, CappedPaginator, explain_empty_selects
 from integrations.hooks import SingleProvider
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views import media
@@ -136,7 +136,15 @@ class HelpfulPages(ModelAdminBase):
     formfield_overrides: ClassVar = NATIVE_DATES
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return word_empty_choice(super().formfield_for_dbfield(db_field, request, **kwargs))
+        """Write "not chosen" in place of the dashes of Django's empty choice."""
+        field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
+        dashes = BLANK_CHOICE_DASH[0][1]
+        if getattr(field, "empty_label", None) == dashes:
+            field.empty_label = _("not chosen")
+        elif isinstance(field, forms.TypedChoiceField):
+            choices: Any = field.choices
+            field.choices = [("", _("not chosen")) if one == ("", dashes) else one for one in choices]
+        return field
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer boxes in place of Django's select, whose help speaks of the Control key."""
@@ -155,7 +163,8 @@ class HelpfulPages(ModelAdminBase):
             return columns
 
         def row_actions(row: Any) -> str:
-            return render_row_actions(row, find_actions(request, row))
+            actions = find_actions(request, row)
+            return render_to_string("admin/_row_actions.html", {"name": row, "actions": actions}) if actions else ""
 
         row_actions.short_description = _("actions")  # type: ignore[attr-defined]  # Django's list reads it
         return [*columns, row_actions]

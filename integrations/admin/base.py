@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -15,7 +15,6 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import TextChoices
 from django.forms import BaseForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -44,7 +43,7 @@ def pill(tone: str, text: object) -> SafeString:
 
 
 class State(TextChoices):
-    """The eight words for the state of anything. `tone`: the colour of the dot."""
+    """The eight states that lists show. `tone`: the colour of the pill."""
 
     FINE = "fine", pgettext_lazy("state", "in order")
     WAITING = "waiting", pgettext_lazy("state", "waiting")
@@ -71,26 +70,21 @@ _STATE_TONES = {
 
 
 def show_state(state: State, detail: object = "") -> SafeString:
-    """Render the state, with what there is to say of it in small letters behind it."""
-    shown = pill(state.tone, state.label)
-    return format_html('{} <span class="meta">{}</span>', shown, detail) if detail else shown
+    """Render the state as a pill, followed by `detail` in small letters."""
+    rendered = pill(state.tone, state.label)
+    return format_html('{} <span class="meta">{}</span>', rendered, detail) if detail else rendered
 
 
 @dataclass(frozen=True)
 class RowAction:
-    """An action in the last column of a list. `icon`: its symbol in admin/_row_actions.html. `posts`: it acts at
-    once, with this field; else it opens a page, which asks first where something changes."""
+    """An action in the last column of a list. `icon`: its symbol in admin/_row_actions.html. `posts`: whether a click
+    acts at once, by POST with `field` (name and value); otherwise it opens `url`, a page that asks before a change."""
 
     icon: str
     label: StrOrPromise
     url: str
     posts: bool = False
     field: tuple[str, str] = ("", "")
-
-
-def render_row_actions(name: object, actions: Sequence[RowAction]) -> str:
-    """Render the actions of the row `name` as icons with names."""
-    return render_to_string("admin/_row_actions.html", {"name": name, "actions": actions}) if actions else ""
 
 
 def own_page(
@@ -126,8 +120,8 @@ def hide_related_links(form: Any, *names: str) -> None:
 
 def own_routes(model_admin: AnyModelAdmin, views: Mapping[tuple[str, str], Any]) -> list[URLPattern]:
     """Return routes below the model's list. `views`: (path, end of the route's name) → view."""
-    wrapped, model = model_admin.admin_site.admin_view, f"{model_admin.opts.app_label}_{model_admin.opts.model_name}"
-    return [path(end, wrapped(view), name=f"{model}_{name}") for (end, name), view in views.items()]
+    wrap, model = model_admin.admin_site.admin_view, f"{model_admin.opts.app_label}_{model_admin.opts.model_name}"
+    return [path(end, wrap(view), name=f"{model}_{name}") for (end, name), view in views.items()]
 
 
 def find_row(model_admin: AnyModelAdmin, request: HttpRequest, pk: int | str, *, to_change: bool) -> Any:

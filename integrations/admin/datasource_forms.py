@@ -239,7 +239,13 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         is_service_moved = bool({"http_url", "ca_bundle"} & set(self.changed_data))
         is_inner = self.cleaned_data.get("allows_private_addresses")
         if self.instance.pk and is_inner and not getattr(self.person, "is_superuser", False):
-            self._check_place(is_service_moved)
+            # User, password and database name may change, but not the server.
+            message = _("Only a superuser may change the address of a source that may lie in the internal network.")
+            if is_service_moved:
+                self.add_error("http_url" if "http_url" in self.fields else "ca_bundle", message)
+            typed = self.cleaned_data.get("new_sql_url")
+            if typed and read_server(typed) != read_server(self.instance.sql_url):
+                self.add_error("new_sql_url", message)
         if self.instance.pk and is_service_moved:
             # People who may change a source must not learn its secrets by sending them elsewhere.
             self.require_secrets_again("new_http_headers")
@@ -249,16 +255,6 @@ class DataSourceForm(SecretsMixin, VersionedForm):
                 )
                 self.add_error("new_sql_url", message)
         self.store_secrets()
-
-    def _check_place(self, is_service_moved: bool) -> None:
-        """Keep the address of a source in the internal network, unless the person is a superuser. User, password and
-        database name may change."""
-        message = _("Only a superuser may change the address of a source that may lie in the internal network.")
-        if is_service_moved:
-            self.add_error("http_url" if "http_url" in self.fields else "ca_bundle", message)
-        typed = self.cleaned_data.get("new_sql_url")
-        if typed and read_server(typed) != read_server(self.instance.sql_url):
-            self.add_error("new_sql_url", message)
 
 
 def _check_address(typed: str) -> str:

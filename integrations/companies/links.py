@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -63,7 +63,9 @@ def home_page_link(corp: Corp, path_url: str = "") -> str:
     """
     if not corp.sign_in_enabled:
         return plain_login_url(corp)
-    return authorize_link(corp, query=oauth.encode_callback_query(domain_id=corp.domain_id, inner_path=path_url))
+    pairs = (("domain", corp.domain_id), ("path_url", path_url))
+    query = "&".join(f"{name}={quote(value, safe='/')}" for name, value in pairs if value)
+    return authorize_link(corp, query=query)
 
 
 def deep_link(corp: Corp, path: str) -> str:

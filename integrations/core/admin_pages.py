@@ -69,17 +69,6 @@ NATIVE_DATES: Mapping[type[models.Field[Any, Any]], dict[str, Any]] = {
 }
 
 
-def word_empty_choice(field: Any) -> Any:
-    """Write "not chosen" in place of the dashes of Django's empty choice."""
-    dashes = models.fields.BLANK_CHOICE_DASH[0][1]
-    if getattr(field, "empty_label", None) == dashes:
-        field.empty_label = _("not chosen")
-    elif isinstance(field, forms.TypedChoiceField):
-        choices: Any = field.choices
-        field.choices = [("", _("not chosen")) if one == ("", dashes) else one for one in choices]
-    return field
-
-
 # --- Versions: warn the second person who saves a page, and let them decide whether to overwrite ----------------------
 
 VERSION = "page_version"
@@ -173,11 +162,11 @@ class VersionedForm(AnyModelForm):
         self.data = data
         since = datetime.fromtimestamp(int(opened_at) if _SECONDS.fullmatch(opened_at) else 0, UTC)
         who = describe_saving(hooks.people().last_saved(self.saved_rows(), since))
-        told = gettext(
+        sentence = gettext(
             "%(who)s What you typed is kept below and not saved yet. Save once more to put it in place of that."
         )
         link = gettext("Show what is saved now, without my changes")
-        self.add_error(None, format_html('{} <a href="">{}</a>', told % {"who": who}, link))
+        self.add_error(None, format_html('{} <a href="">{}</a>', sentence % {"who": who}, link))
         return cleaned
 
 

@@ -85,13 +85,10 @@ class _Pending:
 
 
 _pending = _Pending()
-atexit.register(lambda: flush_counts())
+flush_counts = _pending.flush
+atexit.register(flush_counts)
 # A forked child has no thread and maybe a locked lock; its parent sends the counts made before.
 os.register_at_fork(after_in_child=lambda: _pending.__init__())  # type: ignore[misc]  # begins anew on purpose
-
-
-def flush_counts() -> None:
-    _pending.flush()
 
 
 class CountedMetric:

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from integrations.clients.errors import RateLimitedError, RecipientError, TransientError, UnexpectedResponseError
 from integrations.clients.transport import read_boot_clock
+from integrations.clients.wecom.client import Agent
 from integrations.clients.wecom.contacts import Department, User
 from integrations.core import client_factory
 from integrations.directory import departments as directory_departments
@@ -268,9 +269,9 @@ class Reader:
         for folded in map(fold_userid, userids):
             self._answers.pop(folded, None)
 
-    def read_scope_tags(self) -> set[int]:
-        """Return the tags in the app's visible scope."""
-        return set(self._pacer.call(partial(self._app.agent_get)).allowed_tag_ids)
+    def read_agent(self) -> Agent:
+        """Return the app's settings, with its visible scope."""
+        return self._pacer.call(self._app.agent_get)
 
     # --- Departments ----------------------------------------------------------------------------------------------
 
@@ -347,7 +348,7 @@ class Reader:
 
     def _read_singles(self) -> None:
         """Read people whom the app's scope names singly or by a tag, and who are in none of its departments."""
-        agent = self._pacer.call(partial(self._app.agent_get))
+        agent = self.read_agent()
         userids = list(agent.allowed_userids)
         for tag_id in agent.allowed_tag_ids:
             try:

@@ -174,7 +174,7 @@ class EventLookup:
         self.read_since = self.read_since or now
         self._wanted = dict(self._changes.people)
         if tagged := self._changes.tagged:  # its members, if the app's visible scope names the tag
-            seen = self.reader.read_scope_tags()
+            seen = set(self.reader.read_agent().allowed_tag_ids)
             self.is_too_much |= not seen.isdisjoint(self._changes.tags_with_departments)
             for tag in seen & tagged.keys():
                 self._wanted |= tagged[tag]

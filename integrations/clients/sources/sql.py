@@ -96,28 +96,6 @@ def find_parameters(statement: str, *, backend: str = "") -> list[str]:
     return list(dict.fromkeys(one["name"][1:] for one in found if one["name"]))
 
 
-def _bind_values(statement: str, values: Mapping[str, Any], backend: str) -> TextClause:
-    """Return the statement with a value for each parameter. Raises SourceError if one is missing.
-
-    Escapes each colon that SQLAlchemy would wrongly take for a parameter, and adds a space behind each parameter that
-    is cast, as in :n::int, which SQLAlchemy would not recognise.
-    """
-
-    def rewrite(found: re.Match[str]) -> str:
-        if found["passive"]:
-            return re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", found["passive"])
-        return f"{found[0]} " if statement[found.end() :].startswith("::") else found[0]
-
-    names = find_parameters(statement, backend=backend)
-    for name in names:
-        if name not in values:
-            raise SourceError(Problem.PARAMETER_MISSING, name=name)
-    clause = text(_find_token_pattern(backend).sub(rewrite, statement))
-    return clause.bindparams(
-        *(bindparam(name, values[name], expanding=isinstance(values[name], list)) for name in names)
-    )
-
-
 # --- Engines: each name is resolved once, before the driver can resolve it --------------------------------------------
 
 # Each address of a name may take the whole time for connecting.
@@ -150,7 +128,7 @@ def open_engine(
 
             def connect() -> Any:
                 """Connect PyMySQL over our own socket; the certificate must match the host name."""
-                line = open_guarded_socket(
+                sock = open_guarded_socket(
                     url.host or "", url.port or 3306, connect_seconds, allowed_network=allowed_network
                 )
                 positional, found = url.get_dialect()().create_connect_args(url)
@@ -162,7 +140,7 @@ def open_engine(
                 elif url.query.get("sslmode") == "disable":
                     named |= {"ssl_disabled": True}
                 connection: Any = pymysql.connect(*positional, **named)
-                connection.connect(line)
+                connection.connect(sock)
                 return connection
 
             return create_engine(url, creator=connect, **known)
@@ -207,8 +185,23 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
 
     The database's types give the kind of a column without values.
     """
-    backend = question.url.get_backend_name()
-    clause = _bind_values(check_statement(question.statement, backend=backend), question.parameters, backend)
+    backend, values = question.url.get_backend_name(), question.parameters
+    statement = check_statement(question.statement, backend=backend)
+    names = find_parameters(statement, backend=backend)
+    for name in names:
+        if name not in values:
+            raise SourceError(Problem.PARAMETER_MISSING, name=name)
+
+    def rewrite(found: re.Match[str]) -> str:
+        """Escape each colon that SQLAlchemy would wrongly take for a parameter, and add a space behind each parameter
+        that is cast, as in :n::int, which SQLAlchemy would not recognise."""
+        if found["passive"]:
+            return re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", found["passive"])
+        return f"{found[0]} " if statement[found.end() :].startswith("::") else found[0]
+
+    clause = text(_find_token_pattern(backend).sub(rewrite, statement)).bindparams(
+        *(bindparam(name, values[name], expanding=isinstance(values[name], list)) for name in names)
+    )
     found = execute_query(question, clause, rows_at_most + 1, seconds)
     return build_table(
         found.names,
@@ -359,8 +352,8 @@ def _cut_connection(raw: Any, dialect: str) -> None:
     """Cut the driver's connection, from any thread. The driver then raises an error in the thread that uses it."""
     with suppress(Exception):  # it may be closed at the same moment
         if dialect == "postgresql":
-            with socket.socket(fileno=os.dup(raw.pgconn.socket)) as line:
-                line.shutdown(socket.SHUT_RDWR)
+            with socket.socket(fileno=os.dup(raw.pgconn.socket)) as sock:
+                sock.shutdown(socket.SHUT_RDWR)
         elif dialect in ("mysql", "mariadb"):
             raw._sock.shutdown(socket.SHUT_RDWR)
             if raw._result is not None:  # or PyMySQL would read ten million rows to the end when the cursor closes
@@ -488,7 +481,7 @@ def _read_psycopg_error(cause: Any, seconds: float) -> SourceError:
     if state is None and type(cause).__name__ == "DataError":  # of the driver: Python has no year 10000, no infinity
         return SourceError(Problem.NO_TABLE, what="beyond")
     if state is None:
-        return _read_libpq_message(str(cause), seconds)
+        return _read_libpq_message(str(cause))
     if state in _POSTGRESQL_CODES_WITH_TEXT:
         said = (cause.diag.message_primary or "")[:CLIPPED_CHARACTERS]
         return _make_error(Problem.QUERY_REFUSED, state, seconds, said)
@@ -499,7 +492,7 @@ def _read_psycopg_error(cause: Any, seconds: float) -> SourceError:
     return _make_error(_POSTGRESQL_PROBLEMS.get(state, Problem.QUERY_REFUSED), state, seconds)
 
 
-def _read_libpq_message(said: str, seconds: float) -> SourceError:
+def _read_libpq_message(said: str) -> SourceError:
     """Return why there is no connection. libpq says it only in words, which hold the address, so none is passed on."""
     text = said.lower()
     if "authentication failed" in text or "pg_hba" in text or "no password supplied" in text:

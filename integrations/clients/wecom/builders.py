@@ -12,7 +12,6 @@ import base64
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -258,27 +257,3 @@ def encode_body(payload: Mapping[str, Any]) -> bytes:
         raise MessageError("body", "a text holds half of a surrogate pair") from error
     except ValueError as error:
         raise MessageError("body", "not possible in JSON") from error
-
-
-def build_multipart(content: bytes, *, file_name: str, media_type: str) -> tuple[bytes, str]:
-    """Return a form with one part named `media`, as bytes and content type.
-
-    requests cannot make it: the name must be raw UTF-8. WeCom does not understand `filename*=utf-8''…` (44001) and
-    shows the recipient a percent-encoded name as it is. Raises MessageError for a name with line breaks.
-    """
-    if not file_name or any(ord(character) < 32 for character in file_name):
-        raise MessageError("filename", "is empty or holds control characters")
-    if any(ord(character) < 33 for character in media_type) or not media_type.isascii():
-        raise MessageError("media_type", "not a media type")
-    quoted = file_name.replace("\\", "_").replace('"', "_")
-    try:
-        name = quoted.encode()
-    except UnicodeEncodeError as error:
-        raise MessageError("filename", "holds half of a surrogate pair") from error
-    boundary = secrets.token_hex(16).encode()
-    head = (
-        b"--" + boundary + b'\r\nContent-Disposition: form-data; name="media"; filename="' + name + b'"\r\n'
-        b"Content-Type: " + media_type.encode() + b"\r\n\r\n"
-    )
-    body = head + content + b"\r\n--" + boundary + b"--\r\n"
-    return body, f"multipart/form-data; boundary={boundary.decode()}"

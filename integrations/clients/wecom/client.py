@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from secrets import token_hex
 from typing import Any, TypeVar
 
 from integrations.clients.errors import BadRequestError, IntegrationError, UnexpectedResponseError
@@ -18,7 +19,6 @@ from integrations.clients.wecom.builders import (
     MediaKind,
     MessageError,
     Payload,
-    build_multipart,
     check_bytes,
     check_chatid,
     check_count,
@@ -132,9 +132,29 @@ def parse_media_id(answer: Answer) -> str:
 def _make_upload(
     path: str, content: bytes, *, kind: MediaKind, file_name: str, media_type: str, secrets: tuple[str, ...] = ()
 ) -> Call:
+    """Return the upload of a file as a form with one part named `media`.
+
+    requests cannot make the form: the name must be raw UTF-8. WeCom does not understand `filename*=utf-8''…` (44001)
+    and shows the recipient a percent-encoded name as it is. Raises MessageError for another size, and for a name with
+    line breaks.
+    """
     if not MEDIA_BYTES_AT_LEAST <= len(content) <= MEDIA_BYTES_AT_MOST[kind]:
         raise MessageError("media", f"{len(content)} bytes, {MEDIA_BYTES_AT_LEAST} to {MEDIA_BYTES_AT_MOST[kind]}")
-    body, content_type = build_multipart(content, file_name=file_name, media_type=media_type)
+    if not file_name or any(ord(character) < 32 for character in file_name):
+        raise MessageError("filename", "is empty or holds control characters")
+    if any(ord(character) < 33 for character in media_type) or not media_type.isascii():
+        raise MessageError("media_type", "not a media type")
+    try:
+        name = file_name.replace("\\", "_").replace('"', "_").encode()
+    except UnicodeEncodeError as error:
+        raise MessageError("filename", "holds half of a surrogate pair") from error
+    boundary = token_hex(16).encode()
+    head = (
+        b"--" + boundary + b'\r\nContent-Disposition: form-data; name="media"; filename="' + name + b'"\r\n'
+        b"Content-Type: " + media_type.encode() + b"\r\n\r\n"
+    )
+    body = head + content + b"\r\n--" + boundary + b"--\r\n"
+    content_type = f"multipart/form-data; boundary={boundary.decode()}"
     return Call(path, "POST", {"type": kind}, body, content_type, is_transfer=True, secrets=secrets)
 
 
@@ -218,9 +238,8 @@ class WeComClient:
         """Return name, visible scope, trusted domain and home page. Source: document/path/90227."""
 
         def parse(answer: Answer) -> Agent:
-            users = read_objects(
-                read_child(answer, "allow_userinfos"), "user"
-            )  # each of the three `allow_*` may be missing
+            # Each of the three `allow_*` may be missing.
+            users = read_objects(read_child(answer, "allow_userinfos"), "user")
             return Agent(
                 agentid=read_integer(answer, "agentid"),
                 name=read_optional_text(answer, "name"),
@@ -277,9 +296,8 @@ class WeComClient:
         """
 
         def parse(answer: Answer) -> Identity:
-            userid = read_optional_text(answer, "userid") or read_optional_text(
-                answer, "UserId"
-            )  # as older servers write it
+            # Older servers write the names with capitals.
+            userid = read_optional_text(answer, "userid") or read_optional_text(answer, "UserId")
             openid = read_optional_text(answer, "openid") or read_optional_text(answer, "OpenId")
             if not userid and not openid:
                 raise AnswerError("neither userid nor openid")

@@ -40,9 +40,3 @@ def wwlogin_url(*, base_url: str, corpid: str, agentid: int, redirect_uri: str, 
         f"{base_url}/wwlogin/sso/login?login_type=CorpApp&appid={corpid}&agentid={agentid}"
         f"&redirect_uri={quote(redirect_uri, safe='')}&state={state}&lang={lang}"
     )
-
-
-def encode_callback_query(*, domain_id: str, inner_path: str) -> str:
-    """Return the query of our callback: the corp's `domain_id` and the page to land on."""
-    pairs = [("domain", domain_id), ("path_url", inner_path)]
-    return "&".join(f"{name}={quote(value, safe='/')}" for name, value in pairs if value)
