@@ -62,8 +62,8 @@ class EventBatch:
         self.touched = sorted({key for one in events for key in one.touched})
 
     def lock_job(self) -> None:
-        """Keep the work ours until the caller's transaction commits. Call it in every transaction that writes. Raises
-        LeaseLostError once another worker has the work."""
+        """Lock the job until the caller's transaction commits, so that no other worker takes the events. Call it in
+        every transaction that writes. Raises LeaseLostError if another worker has the job."""
         self._run.lock_job()
 
     def touch(self, keys: Iterable[int]) -> None:
@@ -109,7 +109,7 @@ def _request_job(corp: Corp, consumer: str, now: datetime) -> None:
 
 @transaction.atomic
 def retry_failed_events(*, corp: Corp, now: datetime) -> int:
-    """Let work that was given up be tried again. Return its number."""
+    """Try failed events again. Return their number."""
     keys = list(CallbackEvent.objects.given_up().filter(corp=corp).values_list("pk", flat=True))
     events = CallbackEvent.objects.filter(pk__in=keys, status=CallbackEvent.Status.FAILED)
     for name in sorted(set(events.values_list("consumer", flat=True))):
@@ -229,7 +229,7 @@ def generate_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> None:
 
 
 def save_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind, token: str, aes_key: str) -> None:
-    """Save the pair from WeCom's console. Whether it is right shows when WeCom checks the address."""
+    """Save the pair from WeCom's console. It is not verified until WeCom checks the address."""
     columns = CALLBACK_COLUMNS[kind]
     values = {columns.token: token, columns.aes_key: aes_key, columns.verified_at: None}
     Corp.objects.filter(pk=corp.pk).update(**values)
@@ -351,7 +351,7 @@ def record_refusal(*, corp_id: int, kind: CallbackEvent.Kind, reason: str, now: 
     logger.warning("callback refused corp=%s kind=%s reason=%s", corp_id, kind, reason)
     if not Corp.objects.filter(pk=corp_id).exists():  # invented ids must not fill the store
         corp_id = NO_CORP
-    key = _refusals_key(corp_id, kind, now)
+    key = _make_refusals_key(corp_id, kind, now)
     with suppress(redis.RedisError), valkey().pipeline() as pipeline:
         pipeline.incr(key)
         pipeline.expire(key, _REFUSALS_KEPT)
@@ -362,7 +362,7 @@ def record_refusal(*, corp_id: int, kind: CallbackEvent.Kind, reason: str, now: 
 def count_refusals(*, corp_id: int, kind: CallbackEvent.Kind, now: datetime) -> int:
     """Count the calls refused on this day (UTC); 0 without Valkey. NO_CORP: those for unknown companies."""
     with suppress(redis.RedisError):
-        return int(valkey().get(_refusals_key(corp_id, kind, now)) or 0)
+        return int(valkey().get(_make_refusals_key(corp_id, kind, now)) or 0)
     return 0
 
 
@@ -375,5 +375,5 @@ def count_all_refusals() -> dict[tuple[int, str], int]:
     return {}
 
 
-def _refusals_key(corp_id: int, kind: CallbackEvent.Kind, now: datetime) -> str:
+def _make_refusals_key(corp_id: int, kind: CallbackEvent.Kind, now: datetime) -> str:
     return f"integrations:callback-refusals:{corp_id}:{kind.value}:{now.astimezone(UTC):%Y-%m-%d}"

@@ -61,7 +61,7 @@ from integrations.models.fields import corp_condition
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
-# A view of a corp: gets the request, the corp and what its route names.
+# A view of a corp: gets the request, the corp and the parameters of its route.
 CorpView = Callable[..., HttpResponseBase]
 DOMAIN_ID_IN_LINK = 128
 CONFIRMATION = "admin/integrations/corp/confirm.html"
@@ -82,13 +82,13 @@ class ServerField(forms.CharField):
 class IpAddressesField(ListField):
     """Public IP addresses, separated as WeCom's console wants them."""
 
-    parse = staticmethod(services.read_ip_addresses)
+    parse = staticmethod(services.parse_ip_addresses)
     separator = services.IP_SEPARATOR
 
 
 class CorpForm(ProxyMixin, VersionedForm):
-    """The form of a corp. The `new_` fields are write-only and belong to no model field. `is_another_way`: whether the
-    secrets take another way to WeCom, so that they had to be pasted again."""
+    """The form of a corp. The `new_` fields are write-only and belong to no model field. `has_new_route`: whether the
+    form changes the server, the proxy or the certificates, so that the secrets must be pasted again."""
 
     # Represents the Secrets and the proxy, which no page shows.
     version_columns = ("connection_version",)
@@ -344,14 +344,14 @@ class CorpAdmin(
         )
 
     def list_row_actions(self, request: HttpRequest, corp: Corp) -> list[RowAction]:
-        found = []
+        actions = []
         if self.has_change_permission(request, corp):
             url = reverse("admin:integrations_corp_diagnosis_run", args=[corp.pk])
-            found.append(RowAction("test", gettext("Test connection"), url, posts=True, field=("check", "token")))
+            actions.append(RowAction("test", gettext("Test connection"), url, posts=True, field=("check", "token")))
         if request.user.has_perm("integrations.sync_directory"):
             url = reverse("admin:integrations_syncrun_start", args=[corp.pk])
-            found.append(RowAction("sync", gettext("Sync directory now"), url))
-        return found
+            actions.append(RowAction("sync", gettext("Sync directory now"), url))
+        return actions
 
     @admin.display(description=_("last diagnosis"))
     def last_diagnosis(self, corp: Any) -> str:
@@ -415,7 +415,7 @@ class CorpAdmin(
 
     def save_model(self, request: HttpRequest, obj: Corp, form: CorpForm, change: bool) -> None:
         columns = form.changed_model_fields()
-        # After a change of the way the old credentials prove nothing, so the new ones are used at once.
+        # On a new route the saved credentials prove nothing, so the new ones are used at once.
         if obj.was_enabled and not form.is_another_way and columns & APP_COLUMNS:
             self.stage_credentials(request, obj, obj.agentid, obj.secret)
             obj.refresh_from_db(fields=APP_COLUMNS)
@@ -434,7 +434,7 @@ class CorpAdmin(
         if tidied:
             message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
             messages.info(request, message % {"fields": ", ".join(tidied)})
-        # Otherwise the checks whose results do not match the saved values, without the test message, which people get.
+        # Without a full test, repeat the checks with outdated results, except the test message, which people receive.
         runs = {} if needs_test else checks.find_latest_runs(obj)
         outdated = [name for name, run in runs.items() if name != MESSAGE and not checks.is_current(run, obj)]
         if needs_test or outdated:

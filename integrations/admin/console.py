@@ -47,14 +47,14 @@ class ConsolePages(CorpPages):
         return JsonResponse({name: panel[name] for name in ("is_unfinished", "html", "parts")})
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
-        """Return the context of the steps: whether to poll, `html` of the next step while the corp is disabled, and the
-        `parts` by their ids, each also under its own name."""
+        """Return the template context of the steps: whether to poll, `html` of the next step while the corp is
+        disabled, and `parts`, the HTML of each element by its id, also under the id as a variable name."""
         steps = services.list_steps(corp)
         is_checked = corp.staged_state == CredentialsState.WAITING
         next_step = None if corp.is_enabled else next((step for step in steps if step.is_next), None)
         writes = console.list_last_writes(corp)
         credentials: dict[str, Any] = {"corp": corp}
-        if found := corp.staged_finding:  # why the new ones are not in force
+        if found := corp.staged_finding:  # why the new credentials are not in use
             explanation = checks.explain_finding("agentid", found["problem"], found["errcode"], found["facts"])
             credentials["explanation"] = explanation
         credentials |= describe_job(find_newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
@@ -90,7 +90,7 @@ class ConsolePages(CorpPages):
         link = build_link(corp, request.GET.get("page", ""), request.GET.get("path", ""))
         if _wants_json(request):
             return JsonResponse({"html": render_to_string(f"{FOLDER}/_link.html", {"corp": corp, "link": link})})
-        return self._page(request, corp, "link.html", gettext("Link to a page"), {"link": link})
+        return self._render_page(request, corp, "link.html", gettext("Link to a page"), {"link": link})
 
     def write_start_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
         """Prepare the preview of a change in the background, and show its page."""
@@ -104,12 +104,12 @@ class ConsolePages(CorpPages):
     def write_view(self, request: HttpRequest, corp: Corp, write_id: int) -> HttpResponse:
         """Show the change: the current value, the new one, and the result."""
         write = _find_write(corp, write_id)
-        context = {"write": write, "panel": _write_panel(request, corp, write)}
+        context = {"write": write, "panel": _render_write(request, corp, write)}
         title = gettext("Write into WeCom: %(kind)s") % {"kind": console.WriteKind(write.payload["kind"]).label}
-        return self._page(request, corp, "console_write.html", title, context)
+        return self._render_page(request, corp, "console_write.html", title, context)
 
     def write_state_view(self, request: HttpRequest, corp: Corp, write_id: int) -> JsonResponse:
-        return JsonResponse(_write_panel(request, corp, _find_write(corp, write_id)))
+        return JsonResponse(_render_write(request, corp, _find_write(corp, write_id)))
 
     def write_confirm_view(self, request: HttpRequest, corp: Corp, write_id: int) -> HttpResponse:
         """Confirm a prepared change, which a worker then writes. The corp's page shows the result."""
@@ -125,7 +125,7 @@ class ConsolePages(CorpPages):
             else self._redirect_to_page(corp, "write")
         )
 
-    def _page(
+    def _render_page(
         self, request: HttpRequest, corp: Corp, template: str, title: str, extra: dict[str, Any]
     ) -> TemplateResponse:
         return own_page(self, request, f"{FOLDER}/{template}", {"corp": corp, "title": title, **extra})
@@ -177,7 +177,7 @@ def _describe_write(write: Job) -> dict[str, Any]:
     }
 
 
-def _write_panel(request: HttpRequest, corp: Corp, write: Job) -> dict[str, Any]:
+def _render_write(request: HttpRequest, corp: Corp, write: Job) -> dict[str, Any]:
     """Render a change. Return the HTML and whether to poll again."""
     described = _describe_write(write)
     context = {
@@ -196,7 +196,7 @@ def _write_panel(request: HttpRequest, corp: Corp, write: Job) -> dict[str, Any]
 def _answer_write(request: HttpRequest, corp: Corp, write: Job) -> JsonResponse:
     """Return the change for the corp's page, with the URL to poll."""
     url = reverse("admin:integrations_corp_write_state", args=[corp.pk, write.pk])
-    return JsonResponse({**_write_panel(request, corp, write), "url": url})
+    return JsonResponse({**_render_write(request, corp, write), "url": url})
 
 
 class CredentialPages(CorpPages):
@@ -243,7 +243,7 @@ class CallbackKeysForm(forms.Form):
         widget=VisibleWriteOnlyInput,
         validators=[RegexValidator(r"^[0-9A-Za-z]{1,32}$", _("A Token has 1 to 32 letters and digits."))],
     )
-    # Not the field's own lengths: a browser would cut off what is removed here.
+    # Validators instead of max_length: a browser would cut pasted text before its spaces are removed.
     aes_key = CompactField(
         label="EncodingAESKey",
         widget=VisibleWriteOnlyInput,
@@ -259,7 +259,7 @@ class CallbackPages(CorpPages):
     """Generate and show the keys of a corp's callbacks. Both need change permission and are logged."""
 
     def generate_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
-        address = _find_kind(kind)
+        address = _parse_kind(kind)
         if "first" in request.POST and callbacks.has_callback_keys(corp=corp, kind=address):
             messages.warning(request, gettext("Somebody else saved a pair meanwhile; it was left as it is."))
             return self._redirect_to_page(corp, CALLBACK_SECTION)
@@ -272,7 +272,7 @@ class CallbackPages(CorpPages):
 
     def paste_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
         """Save keys that WeCom's console generated."""
-        address = _find_kind(kind)
+        address = _parse_kind(kind)
         form = CallbackKeysForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             callbacks.save_callback_keys(corp=corp, kind=address, **form.cleaned_data)
@@ -291,7 +291,7 @@ class CallbackPages(CorpPages):
 
     def keys_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
         """Show Token and EncodingAESKey. Requires POST, because each display is recorded in the history."""
-        address = _find_kind(kind)
+        address = _parse_kind(kind)
         try:
             crypto = callback_crypto(corp, address)
             problem = gettext("There are no values yet. Generate them first.")
@@ -313,13 +313,13 @@ class CallbackPages(CorpPages):
             "url": callbacks.callback_url(corp, address),
             "crypto": crypto,
             "kind": address.value,
-            "state": self._state(corp, address),
+            "state": self._describe_state(corp, address),
         }
         return own_page(self, request, "admin/integrations/corp/callback_keys.html", context)
 
     def state_view(self, request: HttpRequest, corp: Corp, kind: str) -> JsonResponse:
         """Return whether WeCom has verified the URL. The page with the keys polls it."""
-        return JsonResponse(self._state(corp, _find_kind(kind)))
+        return JsonResponse(self._describe_state(corp, _parse_kind(kind)))
 
     def callback_panel(self, corp: Corp) -> list[dict[str, Any]]:
         """Return the two callback addresses, the app's first."""
@@ -330,13 +330,13 @@ class CallbackPages(CorpPages):
         now = timezone.now()
         return sum(callbacks.count_refusals(corp_id=callbacks.NO_CORP, kind=kind, now=now) for kind in CallbackKind)
 
-    def _state(self, corp: Corp, kind: CallbackKind) -> dict[str, Any]:
+    def _describe_state(self, corp: Corp, kind: CallbackKind) -> dict[str, Any]:
         address = callbacks.describe_callback_address(corp, kind, now=timezone.now())
         html = render_to_string(f"{FOLDER}/_callback_state.html", {"address": address})
         return {"is_unfinished": address["verified_at"] is None, "html": html}
 
 
-def _find_kind(text: str) -> CallbackKind:
+def _parse_kind(text: str) -> CallbackKind:
     try:
         return CallbackKind(text)
     except ValueError:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
-# A planned retry that is overdue by so much shows that beat is not running.
+# Beat is not running if a planned retry is overdue by this much.
 BEAT_MISSING = timedelta(seconds=90)
 SECTION = "diagnosis"
 FOLDER = "admin/integrations/corp"
@@ -134,7 +134,7 @@ def describe_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
 
 
 def render_results(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, str]:
-    """Render the results that stand beside their buttons: of “Test connection”, and of the verification files."""
+    """Render the results shown beside the buttons “Test connection” and of the verification files."""
     found = [runs[name] for name in ("network", "token") if name in runs and checks.is_current(runs[name], corp)]
     # Without a network no token is requested; a token proves that the network works.
     bad = [run for run in found if run.status == Status.WRONG and found[-1].status != Status.OK]
@@ -191,21 +191,21 @@ def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, l
     corp: Any  # with the attributes that fetch_states sets
     for corp in corps:
         if corp.refusal is not None:
-            page = f"{_find_page(corp)}#{corp.refusal.anchor}"
+            page = f"{_link_to_corp(corp)}#{corp.refusal.anchor}"
             lines[corp.pk] = [Line(_("Status"), corp.refusal.line, "bad", page)]
             continue
         health: checks.Health = corp.health
         token = next((run for run in corp.check_runs.all() if run.check_name == "token"), None)
         state = State.FINE if corp.is_enabled else State.DISABLED
         found = [Line(_("Status"), str(state.label), state.tone)]
-        found.append(Line(_("Last diagnosis"), health.words, health.tone, _find_diagnosis(corp)))
+        found.append(Line(_("Last diagnosis"), health.words, health.tone, _link_to_diagnosis(corp)))
         if health.checked_at is not None:
             checked_at = timezone.localtime(health.checked_at)
             found.append(Line(_("Diagnosed at"), f"{checked_at:%Y-%m-%d %H:%M}"))
         if token is not None and token.connection_version == corp.connection_version:
             status = CheckRun.Status(token.status)
             tone = TONES.get(status, "quiet")
-            found.append(Line(_("Access token"), str(status.label), tone, _find_diagnosis(corp)))
+            found.append(Line(_("Access token"), str(status.label), tone, _link_to_diagnosis(corp)))
         lines[corp.pk] = found
     return lines
 
@@ -218,14 +218,14 @@ def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[A
     attentions: list[Attention] = []
     corp: Any  # with the attributes that fetch_states sets
     for corp in corps:
-        tone, page, words = corp.health.tone, _find_diagnosis(corp), {"corp": corp, "words": corp.health.words}
+        tone, page, words = corp.health.tone, _link_to_diagnosis(corp), {"corp": corp, "words": corp.health.words}
         if corp.refusal is not None:
-            attentions.append(Attention(corp.refusal.sentence, f"{_find_page(corp)}#{corp.refusal.anchor}"))
+            attentions.append(Attention(corp.refusal.sentence, f"{_link_to_corp(corp)}#{corp.refusal.anchor}"))
         elif tone == "bad":
             attentions.append(Attention(_("“%(corp)s”: %(words)s in the last diagnosis.") % words, page))
         elif not corp.is_enabled and corp.first_enabled_at is None:
             sentence = _("“%(corp)s” is not enabled yet: go on with its steps.") % words
-            attentions.append(Attention(sentence, _find_page(corp), "warn"))
+            attentions.append(Attention(sentence, _link_to_corp(corp), "warn"))
         elif tone == "warn":
             attentions.append(Attention(_("“%(corp)s”: %(words)s.") % words, page, "warn"))
     with_secrets: list[Model] = list(Corp.objects.filter(pk__in=[corp.pk for corp in corps]))
@@ -288,9 +288,9 @@ def _warn_of_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list[A
     return []
 
 
-def _find_page(corp: Corp) -> str:
+def _link_to_corp(corp: Corp) -> str:
     return reverse("admin:integrations_corp_change", args=[corp.pk])
 
 
-def _find_diagnosis(corp: Corp) -> str:
-    return f"{_find_page(corp)}#diagnosis"
+def _link_to_diagnosis(corp: Corp) -> str:
+    return f"{_link_to_corp(corp)}#diagnosis"

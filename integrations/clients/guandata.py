@@ -185,7 +185,7 @@ class GuandataClient:
     ) -> Iterator[Mapping[str, Any]]:
         """Yield the chartMain of a card, 200 rows of `data` at a time. POST /public-api/card/{cdId}/data.
 
-        Its header differs by the kind of the card.
+        The layout of its header depends on the kind of the card.
         `filters`: `name` (the original column, not its alias), `filterType` (EQ, BT, IN and the like), `filterValue`.
         `parameters`: dynamicParams. Raises UnexpectedResponseError past ROWS_AT_MOST, because a part would look like
         the whole.

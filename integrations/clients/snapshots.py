@@ -98,27 +98,27 @@ class SnapshotError(Exception):
         self.reason = reason
 
 
-# A page without a request under way or a new element for so long has drawn.
+# A page counts as drawn after so long without a request under way and without a new element.
 QUIET_SECONDS = 0.7
-# Some frames never load, for example if their request was refused. A page that still waits for one has drawn after so
-# long without a request under way, a new element or a computing script.
+# Some frames never load, for example if their request was refused. A page that still waits for one counts as drawn
+# after so long without a request under way, a new element and a running script.
 UNLOADED_SECONDS = 5
 CHECKED_EVERY_MS = 100
-# Limit for drawing what unfolding brings into state, on a page that was ready before.
+# Time limit for drawing the cards that a higher window uncovers, on a page that was ready before.
 UNFOLDED_WITHIN_SECONDS = 5
 # Runs before the page's own scripts. The page does not see elements that a frame adds, but it sees that it was blocked
 # for 50 ms.
 INIT_SCRIPT = """
     delete window.RTCPeerConnection;
     delete window.webkitRTCPeerConnection;
-    window.__changedAt = window.__keptAt = performance.now();
-    new PerformanceObserver(() => { window.__keptAt = performance.now(); }).observe({type: "longtask"});
+    window.__changedAt = window.__blockedAt = performance.now();
+    new PerformanceObserver(() => { window.__blockedAt = performance.now(); }).observe({type: "longtask"});
     new MutationObserver(() => { window.__changedAt = performance.now(); })
         .observe(document, {childList: true, subtree: true});
 """
 _IS_BUSY = """([busy, quietMs, unloadedMs, waitsForLoad]) => {
     if (document.readyState !== "complete") {
-        const lastAt = Math.max(window.__changedAt, window.__keptAt);
+        const lastAt = Math.max(window.__changedAt, window.__blockedAt);
         if (waitsForLoad || performance.now() - lastAt < unloadedMs) return true;
     }
     if (document.fonts.status !== "loaded") return true;

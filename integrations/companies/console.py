@@ -54,7 +54,7 @@ def request_preview(*, corp: Corp, kind: WriteKind, by: Person, now: datetime) -
     Its result has the `changes`: [{"name": …, "before": …, "after": …}] with WeCom's values, without equal ones.
     """
     Corp.objects.select_for_update().get(pk=corp.pk)  # a waiting job that was just confirmed must not be replaced
-    newest = requests.find_newest_job(WRITE, _key(corp, kind))
+    newest = requests.find_newest_job(WRITE, _make_key(corp, kind))
     if newest is not None and newest.is_unfinished:
         return newest
     return _request_job(corp, kind, by, now)
@@ -77,20 +77,20 @@ def awaits_confirmation(preview: Job) -> bool:
 
 def list_last_writes(corp: Corp) -> list[Job]:
     """Return the newest preview or write of each kind."""
-    keys = [_key(corp, kind) for kind in WriteKind]
+    keys = [_make_key(corp, kind) for kind in WriteKind]
     jobs = Job.objects.filter(kind=WRITE, key__in=keys).order_by("requested_at", "pk")
     newest = {job.key: job for job in jobs}
     return [newest[key] for key in keys if key in newest]
 
 
-def _key(corp: Corp, kind: WriteKind) -> str:
+def _make_key(corp: Corp, kind: WriteKind) -> str:
     return f"{corp.pk}:{kind.value}"
 
 
 def _request_job(corp: Corp, kind: WriteKind, by: Person, now: datetime, **confirmed: Any) -> Job:
     subject, payload = f"{corp.name} · {kind.label}", {"kind": kind.value, **confirmed}
     return requests.request_job(
-        WRITE, key=_key(corp, kind), subject=subject, payload=payload, corp=corp, by=by, now=now
+        WRITE, key=_make_key(corp, kind), subject=subject, payload=payload, corp=corp, by=by, now=now
     )
 
 

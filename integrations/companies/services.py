@@ -91,16 +91,16 @@ def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | No
     """
     if reasons := reasons_against_enabling(corp, now=now):
         return reasons
-    is_outdated = [_("Somebody changed the connection in the meantime. Test it again.")]
+    outdated = [_("Somebody changed the connection in the meantime. Test it again.")]
     if seen_version is not None and seen_version != corp.connection_version:
-        return is_outdated
+        return outdated
     # The basis of the reasons. With sign-in, domain and home page count, and they follow from the last two.
     seen = ("connection_version", "sign_in_enabled", "site_address_id", "domain_id")
     unchanged = Corp.objects.filter(pk=corp.pk, **{name: getattr(corp, name) for name in seen})
     with transaction.atomic():
         # Writes the same value, which locks the row if all of this still holds.
         if not unchanged.update(connection_version=F("connection_version")):
-            return is_outdated
+            return outdated
         corp.refresh_from_db(fields=["is_enabled", "first_enabled_at", "admin_rights_enabled"])
         if corp.first_enabled_at is None:
             corp.admin_rights_enabled &= bool(getattr(by, "is_superuser", False))
@@ -136,9 +136,9 @@ def find_link_changes(*, address: SiteAddress, url: str) -> list[dict[str, Any]]
 
 logger = logging.getLogger(__name__)
 CONFIRM = "corp.credentials"
-# How often to try again after a failure that may pass, such as a network that is down or a missing trusted IP …
+# After a failure that may pass, such as a network that is down or a missing trusted IP: the pause between two tries,
+# and the time until the last one.
 TRY_AGAIN = timedelta(minutes=1)
-# … and for how long.
 TRIED_FOR = timedelta(hours=24)
 STAGED = ("staged_agentid", "staged_secret", "staged_by", "staged_state", "staged_at", "staged_finding")
 NOT_IN_FORCE = (CredentialsState.WAITING, CredentialsState.REFUSED)
@@ -258,7 +258,7 @@ class SetupStep:
 
 def list_steps(corp: Corp) -> list[SetupStep]:
     """Return every step with its state, by the saved values, the last checks and the last real calls."""
-    runs, refusal = _current_runs(corp), checks.find_refusal(corp)
+    runs, refusal = _find_current_runs(corp), checks.find_refusal(corp)
     wrong = set() if refusal is None else {refusal.anchor, "diagnosis"}
     in_console = ("domain", "home_page") if corp.sign_in_enabled else ("home_page",)
     # Done if everything essential passed and nothing else is wrong.
@@ -294,13 +294,13 @@ def judge_console_values(corp: Corp) -> dict[str, StepState]:
 
     The callback domain is missing, because WeCom shows it only in its console.
     """
-    states = {name: _judge_checks(_current_runs(corp), name) for name in ("domain", "home_page")}
+    states = {name: _judge_checks(_find_current_runs(corp), name) for name in ("domain", "home_page")}
     if states["domain"] == StepState.TO_DO and not corp.sign_in_enabled:
         states["domain"] = StepState.OPTIONAL
     return states
 
 
-def _current_runs(corp: Corp) -> dict[str, CheckRun]:
+def _find_current_runs(corp: Corp) -> dict[str, CheckRun]:
     """Return the newest run of each check that saw the saved values."""
     return {name: run for name, run in checks.find_latest_runs(corp).items() if checks.is_current(run, corp)}
 
@@ -325,7 +325,7 @@ _DOCUMENTATION = [
 _IP_SEPARATORS = re.compile(r"[\s,，、;；]+")
 
 
-def read_ip_addresses(text: str) -> list[str]:
+def parse_ip_addresses(text: str) -> list[str]:
     """Parse addresses separated by semicolons, commas (Western or Chinese), spaces or lines, each once.
 
     Raises ValidationError, with a sentence: WeCom sees only public addresses, and no names.

@@ -176,8 +176,8 @@ def read_origin(url: str) -> str | None:
 def _read_origins(_moment: int) -> list[str]:
     """Return the origins to which a sign-in may redirect: each corp's two WeCom addresses, the site addresses where
     it starts, and the BI, where it may end."""
-    doors = Corp.objects.signing_in().order_by()
-    rows = doors.values_list("authorize_base_url", "qr_base_url", "site_address__url").distinct()
+    corps = Corp.objects.signing_in().order_by()
+    rows = corps.values_list("authorize_base_url", "qr_base_url", "site_address__url").distinct()
     urls = {url for row in rows for url in row}
     if urls:
         urls.update(SiteAddress.objects.filter(is_default=True).values_list("url", flat=True))
@@ -230,7 +230,7 @@ LONGEST_IN_LINK = 640
 _AS_SPECIFIED = re.compile(r"(?:/?\?)?path_url=(?P<page>[^&]*)(?:&(?P<further>.*))?", re.DOTALL)
 # Pages of signing in and out: landing there would start over.
 _NOT_LANDINGS = ("/login/", "/logout/", "/wecom/")
-# Limit of nested percent-encoding: no honest link has more.
+# Limit of nested percent-encoding: no ordinary link has more.
 _LAYERS = 5
 
 

@@ -82,20 +82,20 @@ class Limit:
 
 def read_limit_arguments(limit: Limit | None) -> tuple[str, int]:
     """Return the arguments of COUNTING's `is_over` for a limit, or for none."""
-    return (_limit_key("none"), -1) if limit is None else (_limit_key(limit.key), limit.at_most)
+    return (_make_limit_key("none"), -1) if limit is None else (_make_limit_key(limit.key), limit.at_most)
 
 
 def allows(key: str, *, at_most: int) -> bool:
     """Count one more under `key`; return False past `at_most` in the minute that the first one started."""
-    return not script(_COUNT)(keys=[_limit_key(key)], args=[at_most])
+    return not script(_COUNT)(keys=[_make_limit_key(key)], args=[at_most])
 
 
 def seconds_to_wait(key: str, *, at_most: int) -> int:
     """Count one more under `key`. Return 0 within the limit, else the seconds until the count starts again."""
     if allows(key, at_most=at_most):
         return 0
-    return max(1, math.ceil(int(valkey().pttl(_limit_key(key))) / 1000))
+    return max(1, math.ceil(int(valkey().pttl(_make_limit_key(key))) / 1000))
 
 
-def _limit_key(key: str) -> str:
+def _make_limit_key(key: str) -> str:
     return f"accounts:{{limits}}:{key}"

@@ -50,7 +50,7 @@ class RelativeDate:
     on: Callable[[date], date | Period]
 
 
-def _months_before(day: date, count: int) -> date:
+def _subtract_months(day: date, count: int) -> date:
     """Return the same day some months before, or that month's last day if it is too short."""
     year, month = divmod(day.year * 12 + day.month - 1 - count, 12)
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
@@ -61,8 +61,8 @@ EARLIER: Mapping[str, Callable[[date], date]] = MappingProxyType(
     {
         "day": lambda day: day - timedelta(days=1),
         "week": lambda day: day - timedelta(days=7),
-        "month": lambda day: _months_before(day, 1),
-        "year": lambda day: _months_before(day, 12),
+        "month": lambda day: _subtract_months(day, 1),
+        "year": lambda day: _subtract_months(day, 12),
     }
 )
 
@@ -88,7 +88,7 @@ def week_of(day: date) -> Period:
     return Period(monday_of(day), monday_of(day) + timedelta(days=6))
 
 
-def _days_before(day: date, count: int) -> Period:
+def _make_period_before(day: date, count: int) -> Period:
     return Period(day - timedelta(days=count), day - timedelta(days=1))
 
 
@@ -100,8 +100,8 @@ RELATIVE_DATES = (
     RelativeDate("same_day_last_week", "上周同日", lambda day: day - timedelta(days=7)),
     RelativeDate("same_day_last_month", "上月同日", EARLIER["month"]),
     RelativeDate("same_day_last_year", "去年同日", EARLIER["year"]),
-    RelativeDate("last_7_days", "近7天", lambda day: _days_before(day, 7)),
-    RelativeDate("last_30_days", "近30天", lambda day: _days_before(day, 30)),
+    RelativeDate("last_7_days", "近7天", lambda day: _make_period_before(day, 7)),
+    RelativeDate("last_30_days", "近30天", lambda day: _make_period_before(day, 30)),
     RelativeDate("this_week", "本周", lambda day: Period(monday_of(day), day)),
     RelativeDate("week_to_date", "本周至今", lambda day: Period(monday_of(day), day)),
     RelativeDate("last_week", "上周", lambda day: week_of(day - timedelta(days=7))),

@@ -1,10 +1,10 @@
 """Fetches of cards' data: once per slot (scheduled time), for all pushes and alerts of that slot.
 
-    fetch.request_data(card_ids, slot_at=slot, now=now)    # one row each, queued
-    fetch.find_card_data(card_ids, slot_at=slot)              # waiting, ready with a table, or failed with a sentence
-    fetch.card_data_finished.register(function)       # called as soon as one of them is ready or failed
-    token = fetch.request_preview(cards, now=now)     # for a page, which polls:
-    fetch.read_preview(token, cards, now=now)         # the progress
+    fetch.request_data(card_ids, slot_at=slot, now=now)  # one row each, queued
+    fetch.find_card_data(card_ids, slot_at=slot)         # waiting, ready with a table, or failed with a sentence
+    fetch.card_data_finished.register(function)          # called as soon as one of them is ready or failed
+    token = fetch.request_preview(cards, now=now)        # for a page
+    fetch.read_preview(token, cards, now=now)            # the progress, which the page polls
 
 A worker fetches under a lease with a token: a worker whose lease was lost cannot write any more. Failures that may pass
 are tried again after increasing waits; all others are final at once.
@@ -323,8 +323,7 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
     return _("No worker has taken it yet: does one take from the queue “data”, and can the queue be reached?")
 
 
-# --- Notifications, lost rows and old rows ---------------------------------------------------------------------------
-# ------------------------------------------------------------------------------
+# --- Notifications, lost rows and old rows ----------------------------------------------------------------------------
 
 
 def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:

@@ -1,7 +1,7 @@
 """Tests of data sources, as jobs of the queue "data": of a saved source alone, and of a form's unsaved input.
 
-    token = request_unsaved_test(source, card, by=person, now=now)    # `card` None: the source alone
-    requests.find_newest_job(UNSAVED_TEST, token)                          # its job, shown only to the person who asked
+    token = request_unsaved_test(source, card, by=person, now=now)  # `card` None: the source alone
+    requests.find_newest_job(UNSAVED_TEST, token)                   # its job, shown only to the person who asked
 
 The cache keeps the input of a form, and the rows that were read, encrypted for at most five minutes. No job, task or
 page holds a password.

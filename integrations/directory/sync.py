@@ -138,7 +138,7 @@ def _request_job(corp: Corp, now: datetime) -> None:
 
 @transaction.atomic
 def confirm_run(*, run: SyncRun, now: datetime) -> bool:
-    """Confirm a run that asks: it goes on, and disables the people it named, unless that is no longer right.
+    """Confirm a run that asks. It reads the directory again, and disables only people whom the question named.
 
     Return False if it does not ask any more, or another run is under way.
     """
@@ -312,7 +312,7 @@ def _describe_error(error: IntegrationError) -> dict[str, Any]:
 
 
 def _postpone_run(run: SyncRun, job: JobRun, error: IntegrationError | None) -> None:
-    """Start again later, with nobody disabled. After the last try the run ends."""
+    """Postpone the run without disabling anybody. After the last try, end it."""
     problem = "unreachable" if isinstance(error, TransientError) else "changed_meanwhile"
     columns = {} if error is None else _describe_error(error)
     if run.try_count >= len(RESTS):

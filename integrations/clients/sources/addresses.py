@@ -208,7 +208,8 @@ def parse_database_url(text: str, drivers: Collection[str] = ()) -> URL:
     """Return the address with our driver for it. Raises SourceError (ADDRESS_REFUSED), whose `detail` is a refused
     option or driver, never a credential.
 
-    `drivers`: additional ones that the deployment allows. None may open files: an address needs a host.
+    `drivers`: additional ones that the deployment allows. An address without a host is refused, because drivers would
+    open a file or a local socket.
     """
     url = _parse_url(text)
     if url is None:

@@ -250,16 +250,17 @@ def fetch_states(corps: Sequence[Corp]) -> None:
 def _describe_refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refusal:
     code = refused.errcode
     if refused.until is not None and code == errcodes.RATE_LIMITED:
-        known = _("WeCom gives no token until %(time)s") % {"time": _format_time(refused.until, now)}, "", "diagnosis"
+        cause = _("WeCom gives no token until %(time)s") % {"time": _format_time(refused.until, now)}
+        remedy, anchor = "", "diagnosis"
     elif code is None:
-        known = _("WeCom does not answer"), _("test the connection"), "credentials"
+        cause, remedy, anchor = _("WeCom does not answer"), _("test the connection"), "credentials"
     elif code in errcodes.SECRET_REFUSED | OTHER_APP:
-        known = _("credentials refused"), _("update the Secret"), "credentials"
+        cause, remedy, anchor = _("credentials refused"), _("update the Secret"), "credentials"
     elif code in IP_REFUSED:
-        known = _("server address refused"), _("enter it as a trusted IP"), "trusted_ip"
+        cause, remedy, anchor = _("server address refused"), _("enter it as a trusted IP"), "trusted_ip"
     else:
-        known = _("calls refused (%(code)s)") % {"code": code}, _("run the diagnosis"), "diagnosis"
-    cause, remedy, anchor = known
+        cause = _("calls refused (%(code)s)") % {"code": code}
+        remedy, anchor = _("run the diagnosis"), "diagnosis"
     waiting = ""
     if refused.since is None and remedy and refused.until is not None:
         waiting = _("not asked again before %(time)s") % {"time": _format_time(refused.until, now)}
@@ -456,8 +457,8 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
 
 
 def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, now: datetime) -> None:
-    """Store the finding, unless the check was requested anew meanwhile. If it is in the way of others, these wait no
-    longer, or are tried again."""
+    """Store the finding, unless the check was requested anew meanwhile. A wrong one blocks the waiting checks that need
+    it; a passed one starts them again."""
     waits = [wait for age, wait in check.retries if now - run.requested_at < age] if finding.heals else []
     if not _find_same(run).update(
         **finding.columns,

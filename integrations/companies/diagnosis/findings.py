@@ -238,10 +238,11 @@ SHARED_EXPLANATIONS = {
 
 
 def judge_error(error: IntegrationError) -> Finding:
-    """Return the finding for a failed call, which heals if repeating the check is useful and allowed.
+    """Return the finding for a failed call. It heals if the check may be repeated.
 
-    It is not for a long rate limit, which repeats would prolong: too many wrong Secrets block the address for an
-    hour. Nor for an unknown code or our own mistake: WeCom forbids it, and the answer would be the same.
+    A long rate limit does not heal, because repeats would prolong it: too many wrong Secrets block the address for an
+    hour. An unknown code or a mistake of ours does not heal either: WeCom forbids repeats, and the answer would be the
+    same.
     """
     if error.code is None:
         heals = True
