@@ -22,7 +22,7 @@ from accounts.users.companies import describe_disabling, rests_on_corpid
 from accounts.users.roles import ensure_roles, make_corp_condition, whom_to_ask
 from accounts.views import errors
 from integrations.bi import is_open
-from integrations.companies.links import verification_file_name
+from integrations.companies.links import name_verification_file
 from integrations.core import hooks
 from integrations.core.hooks import LandingPage, People
 from integrations.directory.events import members_changed
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def track_people_and_companies() -> None:
     signals.track_model(Corp, corps=lambda corp: [corp.pk], left_out=_CORP_STATE)
     signals.describe_field(
-        Corp, "verification_files", lambda files: ", ".join(verification_file_name(file["code"]) for file in files)
+        Corp, "verification_files", lambda files: ", ".join(name_verification_file(file["code"]) for file in files)
     )
     signals.track_model(
         SiteAddress,

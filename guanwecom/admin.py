@@ -10,7 +10,6 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models.fields import BLANK_CHOICE_DASH
 from django.http import JsonResponse
 from django.template.loader import render_to_string
 from django.urls import path, reverse
@@ -27,7 +26,7 @@ from guanwecom import navigation
 from guanwecom.operations import pages
 from guanwecom.operations.pages import build_panel
 from integrations.core import sentences
-from integrations.core.admin_pages import NATIVE_DATES, CappedPaginator, explain_empty_selects
+from integrations.core.admin_pages import NATIVE_DATES, CappedPaginator, explain_empty_selects, label_empty_choice
 from integrations.hooks import SingleProvider
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views import media
@@ -136,15 +135,7 @@ class HelpfulPages(ModelAdminBase):
     formfield_overrides: ClassVar = NATIVE_DATES
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Write "not chosen" in place of the dashes of Django's empty choice."""
-        field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
-        dashes = BLANK_CHOICE_DASH[0][1]
-        if getattr(field, "empty_label", None) == dashes:
-            field.empty_label = _("not chosen")
-        elif isinstance(field, forms.TypedChoiceField):
-            choices: Any = field.choices
-            field.choices = [("", _("not chosen")) if one == ("", dashes) else one for one in choices]
-        return field
+        return label_empty_choice(super().formfield_for_dbfield(db_field, request, **kwargs))
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer boxes in place of Django's select, whose help speaks of the Control key."""

@@ -11,7 +11,7 @@ from accounts.users import bi_identity
 from guanwecom.admin import index_overview
 from guanwecom.operations.monitoring import monitoring_attentions
 from guanwecom.operations.pages import engine, metrics
-from integrations.admin.diagnosis import connection_attentions, connection_lines, source_attentions
+from integrations.admin.diagnosis import list_connection_attentions, list_connection_lines, list_source_attentions
 from integrations.views import ENGINE_PATH
 from notifications.admin.dashboard import push_attentions, push_lines
 from notifications.admin.today import list_today
@@ -20,15 +20,15 @@ from notifications.views.overview import collect_overview
 # Only processes that serve pages or make links load this module; AppConfig.ready() loads no pages (guanwecom.apps).
 admin.autodiscover()
 # The lines and warnings of all apps in the administration's index.
-LINES = (connection_lines, directory_lines, push_lines)
+LINES = (list_connection_lines, directory_lines, push_lines)
 ATTENTIONS = (
     monitoring_attentions,
     push_attentions,
     directory_attentions,
     bi_identity.identity_attentions,
     unsent_attentions,
-    connection_attentions,
-    source_attentions,
+    list_connection_attentions,
+    list_source_attentions,
 )
 index_overview.register(partial(collect_overview, lines_of=LINES, attentions_of=ATTENTIONS, list_today=list_today))
 

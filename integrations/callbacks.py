@@ -242,7 +242,7 @@ def has_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> bool:
     return all(Corp.objects.filter(pk=corp.pk).values_list(Length(columns.token), Length(columns.aes_key)).get())
 
 
-def callback_url(corp: Corp, kind: CallbackEvent.Kind) -> str:
+def build_callback_url(corp: Corp, kind: CallbackEvent.Kind) -> str:
     """Return the URL for WeCom's console."""
     return corp.find_site_address().absolute(reverse(_VIEWS[kind], args=[corp.pk]))
 
@@ -254,7 +254,7 @@ def describe_callback_address(corp: Corp, kind: CallbackEvent.Kind, *, now: date
     newest = CallbackEvent.objects.filter(corp=corp, kind=kind).order_by("-received_at")
     return {
         "kind": kind,
-        "url": callback_url(corp, kind),
+        "url": build_callback_url(corp, kind),
         "has_keys": has_callback_keys(corp=corp, kind=kind),
         "verified_at": verified_at,
         "is_outdated": verified_at is not None and verified_at < corp.find_site_address().changed_at,

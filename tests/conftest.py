@@ -210,7 +210,7 @@ def _empty_valkey(valkey_client: redis.Redis) -> None:
     valkey_client.flushdb()
     # Forget what this process has cached about tokens, hosts and operators.
     client_factory._token_store.cache_clear()
-    background._write_question.cache_clear()
+    background._compile_query.cache_clear()
     http.clear_caches()
     watch._cached_contacts.clear()
 

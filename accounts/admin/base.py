@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from accounts.users import attributes
-from integrations.admin.base import ReadRows, find_row, own_page, own_routes
+from integrations.admin.base import ReadOnlyAdmin, find_row, own_page, own_routes
 from integrations.admin.jobs import find_visible_jobs, may_retry
 from integrations.core.admin_pages import AnyModelAdmin, CappedPaginator
 from integrations.jobs import requests
@@ -130,7 +130,7 @@ class RowsAdmin(AnyModelAdmin):
 # --- Pages for read-only rows, and for background runs that are watched while they go on ---
 
 
-class ReadOnly(ReadRows):
+class ReadOnly(ReadOnlyAdmin):
     """A read-only list of rows copied from WeCom or written by runs."""
 
     actions: Any = None

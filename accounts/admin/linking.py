@@ -25,7 +25,7 @@ from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, f
 from accounts.users.roles import people_changeable_by, people_visible_to, sees_all
 from accounts.views.confirmation import signed_in_person
 from integrations.admin.base import own_page, own_routes
-from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges, KeysetPage, describe_empty_select, keyset_page
+from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges, KeysetPage, describe_empty_select, read_page
 from integrations.models import Corp, Department, Member
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
         if form.is_bound and form.is_valid():
             policy, editor = form.instance, signed_in_person(request)
             members = matching.filter_unlinked(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
-            page = keyset_page(members, after=read_key(given.get("after")), size=linking.MEMBERS_AT_ONCE)
+            page = read_page(members, after=read_key(given.get("after")), size=linking.MEMBERS_AT_ONCE)
             if request.method == "POST":
                 count = linking.link_members(policy=policy, members=page.rows, editor=editor)
                 sentence = ngettext("%(count)d person was linked.", "%(count)d people were linked.", count)
@@ -264,7 +264,7 @@ def _list_users(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -
 
 def _read_page(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
     before, after = (read_key(request.GET.get(name)) for name in ("before", "after"))
-    return keyset_page(rows, before=before, after=after, size=ROWS)
+    return read_page(rows, before=before, after=after, size=ROWS)
 
 
 def _describe_page(

@@ -317,7 +317,7 @@ def open_panel(request: HttpRequest, corp_id: int) -> JsonResponse:
     state, browser_id = begun
     response = JsonResponse(
         {
-            **links.describe_panel(corp, state, language=flow.find_wecom_language()),
+            **links.describe_qr_panel(corp, state, language=flow.find_wecom_language()),
             "renew_after_ms": round(flow.STATE_SECONDS * RENEWED_AFTER * 1000),
         }
     )

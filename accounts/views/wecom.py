@@ -199,9 +199,9 @@ def _authorise(
         return _show_too_many(request, corp.pk, target)
     state, browser_id = begun
     if is_silent:
-        page = links.authorize_link(corp, state)
+        page = links.build_authorize_link(corp, state)
     else:
-        page = links.qr_link(corp, state, language=flow.find_wecom_language())
+        page = links.build_qr_link(corp, state, language=flow.find_wecom_language())
     response = HttpResponseRedirect(page)
     flow.set_browser_id(response, request, browser_id)
     logger.info("sign-in corp=%s outcome=sent-to-wecom kind=%s surface=%s attempt=%d", corp.pk, kind, surface, attempt)

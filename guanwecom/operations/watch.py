@@ -202,7 +202,7 @@ def refresh_contacts() -> None:
         return
     contacts = Contacts([], [], now + CONTACTS_READ_SECONDS)
     if not installation.is_copy():
-        robots = [client_factory.robot_of_environment()]
+        robots = [client_factory.make_operator_robot_client()]
         chosen = Robot.objects.select_related("corp").filter(pk__in=OperatorContacts.objects.values("robot")).first()
         if chosen is not None:
             try:
@@ -221,7 +221,7 @@ def tell_operators(subject: str, body: str) -> bool:
     if _cached_contacts:
         emails, robots = _cached_contacts[0].emails, _cached_contacts[0].robots
     else:
-        robot = client_factory.robot_of_environment()
+        robot = client_factory.make_operator_robot_client()
         emails, robots = settings.OPERATOR_EMAILS, [] if robot is None else [robot]
     sent_count = 0
     if emails:

@@ -136,7 +136,7 @@ def find_row(model_admin: AnyModelAdmin, request: HttpRequest, pk: int | str, *,
     return row
 
 
-class FixedRows(AnyModelAdmin):
+class FixedRowsAdmin(AnyModelAdmin):
     """Rows that the application creates: nobody adds or deletes one."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -146,14 +146,14 @@ class FixedRows(AnyModelAdmin):
         return False
 
 
-class ReadRows(FixedRows):
+class ReadOnlyAdmin(FixedRowsAdmin):
     """Rows that may only be viewed."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
 
-class OneRowAdmin(FixedRows):
+class OneRowAdmin(FixedRowsAdmin):
     """The page of a model with one row (pk 1) for the whole site, only for people who see all companies. The list
     redirects to it."""
 
@@ -370,7 +370,7 @@ class SecretsMixin(AnyModelForm):
             if self.replaces(name):
                 setattr(self.instance, column, self.cleaned_data.get(name) or "")
 
-    def changed_model_fields(self) -> set[str]:
+    def list_changed_columns(self) -> set[str]:
         """Return the names of the columns that this form changes."""
         columns = {column.name for column in self.instance._meta.fields}.intersection(self.changed_data)
         return columns | {column for name, (column, _tick) in self.secrets.items() if self.replaces(name)}
@@ -385,9 +385,9 @@ class ProxyMixin(SecretsMixin):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "new_proxy_url" in self.fields:
-            saved = _("Saved: %(proxy)s. Leave this empty to keep it.") % {"proxy": saved_proxy(self.instance)}
+            saved = _("Saved: %(proxy)s. Leave this empty to keep it.") % {"proxy": format_saved_proxy(self.instance)}
             usual = self.instance._meta.get_field("proxy_url").help_text
-            self.describe_secret("new_proxy_url", saved=saved, empty=usual, hint=saved_proxy(self.instance))
+            self.describe_secret("new_proxy_url", saved=saved, empty=usual, hint=format_saved_proxy(self.instance))
 
     def sends_secrets_elsewhere(self, *columns: str) -> bool:
         """Return whether stored secrets would be sent another way, by a change of the proxy or of `columns`. Otherwise
@@ -401,7 +401,7 @@ class ProxyMixin(SecretsMixin):
         return validators.normalise_proxy_url(proxy) if proxy else ""
 
 
-def saved_proxy(row: Corp | BiConnection) -> _StrPromise | str:
+def format_saved_proxy(row: Corp | BiConnection) -> _StrPromise | str:
     """Return host and port of the saved proxy, without its password."""
     if isinstance(row.proxy_url, Unreadable):
         return UNREADABLE_NOTE

@@ -285,7 +285,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         return response
 
     def save_model(self, request: HttpRequest, obj: BiConnection, form: Any, change: bool) -> None:
-        changed = form.changed_model_fields()
+        changed = form.list_changed_columns()
         bi.save_connection(connection=obj, changed_fields=changed)
         http.clear_caches()
         if request.user.has_perm("integrations.add_datasource") and (source := bi.ensure_source(obj)):

@@ -22,7 +22,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations import bi
+from integrations import bi, callbacks
 from integrations.admin.base import (
     ONE_SAVE_BUTTON,
     CertificatesField,
@@ -45,7 +45,14 @@ from integrations.admin.base import (
     pill,
     show_state,
 )
-from integrations.admin.console import CallbackPages, ConsolePages, CredentialPages, VerificationPages, build_link
+from integrations.admin.console import (
+    CallbackKind,
+    CallbackPages,
+    ConsolePages,
+    CredentialPages,
+    VerificationPages,
+    build_link,
+)
 from integrations.admin.diagnosis import DiagnosisPages, list_reasons
 from integrations.companies import links, services
 from integrations.companies.diagnosis import checks
@@ -63,7 +70,7 @@ if TYPE_CHECKING:
 
 # A view of a corp: gets the request, the corp and the parameters of its route.
 CorpView = Callable[..., HttpResponseBase]
-DOMAIN_ID_IN_LINK = 128
+DOMAIN_ID_CHARACTERS_AT_MOST = 128
 CONFIRMATION = "admin/integrations/corp/confirm.html"
 # Paths of pages that administrators paste instead of a server's URL.
 PAGE_PATHS = ("/connect/oauth2/authorize", "/wwlogin/sso/login", "/cgi-bin")
@@ -132,7 +139,7 @@ class CorpForm(ProxyMixin, VersionedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.is_another_way = False
+        self.has_new_route = False
         if "home_page" in self.fields:
             self.fields["home_page"].required = False  # the choice has no empty option; a missing value means no change
         if self.instance.was_enabled:
@@ -160,14 +167,14 @@ class CorpForm(ProxyMixin, VersionedForm):
     def clean_domain_id(self) -> str:
         """Limit the encoded length: it is part of every link, and links of menus are limited."""
         domain_id: str = self.cleaned_data["domain_id"]
-        if (length := measure_in_link(domain_id)) > DOMAIN_ID_IN_LINK:
+        if (length := measure_in_link(domain_id)) > DOMAIN_ID_CHARACTERS_AT_MOST:
             raise ValidationError(
                 _(
                     "Too long for a link, where it takes %(count)s characters: at most %(limit)s. "
                     "Use letters and digits."
                 ),
                 code="long",
-                params={"count": length, "limit": DOMAIN_ID_IN_LINK},
+                params={"count": length, "limit": DOMAIN_ID_CHARACTERS_AT_MOST},
             )
         return domain_id
 
@@ -205,8 +212,8 @@ class CorpForm(ProxyMixin, VersionedForm):
                 if reasons := checks.find_reasons_against_sign_in(after, now=timezone.now()):
                     self.add_error("sign_in_enabled", ValidationError(reasons))
         if not self.instance._state.adding:
-            self.is_another_way = self.sends_secrets_elsewhere("api_base_url", "ca_bundle")
-        if self.is_another_way:
+            self.has_new_route = self.sends_secrets_elsewhere("api_base_url", "ca_bundle")
+        if self.has_new_route:
             self.require_secrets_again("new_secret", "new_contacts_secret")
         elif self.instance.was_enabled and "agentid" in self.changed_data and not self.cleaned_data.get("new_secret"):
             self.add_error("new_secret", _("Paste the Secret of the app with this AgentId, too."))
@@ -414,9 +421,9 @@ class CorpAdmin(
         return form
 
     def save_model(self, request: HttpRequest, obj: Corp, form: CorpForm, change: bool) -> None:
-        columns = form.changed_model_fields()
+        columns = form.list_changed_columns()
         # On a new route the saved credentials prove nothing, so the new ones are used at once.
-        if obj.was_enabled and not form.is_another_way and columns & APP_COLUMNS:
+        if obj.was_enabled and not form.has_new_route and columns & APP_COLUMNS:
             self.stage_credentials(request, obj, obj.agentid, obj.secret)
             obj.refresh_from_db(fields=APP_COLUMNS)
             form.changed_data = [name for name in form.changed_data if name not in {"agentid", "new_secret"}]
@@ -472,23 +479,26 @@ class CorpAdmin(
 
     def _describe_panels(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         checks.fetch_states([corp])  # each part of the page needs them
-        site = corp.find_site_address()
+        site, now = corp.find_site_address(), timezone.now()
         return {
             "corp": corp,
             "can_act": self.has_change_permission(request, corp),
-            "diagnosis_panel": self.diagnosis_panel(request, corp),
-            "domain": links.trusted_domain(corp),
-            "home_page": links.home_page_link(corp),
-            "plain_login": links.plain_login_url(corp),
+            "diagnosis_panel": self.describe_diagnosis(request, corp),
+            "domain": links.find_trusted_domain(corp),
+            "home_page": links.build_home_page_link(corp),
+            "plain_login": links.build_plain_login_url(corp),
             "link": build_link(corp, "", ""),
-            **self.steps_panel(corp),
+            **self.describe_steps(corp),
             "files": [
-                (code, links.verification_file_name(code), links.verification_file_url(site, code))
+                (code, links.name_verification_file(code), links.build_verification_file_url(site, code))
                 for code in (file["code"] for file in corp.verification_files)
             ],
-            "callback_panel": self.callback_panel(corp),
-            "reception": describe_reception(corp, now=timezone.now()),
-            "refused_elsewhere": self.refused_elsewhere(),
+            "callback_panel": [callbacks.describe_callback_address(corp, kind, now=now) for kind in CallbackKind],
+            "reception": describe_reception(corp, now=now),
+            # Today's calls to URLs of companies that do not exist, from an outdated console or a stranger.
+            "refused_elsewhere": sum(
+                callbacks.count_refusals(corp_id=callbacks.NO_CORP, kind=kind, now=now) for kind in CallbackKind
+            ),
             "can_stage": request.user.is_superuser and self.has_change_permission(request, corp),
             "site_address": site,
             "reasons": list_reasons(corp),
@@ -532,7 +542,7 @@ class CorpAdmin(
         return view(request, find_row(self, request, corp_id, to_change=to_change), **more)
 
     def enable_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
-        reasons = services.reasons_against_enabling(corp, now=timezone.now())
+        reasons = services.find_reasons_against_enabling(corp, now=timezone.now())
         if request.method == "POST":
             is_first = not Corp.objects.ever_enabled().exists()
             # The version of the connection shown on the page.

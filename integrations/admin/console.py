@@ -43,10 +43,10 @@ class ConsolePages(CorpPages):
 
     def steps_view(self, request: HttpRequest, corp: Corp) -> JsonResponse:
         """Return the state of each step and the values that WeCom reports. The page polls it while steps are open."""
-        panel = self.steps_panel(corp)
+        panel = self.describe_steps(corp)
         return JsonResponse({name: panel[name] for name in ("is_unfinished", "html", "parts")})
 
-    def steps_panel(self, corp: Corp) -> dict[str, Any]:
+    def describe_steps(self, corp: Corp) -> dict[str, Any]:
         """Return the template context of the steps: whether to poll, `html` of the next step while the corp is
         disabled, and `parts`, the HTML of each element by its id, also under the id as a variable name."""
         steps = services.list_steps(corp)
@@ -158,7 +158,7 @@ def build_link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
     except ValidationError as refusal:
         return {**state, "error": " ".join(refusal.messages)}
     leads_to_bi = bi.find_landing_page(add_leading_slash(target)).startswith(bi.ROOT) if target else False
-    return {**state, "target": target, "leads_to_bi": leads_to_bi, "url": links.deep_link(corp, target)}
+    return {**state, "target": target, "leads_to_bi": leads_to_bi, "url": links.build_deep_link(corp, target)}
 
 
 def _describe_write(write: Job) -> dict[str, Any]:
@@ -310,7 +310,7 @@ class CallbackPages(CorpPages):
         context = {
             "title": gettext("Receiving messages: values for WeCom's console"),
             "corp": corp,
-            "url": callbacks.callback_url(corp, address),
+            "url": callbacks.build_callback_url(corp, address),
             "crypto": crypto,
             "kind": address.value,
             "state": self._describe_state(corp, address),
@@ -320,15 +320,6 @@ class CallbackPages(CorpPages):
     def state_view(self, request: HttpRequest, corp: Corp, kind: str) -> JsonResponse:
         """Return whether WeCom has verified the URL. The page with the keys polls it."""
         return JsonResponse(self._describe_state(corp, _parse_kind(kind)))
-
-    def callback_panel(self, corp: Corp) -> list[dict[str, Any]]:
-        """Return the two callback addresses, the app's first."""
-        return [callbacks.describe_callback_address(corp, kind, now=timezone.now()) for kind in CallbackKind]
-
-    def refused_elsewhere(self) -> int:
-        """Count today's calls to URLs of companies that do not exist, from an outdated console or a stranger."""
-        now = timezone.now()
-        return sum(callbacks.count_refusals(corp_id=callbacks.NO_CORP, kind=kind, now=now) for kind in CallbackKind)
 
     def _describe_state(self, corp: Corp, kind: CallbackKind) -> dict[str, Any]:
         address = callbacks.describe_callback_address(corp, kind, now=timezone.now())
@@ -368,7 +359,7 @@ class VerificationPages(CorpPages):
     def remove_view(self, request: HttpRequest, corp: Corp, code: str) -> HttpResponse:
         if not links.remove_file(corp=corp, code=code):
             raise Http404
-        name = links.verification_file_name(code)
+        name = links.name_verification_file(code)
         self.log_change(request, corp, gettext("Verification file %(name)s removed.") % {"name": name})
         messages.success(request, gettext("%(name)s is no longer served.") % {"name": name})
         return self._redirect_to_page(corp, VERIFICATION_SECTION)

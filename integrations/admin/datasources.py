@@ -256,7 +256,7 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
                 "read files of the database's server. Give the source an account that may only read the tables it "
                 "needs."
             )
-            messages.warning(request, sentence % {"powers": datasources.word_privileges(row.account_powers)})
+            messages.warning(request, sentence % {"powers": datasources.describe_privileges(row.account_powers)})
         return _describe_source_test(row) if self.has_change_permission(request, row) else {}
 
     def request_test(self, request: HttpRequest, row: DataSource) -> None:
@@ -301,7 +301,9 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
         """Show rights of the database account beyond reading tables."""
         if not source.account_powers:
             return "—"
-        return format_html('<span class="pill pill-warn">{}</span>', datasources.word_privileges(source.account_powers))
+        return format_html(
+            '<span class="pill pill-warn">{}</span>', datasources.describe_privileges(source.account_powers)
+        )
 
     @admin.display(description=_("cards"))
     def cards_count(self, source: DataSource) -> int:
@@ -331,7 +333,7 @@ class CardAdmin(TestedRows):
         hide_related_links(form, "source")
         form.person = request.user
         form.kind = self.find_kind(request, obj) or ""
-        form.choosing_address = choose_address(obj.source_id if obj else _read_source(request))
+        form.choosing_address = build_choices_url(obj.source_id if obj else _read_source(request))
         return form
 
     def get_fieldsets(self, request: HttpRequest, obj: Card | None = None) -> Any:
@@ -436,7 +438,7 @@ def _describe_source_test(source: DataSource) -> dict[str, Any]:
 # The chosen values are put into that form by corp.js; without it the IDs can be typed.
 
 
-def choose_address(source_id: object, view: str = "choose", **further: str) -> str:
+def build_choices_url(source_id: object, view: str = "choose", **further: str) -> str:
     """Return the URL of the list for a source. `further`: parameters; empty ones are left out."""
     query = urlencode({name: value for name, value in {"source": str(source_id), **further}.items() if value})
     return f"{reverse(f'admin:integrations_card_{view}')}?{query}"
@@ -447,12 +449,12 @@ def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     source, page_id = _read_choice(model_admin, request)
     if request.method == "POST":
         catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now(), anew="again" in request.POST)
-        return HttpResponseRedirect(choose_address(source.pk, page=page_id))
+        return HttpResponseRedirect(build_choices_url(source.pk, page=page_id))
     context = {
         "title": gettext("Choose a card of the BI"),
         "is_popup": True,
         "state": _describe_choices(request, source, page_id),
-        "state_address": choose_address(source.pk, "choose_state", page=page_id, q=request.GET.get("q", "")),
+        "state_address": build_choices_url(source.pk, "choose_state", page=page_id, q=request.GET.get("q", "")),
     }
     return own_page(model_admin, request, f"{FOLDER}/choose.html", context)
 
@@ -494,8 +496,8 @@ def _describe_choices(request: HttpRequest, source: DataSource, page_id: str) ->
         **describe_job(listing),
         # Link to fix the connection.
         "bi_address": reverse("admin:integrations_biconnection_changelist") if may_mend else "",
-        "again_address": choose_address(source.pk, page=page_id),
-        "pages_address": choose_address(source.pk),
+        "again_address": build_choices_url(source.pk, page=page_id),
+        "pages_address": build_choices_url(source.pk),
         "page_name": names.get(page_id) or page_id,
         "is_searched": bool(wanted) or len(entries) > SEARCHED_FROM,
         "wanted": wanted,

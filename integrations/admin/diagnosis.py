@@ -48,7 +48,7 @@ class DiagnosisPages(CorpPages):
 
     def diagnosis_view(self, request: HttpRequest, corp: Corp) -> JsonResponse:
         """Return the current state of the section, which the page polls."""
-        return JsonResponse(self.diagnosis_panel(request, corp))
+        return JsonResponse(self.describe_diagnosis(request, corp))
 
     def run_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         """Run the checks named in `check`, or all. The page then polls diagnosis_view."""
@@ -79,10 +79,10 @@ class DiagnosisPages(CorpPages):
     def _answer(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         if "application/json" in request.headers.get("Accept", ""):
             notes = [str(note) for note in messages.get_messages(request)]
-            return JsonResponse({**self.diagnosis_panel(request, corp), "notes": notes})
+            return JsonResponse({**self.describe_diagnosis(request, corp), "notes": notes})
         return self._redirect_to_page(corp, SECTION)
 
-    def diagnosis_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+    def describe_diagnosis(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """Return the HTML of each part, and the interval until the page asks again (0: never)."""
         now, can_act = timezone.now(), self.has_change_permission(request, corp)
         runs = checks.find_latest_runs(corp)
@@ -107,7 +107,7 @@ class DiagnosisPages(CorpPages):
 
 def list_reasons(corp: Corp) -> list[str]:
     """Return the reasons against enabling the corp; empty if it is enabled."""
-    return [] if corp.is_enabled else services.reasons_against_enabling(corp, now=timezone.now())
+    return [] if corp.is_enabled else services.find_reasons_against_enabling(corp, now=timezone.now())
 
 
 def describe_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
@@ -181,9 +181,9 @@ def _render_row(
     return {"name": name, "html": html, "status": run.status if run is not None else Status.SKIPPED}
 
 
-def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
+def list_connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
     """Return per corp the last refusal of a real call, else its status, last diagnosis and token. Makes three queries,
-    shared with connection_attentions for the same corps."""
+    shared with list_connection_attentions for the same corps."""
     if not may_see_corps(request):
         return {}
     checks.fetch_states(corps)
@@ -210,7 +210,7 @@ def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, l
     return lines
 
 
-def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+def list_connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Warn of corps that do not work or are not set up, unreadable secrets, and a local site address."""
     if not may_see_corps(request):
         return []
@@ -233,10 +233,10 @@ def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[A
         with_secrets += BiConnection.objects.all()
     if request.user.has_perm("integrations.view_datasource"):
         with_secrets += DataSource.objects.visible_to(request.user)
-    return [*about_unreadable(with_secrets), *attentions, *_warn_of_site_address(request, corps)]
+    return [*warn_of_unreadable_secrets(with_secrets), *attentions, *_warn_of_site_address(request, corps)]
 
 
-def about_unreadable(rows: Iterable[Model]) -> list[Attention]:
+def warn_of_unreadable_secrets(rows: Iterable[Model]) -> list[Attention]:
     """Warn of rows with secrets that no configured key decrypts, naming the columns. The rows must be loaded with their
     encrypted columns."""
     found = []
@@ -250,7 +250,7 @@ def about_unreadable(rows: Iterable[Model]) -> list[Attention]:
     return found
 
 
-def source_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
+def list_source_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
     """Warn of database accounts that may do more than read tables, if the person may change data sources."""
     if not request.user.has_perm("integrations.change_datasource"):
         return []
@@ -258,7 +258,7 @@ def source_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Atte
     sentence = _("“%(source)s”: the account of this database may do more than read tables (%(powers)s).")
     return [
         Attention(
-            sentence % {"source": source.name, "powers": datasources.word_privileges(source.account_powers)},
+            sentence % {"source": source.name, "powers": datasources.describe_privileges(source.account_powers)},
             reverse("admin:integrations_datasource_change", args=[source.pk]),
             "warn",
         )

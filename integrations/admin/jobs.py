@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import ReadRows, View, find_row, own_page, own_routes, pill
+from integrations.admin.base import ReadOnlyAdmin, View, find_row, own_page, own_routes, pill
 from integrations.core.admin_pages import CappedPaginator
 from integrations.jobs import requests
 from integrations.jobs.registry import describe_job, kinds, label_job
@@ -54,7 +54,7 @@ def may_retry(request: HttpRequest, job: Job) -> bool:
 
 
 @admin.register(Job)
-class JobAdmin(ReadRows):
+class JobAdmin(ReadOnlyAdmin):
     actions = None
     paginator = CappedPaginator
     show_full_result_count = False

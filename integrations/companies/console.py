@@ -184,13 +184,10 @@ def find_wanted_values(corp: Corp, kind: str) -> Values:
         # The pages registered by higher apps, in the product's language, because all employees see the same menu.
         pages = [page for page in list_offered_landing_pages() if page.in_menu][:_MENU_ENTRIES_AT_MOST]
         with translation.override(settings.LANGUAGE_CODE):
-            return {
-                "menu": [
-                    {"type": "view", "name": str(page.label), "url": links.deep_link(corp, page.path)} for page in pages
-                ]
-            }
-    home_page = {"home_url": links.home_page_link(corp)}
-    return {**home_page, "redirect_domain": links.trusted_domain(corp)} if corp.sign_in_enabled else home_page
+            entries = [(str(page.label), links.build_deep_link(corp, page.path)) for page in pages]
+        return {"menu": [{"type": "view", "name": name, "url": url} for name, url in entries]}
+    home_page = {"home_url": links.build_home_page_link(corp)}
+    return {**home_page, "redirect_domain": links.find_trusted_domain(corp)} if corp.sign_in_enabled else home_page
 
 
 def _fetch_values(client: WeComClient, kind: str) -> Values:
@@ -213,9 +210,8 @@ def _drop_empty_fields(entry: Values) -> Values:
     """Return a menu entry as menu/create would take it: menu/get adds empty fields."""
     fields = {name: remove_invisible(str(entry[name])) for name in _MENU_FIELDS if entry.get(name)}
     below = entry.get("sub_button")
-    children = (
-        [_drop_empty_fields(child) for child in below if isinstance(child, dict)] if isinstance(below, list) else []
-    )
+    listed = below if isinstance(below, list) else []
+    children = [_drop_empty_fields(child) for child in listed if isinstance(child, dict)]
     return {**fields, "sub_button": children} if children else fields
 
 

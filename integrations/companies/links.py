@@ -39,22 +39,22 @@ from integrations.models.jobs import Moment
 CALLBACK_ROUTE = "wecom/<int:corp_id>/callback/"
 
 
-def callback_url(corp: Corp) -> str:
+def build_sign_in_callback_url(corp: Corp) -> str:
     """Return the address to which WeCom sends a browser back with its code."""
     return corp.find_site_address().absolute("/" + CALLBACK_ROUTE.replace("<int:corp_id>", str(corp.pk)))
 
 
-def trusted_domain(corp: Corp) -> str:
+def find_trusted_domain(corp: Corp) -> str:
     """Return the trusted domain and authorisation callback domain for WeCom's console: no scheme, no slash."""
     return corp.find_site_address().domain
 
 
-def plain_login_url(corp: Corp) -> str:
+def build_plain_login_url(corp: Corp) -> str:
     """Return the login page, as a home page that signs nobody in by itself."""
     return corp.find_site_address().absolute(resolve_url(settings.LOGIN_URL))
 
 
-def home_page_link(corp: Corp, path_url: str = "") -> str:
+def build_home_page_link(corp: Corp, path_url: str = "") -> str:
     """Return the app's home page for WeCom's console; `path_url`: the page to land on, by default the usual one.
 
     It leads to our callback with `domain` and `path_url` in the query, all of which is encoded once, as the
@@ -62,46 +62,46 @@ def home_page_link(corp: Corp, path_url: str = "") -> str:
     (docs/decisions/0003).
     """
     if not corp.sign_in_enabled:
-        return plain_login_url(corp)
+        return build_plain_login_url(corp)
     pairs = (("domain", corp.domain_id), ("path_url", path_url))
     query = "&".join(f"{name}={quote(value, safe='/')}" for name, value in pairs if value)
-    return authorize_link(corp, query=query)
+    return build_authorize_link(corp, query=query)
 
 
-def deep_link(corp: Corp, path: str) -> str:
+def build_deep_link(corp: Corp, path: str) -> str:
     """Return a link to `path` (see http.parse_inner_page), with sign-in on the way if the corp allows it."""
     if corp.sign_in_enabled:
-        return home_page_link(corp, path)
+        return build_home_page_link(corp, path)
     if not path:
-        return plain_login_url(corp)
+        return build_plain_login_url(corp)
     return corp.find_site_address().absolute(bi.find_landing_page(add_leading_slash(path)))
 
 
-def authorize_link(corp: Corp, state: str = "", *, query: str = "") -> str:
+def build_authorize_link(corp: Corp, state: str = "", *, query: str = "") -> str:
     """Return the silent sign-in link for a browser inside WeCom. `state`: letters and digits, at most 128. `query`: of
     our callback."""
-    return oauth.authorize_url(
+    return oauth.build_authorize_url(
         corpid=corp.corpid,
         agentid=corp.agentid,
-        redirect_uri=f"{callback_url(corp)}{'?' if query else ''}{query}",
+        redirect_uri=f"{build_sign_in_callback_url(corp)}{'?' if query else ''}{query}",
         state=state,
         base_url=corp.authorize_base_url,
     )
 
 
-def qr_link(corp: Corp, state: str, language: str = "zh") -> str:
+def build_qr_link(corp: Corp, state: str, language: str = "zh") -> str:
     """Return the page with the QR code, for an ordinary browser. `language`: zh or en."""
-    return oauth.wwlogin_url(
+    return oauth.build_wwlogin_url(
         corpid=corp.corpid,
         agentid=corp.agentid,
-        redirect_uri=callback_url(corp),
+        redirect_uri=build_sign_in_callback_url(corp),
         state=state,
         lang=language,
         base_url=corp.qr_base_url,
     )
 
 
-def describe_panel(corp: Corp, state: str, language: str = "zh") -> dict[str, Any]:
+def describe_qr_panel(corp: Corp, state: str, language: str = "zh") -> dict[str, Any]:
     """Describe the QR code inside our own page. `params`: of WeCom's component `createWWLoginPanel`, with which the
     whole page, not only the frame, gets the code. `is_official`: whether the component can be used, since it frames
     only WeCom's own host; else `page` is the page for a plain frame.
@@ -113,13 +113,13 @@ def describe_panel(corp: Corp, state: str, language: str = "zh") -> dict[str, An
             "login_type": "CorpApp",
             "appid": corp.corpid,
             "agentid": str(corp.agentid),
-            "redirect_uri": callback_url(corp),
+            "redirect_uri": build_sign_in_callback_url(corp),
             "state": state,
             "redirect_type": "top",
             "lang": language,
             "color_scheme": "auto",
         },
-        "page": f"{qr_link(corp, state, language)}&redirect_type=top&color_scheme=auto",
+        "page": f"{build_qr_link(corp, state, language)}&redirect_type=top&color_scheme=auto",
         "is_official": read_origin(corp.qr_base_url) == oauth.WWLOGIN_BASE_URL,
     }
 
@@ -171,22 +171,22 @@ def store_file(*, corp: Corp, name: str, content: bytes, now: datetime) -> str:
             code="content",
             params={"name": name},
         )
-    with _changing_files(corp) as files:
+    with _edit_files(corp) as files:
         if all(file["code"] != code for file in files):
             files.append({"code": code, "uploaded_at": now.isoformat()})
-    return verification_file_name(code)
+    return name_verification_file(code)
 
 
 def remove_file(*, corp: Corp, code: str) -> bool:
     """Serve the file of this company no longer. Return False if there is none."""
-    with _changing_files(corp) as files:
+    with _edit_files(corp) as files:
         kept = [file for file in files if file["code"] != code]
         is_there, files[:] = len(kept) < len(files), kept
     return is_there
 
 
 @contextmanager
-def _changing_files(corp: Corp) -> Iterator[list[dict[str, str]]]:
+def _edit_files(corp: Corp) -> Iterator[list[dict[str, str]]]:
     """Yield the list of the company's files, locked, and save it."""
     with transaction.atomic():
         rows = Corp.objects.select_for_update(no_key=True)
@@ -195,11 +195,11 @@ def _changing_files(corp: Corp) -> Iterator[list[dict[str, str]]]:
         corp.save(update_fields=["verification_files"])
 
 
-def verification_file_name(code: str) -> str:
+def name_verification_file(code: str) -> str:
     return f"WW_verify_{code}.txt"
 
 
-def verification_file_url(site: SiteAddress, code: str) -> str:
+def build_verification_file_url(site: SiteAddress, code: str) -> str:
     """Return the address at which WeCom fetches the file. `site`: the site address of the file's corp."""
     return site.absolute(reverse("verification-file", args=[code]))
 

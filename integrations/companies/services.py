@@ -71,7 +71,7 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     return True
 
 
-def reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
+def find_reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
     """Return why `corp` cannot be enabled yet, as sentences; empty if it can."""
     reasons = checks.find_reasons(checks.list_essential_checks(corp), checks.find_latest_runs(corp), corp, now)
     address = corp.find_site_address()
@@ -89,7 +89,7 @@ def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | No
     Before the first enabling, people other than superusers may have chosen the app that identifies people. Unless a
     superuser enables it first, its sign-in carries no rights beyond the corp.
     """
-    if reasons := reasons_against_enabling(corp, now=now):
+    if reasons := find_reasons_against_enabling(corp, now=now):
         return reasons
     outdated = [_("Somebody changed the connection in the meantime. Test it again.")]
     if seen_version is not None and seen_version != corp.connection_version:
@@ -129,7 +129,8 @@ def find_link_changes(*, address: SiteAddress, url: str) -> list[dict[str, Any]]
         change: dict[str, Any] = {"corp": corp}
         for when, site in (("before", address), ("after", SiteAddress(url=url))):
             corp.site_address = site
-            change |= {f"domain_{when}": links.trusted_domain(corp), f"home_page_{when}": links.home_page_link(corp)}
+            domain, home_page = links.find_trusted_domain(corp), links.build_home_page_link(corp)
+            change |= {f"domain_{when}": domain, f"home_page_{when}": home_page}
         changes.append(change)
     return changes
 

@@ -69,6 +69,17 @@ NATIVE_DATES: Mapping[type[models.Field[Any, Any]], dict[str, Any]] = {
 }
 
 
+def label_empty_choice(field: Any) -> Any:
+    """Write "not chosen" in place of the dashes of Django's empty choice."""
+    dashes = models.fields.BLANK_CHOICE_DASH[0][1]
+    if getattr(field, "empty_label", None) == dashes:
+        field.empty_label = _("not chosen")
+    elif isinstance(field, forms.TypedChoiceField):
+        choices: Any = field.choices
+        field.choices = [("", _("not chosen")) if one == ("", dashes) else one for one in choices]
+    return field
+
+
 # --- Versions: warn the second person who saves a page, and let them decide whether to overwrite ----------------------
 
 VERSION = "page_version"
@@ -275,14 +286,14 @@ def read_newest_first(rows: QuerySet[Any], *, at_once: int) -> Iterator[Any]:
 @dataclass(frozen=True)
 class KeysetPage:
     """A page of a long list in the order of the keys, without counting rows or reading earlier ones. `before` and
-    `after`: keys for `keyset_page`; None at the ends."""
+    `after`: keys for `read_page`; None at the ends."""
 
     rows: list[Any]
     before: int | None
     after: int | None
 
 
-def keyset_page(rows: QuerySet[Any], *, before: int | None = None, after: int | None = None, size: int) -> KeysetPage:
+def read_page(rows: QuerySet[Any], *, before: int | None = None, after: int | None = None, size: int) -> KeysetPage:
     """Return the first `size` rows, or the rows after the key `after`, or up to the key `before`."""
     if before is not None:
         found = list(rows.filter(pk__lt=before).order_by("-pk")[: size + 1])

@@ -154,12 +154,12 @@ class AnyRowQuery:
     def exists(self) -> bool:
         """Return whether there is a row. Raises django.db.Error."""
         with connection.cursor() as cursor:
-            cursor.execute(_write_question(self._make))
+            cursor.execute(_compile_query(self._make))
             return cursor.fetchone() is not None
 
 
 @lru_cache(maxsize=64)
-def _write_question(make: Callable[[Moment], Iterable[QuerySet[Any]]]) -> str:
+def _compile_query(make: Callable[[Moment], Iterable[QuerySet[Any]]]) -> str:
     query = Query(None)  # without a table, like Django's own Q.check()
     query.add_annotation(Value(1), "found")
     query.add_q(reduce(or_, (Q(Exists(rows.order_by())) for rows in make(Now()))))

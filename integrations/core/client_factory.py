@@ -60,7 +60,7 @@ def robot_client(corp: Corp, key: str) -> RobotClient:
     return RobotClient(key=require_readable(key), wire=_wire(corp))
 
 
-def robot_of_environment() -> RobotClient | None:
+def make_operator_robot_client() -> RobotClient | None:
     """Return the client of settings.OPERATOR_ROBOT, which belongs to no company; None if it is not set."""
     if settings.OPERATOR_ROBOT is None:
         return None
@@ -83,7 +83,7 @@ def probe_wecom_route(corp: Corp) -> ProbeResult:
     return probe_route(
         corp.api_base_url,
         proxy=require_readable(corp.proxy_url),
-        ca_bundle=certificate_path(corp.ca_bundle),
+        ca_bundle=find_certificate_path(corp.ca_bundle),
         connect_seconds=CONNECT_SECONDS,
         total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
     )
@@ -140,14 +140,14 @@ def _guandata_client(
         login=login,
         app_token=require_readable(connection.app_token),
         proxy=require_readable(connection.proxy_url),
-        ca_bundle=certificate_path(connection.ca_bundle),
+        ca_bundle=find_certificate_path(connection.ca_bundle),
         connect_seconds=CONNECT_SECONDS,
         total_seconds=total_seconds or settings.WECOM_TOTAL_TIMEOUT_SECONDS,
         observe=metrics.count_bi_call,
     )
 
 
-def certificate_path(pem: str) -> str | None:
+def find_certificate_path(pem: str) -> str | None:
     """Return the path of a file with these certificates; None if there are none."""
     return _certificate_file(pem).name if pem else None
 
@@ -163,7 +163,7 @@ def _wire(corp: Corp | None, *, base_url: str = "") -> Wire:
         base_url=corp.api_base_url if corp else base_url,
         timeouts=Timeouts(CONNECT_SECONDS, settings.WECOM_TOTAL_TIMEOUT_SECONDS),
         proxy=require_readable(corp.proxy_url) if corp else "",
-        ca_bundle=certificate_path(corp.ca_bundle) if corp else None,
+        ca_bundle=find_certificate_path(corp.ca_bundle) if corp else None,
         observe=metrics.count_wecom_call,
     )
 

@@ -121,12 +121,12 @@ _BY_NAME = {name: relative for relative in RELATIVE_DATES for name in (relative.
 _LONGEST_HOLIDAY = 31
 
 
-def named_days(today: date) -> dict[str, date | Period]:
+def find_named_days(today: date) -> dict[str, date | Period]:
     """Return the day or period of each relative date on `today`, by each of its names, without the last workday."""
     return {name: relative.on(today) for name, relative in _BY_NAME.items()}
 
 
-def last_workday(today: date, is_workday: Workday) -> date:
+def find_last_workday(today: date, is_workday: Workday) -> date:
     """Return the workday before `today`; yesterday if the calendar has none within a month."""
     earlier = (today - timedelta(days=number) for number in range(1, _LONGEST_HOLIDAY))
     return next((day for day in earlier if is_workday(day)), EARLIER["day"](today))
@@ -285,7 +285,7 @@ def in_zone(moment: datetime, zone: tzinfo) -> datetime:
         return moment.replace(tzinfo=zone)
 
 
-def day_of(value: Value, zone: tzinfo) -> date | None:
+def find_day(value: Value, zone: tzinfo) -> date | None:
     """Return the day of a date, of a moment in `zone`, or of a text with a date; else None."""
     if isinstance(value, datetime):
         return in_zone(value, zone).date()
@@ -320,7 +320,7 @@ def to_decimal(value: Value) -> Decimal | None:
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def numbers_of(table: Table, name: str, rows: Iterable[int] | None = None) -> list[Decimal]:
+def read_column_numbers(table: Table, name: str, rows: Iterable[int] | None = None) -> list[Decimal]:
     """Return the known numbers of a column. `rows`: positions of the rows to use; None: all.
 
     Yes and no count as 1 and 0. Raises NotNumericError for any other known value, KeyError if there is no such column.
@@ -379,30 +379,30 @@ def count_distinct(values: Iterable[Value]) -> int:
     return len({fold_text(value) if isinstance(value, str) else value for value in values if not is_unknown(value)})
 
 
-def newest_day(values: Iterable[Value], *, until: date, zone: tzinfo) -> date | None:
+def find_newest_day(values: Iterable[Value], *, until: date, zone: tzinfo) -> date | None:
     """Return the latest day up to `until`, the slot's day; None if there is none. Later days are plans."""
-    return max((day for value in values if (day := day_of(value, zone)) is not None and day <= until), default=None)
+    return max((day for value in values if (day := find_day(value, zone)) is not None and day <= until), default=None)
 
 
 def find_reached_day_column(table: Table, *, today: date, zone: tzinfo) -> str:
     """Return the first column with a day up to `today`; empty if there is none, as in a plan."""
     columns = (one.name for one in table.columns if one.is_temporal)
-    return next((name for name in columns if newest_day(table.values(name), until=today, zone=zone) is not None), "")
+    return next((name for name in columns if find_newest_day(table.values(name), until=today, zone=zone)), "")
 
 
-def newest_first(table: Table, *, today: date, zone: tzinfo) -> Table:
+def sort_newest_first(table: Table, *, today: date, zone: tzinfo) -> Table:
     """Return the rows with the newest up to `today` first, then planned ones, the soonest first, then those without a
     day. Rows that their source has ranked by a number stay as they are."""
     first = next((one.name for one in table.columns if one.is_temporal), "")
     if not (name := find_reached_day_column(table, today=today, zone=zone) or first):
         return table
     values = table.values(name)
-    times: list[Any] = [comparison_key(value, zone) for value in values]
+    times: list[Any] = [make_comparison_key(value, zone) for value in values]
     if not _are_in_order(times) and any(
         _are_in_order(table.values(one.name)) for one in table.columns if one.is_numeric
     ):
         return table
-    days = [day_of(value, zone) for value in values]
+    days = [find_day(value, zone) for value in values]
     past = [row for row, day in enumerate(days) if day is not None and day <= today]
     planned = [row for row, day in enumerate(days) if day is not None and day > today]
     unknown = [row for row, day in enumerate(days) if day is None]
@@ -481,7 +481,7 @@ class Change:
 # --- Comparison of values ---------------------------------------------------------------------------------------------
 
 
-def comparison_key(value: Value, zone: tzinfo) -> Decimal | str | bool | date | datetime | None:
+def make_comparison_key(value: Value, zone: tzinfo) -> Decimal | str | bool | date | datetime | None:
     """Return the form of a value for comparing and grouping: numbers as decimals, texts folded, moments without a zone
     in `zone`. None for an unknown value."""
     if is_unknown(value):

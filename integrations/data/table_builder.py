@@ -21,7 +21,7 @@ from integrations.data.figures import (
     UNITS,
     NumberText,
     clean_text,
-    day_of,
+    find_day,
     fold_text,
     in_zone,
     is_unknown,
@@ -112,7 +112,7 @@ def _as_date(value: Value, zone: tzinfo) -> date:
         if int(value) in _EXCEL_DAYS:
             return date(1899, 12, 30) + timedelta(days=int(value))
         value = str(int(value)) if value == int(value) else None
-    day = day_of(value, zone)
+    day = find_day(value, zone)
     if day is None:
         raise _MisfitError
     return day
@@ -133,7 +133,7 @@ def _as_moment(value: Value, zone: tzinfo) -> datetime:
     moment = read_moment(value, zone) if isinstance(value, str) else None
     if moment is not None:
         return moment
-    day = day_of(value, zone)
+    day = find_day(value, zone)
     if day is None:
         raise _MisfitError
     return datetime.combine(day, time(), zone)
@@ -273,7 +273,7 @@ def _read_days(reading: _Reading, zone: tzinfo) -> Kind | None:
             return moment
         if isinstance(value, datetime):
             return in_zone(value, zone)
-        day = read_day(value) if isinstance(value, str) else day_of(value, zone)
+        day = read_day(value) if isinstance(value, str) else find_day(value, zone)
         if day is None:
             raise _MisfitError
         return day

@@ -19,7 +19,7 @@ from integrations.clients.sources.addresses import (
 )
 from integrations.clients.sources.guandata_card import read_card
 from integrations.clients.sources.http_json import JsonQuestion, read_json
-from integrations.core.client_factory import certificate_path, guandata_client
+from integrations.core.client_factory import find_certificate_path, guandata_client
 from integrations.data import Problem, SourceError
 from integrations.data.table import Column, Table
 from integrations.data.table_builder import ColumnChoices
@@ -95,7 +95,7 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
         statement=card.sql,
         parameters=card.sql_parameters,
         allowed_network=find_allowed_network(allows_private_addresses=source.allows_private_addresses),
-        ca_bundle=certificate_path(source.ca_bundle) or "",
+        ca_bundle=find_certificate_path(source.ca_bundle) or "",
         choices=_make_column_choices(card),
     )
     table = sql.read_query(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
@@ -122,7 +122,7 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
         headers=parse_headers(require_readable(source.http_headers)),
         expression=card.expression,
         allowed_network=find_allowed_network(allows_private_addresses=source.allows_private_addresses),
-        ca_bundle=certificate_path(source.ca_bundle) or "",
+        ca_bundle=find_certificate_path(source.ca_bundle) or "",
         choices=_make_column_choices(card),
     )
     return read_json(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)

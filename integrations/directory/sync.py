@@ -107,13 +107,7 @@ JOB = "directory.run"
 
 
 @transaction.atomic
-def request_run(
-    *,
-    corp: Corp,
-    trigger: SyncRun.Trigger,
-    now: datetime,
-    requested_by: str = "",
-) -> SyncRun:
+def request_run(*, corp: Corp, trigger: SyncRun.Trigger, now: datetime, requested_by: str = "") -> SyncRun:
     """Return the corp's active run, or a new one, which a job carries out.
 
     A new run replaces one that waits for an answer; it asks again with the facts of then.

@@ -81,7 +81,7 @@ def explain_problem(code: str, facts: Mapping[str, Any]) -> str:
         return str(_SENTENCES[Problem.UNEXPECTED]) % {"error": code}
 
 
-def word_privileges(privileges: str) -> str:
+def describe_privileges(privileges: str) -> str:
     """Name the rights of a database account beyond reading tables. `privileges`: DatabasePrivileges, separated by
     commas."""
     words = {DatabasePrivilege.SUPERUSER: _("superuser"), DatabasePrivilege.FILES: _("reads files")}

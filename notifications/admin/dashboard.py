@@ -19,7 +19,7 @@ from django.utils.translation import ngettext, ngettext_lazy, pgettext
 from accounts.admin.base import moment
 from accounts.models import User
 from accounts.users.roles import sees_all
-from integrations.admin.diagnosis import about_unreadable, may_see_corps
+from integrations.admin.diagnosis import may_see_corps, warn_of_unreadable_secrets
 from integrations.companies.diagnosis import checks
 from integrations.core.hooks import Attention, Line
 from integrations.models import Corp
@@ -250,7 +250,7 @@ def _warn_of_outside(request: HttpRequest, corps: Sequence[Corp], now: datetime)
         url = _list_url("incomingmessage", callback_state__exact=given_up)
         yield from _warn(_count_capped(lost), sentence, url, "warn")
     if request.user.has_perm("notifications.view_robot"):
-        yield from about_unreadable(Robot.objects.visible_to(request.user))
+        yield from warn_of_unreadable_secrets(Robot.objects.visible_to(request.user))
     if request.user.has_perm("notifications.view_corpqueue"):
         relevant = CorpQueue.objects.visible_to(request.user).filter(Q(is_paused=True) | Q(daily_budget__gt=0))
         relevant = relevant.filter(Q(corp__in=[corp.pk for corp in corps]) | Q(corp__isnull=True))
@@ -267,7 +267,7 @@ def _warn_of_outside(request: HttpRequest, corps: Sequence[Corp], now: datetime)
                 yield Attention(nearly_used % {"corp": queue, "percent": percent}, _link_queue(queue), "warn")
         if not may_see_corps(request):  # people who see companies find it on the company's card
             url = reverse("admin:notifications_corpqueue_changelist")
-            yield from (Attention(one, url) for one in checks.find_held_up(None, seen_by=request.user))
+            yield from (Attention(one, url) for one in checks.list_refusal_sentences(None, seen_by=request.user))
 
 
 def _link_queue(queue: CorpQueue) -> str:

@@ -29,7 +29,7 @@ from accounts.admin.base import Column, RowsAdmin, RowsList, format_plain_moment
 from accounts.importexport.sheets import format_csv_line
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import people_visible_to
-from integrations.admin.base import ReadRows, own_routes
+from integrations.admin.base import ReadOnlyAdmin, own_routes
 from integrations.companies.diagnosis import checks
 from integrations.core.admin_pages import read_newest_first
 from integrations.models import Card, Corp
@@ -74,7 +74,7 @@ def format_support_lines(*lines: tuple[Any, Any]) -> str:
 def explain_held_up(request: HttpRequest, deliveries: QuerySet[Delivery]) -> list[str]:
     """Explain which companies hold up any of these deliveries."""
     waiting = deliveries.filter(pk__in=Delivery.objects.unsettled()).order_by().values_list("corp", flat=True)
-    return checks.find_held_up(set(waiting.distinct()), seen_by=request.user)
+    return checks.list_refusal_sentences(set(waiting.distinct()), seen_by=request.user)
 
 
 def render_latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
@@ -441,7 +441,7 @@ class LogList(RowsList):
         return [found[key] for key in keys if key in found]
 
 
-class LogAdmin(RowsAdmin, ReadRows):
+class LogAdmin(RowsAdmin, ReadOnlyAdmin):
     """A log: rows that people may view, but not add, change or delete. Its search uses indexes. It offers a CSV file of
     the filtered list, at most ROWS_AT_MOST rows. `list_columns`, `csv_columns`: names of the columns in the list and in
     the file; empty: all."""

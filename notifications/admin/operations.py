@@ -24,7 +24,7 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 
 from accounts.admin.base import Column, RowsAdmin, moment
 from accounts.models import User
-from integrations.admin.base import CompactField, FixedRows, OneRowAdmin, State, WriteOnlyInput, show_state
+from integrations.admin.base import CompactField, FixedRowsAdmin, OneRowAdmin, State, WriteOnlyInput, show_state
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.core.background import database_now
@@ -40,7 +40,7 @@ from notifications.tasks import enqueue_runs
 
 
 @admin.register(CorpQueue)
-class CorpQueueAdmin(RowsAdmin, FixedRows):
+class CorpQueueAdmin(RowsAdmin, FixedRowsAdmin):
     change_form_template = "admin/notifications/queue.html"
     list_display = (Column("name", _("company"), str, ordering="corp__name"), "state", "waiting", "time_left", "today")
     list_select_related = ("corp",)
@@ -159,7 +159,7 @@ for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, Cl
 
 
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(SuperuserPages, FixedRows):
+class PeriodicTaskAdmin(SuperuserPages, FixedRowsAdmin):
     form = VersionedForm
     list_display = ("name", "enabled", "last_run_at")
     fields = ("name", "enabled", "last_run_at")

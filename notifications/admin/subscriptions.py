@@ -602,4 +602,4 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
 
 def _explain_held_up(request: HttpRequest, subscription: Subscription) -> list[str]:
     corp_id = subscription.report.corp_id
-    return checks.find_held_up(None if corp_id is None else [corp_id], seen_by=request.user)
+    return checks.list_refusal_sentences(None if corp_id is None else [corp_id], seen_by=request.user)

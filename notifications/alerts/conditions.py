@@ -18,9 +18,9 @@ from integrations.data.figures import (
     RELATIVE_DATES,
     Change,
     Period,
-    last_workday,
+    find_last_workday,
+    find_named_days,
     month_of,
-    named_days,
     narrow_text,
     read_day,
     read_moment,
@@ -240,8 +240,8 @@ def read_span(text: str, today: date) -> Period | None:
     is_last_workday = name in map(
         _normalize_name, LAST_WORKDAY
     )  # the only relative date that uses the entered workdays
-    relative = {_normalize_name(known): days for known, days in named_days(today).items()}
-    named = last_workday(today, read_workdays()) if is_last_workday else relative.get(name)
+    relative = {_normalize_name(known): days for known, days in find_named_days(today).items()}
+    named = find_last_workday(today, read_workdays()) if is_last_workday else relative.get(name)
     if named is not None:
         return named if isinstance(named, Period) else Period(named, named)
     day = read_day(text)

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.utils import translation
 from django.utils.timezone import now
 
-from integrations.data.figures import NotNumericError, fold_text, numbers_of
+from integrations.data.figures import NotNumericError, fold_text, read_column_numbers
 from notifications.alerts import charts, conditions, evaluation, notices, verdicts
 from notifications.alerts.conditions import (
     BY_CHANGE,
@@ -193,7 +193,7 @@ def _measure(condition: Condition, value: Decimal | None, table: Table) -> Decim
     if condition.aggregate not in BY_ROW:
         return value
     try:
-        numbers = numbers_of(table, condition.column, verdicts.find_matching_rows(condition, table))
+        numbers = read_column_numbers(table, condition.column, verdicts.find_matching_rows(condition, table))
     except NotNumericError:
         return None
     is_largest = (condition.comparison in _ABOVE) == (condition.aggregate == Aggregate.ANY)

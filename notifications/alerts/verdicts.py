@@ -22,11 +22,11 @@ from integrations.data.figures import (
     NotNumericError,
     average,
     count_known,
+    find_newest_day,
     fold_text,
     in_zone,
     is_unknown,
-    newest_day,
-    numbers_of,
+    read_column_numbers,
     read_day,
     read_moment,
     to_decimal,
@@ -278,7 +278,7 @@ def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition
         if len(columns) > 1:
             raise ConditionError("several_days", columns[0].name)
         name = columns[0].name
-        newest = newest_day(table.values(name), until=at.date(), zone=at.tzinfo or UTC) or at.date()
+        newest = find_newest_day(table.values(name), until=at.date(), zone=at.tzinfo or UTC) or at.date()
         return replace(fixed, filters=(*fixed.filters, (name, (date.isoformat(newest),))))
     if condition.aggregate not in BY_ROW or condition.column not in temporal or not condition.values:
         return fixed
@@ -336,7 +336,7 @@ def _aggregate_column(condition: Condition, table: Table, chosen: list[int]) -> 
     if condition.aggregate == Aggregate.COUNT:
         return Number(count_known(table.rows[index][place] for index in chosen))
     try:
-        numbers = numbers_of(table, condition.column, chosen)
+        numbers = read_column_numbers(table, condition.column, chosen)
     except NotNumericError as error:
         raise ConditionError("no_number_column", condition.column) from error
     if not all(is_comparable(number) for number in numbers):

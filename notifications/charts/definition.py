@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext, pgettext_lazy
 
 from integrations.core.sentences import Sentence, SentenceError
-from integrations.data.figures import average, comparison_key, in_zone, is_unknown, total
+from integrations.data.figures import average, in_zone, is_unknown, make_comparison_key, total
 from integrations.data.table import NUMERIC, Kind, Month, Table, Value
 from notifications.charts.drawing import (
     JAVASCRIPT_NAMES,
@@ -302,7 +302,7 @@ def _find_group_name(value: Value, names: dict[Value, str]) -> str:
     """Return the name of a value's group: its first value as written. `names`: known ones, by value and comparison
     key."""
     if value not in names:
-        key = comparison_key(value, timezone.get_current_timezone())
+        key = make_comparison_key(value, timezone.get_current_timezone())
         names[value] = names.setdefault(key, _write_name(None if key is None else value))
     return names[value]
 

@@ -7,7 +7,7 @@ import zlib
 from datetime import UTC, datetime
 from typing import Any
 
-from integrations.data.figures import is_unknown, newest_first
+from integrations.data.figures import is_unknown, sort_newest_first
 from integrations.data.table import Kind, Table, from_document, to_document
 from notifications.charts.drawing import find_head_unit, write_cell
 from notifications.sources import CardContent, Content, Figure
@@ -50,7 +50,8 @@ SHORT_CHARACTERS = 12
 def paginate_tables(content: Content, rows_at_most: int, page: int = 1, *, at: datetime) -> list[dict[str, Any]]:
     """Return one page, counted from 1, of each card's rows, the newest at the time `at` first. `at`: in the time zone
     of the message."""
-    tables = ((card.title, newest_first(card.table, today=at.date(), zone=at.tzinfo or UTC)) for card in content.cards)
+    today, zone = at.date(), at.tzinfo or UTC
+    tables = ((card.title, sort_newest_first(card.table, today=today, zone=zone)) for card in content.cards)
     return [paginate_table(title, table, rows_at_most, page) for title, table in tables]
 
 

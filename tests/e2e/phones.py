@@ -32,7 +32,7 @@ def connected(stack: Stack) -> Corp:
         callbacks.generate_callback_keys(corp=corp, kind=kind)
         crypto = callback_crypto(corp, kind)
         assert crypto is not None
-        url = callbacks.callback_url(corp, kind)
+        url = callbacks.build_callback_url(corp, kind)
         told[kind] = {"url": url, "token": crypto.token, "aes_key": crypto.encoding_aes_key}
     domain = f"localhost:{stack.web_port}"
     app = {
@@ -41,7 +41,7 @@ def connected(stack: Stack) -> Corp:
         "callback_domain": domain,
         "callback": told[CallbackEvent.Kind.APP],
     }
-    app["home_url"] = links.home_page_link(corp)
+    app["home_url"] = links.build_home_page_link(corp)
     stack.sandbox.load({"companies": [company(apps=[app], contacts_callback=told[CallbackEvent.Kind.CONTACTS])]})
     DirectoryPolicy.objects.create(corp=corp, mode="link")
     request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=timezone.now())

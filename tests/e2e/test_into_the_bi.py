@@ -42,7 +42,7 @@ def corp(joined: Joined, sandbox: SandboxHandle) -> Corp:
     page = {"page_id": "p1", "name": "销售总览", "cards": [card]}
     users = [{"login_id": "LiLei", "name": "李雷"}]
     sandbox.control("PUT", "bi", {"public_key": public[0], "users": users, "pages": [page]})
-    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"home_url": links.home_page_link(corp)})
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"home_url": links.build_home_page_link(corp)})
     return corp
 
 
@@ -59,10 +59,10 @@ def test_a_tap_in_the_workbench_lands_in_the_bi(browser: Browser, sandbox: Sandb
     asked: list[str] = []
     context.on("request", lambda request: asked.append(request.headers.get("referer", "")))
 
-    page.goto(links.home_page_link(corp))
+    page.goto(links.build_home_page_link(corp))
     assert_in_the_bi(page, "tab=2")
 
-    page.goto(links.home_page_link(corp, "page/p1?from=menu"))
+    page.goto(links.build_home_page_link(corp, "page/p1?from=menu"))
     assert_in_the_bi(page, "from=menu")
 
     page.go_back()

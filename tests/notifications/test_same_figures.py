@@ -48,7 +48,7 @@ def in_alert(table: Table, measure: str) -> Decimal | None:
 
 @given(TABLES, st.sampled_from(list(AGGREGATES)))
 def test_a_figure_of_a_text_is_that_of_an_alert(table: Table, measure: str) -> None:
-    numbers = figures.numbers_of(table, "值")
+    numbers = figures.read_column_numbers(table, "值")
     known: dict[str, Any] = {"sum": figures.total, "avg": figures.average, "min": min, "max": max}
     figure = known[measure](numbers) if numbers else None
     decimals = None if measure == "avg" else table.columns[0].decimals

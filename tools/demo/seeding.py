@@ -271,12 +271,12 @@ def _subscription(
 
 
 def _sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
-    domain = links.trusted_domain(corp)
+    domain = links.find_trusted_domain(corp)
     app = {
         "agentid": corp.agentid,
         "name": "观远 BI",
         "secret": corp.secret,
-        "home_url": links.home_page_link(corp),
+        "home_url": links.build_home_page_link(corp),
         "trusted_domain": domain,
         "callback_domain": domain,
         "scope": {"partyids": [1]},
@@ -300,4 +300,4 @@ def _sandbox_callback(corp: Corp, kind: CallbackEvent.Kind) -> dict[str, str]:
     crypto = callback_crypto(corp, kind)
     if crypto is None:
         return {}
-    return {"url": callbacks.callback_url(corp, kind), "token": crypto.token, "aes_key": crypto.encoding_aes_key}
+    return {"url": callbacks.build_callback_url(corp, kind), "token": crypto.token, "aes_key": crypto.encoding_aes_key}

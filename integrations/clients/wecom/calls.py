@@ -186,7 +186,7 @@ def _make_code_error(call: Call, code: int, answer: Answer, content: bytes) -> I
     message = call.remove_secrets(short.strip(" ,")[:CLIPPED_CHARACTERS] or "no text")
     if code == errcodes.BUSY:
         return call.make_unclear_error(TransientError, message, **known)
-    cls = errcodes.error_class(code)
+    cls = errcodes.find_error_class(code)
     known |= {"system": "wecom", "operation": call.operation}
     if issubclass(cls, RateLimitedError):
         is_block = call.operation == "gettoken" and code == errcodes.RATE_LIMITED

@@ -302,7 +302,7 @@ _UNREADABLE = Explanation(
 )
 
 
-def error_class(code: int) -> type[IntegrationError]:
+def find_error_class(code: int) -> type[IntegrationError]:
     """Return the error class of `code`; an unknown code is never retried."""
     entry = ENTRIES.get(code)
     return UnexpectedResponseError if entry is None else entry.error

@@ -21,7 +21,7 @@ def sign_page(*, ticket: str, nonce: str, timestamp: int, url: str) -> str:
 WWLOGIN_BASE_URL = "https://login.work.weixin.qq.com"
 
 
-def authorize_url(*, base_url: str, corpid: str, agentid: int, redirect_uri: str, state: str = "") -> str:
+def build_authorize_url(*, base_url: str, corpid: str, agentid: int, redirect_uri: str, state: str = "") -> str:
     """Return the link that signs a browser inside WeCom in without a password.
 
     `redirect_uri`: not encoded, without a fragment; its host and port must be the trusted domain. `state`:
@@ -34,8 +34,8 @@ def authorize_url(*, base_url: str, corpid: str, agentid: int, redirect_uri: str
     )
 
 
-def wwlogin_url(*, base_url: str, corpid: str, agentid: int, redirect_uri: str, state: str, lang: str) -> str:
-    """Return the page with the QR code, for an ordinary browser. Values as in `authorize_url`; `lang`: zh or en."""
+def build_wwlogin_url(*, base_url: str, corpid: str, agentid: int, redirect_uri: str, state: str, lang: str) -> str:
+    """Return the page with the QR code, for an ordinary browser. Values as above; `lang`: zh or en."""
     return (
         f"{base_url}/wwlogin/sso/login?login_type=CorpApp&appid={corpid}&agentid={agentid}"
         f"&redirect_uri={quote(redirect_uri, safe='')}&state={state}&lang={lang}"

@@ -36,7 +36,7 @@ from integrations.companies.diagnosis.findings import (
     check,
     clip,
     fail,
-    is_passing,
+    is_temporary_refusal,
     judge_error,
     ok,
     parse_ip_address,
@@ -318,7 +318,7 @@ def check_assistant(question: Question) -> Finding:
             return ok("ids_only", facts)
         if error.code is not None and error.operation == "gettoken":
             problem = "secret_refused" if error.code in SECRET_REFUSED else "refused"
-            return fail(error, problem, Status.WRONG, heals=is_passing(error.code))
+            return fail(error, problem, Status.WRONG, heals=is_temporary_refusal(error.code))
         if error.code == NOT_OF_AN_APP:
             return fail(error, "of_an_app", Status.WRONG, heals=False)
         if error.code in IP_REFUSED:

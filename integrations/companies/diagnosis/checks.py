@@ -259,8 +259,7 @@ def _describe_refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refus
     elif code in IP_REFUSED:
         cause, remedy, anchor = _("server address refused"), _("enter it as a trusted IP"), "trusted_ip"
     else:
-        cause = _("calls refused (%(code)s)") % {"code": code}
-        remedy, anchor = _("run the diagnosis"), "diagnosis"
+        cause, remedy, anchor = _("calls refused (%(code)s)") % {"code": code}, _("run the diagnosis"), "diagnosis"
     waiting = ""
     if refused.since is None and remedy and refused.until is not None:
         waiting = _("not asked again before %(time)s") % {"time": _format_time(refused.until, now)}
@@ -282,7 +281,7 @@ def _format_time(moment: datetime, now: datetime) -> str:
     return f"{here:%H:%M}" if here.date() == timezone.localtime(now).date() else f"{here:%Y-%m-%d %H:%M}"
 
 
-def find_held_up(corp_ids: Iterable[int] | None, *, seen_by: Person) -> list[str]:
+def list_refusal_sentences(corp_ids: Iterable[int] | None, *, seen_by: Person) -> list[str]:
     """Return a sentence for each of these companies (None: all) whose calls are refused, if the person may see it."""
     corps = Corp.objects.visible_to(seen_by).only("name", "corpid", "agentid", "is_enabled")
     found = corps if corp_ids is None else corps.filter(pk__in=list(corp_ids))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "domain",
     label=_("Trusted domain"),
     purpose=_("Compares the app's trusted domain in WeCom with the domain of this site."),
-    subject=links.trusted_domain,
+    subject=links.find_trusted_domain,
     explanations={
         "equal": _("The trusted domain in WeCom is %(ours)s, as it should be."),
     },
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 )
 def check_domain(question: Question) -> Finding:
     theirs = wecom_client(question.corp).agent_get().redirect_domain
-    ours = links.trusted_domain(question.corp)
+    ours = links.find_trusted_domain(question.corp)
     facts = {"ours": ours, "theirs": clip(theirs.strip(), 255)}
     problem = find_domain_mistake(ours=ours, theirs=theirs)
     return wrong(problem, facts) if problem else ok("equal", facts)
@@ -96,7 +96,7 @@ _LINK_PARTS = ("appid", "agentid", "response_type", "scope")
 
 def judge_home_page(corp: Corp, found: str) -> Finding:
     """Judge the home page in WeCom. Any inner page of this site is accepted."""
-    ours = links.home_page_link(corp)
+    ours = links.build_home_page_link(corp)
     theirs = found.strip()
     facts = {"ours": ours, "theirs": clip(theirs, FACT_AT_MOST)}
     if theirs == ours:
@@ -105,7 +105,7 @@ def judge_home_page(corp: Corp, found: str) -> Finding:
         return wrong("missing", facts)
     if not theirs.lower().startswith(("http://", "https://")):
         return wrong("no_scheme", facts)
-    if theirs == links.plain_login_url(corp):
+    if theirs == links.build_plain_login_url(corp):
         return warning("plain", facts, heals=True)
     if not corp.sign_in_enabled:
         return wrong("other", facts)
@@ -137,7 +137,7 @@ def _find_differing_parts(ours: str, theirs: str) -> list[str]:
     "home_page",
     label=_("Home page link"),
     purpose=_("Compares the app's home page in WeCom with the link that this site gives."),
-    subject=links.home_page_link,
+    subject=links.build_home_page_link,
     explanations={
         "equal": _("The home page in WeCom is the link of this site."),
         "inner_page": _("The home page in WeCom is a link of this site, with an inner page of its own."),
@@ -217,8 +217,8 @@ def join_verification_codes(corp: Corp) -> str:
 def check_verification_files(question: Question) -> Finding:
     site, names = question.corp.find_site_address(), []
     for code in (file["code"] for file in question.corp.verification_files):
-        names.append(links.verification_file_name(code))
-        url = links.verification_file_url(site, code)
+        names.append(links.name_verification_file(code))
+        url = links.build_verification_file_url(site, code)
         outcome, detail = links.judge_public_page(url, code.encode())
         if outcome != PageOutcome.FOUND:
             return wrong(outcome, {"file": names[-1], "url": url}, detail=clip(detail))
@@ -247,7 +247,7 @@ ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40
     "ownership",
     label=_("Domain ownership"),
     purpose=_("Judges by WeCom's answer when the domain was last written, and by the verification file."),
-    subject=links.trusted_domain,
+    subject=links.find_trusted_domain,
     explanations={
         "accepted": _("WeCom accepted %(domain)s as trusted domain when it was written."),
         "file": _("The verification file is at its place, and WeCom has not refused %(domain)s."),
@@ -302,7 +302,7 @@ def check_ownership(question: Question) -> Finding:
 
 def note_domain_answer(*, corp: Corp, error: IntegrationError | None, now: datetime) -> None:
     """Store WeCom's answer to writing the trusted domain; `error` is None if WeCom accepted it."""
-    domain = links.trusted_domain(corp)
+    domain = links.find_trusted_domain(corp)
     if error is None:
         finding = ok("accepted", {"domain": domain})
     elif error.code in DOMAIN_REFUSALS:
@@ -333,7 +333,7 @@ _PASS_ON = _("Let the reverse proxy pass /wecom/ on to this site, with its query
     "callback",
     label=_("Callback address"),
     purpose=_("Asks the callback address at the public address, signed as WeCom signs, and compares the answer."),
-    subject=lambda corp: callbacks.callback_url(corp, APP_CALLBACK),
+    subject=lambda corp: callbacks.build_callback_url(corp, APP_CALLBACK),
     explanations={
         "verified": _("The callback address answers correctly, and WeCom has verified it."),
         "no_keys": ask_wecom_admin(
@@ -371,7 +371,7 @@ def check_callback(question: Question) -> Finding:
     crypto = callback_crypto(corp, APP_CALLBACK)
     if crypto is None:
         return skip("no_keys")
-    facts = {"url": callbacks.callback_url(corp, APP_CALLBACK)}
+    facts = {"url": callbacks.build_callback_url(corp, APP_CALLBACK)}
     # Our own check, in WeCom's form. The right answer proves that the keys are there and the query arrived intact.
     answer = callbacks.OWN_CHECK + get_random_string(16).encode()
     timestamp, nonce = str(int(question.now.timestamp())), get_random_string(16)

@@ -240,16 +240,15 @@ SHARED_EXPLANATIONS = {
 def judge_error(error: IntegrationError) -> Finding:
     """Return the finding for a failed call. It heals if the check may be repeated.
 
-    A long rate limit does not heal, because repeats would prolong it: too many wrong Secrets block the address for an
-    hour. An unknown code or a mistake of ours does not heal either: WeCom forbids repeats, and the answer would be the
-    same.
+    A long rate limit does not heal: repeats prolong it, and too many wrong Secrets block the address for an hour. An
+    unknown code or a mistake of ours does not heal either: WeCom forbids repeats, and the answer would be the same.
     """
     if error.code is None:
         heals = True
     elif isinstance(error, RateLimitedError):
         heals = error.retry_after_seconds <= BRIEFLY[0][1].total_seconds()
     elif error.operation == "gettoken" or isinstance(error, UnreadableSecretError):
-        heals = is_passing(error.code)
+        heals = is_temporary_refusal(error.code)
     else:
         is_refused_again = error.code in errcodes.STALE_TOKEN_CODES  # WeCom refused even a new token
         heals = not is_refused_again and not isinstance(error, UnexpectedResponseError | BadRequestError)
@@ -266,9 +265,9 @@ def name_problem(error: IntegrationError) -> str:
     return "wrong_setting" if isinstance(error, ConfigurationError) else "not_wecom"
 
 
-def is_passing(code: int | None) -> bool:
+def is_temporary_refusal(code: int | None) -> bool:
     """Return whether gettoken may soon succeed after this refusal, because the Secret is not the cause.
 
     A disabled app may be enabled at any moment.
     """
-    return code == APP_DISABLED or (code is not None and errcodes.error_class(code) is TransientError)
+    return code == APP_DISABLED or (code is not None and errcodes.find_error_class(code) is TransientError)

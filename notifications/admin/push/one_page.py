@@ -30,7 +30,7 @@ from django.views.decorators.http import require_POST
 
 from integrations.admin.base import find_row, own_routes
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, AnyModelForm, explain_empty_selects
-from integrations.data.figures import find_reached_day_column, newest_day, newest_first
+from integrations.data.figures import find_newest_day, find_reached_day_column, sort_newest_first
 from integrations.data.table import Table
 from integrations.datasources import fetch
 from integrations.datasources.fetch import DataPreview
@@ -366,8 +366,8 @@ class OnePage(ButtonsPage):
         samples = []  # the first rows of each table, the newest first, and its newest day
         for alias, table in tables.items():
             day = find_reached_day_column(table, today=today, zone=zone)
-            newest = newest_day(table.values(day), until=today, zone=zone) if day else None
-            rows = newest_first(table, today=today, zone=zone).rows[:SAMPLE_ROWS]
+            newest = find_newest_day(table.values(day), until=today, zone=zone) if day else None
+            rows = sort_newest_first(table, today=today, zone=zone).rows[:SAMPLE_ROWS]
             sample = {"heading": cards[alias][1], "table": table, "rows": rows, "newest": newest}
             samples.append({**sample, "count": len(table.rows)})
         names = {"missing": missing, "is_rule": self.is_rule}

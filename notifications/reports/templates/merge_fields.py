@@ -21,9 +21,9 @@ from integrations.data.figures import (
     adds_up,
     count_distinct,
     count_known,
-    day_of,
+    find_day,
+    find_newest_day,
     find_reached_day_column,
-    newest_day,
 )
 from integrations.data.table import Column, Kind, Month, Table
 from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartKind, Sort
@@ -499,8 +499,8 @@ class _Outline:
     @classmethod
     def of(cls, table: Table, today: date, zone: tzinfo) -> _Outline:
         day = find_reached_day_column(table, today=today, zone=zone)
-        days = [day_of(value, zone) for value in table.values(day)] if day else []
-        at = newest_day(days, until=today, zone=zone)
+        days = [find_day(value, zone) for value in table.values(day)] if day else []
+        at = find_newest_day(days, until=today, zone=zone)
         rows = [row for row, its in zip(table.rows, days, strict=True) if its == at] if day else table.rows
         newest = table.with_rows(rows)
         every = [one for one in table.columns if one.is_numeric]

@@ -25,7 +25,7 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from integrations.core.sentences import Sentence
-from integrations.data.figures import ARITHMETIC, LAST_WORKDAY, Change, Period, Workday, last_workday
+from integrations.data.figures import ARITHMETIC, LAST_WORKDAY, Change, Period, Workday, find_last_workday
 from integrations.data.table import DASH, DOWN, LARGEST, SAME, UP, Table
 from notifications.charts.drawing import describe_change
 from notifications.reports.templates import values
@@ -403,7 +403,7 @@ def render_template(source: str, context: RenderContext, form: str, *, is_cut: b
     names = {**values.find_named_times(context.slot_at, context.zone)}
     today = context.slot_at.astimezone(context.zone).date()
     if any(name in source for name in LAST_WORKDAY):
-        names |= dict.fromkeys(LAST_WORKDAY, last_workday(today, context.calendar()))
+        names |= dict.fromkeys(LAST_WORKDAY, find_last_workday(today, context.calendar()))
     names |= {
         alias: UnknownView(context.zone, work.charge)
         if table is None

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from integrations.core.sentences import Sentence
 from integrations.data import figures
-from integrations.data.figures import EARLIER, Change, Period, day_of, is_unknown
+from integrations.data.figures import EARLIER, Change, Period, find_day, is_unknown
 from integrations.data.table import LARGEST, NUMERIC, Column, Kind, Table
 from notifications.reports.templates.values import (
     NOTHING,
@@ -130,7 +130,7 @@ class TableView(Exposed):
         self._charge(count // CHEAPER_AGAIN if position in self._numbers_of else count)
         if position not in self._numbers_of:
             try:
-                numbers = figures.numbers_of(self._table, self._get_column(position).name)
+                numbers = figures.read_column_numbers(self._table, self._get_column(position).name)
             except figures.NotNumericError as error:
                 raise ExpressionError(
                     Sentence("The column “%(column)s” holds no numbers.") % {"column": error.column}
@@ -206,11 +206,11 @@ class TableView(Exposed):
         name = self._find_day_column(column)
         values, position = self._read_values(name), self._resolve_column(name)
         if position not in self._days_of:
-            self._days_of[position] = [day_of(value, self._zone) for value in values]
+            self._days_of[position] = [find_day(value, self._zone) for value in values]
         return self._days_of[position]
 
     def _to_day(self, value: Any) -> date:
-        day = day_of(value, self._zone)
+        day = find_day(value, self._zone)
         if day is None:
             raise ExpressionError(Sentence("This is neither a day nor a time."))
         return day
@@ -226,7 +226,7 @@ class TableView(Exposed):
 
     def _find_latest_day(self, column: Any = None) -> Any:
         """Return the newest day up to the slot's; later days are planned."""
-        newest = figures.newest_day(self._read_days(column), until=self._today, zone=self._zone)
+        newest = figures.find_newest_day(self._read_days(column), until=self._today, zone=self._zone)
         return NOTHING if newest is None else newest
 
     def _compute_change(

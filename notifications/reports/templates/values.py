@@ -22,11 +22,11 @@ from integrations.data.figures import (
     ARITHMETIC,
     Change,
     Period,
-    comparison_key,
-    day_of,
+    find_day,
     fold_text,
     in_zone,
     is_unknown,
+    make_comparison_key,
     read_number,
     to_decimal,
 )
@@ -150,12 +150,11 @@ def make_comparable(column: Column, wanted: Any, zone: ZoneInfo) -> tuple[Conver
 def _choose_conversion(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Convert, Any]:
     """Return the conversion of cells, and the converted value; None if it cannot be compared."""
     if isinstance(wanted, datetime) and kind == Kind.DATETIME:
-        return (lambda cell: comparison_key(cell, zone) if isinstance(cell, datetime) else None), comparison_key(
-            wanted, zone
-        )
+        key = make_comparison_key(wanted, zone)
+        return (lambda cell: make_comparison_key(cell, zone) if isinstance(cell, datetime) else None), key
     if isinstance(wanted, date) or kind in TEMPORAL:
         fits = kind in TEMPORAL or kind == Kind.TEXT
-        return (lambda cell: day_of(cell, zone)), day_of(wanted, zone) if fits else None
+        return (lambda cell: find_day(cell, zone)), find_day(wanted, zone) if fits else None
     if isinstance(wanted, bool) or kind == Kind.BOOLEAN:
         fits = isinstance(wanted, bool) and kind == Kind.BOOLEAN
         return (lambda cell: cell if isinstance(cell, bool) else None), wanted if fits else None
@@ -250,7 +249,7 @@ def find_period(around: Callable[[date], Period], day: Any) -> Any:
 def find_named_times(slot_at: datetime, zone: ZoneInfo) -> Mapping[str, Any]:
     """Return each relative date of the slot's day in `zone`, and the slot itself, by both of their names."""
     local = slot_at.astimezone(zone)
-    return {**figures.named_days(local.date()), **dict.fromkeys((SLOT, SLOT_CHINESE), local)}
+    return {**figures.find_named_days(local.date()), **dict.fromkeys((SLOT, SLOT_CHINESE), local)}
 
 
 MOST_DECIMALS = 10

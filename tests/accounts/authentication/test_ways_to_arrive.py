@@ -62,7 +62,7 @@ class World:
 
     def home_link(self, page: str = "", corp: Corp | None = None) -> str:
         """Return the link that the company's page in the administration offers for WeCom's console."""
-        return links.home_page_link(corp or self.mill, page)
+        return links.build_home_page_link(corp or self.mill, page)
 
     def written_by_hand(self, host_url: str) -> str:
         """Return the specification's link around an encoded `host_url`."""
@@ -117,7 +117,7 @@ def entry(page: str = "/") -> Journey:
 def hand_written(inner: str) -> Journey:
     """Open a hand-written link. `inner` follows our callback, encoded as the specification wants."""
     return lambda world, browser: browser.open(
-        world.written_by_hand(quote(links.callback_url(world.mill) + inner, safe=""))
+        world.written_by_hand(quote(links.build_sign_in_callback_url(world.mill) + inner, safe=""))
     )
 
 
@@ -189,7 +189,7 @@ def signed_out(then: Journey) -> Journey:
 def switched_off(**values: bool) -> Journey:
     def journey(world: World, browser: Traveller) -> Landing:
         Corp.objects.filter(pk=world.mill.pk).update(**values)
-        return browser.open(links.home_page_link(world.mill))
+        return browser.open(links.build_home_page_link(world.mill))
 
     return journey
 

@@ -31,7 +31,7 @@ def connect_companies(stack: Stack) -> Corp:
     known = {"agentid": AGENTID, "secret": SECRET, "is_enabled": True, **ways}
     corp = Corp.objects.create(name="北山制造", corpid=CORPID, **known)
     Corp.objects.create(**SECOND, **known)
-    domain, home = f"localhost:{stack.web_port}", links.home_page_link(corp)
+    domain, home = f"localhost:{stack.web_port}", links.build_home_page_link(corp)
     app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain, "home_url": home}
     stack.sandbox.load({"companies": [company(apps=[app]), {**company(apps=[app]), **SECOND}]})
     person = get_user_model().objects.create_user("lilei", name="李雷")

@@ -48,7 +48,7 @@ failing.delay("argument-4711")
 from integrations.core import client_factory
 from integrations.clients.wecom.builders import encode_body
 from integrations.clients.wecom.builders import build_robot_text
-client_factory.robot_of_environment().webhook_send(encode_body(build_robot_text("body-4711")))
+client_factory.make_operator_robot_client().webhook_send(encode_body(build_robot_text("body-4711")))
 sys.modules["sentry_sdk"].flush(10)
 """
 SECRET_VARIABLES = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "VALKEY_URL", "OPERATOR_ROBOT_URL")

@@ -180,7 +180,7 @@ def test_the_page_s_steps_and_values_are_told_anew_while_something_is_to_do(admi
 
 
 def make_preview(corp: Corp, kind: str = "settings", **columns: Any) -> Job:
-    changes = [{"name": "home_url", "before": "https://old.example.com/<b>", "after": links.home_page_link(corp)}]
+    changes = [{"name": "home_url", "before": "https://old.example.com/<b>", "after": links.build_home_page_link(corp)}]
     common = {"kind": console.WRITE, "key": f"{corp.pk}:{kind}", "payload": {"kind": kind}, "status": "done"}
     times = dict.fromkeys(("requested_at", "due_at", "finished_at"), timezone.now())
     return Job.objects.create(

@@ -67,7 +67,7 @@ def changes(preview: Job) -> dict[str, tuple[Any, Any]]:
 
 
 def test_home_page_and_domain_are_read_shown_confirmed_and_written(corp: Corp, wecom: WeComAnswers) -> None:
-    home_page = links.home_page_link(corp)
+    home_page = links.build_home_page_link(corp)
     in_wecom(wecom)
 
     preview = step(ask(corp))
@@ -89,10 +89,10 @@ def test_home_page_and_domain_are_read_shown_confirmed_and_written(corp: Corp, w
 def test_only_what_differs_is_sent_once(corp: Corp, wecom: WeComAnswers) -> None:
     in_wecom(wecom, redirect_domain="bi.example.com", home_url="https://portal.example.com/\x00m\u200b")
     write = step(ask(corp))
-    assert changes(write) == {"home_url": ("https://portal.example.com/m", links.home_page_link(corp))}
+    assert changes(write) == {"home_url": ("https://portal.example.com/m", links.build_home_page_link(corp))}
     assert console.awaits_confirmation(step(write))  # an unexpected call would fail the test
     in_wecom(wecom, redirect_domain="bi.example.com")
-    wecom.gives("agent_set", body={"agentid": AGENTID, "home_url": links.home_page_link(corp)})
+    wecom.gives("agent_set", body={"agentid": AGENTID, "home_url": links.build_home_page_link(corp)})
 
     assert step(confirm(write)).status == "done"
     assert not console.confirm_write(preview=write, by=User(username="x"), now=NOW)
@@ -105,7 +105,7 @@ def test_one_that_went_through_before_its_worker_failed_is_done_when_it_is_tried
 ) -> None:
     in_wecom(wecom)
     write = confirm(step(ask(corp)))
-    in_wecom(wecom, redirect_domain="bi.example.com", home_url=links.home_page_link(corp))
+    in_wecom(wecom, redirect_domain="bi.example.com", home_url=links.build_home_page_link(corp))
 
     assert (step(write).status, write.problem) == ("done", "")
 
@@ -148,7 +148,7 @@ def test_a_refused_domain_is_written_again_although_wecom_has_it_by_now(corp: Co
     """Write what somebody typed there, because only WeCom's answer to a write tells whether the owner is verified."""
     refusal = ConfigurationError("not verified", system="wecom", operation="agent_set", code=85005)
     note_domain_answer(corp=corp, error=refusal, now=NOW)
-    right = {"redirect_domain": "bi.example.com", "home_url": links.home_page_link(corp)}
+    right = {"redirect_domain": "bi.example.com", "home_url": links.build_home_page_link(corp)}
     in_wecom(wecom, **right)
 
     write = step(ask(corp))
@@ -163,7 +163,7 @@ def test_a_refused_domain_is_written_again_although_wecom_has_it_by_now(corp: Co
 
 
 def test_what_is_right_already_needs_nobody_s_confirmation(corp: Corp, wecom: WeComAnswers) -> None:
-    in_wecom(wecom, redirect_domain="bi.example.com", home_url=links.home_page_link(corp))
+    in_wecom(wecom, redirect_domain="bi.example.com", home_url=links.build_home_page_link(corp))
 
     write = step(ask(corp))
 
@@ -173,7 +173,7 @@ def test_what_is_right_already_needs_nobody_s_confirmation(corp: Corp, wecom: We
 
 def test_the_menu_is_replaced_by_links_that_sign_in(corp: Corp, wecom: WeComAnswers) -> None:
     wecom.gives("menu_get", params=AGENT)
-    expected = [{"type": "view", "name": "首页", "url": links.home_page_link(corp)}]
+    expected = [{"type": "view", "name": "首页", "url": links.build_home_page_link(corp)}]
 
     write = step(ask(corp, MENU))
 
@@ -267,7 +267,7 @@ def test_what_cannot_be_read_plans_nothing(corp: Corp, wecom: WeComAnswers) -> N
 
 
 def test_a_lost_answer_is_looked_up_and_nothing_is_written_again(corp: Corp, wecom: WeComAnswers) -> None:
-    ours = {"home_url": links.home_page_link(corp), "redirect_domain": "bi.example.com"}
+    ours = {"home_url": links.build_home_page_link(corp), "redirect_domain": "bi.example.com"}
     found: tuple[tuple[Callable[[], None], tuple[str, str]], ...] = (
         (lambda: in_wecom(wecom, **ours), ("done", "")),
         (lambda: in_wecom(wecom), ("failed", "unclear")),

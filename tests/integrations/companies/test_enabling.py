@@ -79,7 +79,7 @@ def test_the_sandbox_is_enough_outside_production(corp: Corp, settings: Settings
     corp.save()
     pass_checks(corp)
 
-    assert len(services.reasons_against_enabling(corp, now=NOW)) == count
+    assert len(services.find_reasons_against_enabling(corp, now=NOW)) == count
 
 
 def test_enabling_is_refused_with_every_reason(admin_client: Client, corp: Corp) -> None:
@@ -159,7 +159,7 @@ def make_results(
     corp: Corp, *, home_page: str | None = None, domain: str = "ok", age: dt.timedelta = dt.timedelta()
 ) -> None:
     """Make the checks' results of WeCom's settings; `home_page` None is the plain login address."""
-    theirs = links.plain_login_url(corp) if home_page is None else home_page
+    theirs = links.build_plain_login_url(corp) if home_page is None else home_page
     at = timezone.now() - age
     check_run(corp, "domain", domain, problem="equal" if domain == "ok" else "missing", finished_at=at)
     finding = judge_home_page(corp, theirs)
@@ -183,7 +183,7 @@ def test_sign_in_is_switched_on_once_domain_and_home_page_were_found(
     prepared = None
     if how == "prepared for sign-in":
         pushing.sign_in_enabled = True
-        prepared = links.home_page_link(pushing)
+        prepared = links.build_home_page_link(pushing)
         pushing.sign_in_enabled = False
     if how == "never enabled":  # nothing is asked
         Corp.objects.update(is_enabled=False, first_enabled_at=None)

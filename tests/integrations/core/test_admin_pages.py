@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from accounts.authentication.flow import find_inner_page
 from accounts.models import AuditEntry, User
 from integrations.companies import links
-from integrations.core.admin_pages import KeysetPage, keyset_page
+from integrations.core.admin_pages import KeysetPage, read_page
 from integrations.core.http import add_leading_slash, is_own_page, parse_inner_page
 from integrations.models import Corp, SiteAddress
 from tests.accounts.authentication.test_targets import TRICKS
@@ -174,12 +174,12 @@ def keys(page: KeysetPage) -> list[int]:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_leafing_forth_and_back_shows_every_row_once(number: int, size: int) -> None:
     pks = fill(number)
-    pages = [keyset_page(Group.objects.all(), size=size)]
+    pages = [read_page(Group.objects.all(), size=size)]
     while (after := pages[-1].after) is not None:
-        pages.append(keyset_page(Group.objects.all(), after=after, size=size))
+        pages.append(read_page(Group.objects.all(), after=after, size=size))
     back = [pages[-1]]
     while (before := back[-1].before) is not None:
-        back.append(keyset_page(Group.objects.all(), before=before, size=size))
+        back.append(read_page(Group.objects.all(), before=before, size=size))
 
     assert [pk for page in pages for pk in keys(page)] == pks
     assert [keys(page) for page in reversed(back)] == [keys(page) for page in pages]
@@ -188,10 +188,10 @@ def test_leafing_forth_and_back_shows_every_row_once(number: int, size: int) -> 
 def test_keys_beyond_the_ends_lead_back_to_the_rows() -> None:
     pks = fill(3)
 
-    beyond = keyset_page(Group.objects.all(), after=pks[-1], size=2)
+    beyond = read_page(Group.objects.all(), after=pks[-1], size=2)
     assert keys(beyond) == []
     assert beyond.after is None
-    assert keys(keyset_page(Group.objects.all(), before=pks[0], size=2)) == []
+    assert keys(read_page(Group.objects.all(), before=pks[0], size=2)) == []
 
 
 SITE = "https://bi.example.com/"
@@ -274,6 +274,6 @@ def test_the_link_leads_where_it_was_built_for(typed: str) -> None:
     except ValidationError:
         return
     corp = Corp(corpid="ww0123", agentid=1, sign_in_enabled=True, site_address=SiteAddress(url=SITE))
-    callback = parse_qs(urlsplit(links.home_page_link(corp, page)).query)["redirect_uri"][0]
+    callback = parse_qs(urlsplit(links.build_home_page_link(corp, page)).query)["redirect_uri"][0]
 
     assert find_inner_page(urlsplit(callback).query) == (add_leading_slash(page).strip() or "/")

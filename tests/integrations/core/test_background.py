@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from integrations.clients.transport import remaining_seconds, total_deadline
-from integrations.core.background import AnyRowQuery, _write_question, database_clock, keep_lease, log_errors
+from integrations.core.background import AnyRowQuery, _compile_query, database_clock, keep_lease, log_errors
 from integrations.models import Heartbeat
 
 pytestmark = pytest.mark.django_db
@@ -105,4 +105,4 @@ def test_any_row_goes_by_the_clock_of_the_database_and_is_written_once() -> None
     hear("b:2", seconds_ago=70)
 
     assert old.exists()
-    assert _write_question.cache_info().misses == 1
+    assert _compile_query.cache_info().misses == 1

@@ -76,7 +76,7 @@ def table_of(values: list[Any], kind: Kind = Kind.NUMBER) -> Table:
 
 
 def all_figures(values: list[Any]) -> tuple[Any, ...]:
-    numbers = figures.numbers_of(table_of(values), "x")
+    numbers = figures.read_column_numbers(table_of(values), "x")
     return (
         figures.total(numbers),
         figures.average(numbers),
@@ -102,11 +102,11 @@ def test_the_order_of_rows_changes_no_figure(values: list[Any], random: Any) -> 
 
 def test_nothing_but_unknown_values_is_unknown_and_a_text_is_no_number() -> None:
     assert all_figures([None, float("nan")]) == (None, None, None, None, 0, 0)
-    assert figures.numbers_of(table_of(["-", ""], Kind.TEXT), "x") == []
+    assert figures.read_column_numbers(table_of(["-", ""], Kind.TEXT), "x") == []
     with pytest.raises(figures.NotNumericError) as found:
-        figures.numbers_of(table_of(["a"], Kind.TEXT), "x")
+        figures.read_column_numbers(table_of(["a"], Kind.TEXT), "x")
     assert found.value.column == "x"
-    assert figures.total(figures.numbers_of(table_of([0.1, 0.2]), "x")) == Decimal("0.3")
+    assert figures.total(figures.read_column_numbers(table_of([0.1, 0.2]), "x")) == Decimal("0.3")
 
 
 @given(st.decimals(-(10**15), 10**15, places=2))
@@ -170,8 +170,8 @@ def test_percentages_change_in_points() -> None:
 def test_the_newest_day_is_not_of_a_plan_and_unknown_rows_are_last() -> None:
     days = [date(2026, 11, 30), None, date(2026, 12, 31), "2026/12/01"]
 
-    assert figures.newest_day(days, until=date(2026, 12, 1), zone=UTC) == date(2026, 12, 1)
-    assert figures.newest_day([date(2027, 1, 1)], until=date(2026, 12, 1), zone=UTC) is None
+    assert figures.find_newest_day(days, until=date(2026, 12, 1), zone=UTC) == date(2026, 12, 1)
+    assert figures.find_newest_day([date(2027, 1, 1)], until=date(2026, 12, 1), zone=UTC) is None
     assert figures.rank_rows(table_of([3, None, 5, 3, float("nan")]), "x") == [2, 0, 3, 1, 4]
     assert figures.rank_rows(table_of([3, None, 5, 3]), "x", is_descending=False) == [0, 3, 2, 1]
 
@@ -188,13 +188,13 @@ def test_the_newest_day_is_not_of_a_plan_and_unknown_rows_are_last() -> None:
     ],
 )
 def test_periods_are_reckoned_from_the_day_of_the_slot(name: str, first: date, last: date) -> None:
-    named = figures.named_days(date(2026, 12, 1))
+    named = figures.find_named_days(date(2026, 12, 1))
 
     assert named[name] == figures.Period(first, last)
 
 
 def test_the_last_workday_is_before_the_weekend() -> None:
-    assert figures.last_workday(date(2026, 11, 30), lambda day: day.weekday() < 5) == date(2026, 11, 27)
+    assert figures.find_last_workday(date(2026, 11, 30), lambda day: day.weekday() < 5) == date(2026, 11, 27)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_the_newest_rows_stand_first(rows: list[tuple[int | None, int]], expecte
     cells = [(None if day is None else date(2026, 11, day), number) for day, number in rows]
     table = Table((Column("日期", Kind.DATE), Column("值", Kind.NUMBER)), tuple(cells), AS_OF)
 
-    found = figures.newest_first(table, today=date(2026, 11, 24), zone=UTC)
+    found = figures.sort_newest_first(table, today=date(2026, 11, 24), zone=UTC)
 
     assert [row[0] and row[0].day for row in found.rows] == expected  # type: ignore[union-attr]  # dates
-    assert figures.newest_first(Table((), (), AS_OF), today=date(2026, 11, 24), zone=UTC).rows == ()
+    assert figures.sort_newest_first(Table((), (), AS_OF), today=date(2026, 11, 24), zone=UTC).rows == ()

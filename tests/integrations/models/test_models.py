@@ -19,7 +19,7 @@ from django.db import connection
 from django.db.migrations.state import ProjectState
 from pytest_django import Settings
 
-from integrations.admin.diagnosis import about_unreadable
+from integrations.admin.diagnosis import warn_of_unreadable_secrets
 from integrations.apps import ensure_default_site_address
 from integrations.clients.errors import UnreadableSecretError
 from integrations.models import DEFAULT_SITE_ADDRESS, Corp, SiteAddress
@@ -62,7 +62,7 @@ def test_a_value_that_no_key_opens_is_read_as_unreadable_and_saved_as_it_was(cor
     found = pickle.loads(pickle.dumps(Corp.objects.get()))  # noqa: S301  # our own
     found.save()
 
-    assert "“北山制造”：Secret" in about_unreadable([found])[0].sentence
+    assert "“北山制造”：Secret" in warn_of_unreadable_secrets([found])[0].sentence
     assert read_stored(corp) == before
     with pytest.raises(UnreadableSecretError, match="present FIELD_ENCRYPTION_KEYS") as problem:
         require_readable(found.secret)

@@ -50,7 +50,7 @@ def test_labels_of_bars_are_the_totals_of_their_known_values(rows: list[tuple[st
     found = {row["x"]: row["t"] for row in make_spec(BARS, table)["data"]["values"]}
 
     for name in {name for name, _value in rows}:
-        known = figures.numbers_of(table, "v", [place for place, row in enumerate(rows) if row[0] == name])
+        known = figures.read_column_numbers(table, "v", [place for place, row in enumerate(rows) if row[0] == name])
         assert found[name] == drawing.write_short(figures.total(known))
     assert bars(table_of([*rows, ("华东", None)])) == {**bars(table), "华东": bars(table).get("华东")}
     assert bars(table_of(rows[::-1])) == bars(table)

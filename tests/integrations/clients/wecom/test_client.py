@@ -28,7 +28,7 @@ from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.calls import AnswerError, Wire
 from integrations.clients.wecom.client import RobotClient, SendResult, WeComClient
 from integrations.clients.wecom.contacts import parse_user
-from integrations.clients.wecom.errcodes import ENTRIES, error_class, explain
+from integrations.clients.wecom.errcodes import ENTRIES, explain, find_error_class
 from integrations.clients.wecom.oauth import sign_page
 from integrations.clients.wecom.tokens import TokenStore
 from tests.integrations.clients.wecom.contract import CASES, COMPOSED, KINDS, Case, open_client, public_methods
@@ -579,7 +579,7 @@ def test_each_code_has_its_sentences() -> None:
 
 @pytest.mark.parametrize("code", [1, 999_999, -2])
 def test_an_unknown_code_is_unexpected_and_says_what_to_do(code: int) -> None:
-    assert error_class(code) is UnexpectedResponseError
+    assert find_error_class(code) is UnexpectedResponseError
     assert "does not know" in explain(code).what
     assert "devtool/query" in explain(code).where
 

@@ -16,9 +16,9 @@ from integrations.models import Corp
 )
 def test_what_went_in_comes_out_at_the_callback(corp: Corp, domain_id: str, inner_path: str) -> None:
     corp.domain_id = domain_id
-    link = links.home_page_link(corp, inner_path)
+    link = links.build_home_page_link(corp, inner_path)
 
     redirect_uri = dict(parse_qsl(urlsplit(link).query))["redirect_uri"]
     arrived = dict(parse_qsl(urlsplit(redirect_uri).query, keep_blank_values=True))
-    assert redirect_uri.partition("?")[0] == links.callback_url(corp)
+    assert redirect_uri.partition("?")[0] == links.build_sign_in_callback_url(corp)
     assert arrived == {name: value for name, value in (("domain", domain_id), ("path_url", inner_path)) if value}

@@ -10,7 +10,7 @@ import pytest
 import responses
 from pytest_django.live_server_helper import LiveServer
 
-from integrations.callbacks import callback_url, generate_callback_keys
+from integrations.callbacks import build_callback_url, generate_callback_keys
 from integrations.clients.errors import ConfigurationError, TransientError
 from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.console import find_domain_mistake, judge_home_page, note_domain_answer
@@ -93,7 +93,7 @@ def test_the_question_is_signed_as_wecom_signs_it(corp: Corp) -> None:
     generate_callback_keys(corp=corp, kind=CallbackEvent.Kind.APP)
     serve_at("https://bi.example.com")
     with responses.RequestsMock() as mock:
-        mock.get(callback_url(corp, CallbackEvent.Kind.APP), body="x")
+        mock.get(build_callback_url(corp, CallbackEvent.Kind.APP), body="x")
         run = run_one(corp, "callback")
         url = str(mock.calls[0].request.url)
     query = parse_qs(urlsplit(url).query)

@@ -62,7 +62,7 @@ def test_nothing_stands_against_a_corp_whose_essential_checks_passed(
     pass_checks(at_home)
     check_run(at_home, name, status, problem="missing")
 
-    assert services.reasons_against_enabling(at_home, now=NOW) == []
+    assert services.find_reasons_against_enabling(at_home, now=NOW) == []
 
 
 @pytest.mark.parametrize("name", ["token", "ip", "agentid", "app", "scope", "domain", "home_page"])
@@ -71,7 +71,7 @@ def test_each_essential_check_stands_against_it(at_home: Corp, name: str, status
     pass_checks(at_home)
     check_run(at_home, name, status, problem="blocked", facts={"by": "network"})
 
-    assert services.reasons_against_enabling(at_home, now=NOW) == [
+    assert services.find_reasons_against_enabling(at_home, now=NOW) == [
         f"{checks.label_check(name)}: Not tried: “Network and DNS” has to be in order first."
     ]
 
@@ -81,7 +81,7 @@ def test_an_earlier_success_does_not_hide_what_is_wrong_or_running_now(at_home: 
     check_run(at_home, "token", "running", finished_at=None)
     check_run(at_home, "ip", "wrong", problem="refused_ip", errcode=60020, facts={"copied": "203.0.113.9"})
 
-    assert services.reasons_against_enabling(at_home, now=NOW) == [
+    assert services.find_reasons_against_enabling(at_home, now=NOW) == [
         "Being checked at the moment: Token. Wait for the result.",
         "Trusted IP: WeCom refuses the address of this server: 203.0.113.9 is not among the trusted IPs of the app.",
     ]
@@ -95,7 +95,7 @@ def test_what_was_found_in_order_long_ago_says_nothing_of_today(at_home: Corp) -
     check_run(at_home, "app", "warning", finished_at=NOW - dt.timedelta(days=90))
     check_run(at_home, "scope", "wrong", problem="empty", finished_at=NOW - dt.timedelta(days=90))
 
-    assert services.reasons_against_enabling(at_home, now=NOW) == [
+    assert services.find_reasons_against_enabling(at_home, now=NOW) == [
         "Checked more than a day ago: Trusted IP, App enabled. Run the diagnosis again.",
         "Visible scope: The app sees nobody: nobody can sign in, and no message arrives.",
     ]

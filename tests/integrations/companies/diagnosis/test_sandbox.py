@@ -21,7 +21,7 @@ def connected(running_sandbox: SandboxHandle) -> Corp:
     )
     SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com/")
     values = company()
-    right = {"home_url": links.home_page_link(corp), "trusted_domain": "bi.example.com"}
+    right = {"home_url": links.build_home_page_link(corp), "trusted_domain": "bi.example.com"}
     values["apps"] = [{**values["apps"][0], **right}]
     running_sandbox.load({"companies": [values]})
     return corp
