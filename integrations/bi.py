@@ -449,7 +449,7 @@ def explain_obstacles() -> dict[Obstacle, str]:
             "a new pair and paste its public key into the BI."
         ),
         Obstacle.NO_SOURCE: _(
-            "What says who somebody is in the BI does not exist any more. Choose another value above and save."
+            "The value that identifies people in the BI does not exist any more. Choose another above and save."
         ),
         Obstacle.NO_EXTERNAL_ID: _(
             "Your own user has no “%(missing)s” that is yours alone. Set it on your user's page, then test again."
@@ -479,7 +479,7 @@ def explain_outcomes() -> dict[tuple[str, str], str]:
         ("token", "no-answer"): _("The BI gave no answer to a token: %(reason)s."),
         ("token", "refused"): _(
             "The BI refuses a token for “%(as)s” (HTTP %(status)s). The usual reasons: the public key there is not the "
-            "one here, the name of the provider differs, or no account there is called so."
+            "one here, the name of the provider differs, or no account there has this name."
         ),
         ("token", "not-taken"): _(
             "The BI does not take the address with a token (HTTP %(status)s). Check the first page and the name of the "

@@ -183,7 +183,7 @@ class CorpForm(ProxyMixin, VersionedForm):
         saved."""
         home_page: str = self.cleaned_data["home_page"] or self.instance.home_page
         if home_page == HomePage.BI and self.instance.home_page != HomePage.BI and not bi.is_open():
-            raise ValidationError(_("People do not enter a BI from here yet: connect it first, under Guandata BI."))
+            raise ValidationError(_("People cannot enter a BI from here yet: connect it first, under Guandata BI."))
         return home_page
 
     def clean_home_bi_page(self) -> str:

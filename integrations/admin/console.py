@@ -207,22 +207,22 @@ class CredentialPages(CorpPages):
         services.stage_credentials(corp=corp, agentid=agentid, secret=secret, by=request.user, now=timezone.now())
         self.log_change(request, corp, gettext("New AgentId and Secret handed in."))
         messages.info(
-            request, gettext("WeCom is asked to confirm the new AgentId and Secret. Until then the old ones serve.")
+            request, gettext("WeCom is asked to confirm the new AgentId and Secret. Until then the old ones are used.")
         )
 
     def credentials_check_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         _require_superuser(request)
         if not services.check_credentials_again(corp=corp, by=request.user, now=timezone.now()):
-            messages.info(request, gettext("No new credentials wait any more."))
+            messages.info(request, gettext("No new credentials are waiting any more."))
         return self._redirect_to_page(corp, "credentials")
 
     def credentials_discard_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         _require_superuser(request)
         if services.discard_credentials(corp=corp):
             self.log_change(request, corp, gettext("New AgentId and Secret discarded."))
-            messages.success(request, gettext("The new AgentId and Secret are discarded; the old ones go on serving."))
+            messages.success(request, gettext("The new AgentId and Secret are discarded; the old ones stay in use."))
         else:
-            messages.info(request, gettext("No new credentials wait any more."))
+            messages.info(request, gettext("No new credentials are waiting any more."))
         return self._redirect_to_page(corp, "credentials")
 
 

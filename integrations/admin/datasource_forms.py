@@ -101,7 +101,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
     )
     db_name = TidyField(label=capfirst(_("database")), required=False, max_length=128)
     db_user = TidyField(
-        label=capfirst(_("user")), required=False, max_length=128, help_text=_("Best one that may only read.")
+        label=capfirst(_("user")), required=False, max_length=128, help_text=_("Best a user that may only read.")
     )
     db_password = forms.CharField(label=capfirst(_("password")), required=False, widget=WriteOnlyInput)
 
@@ -280,11 +280,11 @@ class _JsonField(forms.JSONField):
             text = json.dumps(parsed, ensure_ascii=False, allow_nan=False)
             text.encode()
         except UnicodeEncodeError:  # a lone surrogate
-            raise ValidationError(_("A text holds characters that are none."), code="characters") from None
+            raise ValidationError(_("A text holds invalid characters."), code="characters") from None
         except ValueError:
             raise ValidationError(_("This number is too large."), code="number") from None
         if _NUL.search(text):
-            raise ValidationError(_("A text holds characters that are none."), code="characters")
+            raise ValidationError(_("A text holds invalid characters."), code="characters")
         return parsed
 
     def bound_data(self, data: Any, initial: Any) -> Any:
@@ -359,11 +359,11 @@ class CardForm(VersionedForm):
         }
         widgets["bi_card_id"] = BiCardInput
         help_texts = {
-            "bi_card_id": _("What stands behind /card/ in its address in the BI."),
+            "bi_card_id": _("The part after /card/ in its address in the BI."),
             "bi_page_id": _("The page on which it is, for people who look at this card later. Optional."),
             "bi_filters": _('A list: [{"name": "city", "filterType": "IN", "filterValue": ["Berlin"]}].'),
             "bi_parameters": _("A list, as the BI takes it: dynamicParams."),
-            "sql": _("One SELECT. Values stand in it as :name and below, never inside the text."),
+            "sql": _("One SELECT. Write values as :name and give them below, never inside the text."),
             "sql_parameters": _('{"name": value}; a list for IN :name.'),
             "http_path": _("What follows the address of the service: orders?days=7."),
             "http_body": _("JSON, sent with POST."),
@@ -372,10 +372,10 @@ class CardForm(VersionedForm):
                 '{"column": "number"}: text, number, percent (12.5 is 12.5%), ratio (0.125 is 12.5%), boolean, date or '
                 "datetime, where it is not seen rightly."
             ),
-            "units": _('{"column": "kg"}, as it stands behind a number.'),
+            "units": _('{"column": "kg"}, shown behind a number.'),
             "as_of_column": _(
-                "Its latest value says of when the data is, for reports that do not go out with stale data. A day "
-                "stands for its end. Empty: what the web service says, else the time of fetching."
+                "Its latest value is the time of the data, for reports that are not sent with stale data. A day counts "
+                "as its end. Empty: the time that the web service gives, else the time of fetching."
             ),
         }
 

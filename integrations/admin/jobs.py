@@ -62,7 +62,7 @@ class JobAdmin(ReadOnlyAdmin):
     list_display = ("requested_at", "kind_label", "subject", "status_label", "asked_by", "finished_at")
     list_filter = ("status",)
     search_fields = ("subject", "asked_by")
-    empty_list = _("What workers do for you in the background stands here, with how far it is and what came of it.")
+    empty_list = _("Work in the background appears here, with its progress and result.")
 
     class Media:
         css = {"all": ["integrations/corp.css"]}

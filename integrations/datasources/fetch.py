@@ -295,7 +295,7 @@ def read_preview(token: str, cards: Sequence[Card], *, now: datetime) -> DataPre
     why = next(filter(None, (find_hindrance(row, now=now) for row in waiting)), "")
     if seconds < max(row.card.source.timeout_seconds for row in rows.values()) + PREVIEW_MARGIN.total_seconds():
         return DataPreview(seconds, token, hindrance=why)
-    why = why or _("The worker that fetches it says nothing more: it may have been ended. Try again.")
+    why = why or _("The worker that fetches it no longer answers: it may have been stopped. Try again.")
     sentence = ngettext(
         "Given up after %(count)d second. %(why)s", "Given up after %(count)d seconds. %(why)s", seconds
     )
@@ -320,7 +320,7 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
         return sentence % {"source": source}
     if in_hand.exists():
         return _("It waits for its turn: the workers of the queue “data” are busy with other data.")
-    return _("No worker has taken it yet: does one take from the queue “data”, and can the queue be reached?")
+    return _("No worker has taken it yet. Check that one takes from the queue “data”, and that it can be reached.")
 
 
 # --- Notifications, lost rows and old rows ----------------------------------------------------------------------------

@@ -217,8 +217,8 @@ class EventReception:
         """Sentences on how changes arrive, and on what to do if they do not arrive at once."""
         if self.state == ReceptionState.ARRIVING and self.heard_at is not None:
             text = _(
-                "Changes of people in WeCom arrive here within seconds, the last one at %(when)s; what they mean for "
-                "people here, the directory policy says. The nightly run makes good what was lost."
+                "Changes of people in WeCom arrive here within seconds, the last one at %(when)s. The directory policy "
+                "defines their effect on people here. The nightly run makes up for lost events."
             )
             text %= {"when": f"{timezone.localtime(self.heard_at):%Y-%m-%d %H:%M}"}
         elif self.state == ReceptionState.SILENT:
@@ -255,12 +255,10 @@ class EventReception:
     def given_up(self) -> str:
         """The sentence on events that were given up, and on what to do about it."""
         sentence = ngettext(
-            "%(count)d event about people was given up after many tries, and what it tells is missing here. "
-            "Synchronise the directory now: that makes it good. Or have it tried once more on the page that begins a "
-            "run.",
-            "%(count)d events about people were given up after many tries, and what they tell is missing here. "
-            "Synchronise the directory now: that makes it good. Or have them tried once more on the page that begins a "
-            "run.",
+            "%(count)d event about people was given up after many tries, and its change is missing here. Synchronise "
+            "the directory now, or have the event tried once more on the page that starts a run.",
+            "%(count)d events about people were given up after many tries, and their changes are missing here. "
+            "Synchronise the directory now, or have the events tried once more on the page that starts a run.",
             self.given_up_count,
         )
         return sentence % {"count": self.given_up_count}

@@ -422,7 +422,7 @@ _WARNINGS = {
         "%(examples)s.",
         "count",
     ),
-    "nobody": gettext_lazy("WeCom named no member at all. Does the app's visible scope hold anybody?"),
+    "nobody": gettext_lazy("WeCom named no member at all. Check whether the app's visible scope holds anybody."),
 }
 _OTHER_WARNING = gettext_lazy("Warnings: %(examples)s.")
 

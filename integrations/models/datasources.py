@@ -71,8 +71,8 @@ def explain_problem(code: str, facts: Mapping[str, Any]) -> str:
         "uneven": _("its rows differ in length"),
         "columns": _("it has too many columns"),
         "no-columns": _("it has no columns"),
-        "no-time-column": _("the column “%(column)s”, which is to say of when the data is, is not there") % column,
-        "beyond": _("it holds a date or time that is none here, such as infinity or the year 10000"),
+        "no-time-column": _("the column “%(column)s”, chosen for the time of the data, is missing") % column,
+        "beyond": _("it holds a date or time that cannot be stored, such as infinity or the year 10000"),
         "not-datetime": _("the column “%(column)s” holds something that is no time") % column,
     }
     try:

@@ -80,7 +80,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         -1: _("WeCom is busy."),
         6000: _("Somebody else changed the same data at the same time."),
         40014: _("WeCom refuses the access token, also a fresh one."),
-        42001: _("The access token has ended, also a fresh one."),
+        42001: _("The access token has expired, also a fresh one."),
     },
     (TransientError, NOBODY, _PLACE_BY_CODE): {50100: _("WeCom lost the place in a long list.")},
     (RateLimitedError, NOBODY, _PLACE_BY_CODE): {
@@ -173,7 +173,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
     (LoginRefusedError, PERSON, TO_SIGN_IN): {
         40029: _("The sign-in code was used before or is older than five minutes."),
         41008: _("WeCom sent the browser back without a sign-in code."),
-        42003: _("The sign-in code has ended."),
+        42003: _("The sign-in code has expired."),
         42022: _("The sign-in code was used before."),
     },
     (BadRequestError, SUPPORT, TO_SUPPORT): {

@@ -282,7 +282,7 @@ class TestThePage:
         admin_client.post(page(used, "credentials_discard"))
         discarded = Corp.objects.get()
         assert (discarded.staged_state, discarded.staged_agentid, discarded.staged_secret) == ("", None, "")
-        assert "No new credentials wait any more." in text_of(
+        assert "No new credentials are waiting any more." in text_of(
             admin_client.post(page(used, "credentials_check"), follow=True)
         )
 

@@ -411,7 +411,7 @@ class TestNoWorker:
         clock.advance(seconds=1)
         late = read(token, clock, card)
 
-        assert late.hindrance.startswith("No worker has taken it yet: does one take from the queue “data”")
+        assert late.hindrance.startswith("No worker has taken it yet. Check that one takes from the queue “data”")
         assert late.token == token
         work(clock)
         assert read(token, clock, card).is_there
@@ -462,7 +462,7 @@ def test_a_worker_that_never_ends_does_not_keep_the_page_waiting(clock: Clock) -
     clock.advance(seconds=1)
 
     assert read(token, clock, card).problem == (
-        "Given up after 80 seconds. The worker that fetches it says nothing more: it may have been ended. Try again."
+        "Given up after 80 seconds. The worker that fetches it no longer answers: it may have been stopped. Try again."
     )
 
 
