@@ -268,7 +268,7 @@ def test_the_preview_of_a_channel_says_nothing_of_others(corp: Corp, second: Cli
 
 def test_the_page_of_a_person_carries_no_password(corp: Corp, second: Client) -> None:
     answer: Any = second.get(page(row := person(corp)))
-    assert "password" not in answer.context["adminform"].form.values_of(row)
+    assert "password" not in answer.context["adminform"].form.read_values(row)
 
 
 def test_who_may_only_look_gets_no_values_of_the_form(corp: Corp) -> None:

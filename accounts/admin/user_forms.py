@@ -227,14 +227,14 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         others = Group.objects.exclude(name__in=list(roles.Role))
         return {"roles": roles.find_groups_to_hand_out(self.editor), "groups": others}
 
-    def values_of(self, row: Any) -> dict[str, Any]:
+    def read_values(self, row: Any) -> dict[str, Any]:
         """Return the row's values as on the page: roles apart from groups, and only the editor's companies."""
         own: dict[str, Any] = {name: groups.filter(user=row) for name, groups in self._find_group_choices().items()}
         own["managed_corps"] = row.managed_corps.filter(pk__in=Corp.objects.visible_to(self.editor))
         keys = {name: sorted(rows.values_list("pk", flat=True)) for name, rows in own.items() if name in self.fields}
         accounts = WeComAccount.objects.visible_to(self.editor).filter(user=row).order_by("pk")
         return {
-            **super().values_of(row),
+            **super().read_values(row),
             **keys,
             "accounts": list(accounts.values_list("corp", "userid", "is_primary")),
             "attributes": [(one.pk, values) for one, values in attributes.list_attributes_with_values(user_id=row.pk)],

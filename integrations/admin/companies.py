@@ -259,21 +259,22 @@ SWITCHED_ON, SWITCHED_OFF = gettext_noop("enabled: no → yes"), gettext_noop("e
 REASONS = {
     **dict.fromkeys(
         IDENTITY_FIELDS,
-        _("Only a superuser may change this: whoever answers here in WeCom's place says who somebody is."),
+        _("Only a superuser may change this: a server in WeCom's place could sign people in as anybody."),
     ),
     **dict.fromkeys(
         ("agentid", "new_secret"),
-        _("Only a superuser may change this once the company has been enabled: another app says who somebody is."),
+        _("Only a superuser may change this once the company has been enabled: another app could name other people."),
     ),
     "new_contacts_secret": _(
-        "Only a superuser may change this once the company has been enabled: it decides who is whom in the directory."
+        "Only a superuser may change this once the company has been enabled: it decides how people are identified."
     ),
     "site_address": _(
-        "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that say who "
-        "somebody is."
+        "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that identify "
+        "people."
     ),
     "name": _(
-        "Only who manages all companies may change this once the company has been enabled: imports link people by it."
+        "Only people who manage all companies may change this once the company has been enabled: imports link "
+        "people by it."
     ),
     "admin_rights_enabled": _(
         "Only a superuser may change this. Off: superusers, and administrators of more than this company, enter the "

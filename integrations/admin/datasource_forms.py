@@ -168,7 +168,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         kind: str = self.cleaned_data["kind"]
         if kind == SourceKind.GUANDATA and not self.instance.pk and corp_condition(self.person):
             message = _(
-                "Only who manages all companies adds the BI as a data source: its API user may read every card."
+                "Only people who manage all companies add the BI as a data source: its API user may read every card."
             )
             raise ValidationError(message, code="reach")
         return kind

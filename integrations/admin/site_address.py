@@ -75,13 +75,11 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         # Disabled companies count, too: one could be disabled for the change and enabled again.
         if Corp.objects.at(address).ever_enabled().exists():
             return gettext(
-                "A company that has been enabled uses this address: WeCom sends the codes there that say who somebody "
-                "is. A superuser can change it."
+                "A company that has been enabled uses this address: WeCom sends the codes there that identify people. "
+                "A superuser can change it."
             )
         if corp_condition(request.user):
-            return gettext(
-                "This site answers under each address that is saved: who manages all companies can change it."
-            )
+            return gettext("This site answers under each saved address: people who manage all companies can change it.")
         return ""
 
     def get_form(

@@ -105,7 +105,7 @@ class VersionedForm(AnyModelForm):
     differ, the page comes back with the input and the new version; saving it again overwrites.
 
     `version_columns`: columns that no page shows, such as a secret. `unversioned_fields`: fields that are not compared.
-    `edits_rows`: whether the page edits related rows, which `values_of` includes. `is_second`: whether somebody else
+    `edits_rows`: whether the page edits related rows, which `read_values` includes. `is_second`: whether somebody else
     saved first.
     """
 
@@ -123,10 +123,10 @@ class VersionedForm(AnyModelForm):
     def get_initial_for_field(self, field: Any, field_name: str) -> Any:
         """Compute the version when the page is rendered, because the fields are complete only then."""
         if field_name == VERSION:
-            return "" if self.is_bound else _add_timestamp(self.version_of(self.instance))
+            return "" if self.is_bound else _add_timestamp(self.compute_version(self.instance))
         return super().get_initial_for_field(field, field_name)
 
-    def values_of(self, row: Any) -> dict[str, Any]:
+    def read_values(self, row: Any) -> dict[str, Any]:
         """Return the values of `row` that the page shows; many-to-many fields give keys."""
         names = {*self.fields, *self.version_columns} - self.unversioned_fields
         values = {one.name: one.value_from_object(row) for one in row._meta.concrete_fields if one.name in names}
@@ -135,12 +135,12 @@ class VersionedForm(AnyModelForm):
                 values[one.name] = sorted(getattr(row, one.name).values_list("pk", flat=True))
         return values
 
-    def version_of(self, row: models.Model) -> str:
+    def compute_version(self, row: models.Model) -> str:
         """Return a digest of the values that the page shows. It reveals nothing of a secret."""
-        values = sorted(self.values_of(row).items())
+        values = sorted(self.read_values(row).items())
         return salted_hmac("integrations.page_version", repr((row._meta.label, row.pk, values))).hexdigest()
 
-    def saved_rows(self) -> Sequence[models.Model]:
+    def list_saved_rows(self) -> Sequence[models.Model]:
         """Return the rows whose pages save the same values."""
         return [self.instance]
 
@@ -150,7 +150,7 @@ class VersionedForm(AnyModelForm):
         if VERSION not in self.fields:
             return cleaned
         is_changed = self.edits_rows or self.has_changed()
-        before = "" if is_changed else self.version_of(self.instance)
+        before = "" if is_changed else self.compute_version(self.instance)
         rows = type(self.instance)._default_manager.filter(pk=self.instance.pk)
         with transaction.atomic():
             row = rows.select_for_update(of=("self",)).first()
@@ -163,7 +163,7 @@ class VersionedForm(AnyModelForm):
         for column in row._meta.concrete_fields:
             if column.name not in filled_in and column.attname not in unread:
                 setattr(self.instance, column.attname, getattr(row, column.attname))
-        version = self.version_of(row)
+        version = self.compute_version(row)
         opened_at, _dot, opened = self.cleaned_data.get(VERSION, "").partition(".")
         if version in (opened, before):  # a form that changes nothing overwrites nothing
             return cleaned
@@ -172,7 +172,7 @@ class VersionedForm(AnyModelForm):
         data[self.add_prefix(VERSION)] = _add_timestamp(version)
         self.data = data
         since = datetime.fromtimestamp(int(opened_at) if _SECONDS.fullmatch(opened_at) else 0, UTC)
-        who = describe_saving(hooks.people().last_saved(self.saved_rows(), since))
+        who = describe_saving(hooks.people().last_saved(self.list_saved_rows(), since))
         sentence = gettext(
             "%(who)s What you typed is kept below and not saved yet. Save once more to put it in place of that."
         )

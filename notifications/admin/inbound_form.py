@@ -199,8 +199,8 @@ class ChannelForm(VersionedForm):
         self.initial.update({name: getattr(mapping, name) for name in MAPPING_FIELDS})
         self.initial["figures"] = tuple(f"{caption}: {path}" for caption, path in mapping.figures)
 
-    def values_of(self, row: Any) -> dict[str, Any]:
-        return {**super().values_of(row), "mapping": row.mapping}
+    def read_values(self, row: Any) -> dict[str, Any]:
+        return {**super().read_values(row), "mapping": row.mapping}
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

@@ -142,14 +142,14 @@ class ReportForm(admin_pages.VersionedForm):
             "or chat later. It ends when somebody else edits the push or its robot's webhook address."
         ) % {"name": self.person.get_full_name()}
 
-    def values_of(self, row: Any) -> dict[str, Any]:
+    def read_values(self, row: Any) -> dict[str, Any]:
         parts = {
             model.__name__: list(model._default_manager.filter(report=row.pk).order_by("pk").values_list(*names))
             for model, names in PARTS.items()
         }
-        return {**super().values_of(row), **parts}
+        return {**super().read_values(row), **parts}
 
-    def saved_rows(self) -> Sequence[Model]:
+    def list_saved_rows(self) -> Sequence[Model]:
         return [self.instance, *Subscription.objects.filter(report=self.instance.pk)]
 
     def clean_title(self) -> str:

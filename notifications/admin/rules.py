@@ -242,9 +242,9 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
             tables = read_latest_tables({"": self.instance.card_id})
             fields["conditions"].widget.names = list(tables[""].names) if tables else []
 
-    def values_of(self, row: Any) -> dict[str, Any]:
+    def read_values(self, row: Any) -> dict[str, Any]:
         windows = row.silence_windows.order_by("pk").values_list(*SilenceWindowForm.Meta.fields)
-        return {**super().values_of(row), "silence_windows": list(windows)}
+        return {**super().read_values(row), "silence_windows": list(windows)}
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

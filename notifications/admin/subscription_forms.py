@@ -352,8 +352,8 @@ class RecipientsFormPart(VersionedForm):
         ),
     )
 
-    def values_of(self, row: Any) -> dict[str, Any]:
-        return {**super().values_of(row), "rules": RulesField().prepare_value(read_rules(row))}
+    def read_values(self, row: Any) -> dict[str, Any]:
+        return {**super().read_values(row), "rules": RulesField().prepare_value(read_rules(row))}
 
     def offer_recipients(self) -> None:
         """Limit the choices to what the person sees. Saved choices stay even if the person does not see them."""

@@ -162,8 +162,8 @@ def test_the_list_names_the_first_companies(admin_client: Client, corp: Corp, ot
 
 
 KEPT = (
-    "A company that has been enabled uses this address: WeCom sends the codes there that say who somebody is. "
-    "A superuser can change it."
+    "A company that has been enabled uses this address: WeCom sends the codes there that identify people. A superuser "
+    "can change it."
 )
 ROLES_THAT_CHANGE = (Role.SYSTEM_ADMINISTRATOR, Role.INTEGRATION_ADMINISTRATOR)
 
@@ -236,7 +236,7 @@ def test_who_may_change_none_reads_no_reason_and_who_manages_some_companies_who_
     shown = text_of(limited.get(page(own), headers=HERE))
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
 
-    assert "This site answers under each address that is saved: who manages all companies can" in shown
+    assert "This site answers under each saved address: people who manage all companies can" in shown
     assert KEPT not in text_of(in_role(Role.READ_ONLY).get(page(default), headers=HERE))
 
 

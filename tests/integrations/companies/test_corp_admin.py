@@ -385,11 +385,11 @@ def test_the_page_and_the_overview_tell_that_wecom_gives_no_token(
 
 
 FIXED = (
-    "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that say who "
-    "somebody is."
+    "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that identify "
+    "people."
 )
 FIXED_CONTACTS = (
-    "Only a superuser may change this once the company has been enabled: it decides who is whom in the directory."
+    "Only a superuser may change this once the company has been enabled: it decides how people are identified."
 )
 
 
@@ -421,9 +421,9 @@ def test_no_role_gives_a_company_that_was_enabled_another_address(corp: Corp, ro
     text = text_of(shown)
     assert FIXED in text
     assert FIXED_CONTACTS in text
-    assert "another app says who somebody is" in text
+    assert "another app could name other people" in text
     assert f'placeholder="{"saved, never shown" if saved else "not entered"}"' in shown.content.decode()
-    assert text.count("Only a superuser may change this: whoever answers here") == 5
+    assert text.count("Only a superuser may change this: a server in WeCom's place") == 5
     names = {"api_base_url", "site_address", "agentid", "new_contacts_secret", "new_secret", "admin_rights_enabled"}
     assert names < disabled_fields(shown)
 
