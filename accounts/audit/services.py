@@ -27,7 +27,7 @@ from redis.exceptions import LockError
 
 from accounts.models import AuditEntry, User, WeComAccount
 from integrations.core.background import queue_by_name_on_commit
-from integrations.core.hooks import Saved
+from integrations.core.hooks import LastSave
 from integrations.core.redis import valkey
 from integrations.models import datasources
 
@@ -128,17 +128,17 @@ def record_failure(*, username: str, action: AuditEntry.Action) -> None:
     record(action=action, subject=user, corps=_find_entry_corps(username, user))
 
 
-def find_last_save(rows: Sequence[Model], since: datetime) -> Saved | None:
+def find_last_save(rows: Sequence[Model], since: datetime) -> LastSave | None:
     """Find the last save of `rows`, or of parts on their pages; saves by people come before those by the program."""
     saved = []
     for row in rows:
         changed = AuditEntry.objects.filter(model=row._meta.label_lower, object_id=row.pk, at__gte=since)
         for one in changed.filter(action=AuditEntry.Action.CHANGED).order_by("-pk")[:ENTRIES_SEARCHED]:
-            saved.append(Saved(one.actor_name, one.at))
+            saved.append(LastSave(one.actor_name, one.at))
         kind = ContentType.objects.get_for_model(row)
         pages = LogEntry.objects.filter(content_type=kind, object_id=str(row.pk), action_time__gte=since)
         for page in pages.select_related("user").order_by("-pk")[:1]:
-            saved.append(Saved(str(page.user), page.action_time))
+            saved.append(LastSave(str(page.user), page.action_time))
     return max(saved, key=lambda one: (bool(one.by), one.at), default=None)
 
 

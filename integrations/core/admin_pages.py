@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from django.http import QueryDict
     from django_stubs_ext import StrOrPromise
 
-    from integrations.core.hooks import Saved
+    from integrations.core.hooks import LastSave
 
     # Django's generic classes, for any model: they take a type parameter only while types are checked.
     AnyModelAdmin = admin.ModelAdmin[Any]
@@ -185,7 +185,7 @@ def _add_timestamp(version: str) -> str:
     return f"{int(timezone.now().timestamp())}.{version}"
 
 
-def describe_saving(saved: Saved | None) -> str:
+def describe_saving(saved: LastSave | None) -> str:
     """Return a sentence on who saved after the page was opened. None: unknown."""
     if saved is None:
         return gettext("Somebody else saved this after you had opened the page.")

@@ -132,7 +132,7 @@ class ExternalId:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class LastSave:
     """The person who saved last, and when. `by`: empty for the program itself, such as a command on the server."""
 
     by: str
@@ -154,7 +154,7 @@ class People:
     whom_to_ask: Callable[[Person, str, Collection[int] | None], str]
     rests_on_corpid: Callable[[Corp], bool]
     shut_out: Callable[[Corp], list[str]]
-    last_saved: Callable[[Sequence[Model], datetime], Saved | None]
+    last_saved: Callable[[Sequence[Model], datetime], LastSave | None]
 
 
 people: SingleProvider[People] = SingleProvider()

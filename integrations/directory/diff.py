@@ -83,7 +83,7 @@ def compare_absent_member(member: Member, presence: Member.Presence) -> Differen
 
 @dataclass(slots=True)
 class DepartmentDifferences:
-    """Changes of departments. `changed`: new values by column, by primary key; `removed_at` None restores a department.
+    """Changes of departments. `changed`: primary key → column → new value; `removed_at` None restores a department.
     `removed`: primary keys."""
 
     created: list[SeenDepartment] = field(default_factory=list)
@@ -212,9 +212,9 @@ class Writer:
     """Writer of a plan, in chunks. A member whom somebody else changed since the reading began is skipped, because that
     change is newer.
 
-    `saving`: a transaction for a chunk, which yields its time; at its end it gets the number of changes by kind. `note`
-    records a chunk's changes in its transaction. `read_since`: when the reading began. `own`: by primary key, when this
-    writer's batch changed a member itself; only later changes of these members are somebody else's.
+    `saving`: opens a transaction for a chunk and yields its time; the block fills the mapping passed to it with
+    the number of changes by kind. `note`: records a chunk's changes, in its transaction. `read_since`: when the reading
+    began. `own`: primary key → when this batch of events changed the member; such a change is not somebody else's.
     """
 
     def __init__(

@@ -44,7 +44,8 @@ from integrations.models import CallbackEvent, Corp, Member, SyncRun, fold_useri
 logger = logging.getLogger(__name__)
 
 CONSUMER_NAME = "integrations.directory"
-# After which time events are processed again that came during a run, or while another writer changed the same people.
+# The pause before events are processed again: those that came during a run, and those whose people another writer
+# changed at the same time.
 AFTER_RUN, AFTER_OTHERS = timedelta(seconds=20), timedelta(seconds=2)
 # How many waiting events are searched for renames.
 WAITING_AT_MOST = 200
@@ -71,9 +72,9 @@ def consume(batch: EventBatch) -> timedelta | None:
         lookup.look_up(now=batch.clock())
     except IntegrationError:
         if changes.leavers and not _is_suspicious(corp, changes.leavers):
-            # Put them out of scope while WeCom does not answer; later the same events give the true state. They are
-            # touched now because, if they really are out of scope, nothing differs by then, but messages that wait for
-            # them must still be withdrawn.
+            # Put the leavers out of scope while WeCom does not answer; the same events later give the true state.
+            # Record them as changed now: if they really are out of scope, the later look-up finds no difference, but
+            # messages that wait for them must still be withdrawn.
             with transaction.atomic():
                 batch.lock_job()
                 here = Member.objects.filter(corp=corp, userid_folded__in=list(changes.leavers)).here()

@@ -150,8 +150,8 @@ class EventLookup:
     """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and MissingRootError.
 
     `plan`: the changes to write. `read_since`: when WeCom was asked. `is_too_much`: a run must read the rest.
-    `has_unexplained`: somebody is missing without an event and may have a new userid. The event may be on its way, and
-    nothing is written about them before.
+    `has_unexplained`: somebody is missing without an event, perhaps because of a new userid. Nothing is written about
+    them, because that event may be on its way.
     """
 
     def __init__(self, *, corp: Corp, changes: EventChanges, pacer: CallPacer) -> None:

@@ -78,9 +78,8 @@ class Pause:
         }
         if self.kind == RateLimitedError.__name__:
             return RateLimitedError(self.message, retry_after_seconds=max(1, round(self.remaining_seconds)), **known)
-        cls = next(
-            (cls for cls in _SHARED_ERRORS if cls.__name__ == self.kind), TransientError
-        )  # or of an older release
+        # A class of an older release counts as a TransientError.
+        cls = next((cls for cls in _SHARED_ERRORS if cls.__name__ == self.kind), TransientError)
         return cls(self.message, **known)
 
 

@@ -291,7 +291,7 @@ def check_ownership(question: Question) -> Finding:
     if known.errcode is None:
         return ok("accepted", {"domain": domain})
     said_at = datetime.fromisoformat(known.facts["said_at"])
-    # A file uploaded since then may have cured a refusal as unverified, but no other.
+    # A file uploaded since then may have removed the reason for the refusal "unverified", but for no other.
     uploaded = [datetime.fromisoformat(file["uploaded_at"]) for file in corp.verification_files]
     is_newer = is_there and any(at > said_at for at in uploaded)
     if known.errcode == UNVERIFIED and is_newer:
