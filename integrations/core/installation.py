@@ -27,12 +27,12 @@ _HOUR_SECONDS = 3600.0
 
 
 @dataclass
-class _Known:
+class _CachedAnswer:
     is_copy: bool = False
-    until: float = float("-inf")
+    until: float = float("-inf")  # by the boot clock
 
 
-_known = _Known()
+_known = _CachedAnswer()
 
 
 def is_copy() -> bool:

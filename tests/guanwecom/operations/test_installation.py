@@ -213,7 +213,7 @@ def test_imports_that_were_under_way_are_stopped() -> None:
 
 @pytest.fixture
 def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "_known", installation._Known())
+    monkeypatch.setattr(installation, "_known", installation._CachedAnswer())
     monkeypatch.setattr(installation, "KNOWN_SECONDS", 3600)
     installation.load_installation()
 

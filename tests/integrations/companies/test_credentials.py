@@ -300,7 +300,7 @@ class TestThePage:
         wire.agent()
         confirm()
 
-        assert "are in force since" in told()
+        assert "have been in use since" in told()
         assert "Discard the new credentials" not in text_of(admin_client.get(page(used)))
 
 

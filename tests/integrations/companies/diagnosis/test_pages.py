@@ -162,7 +162,7 @@ def test_a_refused_address_has_all_that_is_needed(admin_client: Client, corp: Co
         assert heading in html
     assert '<time datetime="2026-03-02' in html
     CheckRun.objects.update(next_try_at=timezone.now() - dt.timedelta(seconds=91))
-    assert "Is the beat process running?" in row(admin_client, corp, "ip")
+    assert "Check that the beat process runs." in row(admin_client, corp, "ip")
 
 
 def test_a_message_goes_to_the_person_who_was_typed_and_into_the_history(
