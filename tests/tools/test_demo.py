@@ -139,7 +139,7 @@ def test_the_demo_inherits_no_database_and_keeps_its_own_keys(place: Place, monk
 
 
 @pytest.mark.processes
-def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_a_signal_ends_all(
+def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_all_ends_also_after_a_kill(
     place: Place, project_root: Path
 ) -> None:
     company = f"{place.sandbox_url}/sandbox/api/companies/{CORPID}/members/{USERID}"
@@ -149,7 +149,7 @@ def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_a_signal_ends_a
         messages = phone.get(f"{company}/messages", timeout=60).json()["messages"]
         return [article for one in messages if one["msgtype"] == "news" for article in one["news"]["articles"]]
 
-    with started(place, project_root) as (process, log), requests.Session() as phone:
+    with started(place, project_root) as (killed, log), requests.Session() as phone:
         assert stat.S_IMODE(place.companies.stat().st_mode) == 0o600  # the file has the Secrets of the apps
         phone.headers["User-Agent"] = ORDINARY
         for _family, host in demo_program._loopback():
@@ -163,52 +163,43 @@ def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_a_signal_ends_a
         [article, *_] = within(articles)
         message = phone.get(article["url"], timeout=60)
         picture = requests.get(article["picurl"], timeout=60)  # as WeCom fetches it, without a session
-        within(lambda: ask_database(place, IS_COPIED))  # from then on events are handled
-        phone.delete(company, json={}, timeout=60)
-        within(lambda: phone.get(place.site_url, timeout=60).url != place.site_url)
-        second = run(place, project_root)
-        process.send_signal(signal.SIGTERM)
-        status = process.wait(START_SECONDS)
-        left = marked(str(place.folder), MARK)
-
-    assert (home.status_code, home.url.partition("#")[0]) == (200, place.site_url)
-    assert "李子轩" in home.text
-    assert message.status_code == 200
-    assert article["title"] in message.text
-    assert (picture.status_code, picture.headers["Content-Type"]) == (200, "image/png")
-    already = f"The demo runs already (process {process.pid}). Stop it there with Ctrl-C.\n"
-    assert (second.returncode, second.stderr) == (1, already)
-    assert (status, left) == (0, [])
-    assert {line.split("|")[0].strip() for line in log.read_text().splitlines()} >= {"demo", "sandbox", "worker"}
-    assert "administrator: admin / guanwecom-demo" in log.read_text()
-    demo_program.check_ports(place)
-
-
-@pytest.mark.processes
-def test_what_a_killed_demo_left_is_ended_by_the_next_and_by_a_reset(place: Place, project_root: Path) -> None:
-    with started(place, project_root) as (killed, _log):
-        first = ask_database(place, BEGAN)
+        refused = {word: run(place, project_root, *word.split()) for word in ("", "--reset")}
+        began, said = ask_database(place, BEGAN), log.read_text()
         killed.kill()
         killed.wait()
         orphans = marked(str(place.folder), MARK)
 
         with started(place, project_root) as (process, log):
             survivors = [one for one in orphans if one.is_running() and one.status() != "zombie"]
-            refused = run(place, project_root, "--reset")
-            kept = ask_database(place, BEGAN)
-            database = place.database.resolve()
-            process.kill()
-            process.wait()
-            done = run(place, project_root, "--reset")
+            kept, database = ask_database(place, BEGAN), place.database.resolve()
+            within(lambda: ask_database(place, IS_COPIED))  # from then on events are handled
+            phone.delete(company, json={}, timeout=60)
+            within(lambda: phone.get(place.site_url, timeout=60).url != place.site_url)
+            process.send_signal(signal.SIGTERM)
+            status = process.wait(START_SECONDS)
             left = marked(str(place.folder), MARK)
 
+    run_program(["sh", "-c", "sleep 60 > /dev/null 2>&1 &"], env=os.environ | {MARK: str(place.folder)})
+    orphans_of_the_end = len(marked(str(place.folder), MARK))
+    done = run(place, project_root, "--reset")
+
+    assert (home.status_code, home.url.partition("#")[0]) == (200, place.site_url)
+    assert "李子轩" in home.text
+    assert message.status_code == 200
+    assert article["title"] in message.text
+    assert (picture.status_code, picture.headers["Content-Type"]) == (200, "image/png")
+    already = f"The demo runs already (process {killed.pid}). Stop it there with Ctrl-C.\n"
+    assert {(one.returncode, one.stderr) for one in refused.values()} == {(1, already)}
+    assert {line.split("|")[0].strip() for line in said.splitlines()} >= {"demo", "sandbox", "worker"}
+    assert "administrator: admin / guanwecom-demo" in said
     assert len(orphans) >= PROGRAM_COUNT
     assert survivors == []
     # A worker may start another process between the count and the end.
     assert (ended := re.match(r"Ended (\d+) processes of a demo that was killed: ", log.read_text()))
     assert int(ended[1]) >= PROGRAM_COUNT
-    assert (refused.returncode, kept) == (1, first)
-    assert (done.returncode, left) == (0, [])
+    assert (kept, status, left) == (began, 0, [])
+    assert (orphans_of_the_end, done.returncode, marked(str(place.folder), MARK)) == (1, 0, [])
     assert done.stdout.endswith(f"The demo's data in {place.folder} is gone; `make demo` makes it anew.\n")
     assert [path.name for path in place.folder.iterdir()] == ["lock"]
     assert not database.exists()
+    demo_program.check_ports(place)
