@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from html import unescape
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
+    from django.forms import BoundField
     from django.test import Client
 
 _NEVER_SENT = frozenset({"submit", "button", "reset", "image", "file"})
@@ -75,7 +78,37 @@ def untouched(html: str, form_id: str) -> dict[str, list[str]]:
     return {name: [value.removeprefix("\n") for value in values] for name, values in reader.sent.items()}
 
 
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Answer without the text of pages. The answer has its `context_data`, and its `context` is None.
+
+    As by a drawn page, messages are forgotten once they were answered.
+    """
+    from django.contrib.messages import get_messages
+    from django.template.response import TemplateResponse
+
+    def forget_messages(page: Any) -> str:
+        list(get_messages(page._request))
+        return ""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TemplateResponse, "rendered_content", property(forget_messages))
+        yield
+
+
+def fields_of(client: Client, address: str) -> Iterator[BoundField]:
+    """Yield the fields of an administration page, without drawing it."""
+    with undrawn():
+        page: Any = client.get(address)
+    assert page.status_code == 200
+    form = page.context_data["adminform"].form
+    forms = [form, *filter(None, [getattr(form, "people", None)])]  # an alert rule has this form
+    for inline in page.context_data["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    for each in forms:
+        yield from each
+
+
 def opened_with(client: Client, address: str) -> dict[str, str]:
     """Read the `page_version` fields of an administration page, to be sent with other values."""
-    found = re.findall(r'name="((?:\w+-)?page_version)" value="([^"]*)"', client.get(address).content.decode())
-    return {name: unescape(version) for name, version in found}
+    return {field.html_name: field.value() for field in fields_of(client, address) if field.name == "page_version"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from html import unescape
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.db import connection, models, transaction
-from django.template.response import TemplateResponse
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, reverse
 from pytest_django import Settings
@@ -20,7 +19,7 @@ from pytest_django import Settings
 from tests.accounts.people import sent_form
 from tests.admin_table import ACTIONS, TABLE, Row
 from tests.admin_world import PEOPLE, World, state, statements
-from tests.browser_form import opened_with
+from tests.browser_form import opened_with, undrawn
 
 pytestmark = pytest.mark.django_db
 # Other fields that the database or the page requires beside a choice.
@@ -63,7 +62,9 @@ def sent(world: World, row: Row, path: str) -> dict[str, Any]:
         values = {**sent_form(world.client("U"), path), **row.form}
     if "_opened" in values:  # the page with the form holds the version that it was opened with
         page = reverse(f"admin:{values.pop('_opened')}", args=[world.things[name].pk for name in row.args])
-        values["page_version"] = world.client("U").get(page).context["form"]["page_version"].value()
+        with undrawn():
+            opened: Any = world.client("U").get(page)
+        values["page_version"] = opened.context_data["form"]["page_version"].value()
     if "_pick" in values:
         values["_selected_action"] = [world.things[values.pop("_pick")].pk]
     # The table names companies by words.
@@ -100,12 +101,8 @@ def visit(
 ) -> tuple[Any, bool]:
     """Return the answer, and whether state() changed; roll the visit back. `is_drawn`: render the text."""
     writes = Writes()
-    with ExitStack() as exits:
-        if not is_drawn:
-            patch = exits.enter_context(pytest.MonkeyPatch.context())
-            patch.setattr(TemplateResponse, "rendered_content", "")
-        exits.enter_context(transaction.atomic())
-        with connection.execute_wrapper(writes):
+    with transaction.atomic():
+        with connection.execute_wrapper(writes), nullcontext() if is_drawn else undrawn():
             response = client.post(path, values) if row.method == "post" else client.get(path)
         is_changed = writes.count > 0 and state() != before
         transaction.set_rollback(True)

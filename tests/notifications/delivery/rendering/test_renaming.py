@@ -17,6 +17,7 @@ from accounts.views.errors import ErrorDetails
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Report
+from tests.accounts.people import sent_form
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     NOW,
@@ -52,9 +53,7 @@ def root() -> Client:
 def rename(client: Client, corp: Corp, name: str) -> None:
     """Save the company's form with another name, as an administrator does."""
     address = f"/admin/integrations/corp/{corp.pk}/change/"
-    form = client.get(address).context["adminform"].form
-    sent = {field.html_name: field.value() for field in form if field.value() not in (None, False)}
-    response = client.post(address, {**sent, form["name"].html_name: name})
+    response = client.post(address, {**sent_form(client, address), "name": name})
     assert response.status_code == 302, response.context["adminform"].form.errors
 
 

@@ -24,6 +24,7 @@ from notifications.delivery.rendering import render
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.rows import RENDER_LEASE
 from notifications.models import Delivery, MessageForm, Receipt, Run, Subscription
+from tests.accounts.people import sent_form
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.delivery.attachments.places import body_of
 from tests.notifications.factories import (
@@ -390,12 +391,9 @@ def test_a_subscription_says_so_before_it_is_saved(half: tuple[User, str]) -> No
     report = make_report()
     address = "/admin/notifications/subscription/add/"
     client = client_of(make_superuser())
-    form = client.get(address).context["adminform"].form
-    sent = {field.html_name: field.value() for field in form if field.value() not in (None, False, [])}
+    choices = {"name": "每日", "report": report.pk, "users": [person.pk], "_enable": "1", "_buttons": "1"}
 
-    page = client.post(
-        address, {**sent, "name": "每日", "report": report.pk, "users": [person.pk], "_enable": "1", "_buttons": "1"}
-    )
+    page = client.post(address, {**sent_form(client, address), **choices})
 
     text = page.content.decode()
     assert page.status_code == 200
