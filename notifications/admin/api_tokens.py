@@ -274,13 +274,13 @@ def _list_facts(token: ApiToken, model_admin: ApiTokenAdmin, request: HttpReques
     ]
     if any(getattr(token, name) for name in PURPOSES):
         names, _sentence = REACH_LISTS.get(Reach(token.reach), ((), ""))
-        facts.append((_("reaches"), _list_rows(token, token.get_reach_display(), names)))
+        facts.append((_("reaches"), _show_rows(token, token.get_reach_display(), names)))
     if token.may_send:
         counts = {"sent": count_sent_today(token, now=timezone.now()), "limit": token.daily_limit}
         names, _sentence = SEND_LISTS.get(SendReach(token.sends_to), ((), ""))
         is_allowed = gettext("yes") if token.allows_private_addresses else gettext("no")
         facts += [
-            (_("messages to"), _list_rows(token, SendReach(token.sends_to).label, names)),
+            (_("messages to"), _show_rows(token, SendReach(token.sends_to).label, names)),
             (_("messages today"), gettext("%(sent)d of %(limit)d") % counts),
             (_("webhooks may go into the internal network"), is_allowed),
         ]
@@ -295,7 +295,7 @@ def _list_facts(token: ApiToken, model_admin: ApiTokenAdmin, request: HttpReques
     ]
 
 
-def _list_rows(token: ApiToken, words: object, names: Iterable[str]) -> SafeString:
+def _show_rows(token: ApiToken, words: object, names: Iterable[str]) -> SafeString:
     """Show `words`, and below them the first rows of the token's relations `names`."""
     rows = [row for name in names for row in getattr(token, name).order_by("pk")[:LISTED_AT_MOST]]
     return format_html_join("", "<div>{}</div>", ((str(line),) for line in (words, *rows)))

@@ -106,9 +106,9 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
             return [(None, {"fields": ("name", "kind", "preset")})]
         if not self.has_change_permission(request, obj):
             return [(None, {"fields": COMMON_FIELDS})]
-        return (
-            super().get_fieldsets(request, obj) if obj.kind == InboundChannel.Kind.WEBHOOK else inbound_form.FIELDSETS
-        )
+        if obj.kind == InboundChannel.Kind.MAIL:
+            return inbound_form.MAIL_FIELDSETS
+        return super().get_fieldsets(request, obj)
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def state(self, channel: InboundChannel) -> SafeString:
@@ -444,7 +444,7 @@ def _list_facts(model_admin: IncomingMessageAdmin, message: IncomingMessage) -> 
         (_("refused or canceled"), counts.refused),
         (_("outcome unknown"), counts.unknown),
         (_("waiting"), counts.waiting),
-        *log.list_known(
+        *log.drop_empty_facts(
             (_("only for the company"), message.corp and message.corp.name),
             (_("link"), message.link),
             (_("key figures"), format_html_join("", "<div>{}</div>", figures)),
@@ -454,5 +454,7 @@ def _list_facts(model_admin: IncomingMessageAdmin, message: IncomingMessage) -> 
         is_waiting = message.callback_state == IncomingMessage.Callback.WAITING
         facts += [*model_admin.list_facts(message, "webhook"), (_("attempts"), message.callback_count)]
         facts += [(_("next attempt"), moment(message.callback_after))] if is_waiting else []
-        facts += log.list_known((_("error of the webhook"), message.callback_error and message.callback_error_text))
+        facts += log.drop_empty_facts(
+            (_("error of the webhook"), message.callback_error and message.callback_error_text)
+        )
     return facts

@@ -371,7 +371,7 @@ class MailChannelForm(ChannelForm):
             self.instance.mapping = MailRules(**{name: self.cleaned_data[name] for name in RULE_FIELDS}).to_document()
 
 
-FIELDSETS = [
+MAIL_FIELDSETS = [
     (None, {"fields": ("name", "is_enabled", "corp")}),
     (
         _("What is sent"),

@@ -61,7 +61,7 @@ def link_to(request: HttpRequest, row: Model, label: str) -> SafeString | str:
     return format_html('<a href="{}">{}</a>', reverse(f"admin:notifications_{name}_change", args=[row.pk]), label)
 
 
-def list_known(*facts: tuple[Any, Any]) -> list[tuple[Any, Any]]:
+def drop_empty_facts(*facts: tuple[Any, Any]) -> list[tuple[Any, Any]]:
     """Drop empty facts and format times in the zone of the page."""
     return [(label, moment(value) if isinstance(value, datetime) else value) for label, value in facts if value]
 
@@ -93,6 +93,8 @@ def render_latest_runs(request: HttpRequest, subscription: Subscription) -> dict
 
 # --- The state of a run in one line, with a button for people who can fix it ------------------------------------------
 
+UNDER_WAY = frozenset({Run.Status.WAITING, Run.Status.SENDING})
+
 
 def describe_run(request: HttpRequest, run: Run) -> dict[str, Any]:
     """Return the context of _run_line.html: the state, a sentence, the progress of a run under way, and for a run that
@@ -106,33 +108,24 @@ def describe_run(request: HttpRequest, run: Run) -> dict[str, Any]:
     elif run.status == Run.Status.SENDING:
         settled = statistics.count_outcomes("run", run.pk).settled
         context |= {"settled": settled, "total": run.recipient_count}
+    elif run.status == Run.Status.FINISHED and not run.recipient_count:
+        context["sentence"] = run.error_text or gettext("Nobody got it.")
     elif run.status == Run.Status.FINISHED:
-        context["sentence"] = _word_outcome(run)
-        context["note"] = "" if not run.recipient_count else run.error_text
+        count = statistics.count_outcomes("run", run.pk).accepted
+        words = ngettext("%(count)s person got it", "%(count)s people got it", count) % {"count": f"{count:,}"}
+        began = run.due_at or run.claimed_at
+        if run.finished_at is not None and run.finished_at >= began:
+            minutes, seconds = divmod(round((run.finished_at - began).total_seconds()), 60)
+            duration = gettext("%(count)d s") % {"count": seconds}
+            if minutes:
+                duration = gettext("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": seconds}
+            words = gettext("%(people)s, in %(time)s") % {"people": words, "time": duration}
+        context |= {"sentence": words, "note": run.error_text}
     else:
         context["sentence"] = run.error_text
     if run.status != Run.Status.FINISHED or run.error:
         context |= _find_remedy(request, run, is_data=problem is not None)
     return context
-
-
-UNDER_WAY = frozenset({Run.Status.WAITING, Run.Status.SENDING})
-
-
-def _word_outcome(run: Run) -> str:
-    if not run.recipient_count:
-        return run.error_text or gettext("Nobody got it.")
-    count = statistics.count_outcomes("run", run.pk).accepted
-    words = ngettext("%(count)s person got it", "%(count)s people got it", count) % {"count": f"{count:,}"}
-    began = run.due_at or run.claimed_at
-    if run.finished_at is None or run.finished_at < began:
-        return words
-    seconds = round((run.finished_at - began).total_seconds())
-    minutes, rest = divmod(seconds, 60)
-    took = gettext("%(count)d s") % {"count": rest}
-    if minutes:
-        took = gettext("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": rest}
-    return gettext("%(people)s, in %(time)s") % {"people": words, "time": took}
 
 
 def _find_remedy(request: HttpRequest, run: Run, *, is_data: bool) -> dict[str, Any]:
@@ -168,8 +161,9 @@ def _find_remedy(request: HttpRequest, run: Run, *, is_data: bool) -> dict[str, 
 
 
 def describe_people(request: HttpRequest, **lookups: int) -> dict[str, Any]:
-    """Return the number of people by status and the first people; of a run only those not reached. Empty without
-    permission to see receipts. Makes three queries."""
+    """Return the template context of the people of a run or a message: their numbers by status and the first people, of
+    a run only those not reached. `lookups`: `run` or `delivery` with its key. Empty without permission to see receipts.
+    Makes three queries."""
     if not request.user.has_perm("notifications.view_receipt"):
         return {}
     receipts = Receipt.objects.visible_to(request.user).filter(**lookups)

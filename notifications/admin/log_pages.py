@@ -193,10 +193,10 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
         numbers = [(_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count)]
         numbers.append((_("accepted"), counts.accepted))
     return [
-        *log.list_known((_("begins"), run.due_at)),
+        *log.drop_empty_facts((_("begins"), run.due_at)),
         (_("ended"), moment(run.finished_at)),
         *numbers,
-        *log.list_known(
+        *log.drop_empty_facts(
             (_("refused or canceled"), counts.refused),
             (_("outcome unknown"), counts.unknown),
             (_("waiting"), counts.waiting),
@@ -321,12 +321,38 @@ class DeliveryAdmin(log.LogAdmin):
         is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
         is_drawn = is_drawn and _is_viewable(medium)
         picture = reverse("admin:notifications_delivery_picture", args=[delivery.pk]) if is_drawn else ""
+        [(status_label, status)] = self.list_facts(delivery, "state")
+        if delivery.is_accepted_on_repeat:
+            status = format_html("{} {}", status, _("on repeat: the answer may lack invalid accounts"))
+        waits = delivery.status in {Delivery.Status.PREPARING, Delivery.Status.PENDING}
+        is_accepted = delivery.status == Delivery.Status.ACCEPTED
+        facts = [
+            (_("run"), run),
+            (status_label, status),
+            *self.list_facts(delivery, "corp_name"),
+            (_("channel"), " / ".join(map(str, filter(None, (delivery.get_channel_display(), delivery.robot))))),
+            (_("message form"), delivery.get_message_form_display()),
+            *self.list_facts(delivery, "recipient_count", "accepted"),
+            *log.drop_empty_facts((_("invalid"), delivery.invalid_count), (_("unlicensed"), delivery.unlicensed_count)),
+            (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
+            *self.list_facts(delivery, "settled"),
+            (_("expires after"), moment(delivery.expires_at)),
+            *log.drop_empty_facts(
+                (_("next attempt"), delivery.next_attempt_at if waits else None),
+                (_("unclear since"), delivery.unclear_since),
+                (_("taken back"), delivery.recalled_at),
+                (_("to be taken back since"), None if delivery.recalled_at else delivery.recall_requested_at),
+                (_("why it was not taken back"), delivery.recall_error),
+                # The error of an accepted message is a remark by WeCom.
+                (_("error"), sentences.translate_stored(delivery.error) if is_accepted else ""),
+            ),
+        ]
         return {
             "title": delivery.title,
             "subtitle": None,
             "way_back": [run],
             "delivery": delivery,
-            "facts": [(_("run"), run), *self._list_delivery_facts(delivery)],
+            "facts": facts,
             "technical": log.format_support_lines(
                 (gettext("number"), delivery.pk),
                 ("CorpId / AgentId", f"{delivery.corpid} / {delivery.agentid}"),
@@ -345,33 +371,6 @@ class DeliveryAdmin(log.LogAdmin):
             **log.describe_people(request, delivery=delivery.pk),
             **resend.list_actions(request, delivery.run, delivery),
         }
-
-    def _list_delivery_facts(self, delivery: Delivery) -> list[tuple[Any, Any]]:
-        [(label, status)] = self.list_facts(delivery, "state")
-        if delivery.is_accepted_on_repeat:
-            status = format_html("{} {}", status, _("on repeat: the answer may lack invalid accounts"))
-        waits = delivery.status in {Delivery.Status.PREPARING, Delivery.Status.PENDING}
-        is_accepted = delivery.status == Delivery.Status.ACCEPTED
-        return [
-            (label, status),
-            *self.list_facts(delivery, "corp_name"),
-            (_("channel"), " / ".join(map(str, filter(None, (delivery.get_channel_display(), delivery.robot))))),
-            (_("message form"), delivery.get_message_form_display()),
-            *self.list_facts(delivery, "recipient_count", "accepted"),
-            *log.list_known((_("invalid"), delivery.invalid_count), (_("unlicensed"), delivery.unlicensed_count)),
-            (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
-            *self.list_facts(delivery, "settled"),
-            (_("expires after"), moment(delivery.expires_at)),
-            *log.list_known(
-                (_("next attempt"), delivery.next_attempt_at if waits else None),
-                (_("unclear since"), delivery.unclear_since),
-                (_("taken back"), delivery.recalled_at),
-                (_("to be taken back since"), None if delivery.recalled_at else delivery.recall_requested_at),
-                (_("why it was not taken back"), delivery.recall_error),
-                # The error of an accepted message is a remark by WeCom.
-                (_("error"), sentences.translate_stored(delivery.error) if is_accepted else ""),
-            ),
-        ]
 
 
 def _is_viewable(medium: Medium | None) -> bool:

@@ -289,7 +289,7 @@ class ChartFormSet(_PartFormSet):
                     form.add_error(None, str(error))
 
 
-def list_rows(values: Mapping[str, Any], prefix: str, most: int) -> dict[str, str]:
+def read_row_aliases(values: Mapping[str, Any], prefix: str, most: int) -> dict[str, str]:
     """Map the submitted rows that are not deleted, by their prefixes, to the aliases of their cards."""
     names = [f"{prefix}-{number}" for number in range(most * 2)]
     rows = {name: str(values.get(f"{name}-alias", "")).strip() for name in names if not values.get(f"{name}-DELETE")}
@@ -301,7 +301,7 @@ def read_card_keys(values: Mapping[str, Any]) -> dict[str, int]:
     `find_tables_to_try` or `visible_to` only."""
     keys = {
         alias: str(values.get(f"{row}-card", ""))
-        for row, alias in list_rows(values, "report_cards", CARDS_AT_MOST).items()
+        for row, alias in read_row_aliases(values, "report_cards", CARDS_AT_MOST).items()
     }
     return {alias: int(key) for alias, key in keys.items() if is_key(key)}
 

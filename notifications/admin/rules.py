@@ -305,6 +305,8 @@ class SilenceWindowForm(AnyModelForm):
 # --- The page ---------------------------------------------------------------------------------------------------------
 
 CHECKS_SHOWN = 10
+# At most this number of a column's values can be chosen, of at most this number of columns.
+CHOICES_AT_MOST, CHOSEN_FROM_AT_MOST = 100, 40
 
 
 class SilenceWindowInline(base.PartPermissions, AnyStackedInline):
@@ -482,18 +484,24 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         context, data, table = self._try_form(request, form)
         card = form.cleaned_data.get("card")
         cards = {} if card is None else {CARD: (card.pk, str(card))}
-        columns = [] if table is None else [[one.name, one.kind.value] for one in table.columns]
-        tables = {} if table is None else {CARD: table}
-        chart = (context.get("trial", {}).get("past") or {}).get("chart")
-        extra = {
-            "columns": columns,
-            "dates": conditions.list_relative_dates(),
-            "values": {} if table is None else list_choices(table),
-            # The picture of the last days as the page's script draws it, with readable days.
-            "past": {**chart, "days": [(date_format(day, "MONTH_DAY_FORMAT"), value) for day, value in chart["days"]]}
-            if chart
-            else None,
-        }
+        tables: dict[str, Table] = {}
+        columns: list[list[str]] = []
+        values: dict[str, list[str]] = {}
+        if table is not None:
+            tables[CARD] = table
+            columns = [[one.name, one.kind.value] for one in table.columns]
+            # The values of columns without dates, in the order of the rows, to choose the rows that count.
+            for column in [one for one in table.columns if not one.is_temporal][:CHOSEN_FROM_AT_MOST]:
+                texts = [write_comparable_text(value).strip() for value in table.values(column.name)]
+                distinct = list(dict.fromkeys(filter(None, texts)))
+                if len(distinct) < len(table.rows) or len(distinct) <= CHOICES_AT_MOST:
+                    values[column.name] = distinct[:CHOICES_AT_MOST]
+        # The picture of the last days, which the page's script draws, with readable days.
+        chart = (context.get("trial", {}).get("past") or {}).get("chart") or None
+        if chart is not None:
+            days = [(date_format(day, "MONTH_DAY_FORMAT"), value) for day, value in chart["days"]]
+            chart = {**chart, "days": days}
+        extra = {"columns": columns, "dates": conditions.list_relative_dates(), "values": values, "past": chart}
         return self.answer_preview(request, form, data, context, cards, tables, **extra)
 
     def _try_form(
@@ -543,22 +551,6 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
 
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
         return {CARD: "card"}
-
-
-# The values of a column that can be chosen, and the columns of which they are listed.
-CHOICES_AT_MOST, CHOSEN_FROM_AT_MOST = 100, 40
-
-
-def list_choices(table: Table) -> dict[str, list[str]]:
-    """Return the values of the columns that hold no dates, in the order of the rows, to choose the rows that count."""
-    found = {}
-    for column in [one for one in table.columns if not one.is_temporal][:CHOSEN_FROM_AT_MOST]:
-        texts = dict.fromkeys(
-            filter(None, (write_comparable_text(value).strip() for value in table.values(column.name)))
-        )
-        if len(texts) < len(table.rows) or len(texts) <= CHOICES_AT_MOST:
-            found[column.name] = list(texts)[:CHOICES_AT_MOST]
-    return found
 
 
 # A rule has one card, which has no alias.

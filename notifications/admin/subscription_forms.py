@@ -120,6 +120,7 @@ class ScheduleFormPart(AnyModelForm):
     )
 
     def offer_times(self) -> None:
+        """Set the choices of time zones and days of the month, usual ones first."""
         fields: dict[str, Any] = self.fields
         first = dict.fromkeys((get_site_zone(), *calendar.ZONES))
         fields["time_zone"].choices = [

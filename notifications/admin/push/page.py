@@ -39,8 +39,8 @@ from notifications.admin.reports import (
     TEMPLATES,
     ReportAdmin,
     end_shared_view,
-    list_rows,
     read_card_keys,
+    read_row_aliases,
 )
 from notifications.delivery.attachments import find_obstacle, pages_for_editor
 from notifications.delivery.rendering.message_builder import FORMS_WITH_FIGURES
@@ -214,14 +214,15 @@ class PushPage(OnePage):
         for name in TEMPLATES if "is_template" in values else ():
             text = values.get(name, "")
             yield ColumnField(name, find_named_columns(text, aliases), partial(rename_columns, text))
-        charts, rules = list_rows(values, "charts", CHARTS_AT_MOST), list_rows(values, "own_rows_rules", RULES_AT_MOST)
-        for prefix, alias in {**charts, **rules}.items():
+        rows = read_row_aliases(values, "charts", CHARTS_AT_MOST)
+        rows |= read_row_aliases(values, "own_rows_rules", RULES_AT_MOST)
+        for prefix, alias in rows.items():
             for name in (f"{prefix}-{column}" for column in ("x", "series", "y", "column")):
                 if name in values:
                     yield read_column_lines(name, alias, values.get(name, ""))
 
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
-        rows = list_rows(values, "report_cards", CARDS_AT_MOST)
+        rows = read_row_aliases(values, "report_cards", CARDS_AT_MOST)
         return {alias: f"{row}-card" for row, alias in rows.items() if f"{row}-card" in values}
 
     def preview_view(self, request: HttpRequest, row: Any) -> HttpResponse:
@@ -331,7 +332,7 @@ ROWS_SHOWN = 20
 
 
 def render_draft(
-    order: Subscription,
+    push: Subscription,
     parts: ReportParts,
     tables: dict[str, Table],
     *,
@@ -347,18 +348,18 @@ def render_draft(
             pages = pages_for_editor(parts.report, by, at)
         except RenderingError as error:
             page_problem = str(error)
-    to: Recipient | Robot | None = order.robot if order.channel == Channel.ROBOT else None
+    to: Recipient | Robot | None = push.robot if push.channel == Channel.ROBOT else None
     if to is None and person is not None:
-        [to] = find_recipients(make_trial_audience(order, person.pk), None)
-    run = Run(subscription=order, trigger=Run.Trigger.SCHEDULE, slot_at=at)
-    source = SubscriptionSource(run, order, parts, tables, pages)
+        [to] = find_recipients(make_trial_audience(push, person.pk), None)
+    run = Run(subscription=push, trigger=Run.Trigger.SCHEDULE, slot_at=at)
+    source = SubscriptionSource(run, push, parts, tables, pages)
     found = preview_message(source, run, to, now=at)
     if found.content is None:
         sentence = Sentence(
             "%(person)s sees none of these rows. Look as somebody else, or give the person a value of the attribute."
         )
         raise RenderingError(sentence % {"person": str(person)})
-    with timezone.override(ZoneInfo(order.time_zone)):
+    with timezone.override(ZoneInfo(push.time_zone)):
         shown = paginate_tables(found.content, ROWS_SHOWN, at=timezone.localtime(at))
     return {
         "found": found,

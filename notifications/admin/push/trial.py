@@ -18,6 +18,7 @@ from notifications.delivery.explanations import explain_receipt
 from notifications.delivery.rendering import report_contents
 from notifications.models import Delivery, Receipt, Run, Subscription
 
+# The submitted value that names the person, and the parameter of the page's URL that names the run of the trial.
 TRY_ON = "try_on"
 TRIED = "tried"
 
