@@ -42,11 +42,11 @@ class NotificationsConfig(AppConfig):
         past_call_sources.register(read_past_calls)
         for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
             run_sources.register(source)
-        by_hand = (ownership.find_owned, ownership.find_objections, ownership.hand_over)
-        companies.ownership.register(companies.Ownership(*by_hand, ownership.let_successors_take_over))
+        answers = (ownership.find_owned, ownership.find_objections, ownership.hand_over)
+        companies.ownership.register(companies.Ownership(*answers, ownership.let_successors_take_over))
         consumers.register(CLICKS_CONSUMER)
-        for answer in (decide_checks_of_card, enqueue_waiting_runs):
-            card_data_finished.register(answer)
+        card_data_finished.register(decide_checks_of_card)
+        card_data_finished.register(enqueue_waiting_runs)
         values_dropped.register(find_rules_naming)
         people_left.register(withdraw_recipients)
         people_left.register(ownership.follow_leavers)

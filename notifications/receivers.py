@@ -24,7 +24,7 @@ from notifications.models import (
     WorkdayCalendar,
 )
 
-# Counting stops here: somebody waits for the page.
+# Counting stops here, because a person waits for the page.
 COUNTED = 10_000
 
 
@@ -50,14 +50,13 @@ def describe_effects_of_disabling(corp: Corp) -> list[str]:
     return sentences
 
 
-# --- Permissions of the roles in this app, and the models that the audit trail follows ---
-
 # Models that editors write, and models that they only read.
 _WRITTEN = ("report", "subscription", "robot", "alertrule")
 _READ = (*_WRITTEN, "run", "delivery", "receipt", "corpqueue", "incident", "incomingmessage")
 
 
 def grant_to_roles() -> None:
+    """Give the roles their permissions on the models of this app."""
     views = [f"notifications.view_{model}" for model in _READ]
     changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _WRITTEN]
     # Adding a message means sending one with one's own token.
@@ -73,13 +72,14 @@ def grant_to_roles() -> None:
 
 
 # Fields that only the checks of an alert rule write; the audit trail leaves them out.
-_OF_CHECKS = (
+_CHECK_FIELDS = (
     *("gather_until", "next_run_at", "checked_slot_at", "watched", "holding", "memory"),
     *("failure_count", "problem", "form_key", "created_at"),
 )
 
 
 def track_changes() -> None:
+    """Make the audit trail follow the models of this app."""
     signals.track_model(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
     for part in (ReportCard, OwnRowsRule):
         signals.track_model(part, corps=lambda row: [row.report.corp_id])
@@ -99,14 +99,14 @@ def track_changes() -> None:
     signals.track_model(
         AlertRule,
         corps=lambda rule: [rule.corp_id],
-        left_out=_OF_CHECKS,
+        left_out=_CHECK_FIELDS,
         m2m=("users", "groups", "departments"),
     )
     signals.track_model(SilenceWindow, corps=lambda window: [window.rule.corp_id])
     signals.track_model(AttributeRule, corps=lambda rule: [rule.order.only_corp_id])
     signals.track_model(
         ApiToken,
-        # Those that the token is limited to, directly or by pushes; none for a token that reaches all.
+        # The companies that the token is limited to, directly or by pushes; none for a token without such a limit.
         corps=lambda token: [
             *token.corps.values_list("pk", flat=True),
             *token.send_corps.values_list("pk", flat=True),

@@ -83,11 +83,11 @@ class Content:
     """Content of a message, before it becomes the bytes of a form. It is the same for everybody in the slice.
 
     `title` is one line of plain text. `text` is for the message form for which it was rendered: values of cells are
-    escaped for that form already. `cards` are in the report's order. `as_of`: of the oldest table; `note`: says that
-    the data is stale or cut, or is empty; `text` begins with it already. `link`: the page that the message leads to, a
-    page of the BI unless the report names another; empty: none. `time_zone`: of all times in it, by name; empty in
-    contents that were frozen before it was stored: the site's. `media`: files that came with it; a content has these or
-    cards. `page`: page of the BI whose picture goes with it.
+    escaped for that form already. `cards` are in the report's order. `as_of`: time of the oldest table. `note`: a
+    sentence if the data is stale or cut, else empty; `text` already begins with it. `link`: the page that the message
+    leads to, a page of the BI unless the report names another; empty: none. `time_zone`: name of the zone of all times
+    in the content; empty (the site's) in contents that were frozen before it was stored. `media`: files that came with
+    the message; a content has these or cards. `page`: page of the BI whose picture goes with the message.
     """
 
     title: str
@@ -119,7 +119,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on one attribute, as in orders and their forms. `values`: exactly one unless ONE_OF."""
+    """A condition on one attribute, of a push or alert rule or in its form. `values`: exactly one unless ONE_OF."""
 
     attribute: Attribute
     operator: Operator
@@ -169,8 +169,8 @@ class SkipReason:
 
 
 class RunContents:
-    """Contents of a run for its people: here the same for everybody. A subclass writes contents that depend on the
-    person. `charts`: each with the alias of its card."""
+    """Contents of a run, here the same for everybody. A subclass writes contents that depend on the person. `charts`:
+    each with the alias of its card."""
 
     charts: Sequence[tuple[str, Chart]] = ()
 
@@ -188,7 +188,7 @@ class RunContents:
         return ""
 
     def preload_people(self, user_ids: Collection[int]) -> None:
-        """Read at once what decides the content for each of these people."""
+        """Read in one go what decides the contents of these people."""
 
     def find_skip_reason(self, user_id: int) -> SkipReason | None:
         """Return why the person gets nothing; None if they get something."""
@@ -205,9 +205,9 @@ class RunContents:
 
 @dataclass(frozen=True)
 class Expected:
-    """The sending that would happen now, to say beforehand who gets it. `contents`: None if everybody gets the same or
-    nothing could be sent. `note`: the time of the data that decides or, if not `is_known`, why nobody can say who gets
-    it."""
+    """The contents that a push would send now, for pages that say beforehand who gets them. `contents`: None if
+    everybody gets the same or nothing could be sent. `note`: the time of the data that decides who gets them; if not
+    `is_known`, why that cannot be said yet."""
 
     contents: RunContents | None = None
     note: Sentence | None = None

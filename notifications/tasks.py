@@ -1,6 +1,6 @@
 """Background work of the push engine. Tasks carry ids and are safe to run twice; the rows hold the state.
 
-Workers use a pool of threads, which knows no time limits: every call to WeCom has a deadline, and a sending task ends
+Workers use a pool of threads, which has no time limits: every call to WeCom has a deadline, and a sending task ends
 by itself.
 """
 
@@ -53,7 +53,7 @@ from notifications.models.subscriptions import DRAFT_KEPT
 
 logger = logging.getLogger(__name__)
 
-# A rendering task gets at least so many runs, and more where that would make more than RENDERING_TASKS_AT_ONCE tasks.
+# Runs of a rendering task; more if there would otherwise be more than RENDERING_TASKS_AT_ONCE tasks.
 RUNS_PER_TASK = 20
 RENDERING_TASKS_AT_ONCE = 200
 # Deliveries of a sending task; more if it may send more at once.
@@ -62,11 +62,11 @@ DELIVERIES_PER_TASK = 50
 URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
 # Queue of tasks that wait for other systems.
 DATA_QUEUE = "data"
-# uploads.AT_ONCE of them run at the same time.
+# Deliveries of a task that uploads; uploads.AT_ONCE of them are uploaded at the same time.
 UPLOADS_PER_TASK = 50
 # Even if each webhook takes its full time, the last one ends within its lease.
 CALLBACKS_PER_TASK = 5
-# Also for mails of the mail door.
+# Mails of the mail door; the last one ends within its lease, too.
 MAILS_PER_TASK = 10
 
 # Set when this worker is asked to end. Only threads of this process see it, so workers run with --pool threads.
@@ -124,7 +124,7 @@ def _sweep(now: datetime) -> None:
     enqueue_runs(maintenance.sweep_deliveries(now=now))
 
 
-@TICK.step(lambda _now: [Run.objects.unnotified(), AlertRule.objects.untold()])
+@TICK.step(lambda _now: [Run.objects.unnotified(), AlertRule.objects.unnotified()])
 def _notify_owners(now: datetime) -> None:
     pause_failing(now=now)
     with override(settings.LANGUAGE_CODE):

@@ -49,7 +49,7 @@ from notifications.inbound.mapping import OTHER, PRESETS, MappedMessage, list_pa
 from notifications.inbound.payloads import Payload, read_alerts
 from notifications.inbound.recipients import AddressKind, AddressProblem
 from notifications.models import InboundCall, InboundChannel, IncomingMessage, Medium, Run
-from notifications.models.inbound import senders
+from notifications.models.inbound import find_senders
 from notifications.reports.templates.merge_fields import PAYLOAD
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import Recipient
@@ -76,7 +76,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InboundChannel]:
-        may_send = Exists(senders().filter(pk=OuterRef("owner")))
+        may_send = Exists(find_senders().filter(pk=OuterRef("owner")))
         return InboundChannel.objects.visible_to(request.user).annotate(owner_may_send=may_send)
 
     def get_urls(self) -> list[URLPattern]:

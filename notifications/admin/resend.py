@@ -182,7 +182,7 @@ def _plan_resend(row: Run | Delivery) -> ConfirmationItem:
             count,
         ) % {"count": count}
     lines = [*_note_files(row), words]
-    number = Run.objects.filter(resends__in=run.runs_of_same_message()).count() + 1
+    number = Run.objects.filter(resends__in=run.find_runs_of_message()).count() + 1
     return ConfirmationItem(row, lines, bool(count or unknown_count), unknown_count, number)
 
 

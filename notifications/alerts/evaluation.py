@@ -309,7 +309,7 @@ def request_broken_rule_notices(*, now: datetime) -> list[int]:
     """Make the notices of broken rules whose owners do not know yet. Return the ids of their runs, to be rendered."""
     run_ids = []
     with transaction.atomic():
-        for rule in lock_skipping(AlertRule.objects.untold().order_by("pk"))[:BATCH]:
+        for rule in lock_skipping(AlertRule.objects.unnotified().order_by("pk"))[:BATCH]:
             title = _("Alert rule does not work: %(name)s") % {"name": rule.name}
             text = _(
                 "%(problem)s\nUntil this is put right it raises no alert. Its page asks what the data is called today."

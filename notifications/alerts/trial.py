@@ -26,7 +26,7 @@ from notifications.alerts.conditions import (
 from notifications.alerts.notices import AlertNotice, AlertRunSource
 from notifications.charts.drawing import write_cell
 from notifications.delivery.attachments import MediaPlan, WantedMedium
-from notifications.delivery.rendering.preview import MessagePreview, preview_message
+from notifications.delivery.rendering.preview import RenderedPreview, preview_message
 from notifications.delivery.rendering.report_contents import find_bi_link
 from notifications.models import AlertCheck, Channel, Incident, Medium, Robot, Run
 from notifications.subscriptions.recipients import Recipient, find_recipients, make_trial_audience
@@ -103,7 +103,7 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
     }
 
 
-def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> MessagePreview:
+def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> RenderedPreview:
     """Render the notice of a draft for its group, or for `by`. Raise RenderingError."""
     run = Run(trigger=Run.Trigger.ALERT, corp_id=rule.corp_id, slot_at=notice.now)
     recipient: Recipient | Robot | None = rule.robot if rule.channel == Channel.ROBOT else None

@@ -97,7 +97,7 @@ def check_chart(chart: Chart, table: Table) -> None:
     if not chart.y and chart.kind != ChartKind.TABLE:
         raise ChartError(Sentence("The chart has no column of values."))
     if not chart.x and chart.kind in _NEEDS_X:
-        raise ChartError(Sentence("The chart has no column to stand along its axis."))
+        raise ChartError(Sentence("The chart has no column for its axis."))
     kinds = {column.name: column.kind for column in table.columns}
     for name in (chart.x, chart.series, *chart.y):
         if name and name not in kinds:
@@ -152,8 +152,8 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class ChartPoints:
-    """The points of a chart, its `places` and `series` in order. `rest` names what is counted together. `negatives`:
-    values of a whole's parts below zero, which are not drawn."""
+    """The points of a chart, its `places` and `series` in order. `rest`: the name of what is counted together.
+    `negatives`: values below zero of a pie or a donut, which are not drawn."""
 
     points: list[Point]
     places: list[str] | None
@@ -202,8 +202,16 @@ def _rename_groups(groups: Groups, name: Callable[[Place, str], tuple[Place, str
 
 def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> ChartPoints:
     """Return the points of a chart with an axis or parts. Raises ChartError if there is nothing to draw."""
-    is_timed = table.column(chart.x).is_temporal and chart.kind not in ROUND
-    unit = _choose_unit(chart, table) if is_timed else None
+    unit = None
+    if table.column(chart.x).is_temporal and chart.kind not in ROUND:
+        # The finest unit in which the times fit side by side. Days often come as moments at midnight.
+        times = {value for value in table.values(chart.x) if isinstance(value, date)}
+        has_clock = any(_to_wall_clock(value) != _floor_moment(value, Unit.DAY) for value in times)
+        units = [*([Unit.MOMENT, Unit.HOUR] if has_clock else []), Unit.DAY, Unit.WEEK, Unit.MONTH]
+        units = [Unit.MONTH] if _has_only_months(times) else units
+        limit = TIMED_BARS_AT_MOST if chart.kind in {ChartKind.BAR, ChartKind.STACKED} else POINTS_AT_MOST
+        fitting = (one for one in units if len({_floor_moment(value, one) for value in times}) <= limit)
+        unit = next(fitting, Unit.YEAR)
     groups = _group_rows(chart, table, unit)
     if not any(groups.values()):
         raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
@@ -231,25 +239,8 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
         top = min(chart.top, top_at_most, PARTS_AT_MOST if chart.kind in ROUND else TOP_AT_MOST)
         groups, places = _limit_places(chart, groups, rest, top, notes)
     notes += _write_cut_notes(table)
-    points = _make_points(chart, groups, places, series)
-    series = sorted(series, key=lambda name: name == rest)
-    # Names are shortened to the room that they have, each distinct. The rest comes first, so it keeps its name.
-    place_labels = make_distinct_labels([rest, *(places or ())], LABEL_PIXELS)
-    series_labels = {
-        # The renderer groups by labels. A name of JavaScript's own properties would fail: it gets an invisible space.
-        name: f"{label} " if label in JAVASCRIPT_NAMES else label
-        for name, label in make_distinct_labels([rest, *series], LABEL_PIXELS).items()
-    }
-    points = [
-        replace(
-            point,
-            place=place_labels[point.place] if isinstance(point.place, str) else point.place,
-            series=series_labels[point.series],
-        )
-        for point in points
-    ]
-    labels = None if places is None else [place_labels[place] for place in places]
-    return ChartPoints(points, labels, [series_labels[name] for name in series], notes, unit, rest, negatives)
+    points, place_labels, series_labels = _make_points(chart, groups, places, series, rest)
+    return ChartPoints(points, place_labels, series_labels, notes, unit, rest, negatives)
 
 
 def aggregate_places(chart: Chart, table: Table) -> tuple[list[Decimal | None], list[str]]:
@@ -358,19 +349,6 @@ def _to_milliseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
-def _choose_unit(chart: Chart, table: Table) -> Unit:
-    """Return the finest unit in which the times fit side by side."""
-    times = {value for value in table.values(chart.x) if isinstance(value, date)}
-    limit = TIMED_BARS_AT_MOST if chart.kind in {ChartKind.BAR, ChartKind.STACKED} else POINTS_AT_MOST
-    # Days often come as moments at midnight.
-    has_clock = any(_to_wall_clock(value) != _floor_moment(value, Unit.DAY) for value in times)
-    finest = [Unit.MOMENT, Unit.HOUR] if has_clock else []
-    for unit in [Unit.MONTH] if _has_only_months(times) else (*finest, Unit.DAY, Unit.WEEK, Unit.MONTH):
-        if len({_floor_moment(value, unit) for value in times}) <= limit:
-            return unit
-    return Unit.YEAR
-
-
 def _has_only_months(values: Iterable[Value]) -> bool:
     return all(value is None or isinstance(value, Month) for value in values)
 
@@ -429,9 +407,20 @@ def _order_places(sort: Sort, places: Sequence[Any], figures: Mapping[Any, Decim
     return sorted(places, key=str) if sort == Sort.NAME else list(places)
 
 
-def _make_points(chart: Chart, groups: Groups, places: Iterable[str] | None, series: Sequence[str]) -> list[Point]:
+def _make_points(
+    chart: Chart, groups: Groups, places: Sequence[str] | None, series: Sequence[str], rest: str
+) -> tuple[list[Point], list[str] | None, list[str]]:
+    """Return the points, the labels of the places (None on a time axis) and those of the series, the rest last."""
+    # Names are shortened to the room that they have, each distinct. The rest comes first, so it keeps its name.
+    place_labels = make_distinct_labels([rest, *(places or ())], LABEL_PIXELS)
+    ordered = sorted(series, key=lambda name: name == rest)
+    series_labels = {
+        # The renderer groups by labels. A name of JavaScript's own properties would fail: it gets an invisible space.
+        name: f"{label} " if label in JAVASCRIPT_NAMES else label
+        for name, label in make_distinct_labels([rest, *ordered], LABEL_PIXELS).items()
+    }
     order = sorted({place for place, _series in groups}, key=_to_number) if places is None else places
-    # Areas are stacked, so a missing value counts as 0: otherwise it would tear down those above.
+    # Areas are stacked, so a missing value counts as 0: otherwise the areas above it would have a gap.
     is_filled = chart.kind in {ChartKind.AREA, ChartKind.STACKED} and len(series) > 1
     points = []
     for place in order:
@@ -439,8 +428,10 @@ def _make_points(chart: Chart, groups: Groups, places: Iterable[str] | None, ser
             numbers = groups.get((place, name))
             if numbers is not None or is_filled:
                 value = compute_figure(chart.aggregate, numbers or [])
-                points.append(Point(place, name, Decimal(0) if value is None and is_filled else value))
-    return points
+                label = place_labels[place] if isinstance(place, str) else place
+                points.append(Point(label, series_labels[name], Decimal(0) if value is None and is_filled else value))
+    labels = None if places is None else [place_labels[place] for place in places]
+    return points, labels, [series_labels[name] for name in ordered]
 
 
 def _to_number(place: str | int) -> int:

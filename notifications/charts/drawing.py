@@ -24,7 +24,8 @@ from integrations.data.figures import ARITHMETIC, Change, ChangeKind, in_zone, i
 from integrations.data.table import DASH, Column, Kind, Table, Value, format_number
 
 USUAL_FONT = "Noto Sans CJK SC"
-# The packaged font under a name that no system has (notifications.charts.renderer). As long as the usual one.
+# The packaged font under a name that no system has. It is as long as the usual one, which it replaces in the font's
+# file (notifications.charts.renderer).
 OWN_FONT = "Guan Sans CJK SC"
 _OTHER_FONTS = "PingFang SC, Microsoft YaHei, sans-serif"
 FONTS = f"{OWN_FONT}, {USUAL_FONT}, {_OTHER_FONTS}"

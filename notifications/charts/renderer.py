@@ -66,7 +66,7 @@ def _load_renderer(font_folder: Path) -> ModuleType:
 def prepare_font() -> Path:
     """Return the folder of the packaged font, copied under a name of its own. If that fails, return the original's.
 
-    The renderer prefers a system's font of the same name, which took half as long again where Debian's was installed.
+    The renderer prefers a system's font of the same name; with Debian's a drawing took half as long again.
     Call this before each drawing: the renderer draws no letters after a cleanup of temporary files deleted the copy.
     """
     packaged = Path(str(resources.files("noto_cjk_sans_otc")))

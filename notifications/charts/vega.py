@@ -92,7 +92,8 @@ def build_spec(chart: Chart, table: Table, *, shape_of: drawing.Shape = drawing.
 def _place_plot(chart: Chart, shaped: ChartPoints, body: Spec, title: Spec, height: int) -> Spec | None:
     """Return the place of a plot over days or years, and set its ticks in `body`. None if only the renderer knows it.
 
-    To fit a plot between its title and labels the renderer draws everything twice, a third of a line's time.
+    The renderer draws everything twice to fit a plot between its title and labels, which takes a third of the time of a
+    line chart.
     """
     numbers = [float(point.value) for point in shaped.points if point.value is not None]
     is_line, several = chart.kind == ChartKind.LINE, len(shaped.series) > 1
@@ -394,9 +395,11 @@ _NARROW = 5.0 * drawing.FONT_SIZE + GAP
 Cells = list[list[str]]
 
 
-def fit_columns(columns: Sequence[Column], rows: Sequence[Sequence[Value]]) -> tuple[list[Column], Cells]:
-    """Return as many of the first columns as fit, and their cells by row: numbers in full, or all in short (1,235万) if
-    that makes room. `rows` hold a value for each column."""
+def lay_out_columns(
+    columns: Sequence[Column], rows: Sequence[Sequence[Value]]
+) -> tuple[list[tuple[Column, float, float]], Cells]:
+    """Return as many of the first columns as fit, each with its beginning and its width with its gap; and their cells
+    by row: numbers in full, or all in short (1,235万) if that makes room. `rows` hold a value for each column."""
     cells = [[drawing.write_cell(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
     if not _do_columns_fit(columns, cells):
         for row, texts in zip(rows, cells, strict=True):
@@ -407,23 +410,20 @@ def fit_columns(columns: Sequence[Column], rows: Sequence[Sequence[Value]]) -> t
     count = len(columns)
     while count > 1 and not _do_columns_fit(columns[:count], cells):
         count -= 1
-    return list(columns[:count]), [row[:count] for row in cells]
-
-
-def place_columns(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]:
-    """Return each column's beginning and width with its gap: what it needs, plus a share of the spare room."""
-    bounds = _find_widths(columns, cells)
+    # Each column gets what it needs, plus a share of the spare room.
+    kept = columns[:count]
+    bounds = _find_widths(kept, cells)
     least, wished = (sum(widths) for widths in zip(*bounds, strict=True))
     if wished > max(ROOM, least):
         share = max(0.0, ROOM - least) / (wished - least)
         widths = [low + share * (high - low) for low, high in bounds]
     else:
         widths = [high * max(1.0, ROOM / wished) for _low, high in bounds]
-    found, start = [], float(drawing.MARGIN)
-    for width in widths:
-        found.append((round(start, 1), round(width, 1)))
+    placed, start = [], float(drawing.MARGIN)
+    for column, width in zip(kept, widths, strict=True):
+        placed.append((column, round(start, 1), round(width, 1)))
         start += width
-    return found
+    return placed, [row[:count] for row in cells]
 
 
 def write_head(column: Column) -> str:
@@ -467,7 +467,7 @@ def build_table_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
     top = min(chart.top, room if size.is_fixed else size.row_count)
     positions = [table.position(column.name) for column in chosen]
     rows = [[row[position] for position in positions] for row in _order_rows(chart, table)[:top]]
-    columns, cells = fit_columns(chosen, rows)
+    placed, cells = lay_out_columns(chosen, rows)
     height = size.height if size.is_fixed else _HEAD + _LINE * (len(rows) + 1) + _FOOT
     # The head and every other row have a faint ground.
     bands = [
@@ -478,9 +478,8 @@ def build_table_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
     ground = {"data": {"values": bands}, "mark": {"type": "rect", "color": drawing.BAND}, "encoding": place}
     # A layer for each alignment, limit and weight, because these belong to the mark.
     texts: dict[tuple[str, float, bool], list[Spec]] = defaultdict(list)
-    placed = list(zip(columns, place_columns(columns, cells), strict=True))
-    for line, words in enumerate([[write_head(column) for column in columns], *cells]):
-        for (column, (start, width)), text in zip(placed, words, strict=True):
+    for line, words in enumerate([[write_head(column) for column, _start, _width in placed], *cells]):
+        for (column, start, width), text in zip(placed, words, strict=True):
             x, align = (start + width - GAP, "right") if column.is_numeric else (start, "left")
             shown = drawing.fit_text(text, width - GAP, drawing.FONT_SIZE)
             cell = {"t": shown, "px": x, "py": _HEAD + _LINE * (line + 0.5)}
@@ -496,7 +495,7 @@ def build_table_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
     if len(rows) < len(table.rows) or table.is_cut:
         row_count = f"{len(table.rows)}+" if table.is_cut else len(table.rows)
         notes.append(_("%(count)d of %(total)s rows") % {"count": len(rows), "total": row_count})
-    if more := len(table.columns) - len(columns):
+    if more := len(table.columns) - len(placed):
         notes.append(ngettext("%(count)d more column", "%(count)d more columns", more) % {"count": more})
     layers.append(_make_text_layer(" · ".join(notes), y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
     return _make_fixed_layout(layers, height)

@@ -471,9 +471,9 @@ class RecipientPages:
                 )
             )
         report, identity = self._report, self._owners if user_id is None else self.find_identity(user_id)
-        width, theme = Width(report.picture_width), Theme(report.picture_theme)
-        options = PictureOptions(width, theme, is_cropped=report.picture_is_cropped)
-        return PageView(report.picture_path, identity, report.picture_name, self._slot_at, options)
+        path, width = f"{report.picture_kind}/{report.picture_bi_id}", Width(report.picture_width)
+        options = PictureOptions(width, Theme(report.picture_theme), is_cropped=report.picture_is_cropped)
+        return PageView(path, identity, report.picture_name, self._slot_at, options)
 
 
 def pages_for_editor(report: Report, editor: User, slot_at: datetime) -> RecipientPages:

@@ -373,7 +373,7 @@ def find_old_payloads(now: Moment) -> QuerySet[InboundChannel]:
 
 def find_old_messages(now: Moment) -> QuerySet[IncomingMessage]:
     """Return the messages that are older than the log keeps and whose runs are purged."""
-    return IncomingMessage.objects.forgotten(now - timedelta(days=settings.LOG_RETENTION_DAYS))
+    return IncomingMessage.objects.without_runs(now - timedelta(days=settings.LOG_RETENTION_DAYS))
 
 
 def purge_calls(*, now: datetime) -> int:

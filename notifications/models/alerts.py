@@ -108,7 +108,7 @@ class Incident(models.Model):
         REPEAT = "repeat", _("reminder")
         RECOVER = "recover", _("recovery")
 
-    # Set only on a report, which is drafted as an unsaved incident: the report before it was firing too.
+    # A report is drafted as an unsaved incident. True if the rule's report before this one was firing, too.
     is_going_on = False
     # Rule or channel, kind, and split value: notifications.alerts.incidents.make_key.
     key = models.CharField(max_length=KEY_CHARACTERS)
@@ -141,7 +141,7 @@ class Incident(models.Model):
     labels = models.JSONField(_("labels"), default=dict)
     link = models.CharField(_("link"), max_length=2048, blank=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.OPEN)
-    # When it began and ended by the source's account, and when we heard of it first, last, and of its end.
+    # Beginning and end as the source says; then when we heard of the incident first, last, and of its end.
     starts_at = models.DateTimeField(_("began"))
     ends_at = models.DateTimeField(_("ended"), null=True)
     # The latest beginning that the source named: an end before it belongs to an earlier stretch.
@@ -208,8 +208,8 @@ class Incident(models.Model):
 
 
 class IncidentEvent(models.Model):
-    """A line of an incident's timeline: when, what, and who, if a person did it. A line "told" is also the link to the
-    run that reports the incident; a storm of incidents shares one run."""
+    """A line of an incident's timeline: when, what, and who, if a person did it. A line of the kind NOTIFIED also names
+    the run that reports the incident; one run may report many incidents."""
 
     class Kind(models.TextChoices):
         OPENED = "opened", pgettext_lazy("incident event", "opened")
@@ -228,8 +228,8 @@ class IncidentEvent(models.Model):
     at = models.DateTimeField(_("when"))
     user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("who"))
     note = models.TextField(_("note"), blank=True)
-    # Of "told" only: the run, until it is purged, and the notice. `number` counts reminders, and recoveries, of one
-    # incident.
+    # Only of the kind NOTIFIED: the run (until it is purged) and the notice. `number` counts the reminders, and the
+    # recoveries, of one incident.
     run = models.ForeignKey("notifications.Run", on_delete=models.SET_NULL, null=True, related_name="incident_events")
     notice = models.CharField(max_length=16, choices=Incident.Notice.choices, blank=True)
     number = models.PositiveIntegerField(default=1)
@@ -294,7 +294,7 @@ class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
         """Rules whose company and card `person` sees: the rule names people, the card shows data."""
         return self.filter(scope_condition(person), card__in=Card.objects.visible_to(person))
 
-    def untold(self) -> Self:
+    def unnotified(self) -> Self:
         """Broken rules whose owner is not notified yet."""
         return self.filter(is_enabled=True, is_broken=True, owner_notified_at__isnull=True, owner__isnull=False)
 
@@ -384,7 +384,7 @@ class AlertRule(WithRecipients, ForCompany, AlertSource, StandingOrder):
         ordering = ["-pk"]
         indexes = [
             models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="alert_rule_due"),
-            # AlertRuleQuerySet.untold().
+            # AlertRuleQuerySet.unnotified().
             models.Index(
                 fields=["id"], condition=Q(is_broken=True, owner_notified_at__isnull=True), name="alert_rule_untold"
             ),

@@ -94,7 +94,7 @@ class ApiToken(WithSuccessor):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_DAILY_LIMIT)],
         help_text=_("Counted by person: a message to five people is five."),
     )
-    # As for a data source: the token's maker could otherwise reach services that only this machine sees.
+    # Without this limit the token's maker could reach services that only this machine sees, as with a data source.
     allows_private_addresses = models.BooleanField(
         _("webhooks may go into the internal network"),
         default=False,

@@ -109,7 +109,7 @@ class FrozenContent(models.Model):
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def sendable(self, now: datetime) -> Self:
-        """Pending deliveries that may be tried now. Those disabled or paused wait until they are enabled or resumed.
+        """Pending deliveries that may be tried now. Those of disabled companies and of paused pushes or queues wait.
 
         It has no join: after waiting for a lock, PostgreSQL checks a conditional update's own conditions again, but not
         those in a subquery on the same table, which Django makes of a join: two workers would both claim.
@@ -211,7 +211,8 @@ class Delivery(models.Model):
     # Until then a task that will try it counts as under way.
     queued_until = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(_("expires after"))
-    # The lease: who may send and settle. Settling needs the token, so a worker thought dead cannot overwrite.
+    # The lease of the worker that may send and settle. Settling needs the token, so that a worker whose lease has ended
+    # cannot overwrite the outcome.
     fencing_token = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
     # Start of the first unclear attempt: from then on the message may be on people's phones.
@@ -343,12 +344,13 @@ class Attempt(models.Model):
 
 # --- Receipts: the outcome of a run for each person ---
 
+# Statuses of deliveries that certainly did not arrive.
 _LOST = (Delivery.Status.FAILED, Delivery.Status.CANCELED)
 
 
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def visible_to(self, person: Person) -> Self:
-        """Receipts of visible deliveries; for skipped people, who have none, of visible people in visible runs."""
+        """Receipts of visible deliveries; receipts without a delivery (skipped people) of visible people and runs."""
         if sees_all_corps(person):
             return self.all()
         corp_ids = Corp.objects.keys_visible_to(person)
@@ -403,7 +405,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
 
     def _not_sent_again(self, run: Run, lost: Sequence[Delivery.Status]) -> Self:
         """Receipts without those of people to whom a later run sent it again, or is sending it."""
-        later = run.resent_by()
+        later = run.find_later_resends()
         if not later:
             return self
         sent = Receipt.objects.filter(run__in=later, delivery__isnull=False, status="")

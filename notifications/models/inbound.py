@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 MAY_SEND = "notifications.add_incomingmessage"
-RIGHTS = "django.contrib.auth.backends.ModelBackend"
+PERMISSION_BACKEND = "django.contrib.auth.backends.ModelBackend"
 PUBLIC_ID_BYTES = 16
 MAX_DAILY_LIMIT = 1_000_000
 
@@ -41,9 +41,9 @@ def new_public_id() -> str:
     return secrets.token_hex(PUBLIC_ID_BYTES)
 
 
-def senders() -> QuerySet[User]:
-    """Return the people with whose rights messages of other systems are sent: staff who hold MAY_SEND."""
-    return User.objects.with_perm(MAY_SEND, backend=RIGHTS).filter(is_staff=True)
+def find_senders() -> QuerySet[User]:
+    """Return the staff who hold MAY_SEND. Messages of other systems are sent with the rights of one of them."""
+    return User.objects.with_perm(MAY_SEND, backend=PERMISSION_BACKEND).filter(is_staff=True)
 
 
 class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
@@ -55,7 +55,7 @@ class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
 
     def usable(self) -> Self:
         """Channels whose owner may send messages and enter the administration."""
-        return self.filter(owner__in=senders())
+        return self.filter(owner__in=find_senders())
 
 
 AllChannels = models.Manager.from_queryset(InboundChannelQuerySet)
@@ -63,7 +63,8 @@ AllChannels = models.Manager.from_queryset(InboundChannelQuerySet)
 
 class InboundChannelManager(AllChannels["InboundChannel"]):
     def get_queryset(self) -> InboundChannelQuerySet:
-        """Return the channels without their last payloads, which are large. So no save undoes what a call stored."""
+        """Return the channels without their last payloads: they are large, and a save of a channel must not overwrite
+        the payload that a call stored meanwhile."""
         return InboundChannelQuerySet(self.model, using=self._db).defer("last_payload", "last_payload_at")
 
 
@@ -102,7 +103,7 @@ class InboundChannel(AlertSource, WithSuccessor):
         verbose_name=_("only for the company"),
         help_text=_("Empty: for people of every company that its owner manages."),
     )
-    # Names in notifications.inbound.mapping, and in notifications.inbound.channels.
+    # `preset`: a name in notifications.inbound.mapping. `scheme`: a name in notifications.inbound.channels.
     preset = models.CharField(_("sender"), max_length=32, blank=True)
     scheme = models.CharField(_("proof"), max_length=32, default="bearer")
     # SHA-256 of the secret, in hexadecimal digits; empty if the secret itself is stored.
@@ -235,8 +236,8 @@ class IncomingMessageQuerySet(models.QuerySet["IncomingMessage"]):
         """Settled messages whose callback is due."""
         return self.filter(callback_state=IncomingMessage.Callback.WAITING, callback_after__lte=now).settled()
 
-    def forgotten(self, before: Moment) -> Self:
-        """Messages whose runs are purged."""
+    def without_runs(self, before: Moment) -> Self:
+        """Messages from before this time whose runs are purged."""
         return self.filter(~Exists(Run.objects.filter(message=OuterRef("pk"))), created_at__lt=before)
 
 
@@ -363,7 +364,7 @@ class OutgoingMailQuerySet(models.QuerySet["OutgoingMail"]):
         settled = IncomingMessage.objects.settled().order_by().values("pk")
         return waiting.filter(Q(kind=OutgoingMail.Kind.FORWARD) | Q(message__isnull=True) | Q(message__in=settled))
 
-    def left(self, now: Moment) -> Self:
+    def abandoned(self, now: Moment) -> Self:
         """Mails whose worker died during an attempt, so that the outcome is unknown."""
         return self.filter(status=OutgoingMail.Status.STARTED, next_attempt_at__lte=now)
 
@@ -413,7 +414,7 @@ class OutgoingMail(models.Model):
         verbose_name_plural = _("mails of the mail door")
         default_permissions = ()
         indexes = [
-            # OutgoingMailQuerySet.due() and left().
+            # OutgoingMailQuerySet.due() and abandoned().
             models.Index(
                 fields=["next_attempt_at"], condition=Q(status__in=["waiting", "started"]), name="outgoing_mail_waiting"
             ),

@@ -41,11 +41,11 @@ class MediumQuerySet(models.QuerySet["Medium"]):
 
 
 class Medium(models.Model):
-    """A picture or a file. A run's is made once for all deliveries that carry it, or came with the incoming message; an
-    incident's shows the data over which it opened.
+    """A picture or a file of a run, of an incident or of an API token; without any of these, a preview.
 
-    A token's is an upload over the API, kept for a day; its messages copy it, so several may use it. A medium of none
-    of these is a preview in the administration, deleted after an hour.
+    The medium of a run is made once for all deliveries that carry it, or came with the incoming message. The one of an
+    incident shows the data for which the incident opened. The one of a token is an upload over the API: it is kept for
+    a day, and each message that uses it gets a copy. A preview in the administration is deleted after an hour.
     """
 
     class Kind(models.TextChoices):
@@ -68,10 +68,10 @@ class Medium(models.Model):
     queue = models.CharField(
         max_length=16, choices=MakerQueue.choices, default=MakerQueue.CHARTS, db_default=MakerQueue.CHARTS
     )
-    # A digest of the recipe: equal recipes are made once (notifications.delivery.attachments). Of a file that came from
-    # another system: of its content.
+    # A digest of the recipe, so that equal recipes are made once (notifications.delivery.attachments). For a file that
+    # came from another system, a digest of the content.
     digest = models.CharField(max_length=64)
-    # Emptied once it is made.
+    # Emptied once the medium is made.
     recipe = models.BinaryField()
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.WAITING)
     created_at = models.DateTimeField()
@@ -82,7 +82,7 @@ class Medium(models.Model):
     made_at = models.DateTimeField(null=True)
     # A stored sentence for the report's owner (integrations.core.sentences).
     error = models.TextField(blank=True)
-    # For a picture of a page: it is tried, and messages wait for it, until then. Empty: the usual time.
+    # For a picture of a page: the end of the tries, until which messages wait for it. Empty: the usual time.
     give_up_at = models.DateTimeField(null=True)
     # Name and type of a file that came from another system, or of a picture of a page; else empty. The type was
     # detected from the content, not from the sender's name for it.
@@ -101,7 +101,7 @@ class Medium(models.Model):
     class Meta:
         verbose_name = _("picture or file")
         verbose_name_plural = _("pictures and files")
-        # Visible with its message.
+        # No permissions of its own, because people see a medium with its message.
         default_permissions = ()
         constraints = [
             models.UniqueConstraint(fields=["run", "digest"], name="one_medium_per_run_and_digest"),
@@ -132,12 +132,12 @@ class Medium(models.Model):
 
     @property
     def media_type(self) -> str:
-        """The type of its content."""
+        """The MIME type of the content."""
         return self.content_type or _MEDIA_TYPES[self.kind]
 
     @property
     def extension(self) -> str:
-        """The extension of its file, in lower case."""
+        """The extension of the file's name, in lower case."""
         usual = "png" if self.kind == self.Kind.PICTURE else self.kind
         return self.name.rpartition(".")[2].lower() or usual
 
@@ -163,7 +163,7 @@ class PictureTheme(models.TextChoices):
 
 
 class WithPagePicture(models.Model):
-    """Base of reports: at most one picture of a BI page or card, for each recipient with their own rights.
+    """Base of reports: at most one picture of a BI page or card, which recipients see with their own rights.
 
     The push's message form decides how it is sent: NEWS and NEWS_NOTICE as their cover, IMAGE as the picture alone,
     FILE as a PDF; other forms show it on the message's page.
@@ -197,8 +197,8 @@ class WithPagePicture(models.Model):
     picture_is_cropped = models.BooleanField(
         _("only the cards"), default=True, help_text=_("Without the BI's own frame around them.")
     )
-    # Empty: each with their own rights. Written only by delivery.runs.ownership; it counts for this person's pushes
-    # only.
+    # The person with whose rights all recipients see the page; empty: each recipient's own rights count. Written only
+    # by delivery.runs.ownership. It has an effect only in pushes that this person owns.
     picture_shown_as = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("seen with the rights of")
     )
@@ -208,8 +208,3 @@ class WithPagePicture(models.Model):
 
     class Meta:
         abstract = True
-
-    @property
-    def picture_path(self) -> str:
-        """The path of the page in the BI, without its first slash."""
-        return f"{self.picture_kind}/{self.picture_bi_id}"

@@ -32,7 +32,7 @@ class RobotQuerySet(models.QuerySet["Robot"]):
 
 
 class Robot(models.Model):
-    """A robot of a group. `corp`: the group's company; it decides who may use the robot, and whose proxy calls use."""
+    """A robot of a group. `corp`: the company of the group. It decides who may use the robot; calls use its proxy."""
 
     name = models.CharField(_("name"), max_length=128, help_text=_("As people know the group, for example 销售日报群."))
     corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
@@ -139,6 +139,7 @@ class ForCompany(models.Model):
         abstract = True
 
 
+# The primary key of the only row.
 THE_ONE = 1
 
 

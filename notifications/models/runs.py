@@ -51,7 +51,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(_WENT_WRONG)
 
     def unnotified(self) -> Self:
-        """Runs that went wrong whose owner (of subscription, alert rule, token or channel) is not notified."""
+        """Runs that went wrong and of which the owner (of the subscription, rule, token or channel) is not notified."""
         wrong = self.went_wrong().filter(owner_notified_at__isnull=True)
         return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE])
 
@@ -87,11 +87,11 @@ class Run(models.Model):
         ALERT = "alert", pgettext_lazy("trigger", "alert")
         MESSAGE = "message", _("message of another system")
 
-    # Runs to one person or to part of the recipients: a whole run may be under way beside them.
+    # Runs to one person or to part of the recipients. A whole run of the same push may be under way meanwhile.
     PARTIAL = (Trigger.TRIAL, Trigger.RESEND, Trigger.NOTICE, Trigger.ALERT, Trigger.MESSAGE)
 
     # Runs whose content comes from no subscription.
-    OF_THEIR_OWN = (Trigger.NOTICE, Trigger.ALERT, Trigger.MESSAGE)
+    WITHOUT_SUBSCRIPTION = (Trigger.NOTICE, Trigger.ALERT, Trigger.MESSAGE)
 
     Status: TypeAlias = RunStatus
 
@@ -121,12 +121,13 @@ class Run(models.Model):
     # `slot_at` is the time of the schedule; `due_at` is empty without a spread: the run is then due at its slot.
     slot_at = models.DateTimeField(_("due"))
     due_at = models.DateTimeField(_("begins"), null=True)
-    # More than 1 if the row stands for several times of the schedule: made up for at once, or missed in a row.
+    # More than 1 if the row stands for several times of the schedule, which one run makes up for or which were missed
+    # in a row.
     slot_count = models.PositiveIntegerField(_("times of the schedule"), default=1)
     requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")
     )
-    # The person to whom a trial goes; empty: to whoever requested it.
+    # The recipient of a trial; empty: the person who requested it.
     tried_on = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("tried on")
     )
@@ -148,7 +149,7 @@ class Run(models.Model):
     finished_at = models.DateTimeField(_("ended"), null=True)
     recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
-    # A stored sentence (integrations.core.sentences); for a finished run whom it did not reach
+    # A stored sentence (integrations.core.sentences). In a finished run it names the people whom the run did not reach
     # (notifications.delivery.explanations).
     error = models.TextField(_("error"), blank=True)
     # A digest of its data (notifications.delivery.rendering.report_contents); empty without cards.
@@ -220,13 +221,13 @@ class Run(models.Model):
             run = run.resends
         return run
 
-    def runs_of_same_message(self) -> QuerySet[Run]:
-        """Return the runs that are recalled with it: all of its incoming message, else itself alone."""
+    def find_runs_of_message(self) -> QuerySet[Run]:
+        """Return the runs to recall together: all runs of its incoming message; without a message, this run alone."""
         same = Q(pk=self.pk) if self.message_id is None else Q(message=self.message_id)
         return Run.objects.filter(same)
 
-    def resent_by(self) -> list[int]:
-        """Return ids of the later runs that sent it again."""
+    def find_later_resends(self) -> list[int]:
+        """Return the ids of the later runs that sent the same again."""
         found, newest = list[int](), [self.first_sent.pk]
         while newest:
             newest = list(Run.objects.filter(resends__in=newest).values_list("pk", flat=True))

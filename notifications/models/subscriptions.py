@@ -104,8 +104,8 @@ class Scheduled(models.Model):
     time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
     valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
     valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
-    # Set only by notifications.subscriptions.schedules and claims: when it is due, spread included. Empty: no further
-    # slot.
+    # When it is due, spread included; empty: no further slot. Set only by notifications.subscriptions.schedules and, at
+    # the claim of a slot, by notifications.delivery.runs.scheduler.
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
 
     class Meta:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from integrations.data.figures import is_unknown, sort_newest_first
-from integrations.data.table import Kind, Table, from_document, to_document
+from integrations.data.table import Kind, from_document, to_document
 from notifications.charts.drawing import find_head_unit, write_cell
 from notifications.sources import CardContent, Content, Figure
 
@@ -48,30 +48,24 @@ SHORT_CHARACTERS = 12
 
 
 def paginate_tables(content: Content, rows_at_most: int, page: int = 1, *, at: datetime) -> list[dict[str, Any]]:
-    """Return one page, counted from 1, of each card's rows, the newest at the time `at` first. `at`: in the time zone
-    of the message."""
-    today, zone = at.date(), at.tzinfo or UTC
-    tables = ((card.title, sort_newest_first(card.table, today=today, zone=zone)) for card in content.cards)
-    return [paginate_table(title, table, rows_at_most, page) for title, table in tables]
+    """Return one page of each card's rows, the newest first as of `at`, which is in the time zone of the message.
 
-
-def paginate_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> dict[str, Any]:
-    """Return the rows of `page`, counted from 1: each cell with its CSS class, "number", "short" (not wrapped), or
-    none. `columns`: names, units, and whether they are numbers. `is_cut`: the source had more rows than it gave."""
-    rows = []
-    for row in table.rows[(page - 1) * rows_at_most : page * rows_at_most]:
-        cells = []
-        for value, column in zip(row, table.columns, strict=True):
-            # A page has room for all lines of a text.
-            text = value if isinstance(value, str) and not is_unknown(value) else write_cell(value, column)
-            is_short = column.kind != Kind.TEXT or len(text) <= SHORT_CHARACTERS
-            cells.append((text, "number" if column.is_numeric else "short" if is_short else ""))
-        rows.append(cells)
-    return {
-        "title": title,
-        "columns": [(one.name, find_head_unit(one), one.is_numeric) for one in table.columns],
-        "rows": rows,
-        "row_count": len(table.rows),
-        "left_out_count": len(table.rows) - len(rows),
-        "is_cut": table.is_cut,
-    }
+    `page` counts from 1. Each cell has its CSS class: "number", "short" (not wrapped), or none. `columns`: names,
+    units, and whether they are numbers. `is_cut`: the source had more rows than it gave.
+    """
+    pages = []
+    for card in content.cards:
+        table = sort_newest_first(card.table, today=at.date(), zone=at.tzinfo or UTC)
+        rows = []
+        for row in table.rows[(page - 1) * rows_at_most : page * rows_at_most]:
+            cells = []
+            for value, column in zip(row, table.columns, strict=True):
+                # A page has room for all lines of a text.
+                text = value if isinstance(value, str) and not is_unknown(value) else write_cell(value, column)
+                is_short = column.kind != Kind.TEXT or len(text) <= SHORT_CHARACTERS
+                cells.append((text, "number" if column.is_numeric else "short" if is_short else ""))
+            rows.append(cells)
+        columns = [(one.name, find_head_unit(one), one.is_numeric) for one in table.columns]
+        shown = {"title": card.title, "columns": columns, "rows": rows, "is_cut": table.is_cut}
+        pages.append({**shown, "row_count": len(table.rows), "left_out_count": len(table.rows) - len(rows)})
+    return pages

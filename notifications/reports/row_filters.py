@@ -26,7 +26,7 @@ Values = Mapping[Key, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on a card's column. `attribute_id`: the key whose values are compared; None: `fixed` is."""
+    """A condition on a card's column. `attribute_id`: the key of the compared values; None: `fixed` is compared."""
 
     alias: str
     column: str

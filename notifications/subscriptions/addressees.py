@@ -1,4 +1,4 @@
-"""Describes the recipients of pushes and alert rules, explains why they name a person, and keeps a person's choices."""
+"""Describes the recipients of pushes and alert rules, explains why they name a person, stores a person's choices."""
 
 from __future__ import annotations
 
@@ -124,14 +124,14 @@ def find_own_subscriptions(person: User) -> QuerySet[Subscription, Any]:
     """Return the person's enabled pushes, by name, each with its `choice`: a SubscriptionChoice.Kind, or empty while it
     is sent. Six queries; for members of departments two more."""
     chosen = SubscriptionChoice.objects.filter(user=person, subscription=OuterRef("pk"))
-    found = _find_concerning(person).annotate(choice=Coalesce(Subquery(chosen.values("kind")), Value("")))
+    found = _find_concerning_subscriptions(person).annotate(choice=Coalesce(Subquery(chosen.values("kind")), Value("")))
     return found.order_by("name", "next_run_at", "pk")[:SHOWN_AT_MOST]
 
 
 def choose_subscription(person: User, *, subscription_id: int, kind: str, now: datetime) -> bool:
     """Store what `person` chose; an empty `kind` resumes. Return False if the subscription does not concern the person.
     Messages that are already made still arrive."""
-    if not _find_concerning(person).filter(pk=subscription_id).exists():
+    if not _find_concerning_subscriptions(person).filter(pk=subscription_id).exists():
         return False
     if kind:
         SubscriptionChoice.objects.update_or_create(
@@ -142,7 +142,7 @@ def choose_subscription(person: User, *, subscription_id: int, kind: str, now: d
     return True
 
 
-def _find_concerning(person: User) -> QuerySet[Subscription]:
+def _find_concerning_subscriptions(person: User) -> QuerySet[Subscription]:
     """Return enabled subscriptions that name the person (directly, by group, department or attributes, or as everyone),
     and those that have reached them."""
     accounts = list(WeComAccount.objects.complete().filter(user=person))

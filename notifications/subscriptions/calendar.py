@@ -47,7 +47,7 @@ CROWDED_MINUTES = (0, 30)
 
 
 def describe_schedule(subscription: Scheduled) -> str:
-    """Describe the schedule in a few words, also a crontab; "at times of its own" if it has no short description."""
+    """Describe the schedule in a few words, also a crontab; "At custom times" if there is no short description."""
     at = "" if subscription.local_time is None else f"{subscription.local_time:%H:%M}"
     is_on_workdays = subscription.free_days == FreeDays.SKIP
     match subscription.repeat:
@@ -60,7 +60,7 @@ def describe_schedule(subscription: Scheduled) -> str:
             words = _describe_weekly(sorted(subscription.weekday_numbers), at)
         case Repeat.MONTHLY:
             words = _describe_monthly(subscription.month_day, at)
-            if subscription.month_day in _MONTHS_WITHOUT:
+            if subscription.month_day in _SKIPPED_MONTHS:
                 words += _(" (on the last day of a month that has no such day)")
         case _:
             words = describe_crontab(subscription.crontab)
@@ -83,7 +83,7 @@ def write_calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> l
 
 
 def warn_of_calendar_end(year: int) -> str:
-    """Write the warning. `year`: the first year whose holidays are not known."""
+    """Return the warning that the known holidays end. `year`: the first year whose holidays are not known."""
     sentence = _(
         "The holidays and make-up days of %(year)d are not known to this version: from then on every day from Monday "
         "to Friday counts as a working day, but for 1 January, 1 and 2 May and 1 to 3 October. An update of guanwecom "
@@ -93,7 +93,7 @@ def warn_of_calendar_end(year: int) -> str:
 
 
 # Months that a crontab for this day leaves out.
-_MONTHS_WITHOUT = {
+_SKIPPED_MONTHS = {
     "29": gettext_lazy(" (not in February, but for leap years)"),
     "30": gettext_lazy(" (not in February)"),
     "31": gettext_lazy(" (not in February, April, June, September and November)"),
@@ -118,12 +118,12 @@ def describe_crontab(crontab: str) -> str:
                 return _describe_weekly(numbers, time)
         case [minute, hour, day, "*", "*"] if all(map(_NUMBER.fullmatch, (minute, hour, day))):
             time = f"{int(hour):02}:{int(minute):02}"
-            return _describe_monthly(day, time) + str(_MONTHS_WITHOUT.get(day, ""))
+            return _describe_monthly(day, time) + str(_SKIPPED_MONTHS.get(day, ""))
         case [minute, "*", "*", "*", "*"] if minute == "*" or _STEP.fullmatch(minute):
             return _describe_interval(minute, 1)
         case [minute, hour, "*", "*", "*"] if _NUMBER.fullmatch(minute) and (hour == "*" or _STEP.fullmatch(hour)):
             return _describe_interval(hour, 60)
-    return _("At times of its own")
+    return _("At custom times")
 
 
 def _describe_weekly(numbers: Sequence[int], time: str) -> str:
@@ -182,11 +182,6 @@ class PlannedTime:
     def message_count(self) -> int:
         """The number of messages; a robot's group gets one."""
         return 1 if self.subscription.robot_id is not None else len(self.people or ())
-
-    @property
-    def is_crowding(self) -> bool:
-        """Return whether WeCom asks senders to avoid this minute."""
-        return self.at.minute in CROWDED_MINUTES and not self.is_spread
 
 
 @dataclass
@@ -261,22 +256,23 @@ def plan_week(
     crowding: dict[int, Subscription] = {}
     for key, hour in sorted(hours.items()):
         hour.planned.sort(key=lambda one: (one.at, one.subscription.pk))
-        crowding |= {one.subscription.pk: one.subscription for one in hour.planned if one.is_crowding}
+        crowded = [one for one in hour.planned if one.at.minute in CROWDED_MINUTES and not one.is_spread]
+        crowding |= {one.subscription.pk: one.subscription for one in crowded}
         for minute, group in groupby(hour.planned, lambda one: f"{one.at:%H:%M}"):
             planned = list(group)
             messages, limit = sum(one.message_count for one in planned), find_limit_per_minute()
             if limit and messages > limit:
                 sentence = _(
-                    "%(time)s: %(count)s messages, and WeCom takes %(limit)s calls a minute. Where everybody gets a "
-                    "message of their own this lasts %(minutes)d minutes: move some pushes to another time."
+                    "%(time)s: %(count)s messages, and WeCom takes %(limit)s calls a minute. If everybody gets a "
+                    "message of their own, this takes %(minutes)d minutes: move some pushes to another time."
                 )
                 words = {"time": minute, "count": f"{messages:,}", "limit": f"{limit:,}"}
                 hour.notes.append(sentence % {**words, "minutes": -(-messages // limit)})
             most = settings.LIMIT_MEMBER_PER_MINUTE
             if most and len(planned) > most:
                 sentence = _(
-                    "%(time)s: %(count)d pushes, and a person gets at most %(limit)d messages a minute. Who gets all "
-                    "of them waits for the rest: move some pushes to another time."
+                    "%(time)s: %(count)d pushes, and a person gets at most %(limit)d messages a minute. People "
+                    "who get all of them wait for the rest: move some pushes to another time."
                 )
                 hour.notes.append(sentence % {"time": minute, "count": len(planned), "limit": most})
         for note in hour.notes:

@@ -117,7 +117,7 @@ class Reachability:
 
 
 def make_trial_audience(order: WithRecipients, user_id: int | None) -> Audience:
-    """Return an audience of one person on the order's channel; an order for a group is tried by the app."""
+    """Return an audience of one person on the order's channel, or in the app if the order goes to a group's robot."""
     is_to_group = order.channel == Channel.ROBOT
     return Audience(
         user_ids=() if user_id is None else (user_id,),
@@ -243,6 +243,7 @@ def resolve_audiences(audiences: Mapping[int, Audience]) -> dict[int, list[Recip
 
 
 def read_recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Recipient]:
+    """Yield each of `people` as the audience's channels reach them, or with the reason why they do not."""
     choice: Subquery | Value = Value("")
     if audience.subscription_id is not None:
         chosen = SubscriptionChoice.objects.filter(subscription=audience.subscription_id, user=OuterRef("pk"))
@@ -320,14 +321,15 @@ def match_chosen(audience: Audience, tree: departments.DepartmentTree | None = N
             linked = linked.filter(corp_id=audience.corp_id)
         named |= Q(Exists(linked), is_active=True)
     if audience.department_ids:
-        standing = WeComAccount.objects.in_departments(_find_covered(audience, tree))
-        named |= Q(pk__in=standing.order_by().values("user_id"))
+        accounts = WeComAccount.objects.in_departments(_find_covered(audience, tree))
+        named |= Q(pk__in=accounts.order_by().values("user_id"))
     if audience.rules:
         named |= match_rules(audience.rules, audience.rules_match)
     return named
 
 
 def _find_covered(audience: Audience, tree: departments.DepartmentTree | None = None) -> set[int]:
+    """Return the keys of the audience's departments, with those below them if the audience includes these."""
     tree = tree or departments.DepartmentTree.of_departments(audience.department_ids)
     return tree.find_covered(audience.department_ids, with_those_below=audience.with_subdepartments)
 

@@ -53,8 +53,8 @@ class ScheduleError(SentenceError, ValueError):
 
 @dataclass(frozen=True)
 class DueTime:
-    """A time of a schedule. `slot_at`: as named; `due_at`: when its run begins; `spread_seconds`: the most between
-    them."""
+    """A time of a schedule. `slot_at`: the time that the schedule names; `due_at`: when the run begins, at most
+    `spread_seconds` later."""
 
     slot_at: datetime
     due_at: datetime

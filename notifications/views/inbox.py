@@ -105,7 +105,7 @@ def _show_messages(request: HttpRequest) -> HttpResponse:
 def message(request: HttpRequest, mark: str) -> HttpResponse:
     """Show a message to one of its recipients and mark it read. Anonymous visitors sign in first."""
     if not request.user.is_authenticated:
-        return redirect(sign_in_url(mark, message_path(mark)))
+        return redirect(make_sign_in_url(mark, message_path(mark)))
     receipt = Receipt.objects.of_message(signed_in_person(request), mark).first()
     if receipt is None or receipt.delivery is None:
         return render(request, "notifications/not_yours.html", status=404)
@@ -137,7 +137,7 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
             if pk in media
         ],
         "is_from_outside": receipt.run.trigger == Run.Trigger.MESSAGE,
-        "is_mail": mail_of(receipt) is not None,
+        "is_mail": find_mail_id(receipt) is not None,
         "sandbox": " ".join(SANDBOX),
     }
     return render(request, "notifications/message.html", context)
@@ -171,7 +171,7 @@ def choose(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("my-subscriptions")
 
 
-def sign_in_url(mark: str, page: str) -> str:
+def make_sign_in_url(mark: str, page: str) -> str:
     """Return the URL to sign in with the company of the message with this mark, then go to `page`. Falls back to the
     login page if no such company allows sign-in."""
     query = urlencode({"next": page})
@@ -188,13 +188,13 @@ def sign_in_url(mark: str, page: str) -> str:
 def whole_mail(request: HttpRequest, mark: str) -> HttpResponse:
     """Show the mail of a message to one of its recipients. Raises Http404."""
     receipt = Receipt.objects.of_message(request.user, mark).first() if isinstance(request.user, User) else None
-    message_id = None if receipt is None else mail_of(receipt)
+    message_id = None if receipt is None else find_mail_id(receipt)
     if message_id is None:
         raise Http404
     return answer_with_page(message_id)
 
 
-def mail_of(receipt: Receipt) -> int | None:
+def find_mail_id(receipt: Receipt) -> int | None:
     """Return the id of the incoming message if it came by mail, else None."""
     runs = Run.objects.filter(pk=receipt.run_id, message__origin=IncomingMessage.Origin.MAIL)
     return runs.values_list("message_id", flat=True).first()
@@ -215,7 +215,7 @@ _NOTHING = _("Nothing to do: somebody was faster, or it is over.")
 def alerts(request: HttpRequest) -> HttpResponse:
     """List open and recent alerts that concern the person."""
     if not request.user.is_authenticated:
-        return redirect(sign_in_url(request.GET.get("m", ""), reverse("alerts")))
+        return redirect(make_sign_in_url(request.GET.get("m", ""), reverse("alerts")))
     listed, is_cut = actions.list_incidents(signed_in_person(request), now=timezone.now())
     context = {
         "open_ones": [one for one in listed if one["incident"].is_open],
@@ -230,7 +230,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
 def alert(request: HttpRequest, pk: int) -> HttpResponse:
     """Show an alert to people who are notified of it and to administrators of its company."""
     if not request.user.is_authenticated:
-        return redirect(sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
+        return redirect(make_sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
     person, now = signed_in_person(request), database_now()
     incident = actions.find_incident(person, pk)
     if incident is None:

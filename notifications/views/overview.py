@@ -182,14 +182,11 @@ def list_steps(request: HttpRequest, corps: Sequence[Corp] | None = None) -> lis
     }
     person = User.objects.filter(username=request.user.get_username()).annotate(**facts_by_name)
     facts = person.values_list(*facts_by_name, named=True).get()
-    company = _make_company_step(request, corps)
     steps = [
         _make_address_step(request, corps),
-        company,
-        _make_people_step(request, corps, company, facts),
+        *_make_company_steps(request, corps, facts),
         _make_data_step(request, facts),
-        _make_push_step(request, facts),
-        _make_arrival_step(request, facts),
+        *_make_push_steps(request, facts),
     ]
     if all(step.is_done for step in steps):
         return []
@@ -209,7 +206,7 @@ def _offer_button(
 
 def _make_address_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     name = pgettext("step", "Address")
-    purpose = _("At which people reach this site. All that WeCom's console asks for derives from it.")
+    purpose = _("The address at which people reach this site. All that WeCom's console asks for derives from it.")
     address = SiteAddress.objects.filter(is_default=True).first()
     if address is not None and not address.is_local:
         return Step(name, purpose, address.url, is_done=True)
@@ -221,37 +218,38 @@ def _make_address_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     if may_wait:
         sentence = _("%(sentence)s For a trial with the sandbox it may stay.") % {"sentence": sentence}
     page = reverse("admin:integrations_siteaddress_changelist") if address is None else _find_change_page(address)
-    taken = _offer_button(request, _ADDRESS, _("Save the site address"), page, ())
-    return Step(name, purpose, sentence, may_wait=may_wait, **taken)
+    button = _offer_button(request, _ADDRESS, _("Save the site address"), page, ())
+    return Step(name, purpose, sentence, may_wait=may_wait, **button)
 
 
-def _make_company_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
+def _make_company_steps(request: HttpRequest, corps: Sequence[Corp], facts: Any) -> tuple[Step, Step]:
+    """Return the step that enables a company, and the step that links its people."""
     name = pgettext("step", "Company")
     purpose = _("Connects WeCom: CorpId, AgentId and Secret. The company's page leads on step by step.")
-    enabled = [corp.name for corp in corps if corp.is_enabled]
+    enabled = [corp for corp in corps if corp.is_enabled]
     if enabled:
-        return Step(name, purpose, _("Enabled: %(names)s") % {"names": _(", ").join(enabled[:3])}, is_done=True)
-    if corps:
+        names = _(", ").join(corp.name for corp in enabled[:3])
+        company = Step(name, purpose, _("Enabled: %(names)s") % {"names": names}, is_done=True)
+    elif corps:
         sentence = _("“%(corp)s” is not enabled yet.") % {"corp": corps[0]}
-        taken = _offer_button(request, _COMPANY, _("Go on"), _find_change_page(corps[0]), [corps[0].pk])
-        return Step(name, purpose, sentence, **taken)
-    taken = _offer_button(request, _NEW_COMPANY, _("Connect a company"), reverse("admin:integrations_corp_add"), ())
-    return Step(name, purpose, _("No company yet."), **taken)
-
-
-def _make_people_step(request: HttpRequest, corps: Sequence[Corp], company: Step, facts: Any) -> Step:
+        button = _offer_button(request, _COMPANY, _("Go on"), _find_change_page(corps[0]), [corps[0].pk])
+        company = Step(name, purpose, sentence, **button)
+    else:
+        page = reverse("admin:integrations_corp_add")
+        button = _offer_button(request, _NEW_COMPANY, _("Connect a company"), page, ())
+        company = Step(name, purpose, _("No company yet."), **button)
     name = pgettext("step", "People")
-    purpose = _("Who receives pushes and signs in: users with a WeCom account, from a company's directory.")
+    purpose = _("The people who receive pushes and sign in: users with a WeCom account, from a company's directory.")
     if facts.has_people:
-        return Step(name, purpose, _("Users are linked with WeCom."), is_done=True)
-    if not company.is_done:
+        return company, Step(name, purpose, _("Users are linked with WeCom."), is_done=True)
+    if not enabled:
         missing = _("Nobody is linked yet: first a company has to be enabled.")
-        return Step(name, purpose, missing, label=company.label, url=company.url, ask=company.ask)
+        return company, Step(name, purpose, missing, label=company.label, url=company.url, ask=company.ask)
     missing = _("Nobody is linked yet.")
     if facts.has_members:
         missing = _("The directory was read, but no user is linked with it: choose what happens to users.")
-    page = reverse("admin:integrations_syncrun_start", args=[next(one.pk for one in corps if one.is_enabled)])
-    return Step(name, purpose, missing, **_offer_button(request, SYNC, _("Synchronise the directory"), page))
+    page = reverse("admin:integrations_syncrun_start", args=[enabled[0].pk])
+    return company, Step(name, purpose, missing, **_offer_button(request, SYNC, _("Synchronise the directory"), page))
 
 
 def _make_data_step(request: HttpRequest, facts: Any) -> Step:
@@ -264,7 +262,7 @@ def _make_data_step(request: HttpRequest, facts: Any) -> Step:
     if facts.has_bi and tested.get("api") == bi.OK:
         return Step(name, purpose, _("The BI is connected: a push takes its cards."), is_done=True)
     if facts.push_id is not None:
-        return Step(name, purpose, _("Not needed: the pushes so far are words only."), is_done=True)
+        return Step(name, purpose, _("Not needed: the pushes so far contain text only."), is_done=True)
     sentence, source = _("No card yet."), ""
     if facts.has_bi:
         sentence = _("The BI is entered, but its connection has not passed its test.")
@@ -282,34 +280,30 @@ def _make_data_step(request: HttpRequest, facts: Any) -> Step:
     return Step(name, purpose, sentence, **_offer_button(request, _SOURCE, _("Add a data source"), source))
 
 
-def _make_push_step(request: HttpRequest, facts: Any) -> Step:
-    name = pgettext("step", "Push")
-    purpose = _("What is sent, to whom and when.")
-    if facts.push_id is not None:
-        return Step(name, purpose, _("A push is enabled."), is_done=True)
-    taken = _offer_button(request, _PUSH, _("New push"), reverse("admin:notifications_subscription_add"))
-    return Step(name, purpose, _("None is enabled."), **taken)
-
-
-def _make_arrival_step(request: HttpRequest, facts: Any) -> Step:
+def _make_push_steps(request: HttpRequest, facts: Any) -> tuple[Step, Step]:
+    """Return the step that enables a push, and the step that is done once a message has arrived."""
+    push = Step(pgettext("step", "Push"), _("What is sent, to whom and when."), _("A push is enabled."), is_done=True)
+    if facts.push_id is None:
+        button = _offer_button(request, _PUSH, _("New push"), reverse("admin:notifications_subscription_add"))
+        push = Step(push.name, push.purpose, _("No push is enabled."), **button)
     name = pgettext("step", "Delivered")
     purpose = _("The first message on a phone. The log shows who got it.")
     if facts.has_arrived:
-        return Step(name, purpose, _("WeCom accepted a message."), is_done=True)
+        return push, Step(name, purpose, _("WeCom accepted a message."), is_done=True)
     is_first = facts.last_status is None and not facts.is_sending
     if is_first and facts.push_id and request.user.has_perm("notifications.change_subscription"):
         page = reverse("admin:notifications_subscription_run", args=[facts.push_id])
-        return Step(name, purpose, _("Nothing was sent yet."), label=_("Send it now"), url=page)
+        return push, Step(name, purpose, _("Nothing was sent yet."), label=_("Send it now"), url=page)
     if facts.is_sending or facts.last_status in Delivery.UNSETTLED:
         sentence = _("A message is on its way.")
     elif is_first:
         sentence = _("Nothing was sent yet.")
     elif facts.last_status == Delivery.Status.UNKNOWN:
-        sentence = _("WeCom did not tell what became of the message: look on the phone whether it is there.")
+        sentence = _("WeCom did not report what became of the message: check whether it is on the phone.")
     else:
         sentence = _("No message has gone out: the log says why.")
-    taken = _offer_button(request, _LOG, _("Open the log"), reverse("admin:notifications_run_changelist"))
-    return Step(name, purpose, sentence, **taken)
+    button = _offer_button(request, _LOG, _("Open the log"), reverse("admin:notifications_run_changelist"))
+    return push, Step(name, purpose, sentence, **button)
 
 
 def _find_change_page(row: Corp | SiteAddress) -> str:

@@ -192,7 +192,6 @@ class PushPage(OnePage):
             # Labels and descriptions of the starting points, shown before there is any data.
             "starting_points": make_starting_points("card", "", Table((), (), datetime.min.replace(tzinfo=UTC)))[0],
             "forms_with_figures": " ".join(FORMS_WITH_FIGURES),
-            "field_formats": merge_fields.list_number_formats(),
             "chooser": make_person_field(person, self.admin_site, "as", "preview-%s", {"data-as": ""}),
             "try_on": make_person_field(person, self.admin_site, TRY_ON, "%s", {}),
             "of_person": OwnRowsRule.OF_PERSON,

@@ -75,7 +75,7 @@ class PhoneMessage:
 
 
 @dataclass(frozen=True)
-class MessagePreview:
+class RenderedPreview:
     """The message that one person would get. `delivery`: unsaved, with the exact bytes; `lacks_medium`: its form wants
     a picture or a file, and there is none. `skip_reason`: why the person gets nothing; the rest is empty then."""
 
@@ -87,7 +87,7 @@ class MessagePreview:
     skip_reason: SkipReason | None = None
 
 
-def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *, now: datetime) -> MessagePreview:
+def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *, now: datetime) -> RenderedPreview:
     """Render what `source` sends to one person, to a group, or (None) to nobody in particular, as its `run` would.
 
     For a person who cannot be reached a stand-in is used. Raises RenderingError, and all that the run's source raises.
@@ -98,7 +98,7 @@ def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *
         if user_id is not None and contents.depends_on_person:
             contents.preload_people([user_id])
             if (skip_reason := contents.find_skip_reason(user_id)) is not None:
-                return MessagePreview(skip_reason=skip_reason)
+                return RenderedPreview(skip_reason=skip_reason)
         content = contents.find_content(user_id)
         if isinstance(to, Robot):
             planned = PlannedDelivery(to.corp, [], content, channel=Channel.ROBOT, robot=to)
@@ -121,7 +121,7 @@ def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *
             is_title_cut=content.title != (phone.title or delivery.title),
             has_picture=phone.has_picture or (is_pictured and planned.channel == Channel.EMAIL),
         )
-        return MessagePreview(delivery, content, phone, planned.media, form in MEDIA_FORMS and not carried)
+        return RenderedPreview(delivery, content, phone, planned.media, form in MEDIA_FORMS and not carried)
 
 
 # --- Messages as WeCom draws them -------------------------------------------------------------------------------------

@@ -512,7 +512,7 @@ class SubscriptionSource(sources.RunSource):
 
 def source_of_subscription(run: Run) -> SubscriptionSource | None:
     """Return the run's source; None without a subscription. Raises RenderingError if it was deleted."""
-    if run.trigger in Run.OF_THEIR_OWN or run.message_id is not None:
+    if run.trigger in Run.WITHOUT_SUBSCRIPTION or run.message_id is not None:
         return None
     if run.subscription is None:
         raise RenderingError(Sentence("The push was deleted before its messages were made."))

@@ -36,7 +36,7 @@ from integrations.models import Corp, Member
 from notifications.delivery.runs.owner_notices import save_notice
 from notifications.delivery.runs.recall import cancel_waiting
 from notifications.models import AlertRule, ApiToken, InboundChannel, Report, Robot, Run, Subscription
-from notifications.models.inbound import RIGHTS, senders
+from notifications.models.inbound import PERMISSION_BACKEND, find_senders
 
 # The first two stop once their owner may not act. For the others nobody is notified about problems any more.
 MODELS: tuple[Any, ...] = (ApiToken, InboundChannel, Subscription, AlertRule)
@@ -95,7 +95,7 @@ def find_changeable(model: Any, pk: int, editor: User) -> Any:
 
 def find_offered_successors(row: Any, editor: User) -> QuerySet[User]:
     """Return visible people who may manage such rows; for tokens and channels with no more rights than the owner."""
-    may_manage = User.objects.with_perm(f"notifications.change_{row._meta.model_name}", backend=RIGHTS)
+    may_manage = User.objects.with_perm(f"notifications.change_{row._meta.model_name}", backend=PERMISSION_BACKEND)
     people = people_visible_to(editor).filter(pk__in=may_manage.filter(is_staff=True)).exclude(pk=row.owner_id)
     return people.filter(_is_not_stronger(row.owner)) if isinstance(row, ACTING) else people
 
@@ -172,7 +172,7 @@ def _explain_objection(row: Any, successor: User) -> str:
     """Explain, in a whole sentence, why `successor` may not own `row`; empty if they may."""
     words = {"person": successor, "name": _name_row(row)}
     sends = isinstance(row, InboundChannel) or getattr(row, "may_send", False)
-    if sends and not senders().filter(pk=successor.pk).exists():
+    if sends and not find_senders().filter(pk=successor.pk).exists():
         return _("%(person)s may not send messages, and %(name)s does.") % words
     # A new owner sees the row, and does not widen the reach of a token or channel.
     if not isinstance(row, ACTING):
@@ -293,7 +293,7 @@ def _find_ownerless(*, now: datetime, seen_by: User | None = None) -> dict[User,
     """Map owners who can no longer act, or have left in WeCom, to their rows in use. One query if there are none."""
     first, *others = (model.objects.filter(_is_used(model, now)).order_by().values("owner") for model in MODELS)
     channels = InboundChannel.objects.filter(owner=OuterRef("pk"), is_enabled=True)
-    may_not_send = Exists(channels) & ~Q(pk__in=senders().values("pk"))
+    may_not_send = Exists(channels) & ~Q(pk__in=find_senders().values("pk"))
     is_forsaken = Q(is_active=False) | Q(is_staff=False) | _has_left() | may_not_send
     owners = list(User.objects.filter(is_forsaken, pk__in=first.union(*others)))
     by_owner: dict[User, list[Any]] = defaultdict(list)

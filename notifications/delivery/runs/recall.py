@@ -143,7 +143,7 @@ _RECALLED_SENTENCE = Sentence("Taken back before its messages were made.")
 def can_be_recalled(run: Run, *, now: datetime) -> bool:
     """Return whether any part of the run can still be stopped: not rendered, waiting, or accepted within RECALL_WITHIN.
     An incoming message is recalled as a whole, with its files."""
-    runs = run.runs_of_same_message().filter(recall_requested_at__isnull=True)
+    runs = run.find_runs_of_message().filter(recall_requested_at__isnull=True)
     if runs.filter(status=Run.Status.WAITING).exists():
         return True
     return any(rows.filter(run__in=runs).exists() for rows in (Delivery.objects.unsettled(), _find_recallable(now)))
@@ -152,12 +152,12 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
 def request_recall(run: Run, *, person: User, now: datetime) -> bool:
     """Stop the run, or all runs of its incoming message, and mark it for recall. Return False if that was done
     already."""
-    unrequested = run.runs_of_same_message().filter(recall_requested_at__isnull=True)
+    unrequested = run.find_runs_of_message().filter(recall_requested_at__isnull=True)
     with transaction.atomic():
         if not unrequested.update(recall_requested_at=now, recall_requested_by=person):
             return False
         _record_recall(run, str(run), [] if run.corp_id is None else [run.corp_id])
-    waiting = run.runs_of_same_message().filter(status=Run.Status.WAITING)
+    waiting = run.find_runs_of_message().filter(status=Run.Status.WAITING)
     waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED_SENTENCE.stored())
     cancel_recalled(now=now)
     return True

@@ -35,7 +35,7 @@ def find_parts(run: Run) -> list[Run]:
     """Return the runs that are resent with it: all first runs of its incoming message, else itself alone."""
     if run.message_id is None:
         return [run]
-    return list(run.runs_of_same_message().filter(trigger=Run.Trigger.MESSAGE, status__in=_RENDERED).order_by("pk"))
+    return list(run.find_runs_of_message().filter(trigger=Run.Trigger.MESSAGE, status__in=_RENDERED).order_by("pk"))
 
 
 def refuse_resend(delivery: Delivery) -> Sentence | None:
@@ -69,7 +69,7 @@ def request_resend(
     first_sent = Run.objects.filter(pk__in=[part.first_sent.pk for part in parts]).order_by("pk")
     list(first_sent.select_for_update(of=("self",)))
     keys = {resend_key(part, number, delivery): part for part in parts}
-    later = [pk for part in parts for pk in part.resent_by()]
+    later = [pk for part in parts for pk in part.find_later_resends()]
     asked = list(Run.objects.filter(Q(key__in=keys) | Q(pk__in=later, status=Run.Status.WAITING)).order_by("pk"))
     if asked:
         return asked, False

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.utils.translation import gettext as _
 from jinja2 import TemplateSyntaxError, nodes
 
 from integrations.data.figures import RELATIVE_DATES
@@ -174,7 +175,8 @@ class _NameResolver:
 
 def describe_template_names(now: datetime, zone: ZoneInfo) -> dict[str, Any]:
     """Return the context of the template help, for a slot at `now`: times and formats of numbers, each with its name,
-    its Chinese name for readers of Chinese, and an example. 万 and 亿 are for readers of Chinese alone."""
+    its Chinese name for readers of Chinese, and an example. `field_formats`: the formats of inserted numbers, each with
+    its name in templates and its label. 万 and 亿 are for readers of Chinese alone."""
     named = values.find_named_times(now, zone)
     names = [(values.SLOT, values.SLOT_CHINESE), *((one.name, one.chinese) for one in RELATIVE_DATES)]
     formats = [
@@ -187,4 +189,10 @@ def describe_template_names(now: datetime, zone: ZoneInfo) -> dict[str, Any]:
             for one in formats
         ],
         "date_pattern": choose_date_pattern(),
+        "field_formats": [
+            ("thousands", _("1,234.5")),
+            *([("short", _("in 万 or 亿, by its size"))] if is_chinese() else []),
+            ("percent", _("percent (0.12 is 12%)")),
+            ("", _("as it is")),
+        ],
     }

@@ -8,12 +8,12 @@ only the shapes written here; for any other template it returns None, and the te
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 from typing import Any
 
-from django.utils.translation import get_language, pgettext
+from django.utils.translation import get_language, gettext_lazy, pgettext
 from django.utils.translation import gettext as _
 
 from integrations.data.figures import (
@@ -198,25 +198,8 @@ class _Match:
         return label + {"short": _(" (in 万 or 亿)"), "percent": _(" (percent)")}.get(self["style"], "")
 
 
-# Labels of a match; None if it only looks like a field.
-
-
-def _label_change(found: _Match) -> str:
-    what = label_aggregate(found["measure"] or "sum", found["column"])
-    return {
-        "day": _("%(figure)s vs the day before"),
-        "week": _("%(figure)s vs the week before"),
-        "month": _("%(figure)s vs the month before"),
-        "year": _("%(figure)s vs the year before"),
-    }[found["against"]] % {"figure": what}
-
-
-def _label_share(found: _Match) -> str:
-    words = {"column": found["column"], "whole": found["whole"]}
-    return found.make_label(_("%(column)s as a share of %(whole)s") % words)
-
-
 def _label_ranking(found: _Match) -> str | None:
+    """Return the label of a ranking; None if it has more rows than the picker offers."""
     count = int(found["count"])
     if not 0 < count <= RANKING_ROWS_AT_MOST:
         return None
@@ -233,6 +216,18 @@ _DAYS = (
 # The periods of RELATIVE_DATES that the picker offers.
 PERIODS = ("last_7_days", "last_30_days", "week_to_date", "last_week", "month_to_date", "last_month", "year_to_date")
 AGAINST = ("day", "week", "month", "year")
+_CHANGE_LABELS = {
+    "day": gettext_lazy("%(figure)s vs the day before"),
+    "week": gettext_lazy("%(figure)s vs the week before"),
+    "month": gettext_lazy("%(figure)s vs the month before"),
+    "year": gettext_lazy("%(figure)s vs the year before"),
+}
+_CHANGE_WORDS = {
+    "day": gettext_lazy("vs the day before"),
+    "week": gettext_lazy("vs the week before"),
+    "month": gettext_lazy("vs the month before"),
+    "year": gettext_lazy("vs the year before"),
+}
 _ALIAS = r"(?P<alias>[^\W\d_]\w*)"
 _TEXT = r"(?:[^'\\]|\\.)*"
 # What the names in a shape stand for; other names are quoted texts.
@@ -254,14 +249,11 @@ _PARTS = {
 def _compile(shape: str) -> re.Pattern[str]:
     """Return the pattern of a template in which `<name>` stands for a part, and repeated for the same text."""
     known: set[str] = set()
-
-    def find_part(found: re.Match[str]) -> str:
-        name = found[1]
+    pattern, *pieces = re.split(r"<(\w+)>", re.escape(shape))
+    for name, text in zip(pieces[::2], pieces[1::2], strict=True):
         part = f"(?P={name})" if name in known else _PARTS.get(name, f"(?P<{name}>{_TEXT})")
+        pattern += part + text
         known.add(name)
-        return part
-
-    pattern = re.sub(r"<(\w+)>", find_part, re.escape(shape))
     pattern = pattern.replace(r"\|STYLE", rf"(?:\|(?P<style>{'|'.join(filter(None, _FORMATS))}))?")
     return re.compile(pattern.replace(r"\|date\('PATTERN'\)", rf"(?:\|date\('{_TEXT}'\))?"))
 
@@ -282,14 +274,25 @@ _SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
     ),
     (_compile(write_output(write_row_count("<rows>"), "STYLE")), lambda found: found.make_label(_("number of rows"))),
     *(
-        (_compile(shape), _label_change)
+        (
+            _compile(shape),
+            lambda found: (
+                _CHANGE_LABELS[found["against"]]
+                % {"figure": label_aggregate(found["measure"] or "sum", found["column"])}
+            ),
+        )
         for expression in (
             write_change("<alias>", "<column>", **_CHANGE),
             write_change("<alias>", "<column>", measure="<measure>", **_CHANGE),
         )
         for shape in (write_output(expression), write_change_after(expression, "<words>"))
     ),
-    (_compile(write_share("<rows>", "<column>", "<whole>")), _label_share),
+    (
+        _compile(write_share("<rows>", "<column>", "<whole>")),
+        lambda found: found.make_label(
+            _("%(column)s as a share of %(whole)s") % {"column": found["column"], "whole": found["whole"]}
+        ),
+    ),
     (_compile(write_date("<named>", "PATTERN")), lambda found: _label_named_days().get(found["named"])),
     (_compile(write_date(write_latest_day("<alias>", "<column>"), "PATTERN")), lambda _found: label_day("latest")),
     (_compile(write_ranking("<rows>", "<name>", "<number>", order="<order>", count="<count>")), _label_ranking),
@@ -348,25 +351,19 @@ class FieldGroup:
 
 @dataclass(frozen=True, slots=True)
 class ColumnFields:
-    """Fields that can be inserted of a column (or of the rows, or of dates). The first group is used most."""
+    """Fields of a column (or of the rows, or of dates) that can be inserted. The first group is used most."""
 
     label: str
     groups: tuple[FieldGroup, ...]
 
 
-def list_number_formats() -> list[tuple[str, str]]:
-    """Return the formats of inserted numbers: name in templates, and label. 万 and 亿 are for readers of Chinese."""
-    in_wan = [("short", _("in 万 or 亿, by its size"))] if is_chinese() else []
-    return [("thousands", _("1,234.5")), *in_wan, ("percent", _("percent (0.12 is 12%)")), ("", _("as it is"))]
-
-
 def list_columns(table: Table, alias: str) -> list[ColumnFields]:
-    """Return what can be inserted of a card's table: its numbers, the number of its rows, and rankings of its names."""
-    every, day = [column for column in table.columns if column.is_numeric], find_day_column(table)
-    numbers = every[:COLUMNS_COMBINED]
+    """Return the fields of a card's table: of its numbers, of the number of its rows, and rankings of its names."""
+    numeric, day = [column for column in table.columns if column.is_numeric], find_day_column(table)
+    numbers = numeric[:COLUMNS_COMBINED]
     found = [
         ColumnFields(one.name, _group_number_fields(alias, one, day, numbers if one in numbers else []))
-        for one in every
+        for one in numeric
     ]
     counts = (
         write_output(write_row_count(alias, days=days, day_column=day), "thousands") for days in _list_offered_days(day)
@@ -403,10 +400,13 @@ def _group_number_fields(alias: str, column: Column, day: str, others: Sequence[
         wholes = [one.name for one in others if one.kind is Kind.NUMBER and one != column]
         shares = [write_share(alias, column.name, whole, days=days, day_column=day) for whole in wholes]
     groups = {_("Most used"): [*usual, *changes[:1], *shares[:1]], _("Compared"): changes[1:], _("Shares"): shares[1:]}
+    measures = ("sum", "avg", "max", "min") if adds_up(column) else ("avg", "max", "min")
     for one in _list_offered_days(day if others else ""):
-        groups[label_day(one) if one else _("Of all rows")] = [
-            template for template in _write_aggregates(alias, column, one, day) if template not in usual
+        templates = [
+            write_output(write_aggregate(alias, each, column.name, days=one, day_column=day), "thousands")
+            for each in measures
         ]
+        groups[label_day(one) if one else _("Of all rows")] = [each for each in templates if each not in usual]
     return tuple(FieldGroup(label, fields) for label, them in groups.items() if (fields := _read_fields(them, alias)))
 
 
@@ -445,11 +445,6 @@ def is_chinese() -> bool:
 def find_day_column(table: Table) -> str:
     """Return the first column of days or moments; empty if there is none."""
     return next((column.name for column in table.columns if column.is_temporal), "")
-
-
-def _write_aggregates(alias: str, column: Column, days: str, day: str) -> Iterator[str]:
-    for measure in ("sum", "avg", "max", "min") if adds_up(column) else ("avg", "max", "min"):
-        yield write_output(write_aggregate(alias, measure, column.name, days=days, day_column=day), "thousands")
 
 
 def choose_measure(column: Column) -> str:
@@ -501,14 +496,14 @@ class _Outline:
         day = find_reached_day_column(table, today=today, zone=zone)
         days = [find_day(value, zone) for value in table.values(day)] if day else []
         at = find_newest_day(days, until=today, zone=zone)
-        rows = [row for row, its in zip(table.rows, days, strict=True) if its == at] if day else table.rows
+        rows = [row for row, its_day in zip(table.rows, days, strict=True) if its_day == at] if day else table.rows
         newest = table.with_rows(rows)
-        every = [one for one in table.columns if one.is_numeric]
-        known = [one for one in every if count_known(newest.values(one.name)) and not _NO_FIGURE.fullmatch(one.name)]
+        numeric = [one for one in table.columns if one.is_numeric]
+        known = [one for one in numeric if count_known(newest.values(one.name)) and not _NO_FIGURE.fullmatch(one.name)]
         texts = [one.name for one in table.columns if one.kind is Kind.TEXT and count_known(newest.values(one.name))]
         names = next((name for name in texts if count_distinct(newest.values(name)) == len(newest.rows)), "")
         against = next((one for one in AGAINST if at is not None and EARLIER[one](at) in days), "")
-        return cls(day, newest, known or every, names or next(iter(texts), ""), against)
+        return cls(day, newest, known or numeric, names or next(iter(texts), ""), against)
 
 
 def make_starting_points(
@@ -538,22 +533,18 @@ def make_starting_points(
     if table.names and not any(map(table.is_kind_known, table.names)):
         unknown = _("What the columns of this data hold is not known before there are rows.")
         points = [replace(point, lacks=unknown) if point.lacks else point for point in points]
+    # Key figures suit one row or the newest day, a ranking rows with names, and a table all else.
+    start = "table"
+    first = next((one for one in outline.numbers if count_known(outline.newest.values(one.name))), None)
+    is_plan = not outline.day and any(column.is_temporal for column in table.columns)
+    if first is not None and not is_plan:
+        has_named_rows = bool(outline.names) and len(outline.newest.rows) > 1
+        start = "ranking" if has_named_rows and (not outline.day or not adds_up(first)) else "key_figures"
     fitting = {point.key for point in points if not point.lacks}
-    start = next((key for key in (_choose_start(outline, table), "table") if key in fitting), "")
+    start = next((key for key in (start, "table") if key in fitting), "")
     return [
         point if point.lacks else _fill_starting_point(point, alias, heading, table, outline) for point in points
     ], start
-
-
-def _choose_start(outline: _Outline, table: Table) -> str:
-    """Return the key of the point that suits the table: key figures of one row or of the newest day, a ranking of rows
-    with names, and else the rows themselves."""
-    first = next((one for one in outline.numbers if count_known(outline.newest.values(one.name))), None)
-    is_plan = not outline.day and any(column.is_temporal for column in table.columns)
-    if first is None or is_plan:
-        return "table"
-    are_rows_told_apart = bool(outline.names) and len(outline.newest.rows) > 1
-    return "ranking" if are_rows_told_apart and (not outline.day or not adds_up(first)) else "key_figures"
 
 
 def _fill_starting_point(
@@ -572,7 +563,7 @@ def _fill_starting_point(
         name = _("average %(column)s") % {"column": number.name} if is_mean else number.name
         line = f"{write_literal(name)} {figure}"
         if outline.against:
-            words = _describe_against(outline.against)
+            words = _CHANGE_WORDS[outline.against]
             changed = write_change(alias, number.name, against=outline.against, day_column=day, measure=measure)
             changes.append(write_change_after(changed, f"{words} " if len(shown) == 1 else f"{name} {words} "))
             line += write_change_after(changed, f" {words} ")
@@ -580,11 +571,12 @@ def _fill_starting_point(
         # Without colons, because one separates the name of a key figure from its number.
         caption = " ".join(re.split(r"[\s:：]+", name)).strip()  # noqa: RUF001  # both
         figures.append(f"{write_literal(caption)}: {figure}")
-    title = (
-        f"{write_literal(heading)} {write_date(write_latest_day(alias, day), _choose_title_pattern(table, day))}"
-        if day
-        else write_literal(heading)
-    )
+    title = write_literal(heading)
+    if day:
+        pattern = choose_date_pattern()
+        if any(isinstance(value, Month) for value in table.values(day)):  # months are written without a day
+            pattern = "YYYY年M月" if is_chinese() else "M/YYYY"
+        title += f" {write_date(write_latest_day(alias, day), pattern)}"
     body, plain_body, charts = "\n".join(changes), "\n".join(lines), list[Chart]()
     match point.key:
         case "table":
@@ -603,19 +595,3 @@ def _fill_starting_point(
             charts = [Chart(ChartKind.BAR, name, (numbers[0].name,), sort=Sort.LARGEST)]
     texts: dict[str, Any] = {"title": title, "body": body, "plain_body": plain_body, "figures": "\n".join(figures)}
     return replace(point, **texts, charts=tuple(charts))
-
-
-def _describe_against(against: str) -> str:
-    return {
-        "day": _("vs the day before"),
-        "week": _("vs the week before"),
-        "month": _("vs the month before"),
-        "year": _("vs the year before"),
-    }[against]
-
-
-def _choose_title_pattern(table: Table, day: str) -> str:
-    """Return the pattern of a day in a title; months are written without a day."""
-    if any(isinstance(value, Month) for value in table.values(day)):
-        return "YYYY年M月" if is_chinese() else "M/YYYY"
-    return choose_date_pattern()

@@ -46,7 +46,7 @@ OUTPUT_CHARACTERS = 20_000
 RENDERING = "_rendering"
 # A brace right before an opening is text, though Jinja2 would read both as an opening. Tags stay as they are.
 _BRACE = re.compile(r"\{(?=\{[{%#])|(\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\})", re.DOTALL)
-_OF_LOOPS = frozenset({"index", "index0", "first", "last", "length", "revindex"})
+_LOOP_ATTRIBUTES = frozenset({"index", "index0", "first", "last", "length", "revindex"})
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": ARITHMETIC.add,
     "-": ARITHMETIC.subtract,
@@ -79,7 +79,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             return NOTHING if found is None else found
         if isinstance(obj, Period):
             return find_exposed({"start": obj.start, "end": obj.end, "days": len(obj.days)}, attribute)
-        if isinstance(obj, LoopContext) and attribute in _OF_LOOPS:
+        if isinstance(obj, LoopContext) and attribute in _LOOP_ATTRIBUTES:
             return getattr(obj, attribute)
         if isinstance(obj, Nothing):
             return NOTHING
@@ -198,12 +198,6 @@ def _join_list(items: Any, by: str = ", ") -> str:
     return by.join(texts)
 
 
-def _write_after(value: Any, words: Any = "") -> str:
-    """Write the value after these words; nothing if it is unknown."""
-    text = _write_value(value)
-    return "" if text in ("", DASH) else f"{_write_value(words)}{text}"
-
-
 @dataclass(frozen=True)
 class Format:
     """A filter, written `value | name`. `chinese`: its other name; `example`: the value in the help's example."""
@@ -238,7 +232,11 @@ FORMATS = (
     ),
     Format("days", "加天数", values.add_days),
     Format("default", "默认", lambda value, other: other if _TESTS["empty"](value) else value),
-    Format("prefix", "前缀", _write_after),
+    Format(
+        "prefix",
+        "前缀",
+        lambda value, words="": "" if (text := _write_value(value)) in ("", DASH) else f"{_write_value(words)}{text}",
+    ),
     Format("clip", "截取", _clip),
     Format("join", "连接", _join_list),
     Format("length", "长度", _length),
@@ -265,7 +263,7 @@ ENVIRONMENT.tests.update(_TESTS)
 TEMPLATE_CHARACTERS = 10_000
 DEPTH_AT_MOST = 30
 _LINE_END = re.compile(r"\r\n?")
-_LANGUAGE = (
+_ALLOWED_NODES = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Getattr, nodes.Getitem),
     *(nodes.Call, nodes.Keyword, nodes.Filter, nodes.Test, nodes.Compare, nodes.Operand, nodes.And, nodes.Or),
     *(nodes.Not, nodes.CondExpr, nodes.If, nodes.For, nodes.Assign, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div),
@@ -307,7 +305,7 @@ def _check_tree(tree: nodes.Node, known: frozenset[str]) -> None:
     if level:
         raise TemplateError(level[0].lineno, Sentence("The template is nested too deeply."))
     for node in tree.find_all(nodes.Node):
-        if not isinstance(node, _LANGUAGE):
+        if not isinstance(node, _ALLOWED_NODES):
             kind = type(node).__name__
             what = getattr(node, "operator", "") or _TAGS.get(kind, kind.lower())
             sentence = Sentence("“%(what)s” is not part of a report's templates.")

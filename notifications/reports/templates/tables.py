@@ -22,10 +22,10 @@ from notifications.reports.templates.values import (
     ExpressionError,
     Figure,
     Nothing,
+    choose_conversion,
     compare_values,
     find_exposed,
     from_cell,
-    make_comparable,
 )
 
 # Called with the number of rows to read: the work of a rendering is limited.
@@ -77,9 +77,10 @@ class TableView(Exposed):
 
     # --- Cells and rows -----------------------------------------------------------------------------------------------
 
-    def _make_rows(self) -> tuple[RowView, ...]:
+    def _read_rows(self) -> Sequence[tuple[Any, ...]]:
+        """Return all rows, and charge for them."""
         self._charge(len(self._table.rows))
-        return tuple(RowView(row, self) for row in self._table.rows)
+        return self._table.rows
 
     def _read_values(self, column: Any) -> list[Any]:
         """Return the column's values, read once; further calls are charged less."""
@@ -177,7 +178,13 @@ class TableView(Exposed):
         return self._keep_rows([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
 
     def _make_comparable(self, column: Any, wanted: Any) -> tuple[Convert, Any]:
-        return make_comparable(self._get_column(self._resolve_column(column)), wanted, self._zone)
+        """Return the conversion of the column's cells and the converted value. Raises ExpressionError."""
+        named = self._get_column(self._resolve_column(column))
+        convert, value = choose_conversion(named.kind, wanted, self._zone)
+        if value is None:
+            sentence = Sentence("The values of the column “%(column)s” cannot be compared with this one.")
+            raise ExpressionError(sentence % {"column": named.name})
+        return convert, value
 
     def _select_day(self, day: Any, column: Any = None) -> TableView:
         """Select rows of a day. `day`: as in a cell; for a moment its day, without a value no row."""
@@ -196,9 +203,9 @@ class TableView(Exposed):
 
     def _rank_rows(self, column: Any, descending: bool, count: Any) -> TableView:
         name = self._get_column(self._resolve_column(column)).name
-        self._charge(len(self._table.rows))
+        rows = self._read_rows()
         ranked = figures.rank_rows(self._table, name, is_descending=descending)
-        return self._keep_rows([self._table.rows[row] for row in ranked[: _check_count(count)]])
+        return self._keep_rows([rows[row] for row in ranked[: _check_count(count)]])
 
     # --- Days ---------------------------------------------------------------------------------------------------------
 
@@ -252,7 +259,7 @@ class TableView(Exposed):
     def _aggregate_day(self, day: date, column: Any, by: Any, of: str) -> Any:
         rows = self._select_day(day, by)
         if not rows._table.rows:
-            self._resolve_column(column)
+            self._resolve_column(column)  # a column that is not there is an error also on a day without rows
             return None
         return _METHODS[of](rows, column)
 
@@ -286,7 +293,7 @@ _PROPERTIES: Mapping[str, Callable[[TableView], Any]] = {
     "is_cut": lambda view: view._table.is_cut,
     "as_of": lambda view: view._table.as_of.astimezone(view._zone),
     "columns": lambda view: view._table.names,
-    "rows": TableView._make_rows,
+    "rows": lambda view: tuple(RowView(row, view) for row in view._read_rows()),
 }
 
 

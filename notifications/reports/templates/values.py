@@ -127,28 +127,15 @@ def to_number(value: Any) -> Decimal | None:
     return to_decimal(value) if isinstance(value, int | float) else None
 
 
-# --- Comparisons of a column's cells with a value: 7 with the text 7, a day with the moments in it ---
-
 # Converts a cell for a comparison; None if it cannot be compared, such as an empty one.
 Convert = Callable[[Any], Any]
 
 
-def make_comparable(column: Column, wanted: Any, zone: ZoneInfo) -> tuple[Convert, Any]:
-    """Return the conversion of the column's cells and the converted value, so that Python can compare them.
-
-    Raises ExpressionError if cells of such a column cannot be compared with such a value.
-    """
+def choose_conversion(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Convert, Any]:
+    """Return the conversion of a column's cells and the converted value, so that Python can compare them: 7 with the
+    text 7, a day with the moments in it. The value is None if it cannot be compared with cells of this kind."""
     if isinstance(wanted, Nothing):
         return (lambda cell: cell if isinstance(cell, Nothing) else None), wanted
-    convert, value = _choose_conversion(column.kind, wanted, zone)
-    if value is None:
-        sentence = Sentence("The values of the column “%(column)s” cannot be compared with this one.")
-        raise ExpressionError(sentence % {"column": column.name})
-    return convert, value
-
-
-def _choose_conversion(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Convert, Any]:
-    """Return the conversion of cells, and the converted value; None if it cannot be compared."""
     if isinstance(wanted, datetime) and kind == Kind.DATETIME:
         key = make_comparison_key(wanted, zone)
         return (lambda cell: make_comparison_key(cell, zone) if isinstance(cell, datetime) else None), key

@@ -127,10 +127,10 @@ def test_more_than_wecom_takes_in_a_minute_is_said(root: Client, settings: Setti
         make_subscription(*people, name=name, crontab=once("09:10"))
 
     assert notes(root) == [
-        "09:10: 10 messages, and WeCom takes 4 calls a minute. Where everybody gets a message of their own "
-        "this lasts 3 minutes: move some pushes to another time.",
-        "09:10: 2 pushes, and a person gets at most 1 messages a minute. Who gets all of them waits for the rest: move "
-        "some pushes to another time.",
+        "09:10: 10 messages, and WeCom takes 4 calls a minute. If everybody gets a message of their own, "
+        "this takes 3 minutes: move some pushes to another time.",
+        "09:10: 2 pushes, and a person gets at most 1 messages a minute. People who get all of them wait for the "
+        "rest: move some pushes to another time.",
     ]
 
 

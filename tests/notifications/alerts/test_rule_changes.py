@@ -218,4 +218,4 @@ def test_data_that_fits_again_mends_it_and_another_break_is_told_again(rule: Ale
 
     check(rule, NOW + 2 * STEP, RENAMED)
 
-    assert AlertRule.objects.untold().count() == 1
+    assert AlertRule.objects.unnotified().count() == 1

@@ -19,9 +19,10 @@ from integrations.data.figures import read_number
 from integrations.data.table import Column, Kind, Month, Table, format_number
 from notifications.charts import drawing
 from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort, build_points
-from notifications.charts.vega import fit_columns
+from notifications.charts.vega import lay_out_columns
 from notifications.delivery.spreadsheets import cut_parts, write_csv, write_xlsx
-from notifications.reports.contents import paginate_table
+from notifications.reports.contents import paginate_tables
+from notifications.sources import CardContent, Content
 from tests.notifications.charts.tables import AS_OF, make_spec
 from tests.notifications.charts.test_spec import rows
 
@@ -65,8 +66,9 @@ def test_cells_of_pictures_pages_and_files_are_the_value(
     sign, share = ("%", 100) if kind is Kind.PERCENT else ("", 1)
     [part] = cut_parts([("x", table)])
 
-    pictured = [row[1] for row in fit_columns(table.columns, table.rows)[1]]
-    paged = [row[1][0] for row in paginate_table("x", table, 100)["rows"]]
+    pictured = [row[1] for row in lay_out_columns(table.columns, table.rows)[1]]
+    [page] = paginate_tables(Content("x", "", (CardContent("x", "x", table),)), 100, at=AS_OF)
+    paged = [row[1][0] for row in page["rows"]]
     sheet = [row[1] for row in cells_of(write_xlsx([part]))[1:]]
     separated = [row[1] for row in csv.reader(io.StringIO(write_csv(part).decode("utf-8-sig")))][1:]
 

@@ -117,13 +117,10 @@ def tables(draw_: st.DrawFn) -> Table:
 
 @given(tables())
 def test_whatever_is_no_text_has_room_for_all_of_it(table: Table) -> None:
-    columns, cells = vega.fit_columns(table.columns[:6], [row[:6] for row in table.rows])
+    placed, cells = vega.lay_out_columns(table.columns[:6], [row[:6] for row in table.rows])
 
-    places = vega.place_columns(columns, cells)
-
-    assert columns
-    for position, column in enumerate(columns):
-        start, width = places[position]
+    assert placed
+    for position, (column, start, width) in enumerate(placed):
         assert drawing.MARGIN <= round(start) <= start + width <= drawing.WIDTH - drawing.MARGIN + 0.5
         if column.kind != Kind.TEXT:
             assert all(drawing.estimate_width(row[position]) <= width - vega.GAP + 0.11 for row in cells)

@@ -15,7 +15,7 @@ from django.utils import translation
 from accounts.models import User
 from integrations.models import Card, Corp, DataSource
 from notifications.alerts import notify, trial
-from notifications.delivery.rendering.preview import MessagePreview, preview_message
+from notifications.delivery.rendering.preview import RenderedPreview, preview_message
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
 from notifications.models import (
@@ -85,7 +85,7 @@ def draft_of(push: Subscription, tables: dict[str, Any]) -> tuple[SubscriptionSo
     return SubscriptionSource(run, order, parts, tables), run
 
 
-def preview(push: Subscription) -> MessagePreview:
+def preview(push: Subscription) -> RenderedPreview:
     source, run = draft_of(push, read_saved_parts(push.report).find_latest_tables())
     to: Any = push.robot
     if to is None:

@@ -385,7 +385,7 @@ def test_those_who_did_not_get_it_and_others_only_when_that_is_confirmed(corp: C
 
     again = Run.objects.get(resends=run)
     assert (again.trigger, again.requested_by, again.skipped_count) == (Run.Trigger.RESEND, me, 1)
-    assert (run.resent_by(), again.resent_by()) == ([again.pk], [])
+    assert (run.find_later_resends(), again.find_later_resends()) == ([again.pk], [])
     User.objects.get(username="skipped").wecom_accounts.create(corp=corp, userid="new")  # linked meanwhile
     assert Receipt.objects.unknown(run).count() == 1
     assert set(resend(run, me, number=2, with_unknown=True)) == {f"{corp.pk}:unknown", f"{corp.pk}:new"}
