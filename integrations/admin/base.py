@@ -77,7 +77,7 @@ def show_state(state: State, detail: object = "") -> SafeString:
 
 @dataclass(frozen=True)
 class RowAction:
-    """An action in the last column of a list. `icon`: its symbol in admin/_row_actions.html. `posts`: whether a click
+    """An action in the last column of a list. `icon`: its symbol in row-icons.svg. `posts`: whether a click
     acts at once, by POST with `field` (name and value); otherwise it opens `url`, a page that asks before a change."""
 
     icon: str

@@ -481,8 +481,9 @@ class Receipt(models.Model):
         indexes = [
             # A person's messages, newest first.
             models.Index(F("user"), F("id").desc(), name="receipt_of_person"),
-            # The log by own status: notifications.admin.log_pages.ReceiptFilter.
+            # The log by own status and by reason: notifications.admin.log_pages.ReceiptFilter.
             models.Index(fields=["status", "-id"], condition=~Q(status=""), name="receipt_exception"),
+            models.Index(fields=["reason", "-id"], condition=~Q(reason=""), name="receipt_reason"),
         ]
 
     def __str__(self) -> str:
