@@ -76,7 +76,7 @@ class ConfirmForm(forms.Form):
     def __init__(self, *args: Any, request: HttpRequest, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request, self.person = request, person
-        if not (passwords.is_password_enabled() and person.has_usable_password()):
+        if not passwords.has_password(person):
             del self.fields["password"]
         if totp.find_device(person) is not None:
             self.fields["code"] = _code_field(is_required=False)

@@ -309,6 +309,11 @@ def is_password_enabled() -> bool:
     return read_policy().password_enabled
 
 
+def has_password(person: User) -> bool:
+    """Return whether `person` has a password and the policy lets people use theirs."""
+    return person.has_usable_password() and is_password_enabled()
+
+
 def explain_why_passwords_stay() -> str:
     """Explain why passwords have to stay on, in the active language. Returns an empty text if they may go."""
     if find_wecom_administrators().exists():

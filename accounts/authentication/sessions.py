@@ -34,7 +34,7 @@ from django.utils.http import urlencode
 from redis.exceptions import RedisError
 
 from accounts.audit import services
-from accounts.authentication import totp
+from accounts.authentication import passwords, totp
 from accounts.authentication.flow import CurrentSession, SignInKind, hash_text, set_cookie
 from accounts.models import SignedInSession, TotpDevice, User, WeComAccount
 from accounts.models.users import USER_AGENT_CHARACTERS
@@ -224,7 +224,7 @@ def mark_as_wecom_session(request: HttpRequest, user: User, corp: Corp, *, kind:
     request.session[CORP_KEY] = corp.pk
     request.session[METHOD_KEY] = _METHODS[kind].value
     request.session.set_expiry(None)
-    if kind is not SignInKind.QR or not carries_rights(user, corp=corp):
+    if not proves_presence(user, corp=corp, kind=kind):
         request.session.pop(CONFIRMED_KEY, None)
     now = timezone.now()
     with connection.cursor() as cursor:
@@ -297,13 +297,24 @@ def record_confirmation(session: SessionBase, now: datetime) -> None:
     session[CONFIRMED_KEY] = now.timestamp()
 
 
+def proves_presence(person: User, *, corp: Corp, kind: SignInKind) -> bool:
+    """Return whether a sign-in with WeCom through `corp` proves that the person is present.
+
+    The silent one identifies the phone, not the person. A code does not say how WeCom came to give it out: a stolen
+    code of a silent sign-in fits the state of a QR code, too. A QR code therefore counts only for people who have
+    neither a password nor an authenticator app, and only if the sign-in carries all their rights.
+    """
+    if kind is not SignInKind.QR or passwords.has_password(person) or not carries_rights(person, corp=corp):
+        return False
+    return totp.find_device(person) is None
+
+
 def is_confirmed(session: SessionBase, now: datetime) -> bool:
     """Return whether the person proved within settings.CONFIRMATION_MINUTES, by password or another factor, to be
     present.
 
     This is checked before rights, secrets, addresses and tokens are changed (integrations.core.admin_pages). A sign-in
-    by password counts, one by QR code if it carries all rights. WeCom's silent one never does: it asks the phone, not
-    the person.
+    by password counts, one with WeCom only as proves_presence says.
     """
     seconds = session.get(CONFIRMED_KEY)
     period = timedelta(minutes=settings.CONFIRMATION_MINUTES)

@@ -16,7 +16,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from accounts.authentication import sessions
-from accounts.authentication.flow import seal_values, unseal_values
+from accounts.authentication.flow import SignInKind, seal_values, unseal_values
 from accounts.authentication.forms import ConfirmForm
 from accounts.models import User, WeComAccount
 from integrations.core.http import HOME, choose_safe_path
@@ -98,13 +98,13 @@ def _ask_in_place(request: HttpRequest, person: User, typed: Any, form: ConfirmF
 
 
 def _render_question(request: HttpRequest, person: User, form: ConfirmForm, **more: Any) -> HttpResponse:
-    # A scan of a company's QR code confirms the person if the company's sign-in carries all their rights.
+    # Companies whose QR code confirms the person.
     accounts = WeComAccount.objects.signing_in().filter(user=person).select_related("corp")
     corps = [account.corp for account in accounts.order_by("-is_primary", "pk") if account.corp is not None]
     context = {
         "title": _("Is it you?"),
         "form": form,
-        "corps": [corp for corp in corps if sessions.carries_rights(person, corp=corp)],
+        "corps": [corp for corp in corps if sessions.proves_presence(person, corp=corp, kind=SignInKind.QR)],
         "typed_name": TYPED,
         "query": urlencode({"next": more.get("scan_target", HOME)}),
         **more,

@@ -168,7 +168,7 @@ def _redeem_code(
         # A signed-in person has scanned the code to confirm. The session stays, and so do open forms.
         if user != request.user:
             messages.error(request, _("Somebody else has scanned the code: {name}.").format(name=user.get_full_name()))
-        elif step.kind is SignInKind.QR and sessions.carries_rights(user, corp=corp):
+        elif sessions.proves_presence(user, corp=corp, kind=step.kind):
             confirmation.record_confirmation(request, user)
         return HttpResponseRedirect(step.target)
     login(request, user)

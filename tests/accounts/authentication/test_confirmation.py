@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group
+from django.utils import timezone
 
 from accounts.models import (
     Attribute,
@@ -17,6 +18,7 @@ from accounts.models import (
     LinkConflict,
     PeopleImport,
     SignInPolicy,
+    TotpDevice,
     User,
 )
 from integrations.core.admin_pages import ConfirmedChanges
@@ -55,6 +57,11 @@ def typed_in(response: Any) -> str:
 
 def asks(response: Any) -> bool:
     return "是您本人吗？" in response.content.decode()
+
+
+def make_password_unusable(person: User) -> None:
+    person.set_unusable_password()
+    person.save()
 
 
 def groups() -> list[str]:
@@ -166,8 +173,7 @@ class TestOwnPage:
 
     def test_says_what_to_do_where_nothing_can_be_asked(self, corp: Corp) -> None:
         nobody = make_person("nobody", is_staff=True, is_superuser=True)
-        nobody.set_unusable_password()
-        nobody.save()
+        make_password_unusable(nobody)
         browser = visitor(DESKTOP)
         browser.client.force_login(nobody, backend="django.contrib.auth.backends.ModelBackend")
         later(browser, 15)
@@ -192,20 +198,68 @@ class TestWeCom:
         start = phone.get(f"/wecom/{corp.pk}/start/", next=PAGE)
         assert start.headers["Location"].startswith("https://login.work.weixin.qq.com/wwlogin/sso/login?")
 
-    def test_signing_in_by_a_scan_counts(self, chief: User, corp: Corp, wecom: WeCom, desktop: Visitor) -> None:
+    @pytest.fixture
+    def scanner(self, chief: User, corp: Corp, wecom: WeCom, desktop: Visitor) -> Visitor:
+        """A browser in which a superuser without password and app has just signed in by a scan."""
+        make_password_unusable(chief)
+        desktop.sign_in(corp, wecom, "chief")
+        return desktop
+
+    def test_signing_in_by_a_scan_counts_for_people_without_password_and_app(self, scanner: Visitor) -> None:
+        assert scanner.client.post(ADD, CHANGES).status_code == 302
+        assert groups() == [CHANGES["name"]]
+
+    def test_signing_in_by_a_scan_counts_while_passwords_are_off(
+        self, chief: User, corp: Corp, wecom: WeCom, desktop: Visitor
+    ) -> None:
+        SignInPolicy.objects.update_or_create(pk=1, defaults={"password_enabled": False})
+
         desktop.sign_in(corp, wecom, "chief")
 
         assert desktop.client.post(ADD, CHANGES).status_code == 302
         assert groups() == [CHANGES["name"]]
 
-    def test_a_scan_in_another_tab_lets_what_was_typed_go_on(self, desk: Visitor, corp: Corp, wecom: WeCom) -> None:
+    def test_a_stolen_code_of_a_silent_sign_in_with_a_qr_code_s_state_does_not_count(
+        self, chief: User, corp: Corp, wecom: WeCom, phone: Visitor, desktop: Visitor
+    ) -> None:
+        """Sign the thief in, as WeCom says who it is, but change nothing: not even an app of the thief is set up."""
+        phone.begin(corp)
+        wecom.gives("STOLEN", userid="chief")  # on its way to the phone
+
+        desktop.arrive(corp, code="STOLEN", state=desktop.begin(corp))
+        page = desktop.client.post(ADD, CHANGES)
+
+        assert desktop.user_id == chief.pk
+        assert asks(page)
+        assert f"/wecom/{corp.pk}/start/" not in page.content.decode()
+        assert desktop.get("/admin/second-factor/").headers["Location"].startswith(PAGE)
+        wecom.gives("STOLEN-TOO", userid="chief")
+        desktop.arrive(corp, code="STOLEN-TOO", state=state_in(desktop.get(f"/wecom/{corp.pk}/start/", next=PAGE)))
+        assert asks(desktop.client.post(ADD, {"_confirm-typed": typed_in(page)}))
+        assert groups() == []
+        saved = desktop.client.post(ADD, {"_confirm-typed": typed_in(page), "_confirm-password": PASSWORD})
+        assert (saved.status_code, groups()) == (302, [CHANGES["name"]]), "the password of its owner would do"
+
+    def test_a_scan_does_not_count_for_people_with_an_app(
+        self, scanner: Visitor, chief: User, corp: Corp, wecom: WeCom
+    ) -> None:
+        TotpDevice.objects.create(user=chief, key="A" * 32, confirmed_at=timezone.now())
+        later(scanner, 15)
+        wecom.gives("D", userid="chief")
+
+        scanner.arrive(corp, code="D", state=state_in(scanner.get(f"/wecom/{corp.pk}/start/", next=PAGE)))
+
+        assert asks(scanner.client.post(ADD, CHANGES))
+
+    def test_a_scan_in_another_tab_lets_what_was_typed_go_on(self, scanner: Visitor, corp: Corp, wecom: WeCom) -> None:
+        desk = scanner
         later(desk, 15)
         page = desk.client.post(ADD, CHANGES)
         key = desk.client.session.session_key
         assert f'href="/wecom/{corp.pk}/start/?next=%2Fadmin%2Fconfirm%2F" target="_blank"' in page.content.decode()
-        wecom.gives("C", userid="chief")
+        wecom.gives("D", userid="chief")
 
-        landed = desk.arrive(corp, code="C", state=state_in(desk.get(f"/wecom/{corp.pk}/start/", next=PAGE)))
+        landed = desk.arrive(corp, code="D", state=state_in(desk.get(f"/wecom/{corp.pk}/start/", next=PAGE)))
         saved = desk.client.post(ADD, {"_confirm-typed": typed_in(page)})
 
         assert landed.headers["Location"] == PAGE
@@ -213,18 +267,24 @@ class TestWeCom:
         assert (saved.status_code, groups()) == (302, [CHANGES["name"]])
         assert desk.client.session.session_key == key, "open forms keep their session and its CSRF token"
 
-    def test_somebody_else_s_scan_confirms_nobody(self, chief: User, desk: Visitor, corp: Corp, wecom: WeCom) -> None:
+    def test_somebody_else_s_scan_confirms_nobody(
+        self, chief: User, scanner: Visitor, corp: Corp, wecom: WeCom
+    ) -> None:
+        desk = scanner
         make_person("lilei", corp, "LiLei", name="李雷")
         later(desk, 15)
-        wecom.gives("C", userid="lilei")
+        wecom.gives("D", userid="lilei")
 
-        desk.arrive(corp, code="C", state=state_in(desk.get(f"/wecom/{corp.pk}/start/", next=PAGE)))
+        desk.arrive(corp, code="D", state=state_in(desk.get(f"/wecom/{corp.pk}/start/", next=PAGE)))
 
         assert "扫码的是另一个人：李雷" in desk.get(PAGE).content.decode()
         assert desk.user_id == chief.pk
         assert asks(desk.client.post(ADD, CHANGES))
 
-    def test_a_company_that_carries_no_rights_confirms_nobody(self, desk: Visitor, corp: Corp, wecom: WeCom) -> None:
+    def test_a_company_that_carries_no_rights_confirms_nobody(
+        self, chief: User, desk: Visitor, corp: Corp, wecom: WeCom
+    ) -> None:
+        SignInPolicy.objects.update_or_create(pk=1, defaults={"password_enabled": False})
         Corp.objects.update(admin_rights_enabled=False)
         later(desk, 15)
         wecom.gives("C", userid="chief")

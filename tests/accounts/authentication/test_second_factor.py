@@ -108,6 +108,8 @@ class TestSettingUp:
     def test_notes_that_wecom_alone_did(self, chief: User, corp: Corp, wecom: WeCom, desktop: Visitor) -> None:
         """Give no rights that WeCom's sign-in does not give: whoever controls WeCom could have set the app up."""
         Corp.objects.update(admin_rights_enabled=True)
+        chief.set_unusable_password()
+        chief.save()
         desktop.sign_in(corp, wecom, "chief")
 
         set_up(desktop)
