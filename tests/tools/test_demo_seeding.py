@@ -86,6 +86,17 @@ def test_seeding_again_changes_addresses_and_keeps_what_a_person_changed() -> No
     assert (connection.private_key, connection.base_url) == (key, "http://127.0.0.1:4002/guandata")
 
 
+def test_who_left_between_two_starts_stays_a_person_without_a_link() -> None:
+    seed()
+    leaver = User.objects.filter(is_staff=False).order_by("-pk")[0]
+    leaver.wecom_accounts.all().delete()
+
+    seed()
+
+    assert not leaver.wecom_accounts.exists()
+    assert counts() == {"Corp": 2, "User": 240, "WeComAccount": 239, "Report": 3, "Subscription": 3}
+
+
 def test_production_is_refused_and_nothing_is_written(settings: Settings) -> None:
     settings.ENVIRONMENT = "production"
 

@@ -169,13 +169,12 @@ def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
 
 
 def _people(company: DemoCompany, corp: Corp) -> list[User]:
-    """Return the company's people as users, each linked to its account."""
-    linked = {
-        account.userid_folded: account.user
-        for account in WeComAccount.objects.filter(corp=corp, userid_folded__in=_fold_userids(company)).select_related(
-            "user"
-        )
-    }
+    """Return the company's people as users, each linked to its account. Who has left since the first start stays a user
+    without a link."""
+    accounts = WeComAccount.objects.filter(corp=corp, userid_folded__in=_fold_userids(company))
+    linked = {account.userid_folded: account.user for account in accounts.select_related("user")}
+    unlinked = User.objects.filter(username__in=_fold_userids(company)).exclude(username__in=linked)
+    linked |= {user.username: user for user in unlinked}
     missing = [person for person in company.people if fold_userid(person.userid) not in linked]
     new = {
         fold_userid(person.userid): User(username=fold_userid(person.userid), name=person.name) for person in missing
