@@ -138,7 +138,9 @@ def _find_remedy(request: HttpRequest, run: Run, *, is_data: bool) -> dict[str, 
         if request.user.has_perm("integrations.change_corp"):
             return {"way_url": url, "way": refusal.remedy or gettext("Open the company's page")}
         return {"who": gettext("People who manage WeCom companies can fix it.")}
-    failed = report_contents.find_failed_card(run) if is_data or run.status == Run.Status.FAILED else None
+    # The card whose data could not be fetched.
+    card_data = report_contents.find_card_data(run) if is_data or run.status == Run.Status.FAILED else ()
+    failed = next((card.card_id for card, state in card_data if state.problem_code), None)
     if failed is not None:
         if (
             request.user.has_perm("integrations.view_card")

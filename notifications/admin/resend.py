@@ -200,7 +200,8 @@ def confirm_recall(model_admin: Any, request: HttpRequest, rows: Sequence[Run | 
     """Ask for confirmation, then cancel waiting messages and recall those that WeCom accepted in the last 24 hours."""
     items = [_plan_recall(row) for row in rows]
     if request.method == "POST":
-        done = [item for item in items if item.is_possible and _recall(request, item)]
+        person, now = get_administrator(request), database_now()
+        done = [item for item in items if item.is_possible and recall.request_recall(item.row, person=person, now=now)]
         if done:
             messages.success(request, gettext("Waiting messages are canceled; the others are being taken back."))
         for item in items:
@@ -226,12 +227,6 @@ def _plan_recall(row: Run | Delivery) -> ConfirmationItem:
     if row.status == Delivery.Status.ACCEPTED:
         return ConfirmationItem(row, [gettext("It disappears from people's WeCom.")])
     return ConfirmationItem(row, [gettext("It is not sent. If WeCom accepts it first, it is taken back.")])
-
-
-def _recall(request: HttpRequest, item: ConfirmationItem) -> bool:
-    if item.delivery is not None:
-        return recall.request_message_recall(item.delivery, now=database_now())
-    return recall.request_recall(item.run, person=get_administrator(request), now=database_now())
 
 
 # --- The page ---------------------------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from django.core import signing
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone, translation
 
-from accounts.models import User
 from accounts.users import bi_identity
 from integrations import bi
 from integrations.bi import CannotEnter
@@ -35,7 +34,7 @@ from notifications.charts import drawing, renderer
 from notifications.charts.definition import Chart
 from notifications.charts.vega import build_spec
 from notifications.delivery.rows import reserve, update_unlocked
-from notifications.delivery.spreadsheets import Part, cut_parts, write_csv, write_file_name, write_xlsx
+from notifications.delivery.spreadsheets import Part, cut_parts, write_file, write_file_name
 from notifications.models import Channel, MakerQueue, Medium, MessageForm, Report
 from notifications.sources import Content, PageView, RenderingError
 
@@ -106,8 +105,10 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     try:
         recipe = bytes(medium.recipe)
         if is_page:
-            path, identity, options = read_page_recipe(recipe)
-            picture = bi.take_picture(path, identity, options, now=clock())
+            page = unpack_recipe(recipe)
+            width, theme, kind = Width(page["width"]), Theme(page["theme"]), Format(page["kind"])
+            options = PictureOptions(width, theme, kind, page["is_cropped"], page["cover_ratio"])
+            picture = bi.take_picture(page["path"], page["identity"], options, now=clock())
             size = {"width": picture.width, "height": picture.height}
             made = {"content": picture.content, "cover": picture.cover or None, **size}
         else:
@@ -120,14 +121,14 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
         _fail_medium(medium.pk, error.sentence, clock())
         return False
     except SnapshotError as error:  # put the picture of a page off, with the reason
-        now, sentence = clock(), _SENTENCES[error.reason]
+        now, sentence = clock(), _REASON_SENTENCES[error.reason]
         later = {"make_after": now + AGAIN_AFTER, "error": sentence.stored()}
         if error.reason == Reason.UNREACHABLE:  # all others too, and this try does not count
             others = Medium.objects.filter(status=Medium.Status.WAITING, queue=SNAPSHOTS_QUEUE).exclude(pk=medium.pk)
             count = update_unlocked(others.filter(make_after__lt=now + AGAIN_AFTER), **later)
             waiting.update(make_count=medium.make_count, **later)
             logger.warning("the BI does not answer: %d pictures of its pages are put off", count + 1)
-        elif error.reason in _FINAL or medium.make_count + 1 >= TRIES_AT_MOST:
+        elif error.reason in _FINAL_REASONS or medium.make_count + 1 >= TRIES_AT_MOST:
             _fail_medium(medium.pk, sentence, now)
         else:
             waiting.update(**later)
@@ -198,10 +199,10 @@ def find_overdue(now: Moment) -> QuerySet[Medium]:
 PAGE_SECONDS_AT_MOST = 90
 # Until the next try. It is longer than a task is queued, so that queued tasks see that the row was put off.
 AGAIN_AFTER = timedelta(seconds=150)
-# This long before a message expires its words go without the picture.
+# Pictures are given up this long before their message expires, so that it goes out without them.
 WORDS_BEFORE = timedelta(minutes=10)
 
-_SENTENCES = {
+_REASON_SENTENCES = {
     Reason.NOT_INSTALLED: Sentence("The worker of the queue “snapshots” has no playwright, or finds no Chromium."),
     Reason.BROWSER_FAILED: Sentence("The browser failed while it drew the page."),
     Reason.UNREACHABLE: Sentence("The BI did not answer."),
@@ -212,7 +213,7 @@ _SENTENCES = {
     Reason.TOO_LARGE: Sentence("The page is too long for a picture, or its file too large."),
 }
 # Reasons that another try would not change.
-_FINAL = frozenset({Reason.SIGN_IN_PAGE, Reason.TOO_LARGE})
+_FINAL_REASONS = frozenset({Reason.SIGN_IN_PAGE, Reason.TOO_LARGE})
 
 
 # --- Recipes of pictures and files as bytes: equal recipes are made once. Pure ---
@@ -221,47 +222,39 @@ _FINAL = frozenset({Reason.SIGN_IN_PAGE, Reason.TOO_LARGE})
 VERSION = 3
 
 
+def pack_recipe(**document: Any) -> bytes:
+    """Compress a recipe. Equal recipes give equal bytes."""
+    versioned = {"version": VERSION, **document}
+    return zlib.compress(json.dumps(versioned, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
+
+
+def unpack_recipe(recipe: bytes) -> dict[str, Any]:
+    """Return the document that was packed."""
+    return dict(json.loads(zlib.decompress(recipe)))
+
+
 def make_picture_recipe(
     chart: Chart, table: Table, *, shape: drawing.Shape, language: str, time_zone: str = ""
 ) -> bytes:
     """Return the recipe of a chart of `table`. `time_zone`: of the times in it; the site's if empty."""
-    return _pack_recipe(
-        {
-            "version": VERSION,
-            "chart": charts.to_document(chart),
-            "table": to_document(table),
-            "shape": shape.value,
-            "language": language,
-            "time_zone": time_zone,
-        }
+    return pack_recipe(
+        chart=charts.to_document(chart),
+        table=to_document(table),
+        shape=shape.value,
+        language=language,
+        time_zone=time_zone,
     )
 
 
 def make_file_recipe(tables: Sequence[tuple[str, Table]], *, language: str, time_zone: str = "") -> bytes:
     """Return the recipe of a file of these (title, table) pairs, cut to fit. A csv holds the first alone."""
     parts = cut_parts(tables)
-    return _pack_recipe(
-        {
-            "version": VERSION,
-            "tables": [[part.title, to_document(part.table)] for part in parts],
-            "row_counts": [part.row_count for part in parts],
-            "language": language,
-            "time_zone": time_zone,
-        }
+    return pack_recipe(
+        tables=[[part.title, to_document(part.table)] for part in parts],
+        row_counts=[part.row_count for part in parts],
+        language=language,
+        time_zone=time_zone,
     )
-
-
-def make_page_recipe(path: str, identity: str, options: PictureOptions) -> bytes:
-    """Return the recipe of a picture or PDF of a BI page as account `identity` sees it. `path`: without first slash."""
-    return _pack_recipe({"version": VERSION, "path": path, "identity": identity, **asdict(options)})
-
-
-def read_page_recipe(recipe: bytes) -> tuple[str, str, PictureOptions]:
-    """Return the arguments that `make_page_recipe` was given."""
-    document = json.loads(zlib.decompress(recipe))
-    width, theme, kind = Width(document["width"]), Theme(document["theme"]), Format(document["kind"])
-    options = PictureOptions(width, theme, kind, document["is_cropped"], document["cover_ratio"])
-    return document["path"], document["identity"], options
 
 
 def digest_recipe(kind: str, recipe: bytes) -> str:
@@ -272,7 +265,7 @@ def digest_recipe(kind: str, recipe: bytes) -> str:
 def make_from_recipe(kind: str, recipe: bytes) -> dict[str, Any]:
     """Make a picture or file. Return the columns of its medium. Raises SentenceError. Pictures are drawn in a separate
     process (notifications.charts.renderer)."""
-    document = json.loads(zlib.decompress(recipe))
+    document = unpack_recipe(recipe)
     zone = ZoneInfo(document["time_zone"]) if document.get("time_zone") else timezone.get_default_timezone()
     with translation.override(document["language"]), timezone.override(zone):
         if kind == "picture":
@@ -287,11 +280,7 @@ def make_from_recipe(kind: str, recipe: bytes) -> dict[str, Any]:
             return {"content": drawn.png, "svg": zlib.compress(drawn.svg.encode()), **size}
         tables = zip(document["tables"], document["row_counts"], strict=True)
         parts = [Part(title, from_document(table), row_count) for (title, table), row_count in tables]
-        return {"content": write_xlsx(parts) if kind == "xlsx" else write_csv(parts[0])}
-
-
-def _pack_recipe(document: dict[str, Any]) -> bytes:
-    return zlib.compress(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
+        return {"content": write_file(kind, parts)}
 
 
 # --- Signed, expiring addresses of pictures, for WeCom and phones without a session ---
@@ -325,8 +314,6 @@ def find_linked_picture(signed: str, *, now: datetime) -> Medium | None:
 PICTURE_FORMS = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
 FILE_FORMS = frozenset({MessageForm.XLSX, MessageForm.CSV})
 MEDIA_FORMS = PICTURE_FORMS | FILE_FORMS | {MessageForm.FILE}
-# Half of the time that a preview is kept, so that a shared one is not deleted before it is seen.
-PREVIEW_SHARED = PREVIEW_KEPT / 2
 _SHAPES = {
     MessageForm.NEWS: drawing.Shape.NEWS,
     MessageForm.NEWS_NOTICE: drawing.Shape.CARD,
@@ -400,7 +387,7 @@ def plan_attachments(
         )
         page = WantedMedium(
             Medium.Kind.FILE if is_pdf else Medium.Kind.PICTURE,
-            make_page_recipe(view.path, view.identity, options),
+            pack_recipe(path=view.path, identity=view.identity, **asdict(options)),
             view.name,
             name=write_file_name(view.name, view.slot_at, "pdf" if is_pdf else "png"),
             content_type="application/pdf" if is_pdf else "image/png",
@@ -422,35 +409,34 @@ def plan_attachments(
     return MediaPlan(carried, tuple(shown))
 
 
-def find_or_create_preview_medium(wanted: WantedMedium, *, now: datetime) -> Medium:
-    """Return a medium of no run for a preview. A recent equal one is shared, unless it could not be made."""
-    columns = wanted.columns(now)
-    same = Medium.objects.previews().filter(digest=columns["digest"], created_at__gt=now - PREVIEW_SHARED)
-    known = same.exclude(status=Medium.Status.FAILED).order_by("-pk").first()
-    return Medium.objects.create(**columns) if known is None else known
-
-
 # --- Pictures of pages of the BI: the page, the account that sees it, and why there is none ---
 
 
 class RecipientPages:
     """The BI page as each person's own account sees it, or as the owner's does for all."""
 
-    def __init__(self, report: Report, slot_at: datetime, *, owner_id: int | None = None) -> None:
-        """Check the connection. `owner_id`: the person whose view of the page everybody gets; None: each person's own.
-        Raises RenderingError if nobody gets a picture."""
+    def __init__(
+        self, report: Report, slot_at: datetime, *, owner_id: int | None = None, is_preview: bool = False
+    ) -> None:
+        """Check the connection. `owner_id`: the person whose view of the page everybody gets, in a preview the editor;
+        None: each person's own. `report` need not be saved. Raises RenderingError if nobody gets a picture."""
         self._report, self._slot_at = report, slot_at
         self._identities: dict[int, str] = {}
         self._owners = ""
-        if (obstacle := _find_connection_obstacle()) is not None:
+        if (obstacle := find_obstacle()) is not None:
             raise RenderingError(obstacle)
         self.depends_on_person = owner_id is None
         if owner_id is not None:
             self._owners = bi_identity.find_identities([owner_id]).get(owner_id, "")
             if not self._owners:
-                raise RenderingError(
-                    Sentence("The picture of a page is shown as the owner sees it, who has no account in the BI.")
+                sentence = Sentence(
+                    "The picture of a page is shown as the owner sees it, who has no account in the BI."
                 )
+                if is_preview:
+                    sentence = Sentence(
+                        "You have no account in the BI: its page is previewed with your own rights alone."
+                    )
+                raise RenderingError(sentence)
 
     def preload_people(self, user_ids: Collection[int]) -> None:
         """Look up the BI accounts of all these people at once."""
@@ -476,29 +462,15 @@ class RecipientPages:
         return PageView(path, identity, report.picture_name, self._slot_at, options)
 
 
-def pages_for_editor(report: Report, editor: User, slot_at: datetime) -> RecipientPages:
-    """Return the page of a preview as the editor's own account sees it, whoever the recipients are. `report` need not
-    be saved. Raises RenderingError, with a sentence."""
-    if _find_connection_obstacle() is None and not bi_identity.find_identities([editor.pk]).get(editor.pk):
-        raise RenderingError(
-            Sentence("You have no account in the BI: its page is previewed with your own rights alone.")
-        )
-    return RecipientPages(report, slot_at, owner_id=editor.pk)
-
-
-def find_obstacle(*, now: datetime) -> Sentence | None:
-    """Return why this installation cannot take pictures of pages now; None if it can."""
-    obstacle = _find_connection_obstacle()
-    if obstacle is None and not is_served(SNAPSHOTS_QUEUE, now=now):
-        return Sentence(
-            "No worker takes pictures of pages: an administrator installs requirements/snapshots.txt and Chromium, and "
-            "starts a worker with -Q snapshots."
-        )
-    return obstacle
-
-
-def _find_connection_obstacle() -> Sentence | None:
+def find_obstacle(*, now: datetime | None = None) -> Sentence | None:
+    """Return why nobody gets pictures of pages: the BI is not connected or, if `now` is given, no worker takes them at
+    that time. Return None if they can be taken."""
     saved = bi.load_connection()
-    if saved.is_enabled and saved.base_url and saved.has_key:
+    if not (saved.is_enabled and saved.base_url and saved.has_key):
+        return Sentence("Nobody enters the BI from here: its address or key is missing, or it is switched off.")
+    if now is None or is_served(SNAPSHOTS_QUEUE, now=now):
         return None
-    return Sentence("Nobody enters the BI from here: its address or key is missing, or it is switched off.")
+    return Sentence(
+        "No worker takes pictures of pages: an administrator installs requirements/snapshots.txt and Chromium, and "
+        "starts a worker with -Q snapshots."
+    )

@@ -310,8 +310,8 @@ class RobotSender(Sender):
         return partial(_send, client.webhook_send, body)
 
 
-# Codes of a mail server from here on are final (RFC 5321, 4.2.1); lower ones may pass.
-_FINAL = 500
+# A mail server's codes from this one on are permanent errors (RFC 5321, 4.2.1); lower ones are temporary.
+_PERMANENT_FROM = 500
 
 
 class MailSender(Sender):
@@ -370,7 +370,7 @@ def send_mail(message: EmailMessage) -> Outcome:
 
 def _make_mail_refusal(code: int, kind: OutcomeKind) -> Outcome:
     message = f"the mail server answered {code}"
-    return Outcome(kind if code >= _FINAL else OutcomeKind.NOT_SENT, message=message, errcode=code)
+    return Outcome(kind if code >= _PERMANENT_FROM else OutcomeKind.NOT_SENT, message=message, errcode=code)
 
 
 SENDERS: dict[str, Sender] = {Channel.WECOM: AppSender(), Channel.ROBOT: RobotSender(), Channel.EMAIL: MailSender()}

@@ -184,7 +184,7 @@ def explain_no_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence 
 Notice = Incident.Notice
 R = TypeVar("R", bound=Model)
 # Long texts, and secrets, which are decrypted when they are read.
-_HEAVY = (
+_DEFERRED_COLUMNS = (
     *("text", "original", "page", "callback_url", "token__signing_secret"),
     *("channel__secret", "channel__mapping", "channel__last_payload"),
 )
@@ -194,12 +194,29 @@ def prepare_names(rows: QuerySet[R], *, path: str = "") -> QuerySet[R]:
     """Return the rows with what the names of their runs need. `path`: from a row to its run, such as "run__"."""
     shown = ("subscription", "requested_by", "message__token", "message__channel")
     named = rows.select_related(*(f"{path}{name}" for name in shown))
-    return named.defer(*(f"{path}message__{name}" for name in _HEAVY))
+    return named.defer(*(f"{path}message__{name}" for name in _DEFERRED_COLUMNS))
 
 
 def name_runs(runs: Collection[Run]) -> dict[int, str]:
     """Map runs to their names in the reader's language. At most two queries for runs that `prepare_names` read."""
-    alerts = _name_alerts([run.pk for run in runs if run.trigger == Run.Trigger.ALERT])
+    alert_run_ids = [run.pk for run in runs if run.trigger == Run.Trigger.ALERT]
+    rows = IncidentEvent.objects.filter(run__in=alert_run_ids).order_by().values_list("run", "notice")
+    notices = list(rows.annotate(first=Min("incident"), count=Count("pk"))) if alert_run_ids else []
+    known = Incident.objects.select_related("channel", "rule").defer("channel__last_payload")
+    incidents = known.in_bulk({first_id for _run, _kind, first_id, _count in notices})
+    happened = {
+        Notice.FIRE.value: pgettext("what an alert tells", "triggered"),
+        Notice.REPEAT.value: pgettext("what an alert tells", "reminder"),
+        Notice.RECOVER.value: pgettext("what an alert tells", "recovered"),
+    }
+    # One alert by its title, several by their rule or channel and the number of alerts; then what happened.
+    alerts = {}
+    for run_id, kind, first_id, count in notices:
+        if (first := incidents.get(first_id)) is not None:
+            several = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
+            title = first.title if count == 1 else several % {"name": first.source or first.title, "count": count}
+            words = {"title": title, "what": happened[kind]}
+            alerts[run_id] = pgettext("an alert and what happened", "%(title)s · %(what)s") % words
     return {run.pk: alerts.get(run.pk) or _name_without_alert(run) for run in runs}
 
 
@@ -226,26 +243,3 @@ def _name_without_alert(run: Run) -> str:
             )
         return sentence % words
     return _("Push that was deleted") if run.subscription is None else run.subscription.name
-
-
-def _name_alerts(run_ids: list[int]) -> dict[int, str]:
-    """Name an alert by its title, a storm by its rule or channel and the number of alerts; add what happened."""
-    if not run_ids:
-        return {}
-    rows = IncidentEvent.objects.filter(run__in=run_ids).order_by().values_list("run", "notice")
-    told = list(rows.annotate(lead=Min("incident"), count=Count("pk")))
-    leads = Incident.objects.select_related("channel", "rule").defer("channel__last_payload")
-    incidents = leads.in_bulk({lead for _run, _kind, lead, _count in told})
-    happened = {
-        Notice.FIRE.value: pgettext("what an alert tells", "triggered"),
-        Notice.REPEAT.value: pgettext("what an alert tells", "reminder"),
-        Notice.RECOVER.value: pgettext("what an alert tells", "recovered"),
-    }
-    found = {}
-    for run_id, kind, lead_id, count in told:
-        if (lead := incidents.get(lead_id)) is not None:
-            storm = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
-            title = lead.title if count == 1 else storm % {"name": lead.source or lead.title, "count": count}
-            words = {"title": title, "what": happened[kind]}
-            found[run_id] = pgettext("an alert and what happened", "%(title)s · %(what)s") % words
-    return found

@@ -50,7 +50,21 @@ def sweep_deliveries(*, now: datetime) -> list[int]:
     """
     # Most of the time nothing is under way, and these short queries save many long ones.
     if Delivery.objects.unsettled().exists():
-        settled_count = _settle_ended_leases(now)
+        settled_count = 0
+        ended = Delivery.objects.filter(status=Delivery.Status.SENDING, lease_until__lt=now)
+        # Each by itself, so that a bad row does not stop the others.
+        for pk in list(ended.order_by("pk").values_list("pk", flat=True)):
+            with log_errors(logger, "delivery=%d: its ended lease could not be settled", pk), transaction.atomic():
+                delivery = lock_skipping(ended.filter(pk=pk)).first()
+                if delivery is None:
+                    continue
+                attempt = delivery.attempts.order_by("number").last()
+                if attempt is not None and attempt.fencing_token == delivery.fencing_token:
+                    settle_attempt(attempt, LOST_WORKER, duration_ms=None, now=now)
+                else:  # nothing was sent
+                    released = {"fencing_token": None, "lease_until": None, "queued_until": None}
+                    ended.filter(pk=pk).update(status=Delivery.Status.PENDING, next_attempt_at=now, **released)
+                settled_count += 1
         # Pending messages that have expired are canceled. Those that may have arrived become unknown instead.
         pending = Delivery.objects.filter(status=Delivery.Status.PENDING)
         expired = pending.filter(expires_at__lte=now)
@@ -75,27 +89,9 @@ def sweep_deliveries(*, now: datetime) -> list[int]:
     return run_ids
 
 
-def _settle_ended_leases(now: datetime) -> int:
-    """Settle ended leases, each by itself, so that a bad row does not stop the others. Return how many."""
-    count = 0
-    ended = Delivery.objects.filter(status=Delivery.Status.SENDING, lease_until__lt=now)
-    for pk in list(ended.order_by("pk").values_list("pk", flat=True)):
-        with log_errors(logger, "delivery=%d: its ended lease could not be settled", pk), transaction.atomic():
-            delivery = lock_skipping(ended.filter(pk=pk)).first()
-            if delivery is None:
-                continue
-            attempt = delivery.attempts.order_by("number").last()
-            if attempt is not None and attempt.fencing_token == delivery.fencing_token:
-                settle_attempt(attempt, LOST_WORKER, duration_ms=None, now=now)
-            else:  # nothing was sent
-                released = {"fencing_token": None, "lease_until": None, "queued_until": None}
-                ended.filter(pk=pk).update(status=Delivery.Status.PENDING, next_attempt_at=now, **released)
-            count += 1
-    return count
-
-
 def _finish_runs(now: datetime) -> None:
-    """Finish runs with nothing under way. First write mails for those that did not reach everybody, or their losses."""
+    """Finish runs whose deliveries are all settled. First write mails to people whom they did not reach; a run without
+    such mails ends, with a sentence about whom it did not reach."""
     unsettled = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
     sending = Run.objects.filter(~Exists(unsettled), status=Run.Status.SENDING)
     while True:
@@ -104,10 +100,10 @@ def _finish_runs(now: datetime) -> None:
             # Only under the lock: otherwise a run whose last answer came in between would end without its mails.
             fall_back(recalls, now=now)
             mailed = Delivery.objects.unsettled().filter(run__in=recalls).values_list("run", flat=True)
-            over = recalls.keys() - set(mailed)
-            ended = Run.objects.filter(pk__in=over)
+            finished = recalls.keys() - set(mailed)
+            ended = Run.objects.filter(pk__in=finished)
             ended.update(status=Run.Status.FINISHED, finished_at=now)
-            for run_id, sentence in sum_up_losses([pk for pk in over if recalls[pk] is None]).items():
+            for run_id, sentence in sum_up_losses([pk for pk in finished if recalls[pk] is None]).items():
                 ended.filter(pk=run_id).update(error=sentence.stored())
         if len(recalls) < BATCH:
             return
@@ -116,7 +112,7 @@ def _finish_runs(now: datetime) -> None:
 # --- Old runs and incidents are deleted in chunks that fit into a tick ---
 
 CHUNK = 2000
-_DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED)
+_ENDED_STATUSES = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED)
 
 
 def find_old_incidents(now: Moment) -> QuerySet[Incident]:
@@ -127,7 +123,9 @@ def find_old_incidents(now: Moment) -> QuerySet[Incident]:
 
 def find_old_runs(now: Moment) -> QuerySet[Run]:
     """Return runs that are over and older than LOG_RETENTION_DAYS."""
-    return Run.objects.filter(claimed_at__lt=now - timedelta(days=settings.LOG_RETENTION_DAYS), status__in=_DONE)
+    return Run.objects.filter(
+        claimed_at__lt=now - timedelta(days=settings.LOG_RETENTION_DAYS), status__in=_ENDED_STATUSES
+    )
 
 
 def purge_runs(*, now: datetime) -> int:
@@ -213,7 +211,7 @@ def repair_clock_damage(*, now: datetime) -> int:
     preparing, pending, sending = (Delivery.objects.filter(status=status) for status in Delivery.UNSETTLED)
     making = models.Medium.objects.filter(status=models.Medium.Status.WAITING)
     incidents, of_rules = Incident.objects.all(), Incident.objects.filter(rule__isnull=False)
-    moment = timedelta()
+    zero = timedelta()
     # Rows, a column, how far it lies in the future at most with a right clock, and its value if it is further.
     limits: list[tuple[QuerySet[Any], str, timedelta, datetime | None]] = [
         (Run.objects.filter(status=Run.Status.WAITING), "render_after", 3 * RENDER_LEASE, now),
@@ -224,14 +222,14 @@ def repair_clock_damage(*, now: datetime) -> int:
         # It is not known how long ago that was, so what may not be repeated any more becomes unknown.
         (pending | sending, "unclear_since", SPARE, now - timedelta(seconds=REPEAT_SECONDS)),
         (making, "make_after", LONGEST_MAKING, now),
-        (making, "created_at", moment, now),
+        (making, "created_at", zero, now),
         (models.CorpQueue.objects.all(), "probe_at", LONGEST_HOLD, now),
         (incidents, "silenced_until", LONGEST_SILENCE, now),
-        *((incidents, name, moment, now) for name in _TIMES_SET_HERE),
-        *((of_rules, name, moment, now) for name in _TIMES_SET_BY_RULES),
+        *((incidents, name, zero, now) for name in _TIMES_SET_HERE),
+        *((of_rules, name, zero, now) for name in _TIMES_SET_BY_RULES),
     ]
-    for rows, name, longest, right in limits:
-        update_unlocked(rows.filter(**{f"{name}__gt": now + longest}), **{name: right})
+    for rows, name, longest, corrected in limits:
+        update_unlocked(rows.filter(**{f"{name}__gt": now + longest}), **{name: corrected})
     for repair in (fetch.repair_times, repair_times, requests.repair_times):
         repair(now=now)
     logger.warning("the clock was set back: %d runs had been claimed in what is the future now", count)
@@ -249,7 +247,7 @@ def _repair_runs(now: datetime) -> int:
         unmade = [Run.Status.WAITING, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED]
         runs.filter(trigger=Run.Trigger.SCHEDULE, status__in=unmade, slot_at__gt=now).update(
             status=Run.Status.MISSED,
-            # The old key is that of a slot to come.
+            # The old key belongs to a slot that is still to come.
             key=Concat(F("key"), Value(":early:"), Cast("pk", CharField())),
             error=Sentence("This was written while the clock ran ahead. Its times run when they come.").stored(),
             finished_at=now,

@@ -7,7 +7,7 @@ import io
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -74,16 +74,14 @@ def cut_parts(tables: Sequence[tuple[str, Table]]) -> list[Part]:
     return [Part(title, table.with_rows(table.rows[:rows]), len(table.rows)) for title, table in tables]
 
 
-def write_xlsx(found: Sequence[Part]) -> bytes:
-    """Write a workbook with a sheet for each part: typed cells, a frozen head, fitting widths; at most 20 MB."""
-    return _write_fitting(
-        lambda rows: _write_workbook(found, rows), max((len(part.table.rows) for part in found), default=0)
-    )
-
-
-def write_csv(part: Part) -> bytes:
-    """Write comma-separated values in UTF-8 with a byte order mark for Excel; at most 20 MB."""
-    return _write_fitting(lambda rows: _write_csv_rows(part, rows), len(part.table.rows))
+def write_file(kind: str, parts: Sequence[Part]) -> bytes:
+    """Write an xlsx with a sheet for each part, or a csv of the first, with as many rows as fit into 20 MB."""
+    row_count = max((len(part.table.rows) for part in parts), default=0)
+    while True:
+        made = _write_workbook(parts, row_count) if kind == "xlsx" else _write_csv_rows(parts[0], row_count)
+        if len(made) <= FILE_BYTES or row_count == 0:
+            return made
+        row_count = min(row_count - 1, int(row_count * FILE_BYTES / len(made) * 0.95))
 
 
 def write_file_name(title: str, moment: datetime, extension: str) -> str:
@@ -92,22 +90,20 @@ def write_file_name(title: str, moment: datetime, extension: str) -> str:
     return f"{tidy or _('report')} {timezone.localtime(moment):%Y-%m-%d}.{extension}"
 
 
-def _write_fitting(make: Callable[[int], bytes], row_count: int) -> bytes:
-    """Make the file with as many rows as fit into 20 MB."""
-    rows = row_count
-    while True:
-        made = make(rows)
-        if len(made) <= FILE_BYTES or rows == 0:
-            return made
-        rows = min(rows - 1, int(rows * FILE_BYTES / len(made) * 0.95))
-
-
-def _write_workbook(found: Sequence[Part], row_count: int) -> bytes:
+def _write_workbook(parts: Sequence[Part], row_count: int) -> bytes:
+    """Write typed cells, a frozen head and fitting widths."""
     # Rows go straight to a temporary file. A cell's type is decided here, never guessed from its text.
     book = openpyxl.Workbook(write_only=True)
-    used: set[str] = set()
-    for part in found:
-        sheet = book.create_sheet(_sheet_name(part.title, used))
+    # Excel compares names of sheets regardless of case, and keeps "history" for itself.
+    used = {"history"}
+    for part in parts:
+        base = " ".join(_NOT_IN_SHEET_NAMES.sub(" ", drop_direction_marks(part.title)).split()).strip("'") or _("data")
+        name, number = base[:SHEET_NAME_CHARACTERS], 1
+        while name.lower() in used:
+            number += 1
+            name = f"{base[: SHEET_NAME_CHARACTERS - 4]} {number}"
+        used.add(name.lower())
+        sheet = book.create_sheet(name)
         columns, rows = part.table.columns[:COLUMNS_AT_MOST], part.table.rows[:row_count]
         heads, number_formats = [], []
         for position, column in enumerate(columns):
@@ -168,17 +164,6 @@ def _text_cell(sheet: Any, text: str) -> Cell:
     return cell
 
 
-def _sheet_name(title: str, used: set[str]) -> str:
-    """Return a sheet name that is unique regardless of case, as spreadsheets compare names."""
-    base = " ".join(_NOT_IN_SHEET_NAMES.sub(" ", drop_direction_marks(title)).split()).strip("'") or _("data")
-    name, number = base[:SHEET_NAME_CHARACTERS], 1
-    while name.lower() in used or name.lower() == "history":
-        number += 1
-        name = f"{base[: SHEET_NAME_CHARACTERS - 4]} {number}"
-    used.add(name.lower())
-    return name
-
-
 def _write_head(column: Column) -> str:
     name, unit = " ".join(drop_direction_marks(column.name).split()), find_head_unit(column)
     return f"{name} ({unit})" if unit else name
@@ -223,6 +208,7 @@ def _explain_left_out(part: Part, row_count: int) -> str:
 
 
 def _write_csv_rows(part: Part, row_count: int) -> bytes:
+    """Write comma-separated values in UTF-8, with a byte order mark for Excel."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\r\n")
     writer.writerow([_guard_formula(_write_head(column)) for column in part.table.columns])

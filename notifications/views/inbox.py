@@ -29,7 +29,7 @@ from integrations.models import Corp
 from notifications.alerts import actions, charts
 from notifications.alerts.actions import Action
 from notifications.delivery.explanations import prepare_names
-from notifications.delivery.rendering.message_builder import link_target, make_excerpt, render_markdown
+from notifications.delivery.rendering.message_builder import MARKUP, link_target, render_markdown
 from notifications.delivery.rendering.render import message_path
 from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.inbound.mail.html import SANDBOX, answer_with_page
@@ -87,7 +87,7 @@ def _show_messages(request: HttpRequest) -> HttpResponse:
         elif run.message is not None:
             name = run.message.origin_name
         if receipt.delivery:
-            groups.setdefault(name, []).append((receipt, make_excerpt(receipt.delivery.text)))
+            groups.setdefault(name, []).append((receipt, " ".join(MARKUP.sub("", receipt.delivery.text).split())))
     context = {
         "groups": list(groups.items()),
         "older_than": page[-1].pk if len(found) > PAGE_SIZE else None,

@@ -11,7 +11,7 @@ from integrations.core.background import Clock
 from integrations.models import Corp
 from notifications.delivery.channels import Sendable
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.sending.queue import claim_deliveries, find_pending
+from notifications.delivery.sending.queue import claim_deliveries, read_sendables
 from notifications.delivery.sending.send import send_deliveries
 from notifications.models import Delivery
 from tests.notifications.factories import NOW, make_person, make_run, make_subscription
@@ -41,4 +41,4 @@ def send_all(clock: Clock, ids: Sequence[int] | None = None) -> int:
 
 def claim_delivery(delivery_id: int, *, now: datetime) -> Sendable | None:
     """Claim the delivery. Return None if it may not be tried now."""
-    return next(iter(claim_deliveries(find_pending([delivery_id]), now=now)), None)
+    return next(iter(claim_deliveries(read_sendables(Delivery.objects.filter(pk=delivery_id)), now=now)), None)

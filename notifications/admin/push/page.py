@@ -42,7 +42,7 @@ from notifications.admin.reports import (
     read_card_keys,
     read_row_aliases,
 )
-from notifications.delivery.attachments import find_obstacle, pages_for_editor
+from notifications.delivery.attachments import RecipientPages, find_obstacle
 from notifications.delivery.rendering.message_builder import FORMS_WITH_FIGURES
 from notifications.delivery.rendering.preview import preview_message
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
@@ -344,7 +344,7 @@ def render_draft(
     pages, page_problem = None, ""
     if parts.report.has_picture:
         try:
-            pages = pages_for_editor(parts.report, by, at)
+            pages = RecipientPages(parts.report, at, owner_id=by.pk, is_preview=True)
         except RenderingError as error:
             page_problem = str(error)
     to: Recipient | Robot | None = push.robot if push.channel == Channel.ROBOT else None

@@ -109,7 +109,7 @@ _RESTORING_SECONDS = 20
 _PAST_AT_ONCE = 500
 _CLEARED_AT_ONCE = 1000
 # Keys that outlive a restore: waits that WeCom asked for, which expire by themselves.
-_KEPT = (":hold", ":ceiling")
+_KEPT_SUFFIXES = (":hold", ":ceiling")
 # Members checked by one script. It blocks Valkey for 1 ms per 250 members or so.
 MEMBERS_AT_ONCE = 5000
 # How long a company with too many parallel calls (45033) is limited to fewer.
@@ -162,10 +162,21 @@ class Gate:
         for batch in _split_into_batches(requests):
             scopes = {scope.key: scope for request in batch for scope in request.scopes}
             positions = {key: number for number, key in enumerate(scopes, start=1)}
-            asked = {
-                "scopes": list(map(_describe_scope, scopes.values())),
-                "calls": [_describe_call(request, positions) for request in batch],
-            }
+            calls = []
+            for request in batch:
+                call: dict[str, Any] = {
+                    "id": request.id,
+                    "urgent": request.is_urgent,
+                    "scopes": [positions[scope.key] for scope in request.scopes],
+                }
+                if (app := request.app) is not None:
+                    call |= {"budget": _budget_key(app), "per_day": app.per_day}
+                    call |= {"reserved_of_day": app.reserved_percent, "persons": request.persons}
+                    if app.limits_members:
+                        call |= {"member_prefix": _member_prefix(app), "members": request.members}
+                        call |= {"per_minute": app.per_minute, "per_hour": app.per_hour}
+                calls.append(call)
+            asked = {"scopes": list(map(_describe_scope, scopes.values())), "calls": calls}
             epoch, _now, waits = self._run("acquire", asked)
             for request, wait_ms in zip(batch, waits, strict=True):
                 answers.append(wait_ms / 1000 if wait_ms else Permit(request, epoch.decode()))
@@ -232,7 +243,7 @@ class Gate:
         if identity is None or identity == b"known":
             return identity is not None
         mine = {"token": token, "identity": identity.decode(), "seconds": _RESTORING_SECONDS}
-        counts = (key for key in self._keys() if not key.endswith(_KEPT))
+        counts = (key for key in self._keys() if not key.endswith(_KEPT_SUFFIXES))
         for keys in _chunks(counts, _CLEARED_AT_ONCE):
             if not self._scripts["clear"](keys=[_RESTORING], args=[self._json(keys=keys, **mine)]):
                 return False
@@ -274,7 +285,7 @@ class Gate:
             step = max(0.0, least - known_most) or min(0.0, most - known_least)
             if abs(step) > STEP_MS:
                 # It was set since the last question: its windows are wrong, and what it just granted is void.
-                kept = [key for key in self._keys() if key.endswith(_KEPT)]
+                kept = [key for key in self._keys() if key.endswith(_KEPT_SUFFIXES)]
                 lost = json.dumps({"epoch": epoch.decode(), "step": round(step), "kept": kept})
                 if self._scripts["lose"](keys=[_READY], args=[lost]):
                     logger.warning("the clock of the limiter's store was set by %+.1f s", step / 1000)
@@ -338,25 +349,6 @@ def _describe_scope(scope: Scope) -> dict[str, Any]:
         "parallel": scope.parallel,
         "reserved": scope.reserved_percent,
     }
-
-
-def _describe_call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
-    wanted: dict[str, Any] = {
-        "id": request.id,
-        "urgent": request.is_urgent,
-        "scopes": [positions[scope.key] for scope in request.scopes],
-    }
-    if (app := request.app) is not None:
-        wanted |= {
-            "budget": _budget_key(app),
-            "per_day": app.per_day,
-            "reserved_of_day": app.reserved_percent,
-            "persons": request.persons,
-        }
-        if app.limits_members:
-            members = {"member_prefix": _member_prefix(app), "members": request.members}
-            wanted |= {**members, "per_minute": app.per_minute, "per_hour": app.per_hour}
-    return wanted
 
 
 def _describe_counts(request: Request, *, has_budget: bool = True, **facts: Any) -> dict[str, Any]:

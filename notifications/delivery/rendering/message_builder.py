@@ -109,17 +109,8 @@ def _build_content(form: MessageForm, words: Words) -> builders.Content:
                 url=words.url,
                 picture_url=words.picture_url,
             )
-        case MessageForm.TEXT_NOTICE:  # the first figure large, the others as lines, and the text below them
-            emphasis, lines = _split_emphasis(words.figures)
-            return cards.build_text_notice(
-                _build_head(words),
-                emphasis=emphasis,
-                sub_title=clip_text(words.text, CARD_TEXT, make_cut_suffix()),
-                lines=_build_lines(lines),
-                jumps=[(_("View all"), words.url)],
-            )
-        case MessageForm.NEWS_NOTICE:
-            return _build_news_notice(words)
+        case MessageForm.TEXT_NOTICE | MessageForm.NEWS_NOTICE:
+            return _build_card(form, words)
         case MessageForm.IMAGE:
             return builders.build_media_content("image", NOT_UPLOADED)
         case MessageForm.XLSX | MessageForm.CSV | MessageForm.FILE:
@@ -134,8 +125,27 @@ def _write_markdown(words: Words, limit_bytes: int) -> str:
     return _fit_around(f"**{head}**\n", words.text, link, limit_bytes, MessageForm.MARKDOWN)
 
 
-def _build_news_notice(words: Words) -> builders.Content:
-    """Build a card with the picture large and the figures as lines. It needs `picture_url`."""
+def _build_card(form: MessageForm, words: Words) -> builders.Content:
+    """Build a card with the figures as lines. TEXT_NOTICE: the first figure large, and the text below the others;
+    NEWS_NOTICE: a large picture, which needs `words.picture_url`."""
+    title, jumps = clip_text(words.title, CARD_TITLE), [(_("View all"), words.url)]
+    head = cards.Head(title=title, task_id=words.task_id, url=words.url)
+    if form == MessageForm.TEXT_NOTICE:
+        # Only whole words are large, never half a number. A figure without a word that fits stays among the others.
+        emphasis, figures, large = ("", ""), words.figures, ""
+        remaining = figures[0].words.split() if figures else []
+        while remaining and len(f"{large} {remaining[0]}".strip()) <= EMPHASIS_TITLE:
+            large = f"{large} {remaining.pop(0)}".strip()
+        if large:
+            emphasis = large, clip_text(" ".join([figures[0].caption, *remaining]), EMPHASIS_TEXT)
+            figures = figures[1:]
+        return cards.build_text_notice(
+            head,
+            emphasis=emphasis,
+            sub_title=clip_text(words.text, CARD_TEXT, make_cut_suffix()),
+            lines=_build_lines(figures),
+            jumps=jumps,
+        )
     first, _end, rest = words.text.partition("\n")
     is_short = len(first) <= CARD_DESCRIPTION
     text = rest.strip() if is_short else words.text
@@ -143,33 +153,13 @@ def _build_news_notice(words: Words) -> builders.Content:
     if len(text) > VERTICAL_TITLE:
         paragraphs = [(_("Summary"), clip_text(text, CARD_TEXT, make_cut_suffix()))]
     return cards.build_news_notice(
-        _build_head(words, first if is_short else ""),
+        replace(head, description=first if is_short else ""),
         picture_url=words.picture_url,
         aspect_ratio=CARD_RATIO,
         lines=_build_lines(words.figures),
         paragraphs=paragraphs,
-        jumps=[(_("View all"), words.url)],
+        jumps=jumps,
     )
-
-
-def _build_head(words: Words, description: str = "") -> cards.Head:
-    title = clip_text(words.title, CARD_TITLE)
-    return cards.Head(title=title, description=description, task_id=words.task_id, url=words.url)
-
-
-def _split_emphasis(figures: Sequence[Figure]) -> tuple[cards.Pair, Sequence[Figure]]:
-    """Return the first figure as emphasis, and the others. Only whole words are emphasised, never half a number; a
-    figure without a word that fits stays among the others."""
-    if not figures:
-        return ("", ""), ()
-    first, *others = figures
-    large, rest = "", first.words.split()
-    while rest and len(f"{large} {rest[0]}".strip()) <= EMPHASIS_TITLE:
-        large = f"{large} {rest.pop(0)}".strip()
-    if not large:
-        return ("", ""), figures
-    caption = " ".join([first.caption, *rest])
-    return (large, clip_text(caption, EMPHASIS_TEXT)), others
 
 
 def _build_lines(figures: Sequence[Figure]) -> list[cards.Pair]:
@@ -275,7 +265,8 @@ def _cut_text(text: str, room: int, form: MessageForm | None) -> str:
 
 _HEADING = re.compile(r"(#{1,6})\s+(.+)")
 _QUOTE = re.compile(r"&gt;\s?(.*)")
-_MARKUP = re.compile(r"^#{1,6}\s|^>\s?|\*\*|`|</?font[^>]*>", re.MULTILINE)
+# Markup of any form, left out of excerpts in lists.
+MARKUP = re.compile(r"^#{1,6}\s|^>\s?|\*\*|`|</?font[^>]*>", re.MULTILINE)
 # They run on escaped text, so their output cannot end an attribute or open a tag.
 _INLINE = (
     (re.compile(r"\[([^\[\]\n]+)\]\((https?://[^\s()]+)\)"), r'<a href="\2" rel="noopener noreferrer">\1</a>'),
@@ -327,11 +318,6 @@ def link_target(link: str) -> str:
     except ValueError:
         return ""
     return link if parts.scheme in {"http", "https"} and parts.netloc else ""
-
-
-def make_excerpt(text: str) -> str:
-    """Return `text` on one line without markup, for lists."""
-    return " ".join(_MARKUP.sub("", text).split())
 
 
 def _find_line_kind(line: str, *, is_markdown: bool) -> str:

@@ -27,7 +27,7 @@ from notifications.delivery.attachments import (
     NO_MEDIA,
     PREVIEW_KEPT,
     MediaPlan,
-    find_or_create_preview_medium,
+    WantedMedium,
 )
 from notifications.delivery.rendering.message_builder import draw_markdown, make_cut_suffix
 from notifications.delivery.rendering.render import PlannedDelivery, compose, draft_delivery, plan_mails, plan_media
@@ -40,6 +40,8 @@ from notifications.subscriptions.recipients import Recipient
 STAND_IN = Recipient(0, None, "preview", "", None)
 # How long a page waits for a preview; a message waits longer. A page of the BI may take a minute by itself.
 PATIENCE = {MakerQueue.CHARTS: timedelta(seconds=60), MakerQueue.SNAPSHOTS: timedelta(seconds=120)}
+# Half of the time that a preview is kept, so that a shared one is not deleted before it is seen.
+PREVIEW_SHARED = PREVIEW_KEPT / 2
 # The most previews of all people that may wait: messages need the workers too.
 WAITING_AT_MOST = 60
 _SALT = "notifications.report_drawings"
@@ -201,7 +203,13 @@ def begin_media(plan: MediaPlan, *, by: User, now: datetime) -> tuple[list[int],
     waiting = Medium.objects.previews().filter(status=Medium.Status.WAITING)
     if wanted and waiting[:WAITING_AT_MOST].count() == WAITING_AT_MOST:
         return None
-    media = {each: find_or_create_preview_medium(each, now=now) for each in wanted}
+    media: dict[WantedMedium, Medium] = {}
+    for each in wanted:
+        columns = each.columns(now)
+        # A recent equal one is shared, unless it could not be made.
+        same = Medium.objects.previews().filter(digest=columns["digest"], created_at__gt=now - PREVIEW_SHARED)
+        known = same.exclude(status=Medium.Status.FAILED).order_by("-pk").first()
+        media[each] = Medium.objects.create(**columns) if known is None else known
     drawings = {
         each: {"title": each.title, "token": make_medium_token(medium, by, now), "alias": each.alias}
         for each, medium in media.items()

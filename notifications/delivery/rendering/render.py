@@ -460,8 +460,7 @@ def compose(
     A delivery with a picture or a file is being prepared, and has a plain body in case that it cannot be made. A
     delivery whose form wants a picture or file that does not exist goes out in the plain form.
     """
-    corp, people = planned.corp, planned.people
-    delivery = copy(draft)
+    people, delivery = planned.people, copy(draft)
     # The mark is a digest of run, people and content, and part of the body: a restored database that makes the message
     # again makes the same bytes, which WeCom drops as a duplicate. A picture or a file is uploaded anew and differs.
     run, content, robot = draft.run, planned.content, planned.robot
@@ -473,19 +472,11 @@ def compose(
     url = address.absolute(message_path(mark))
     title = clip_text(content.title, TITLE_CHARACTERS)  # a long title is cut visibly
     words = Words(title=title, text=content.text, url=url, figures=content.figures, task_id=mark)
-    link = content.link or source.terms.link
-    delivery.title, delivery.text, delivery.link = words.title, words.text, link
+    delivery.title, delivery.text, delivery.link = title, content.text, content.link or source.terms.link
     delivery.content_id = planned.content_id
     delivery.recipient_count = len(people) or 1
     delivery.next_attempt_at = now + timedelta(seconds=planned.wait_seconds)
     form = MessageForm(delivery.message_form)
-
-    def body(form: MessageForm, words: Words) -> bytes:
-        own = None
-        if planned.channel == Channel.WECOM:
-            userids = [person.userid for person in people]
-            own = source.app_body(corp, userids, address=address, mark=mark, now=now)
-        return _build_body(planned, form, words, link, address) if own is None else own
 
     try:
         if planned.media.carried is not None:
@@ -496,20 +487,23 @@ def compose(
                 missing = _("(The picture could not be made.)")
             # The closest form without picture or file, whose text begins with what is missing.
             plain = replace(words, text=f"{missing}\n{words.text}".strip(), picture_url="")
-            delivery.plain_body = body(PLAIN_FORMS[form], plain)
+            delivery.plain_body = _build_body(source, planned, PLAIN_FORMS[form], plain, address, now)
         elif form in MEDIA_FORMS:
             form = PLAIN_FORMS[form]
-        delivery.body = body(form, words)
+        delivery.body = _build_body(source, planned, form, words, address, now)
     except MessageError as error:
         raise RenderingError.of(error) from error
     return delivery
 
 
-def _build_body(planned: PlannedDelivery, form: MessageForm, words: Words, link: str, address: SiteAddress) -> bytes:
+def _build_body(
+    source: RunSource, planned: PlannedDelivery, form: MessageForm, words: Words, address: SiteAddress, now: datetime
+) -> bytes:
     """Return the exact bytes of the delivery. Raises MessageError."""
     match planned.channel:
         case Channel.ROBOT:
             # A group gets the report's own link, empty if there is none: its members have no page of the message.
+            link = planned.content.link or source.terms.link
             url = address.absolute(link) if link.startswith("/") else link
             return build_robot_body(form, replace(words, url=url))
         case Channel.EMAIL:
@@ -518,4 +512,5 @@ def _build_body(planned: PlannedDelivery, form: MessageForm, words: Words, link:
             return build_mail_body(words, sender=sender, to=to, message_id=message_id)
         case _:
             userids = [person.userid for person in planned.people]
-            return build_body(form, words, agentid=planned.corp.agentid, userids=userids)
+            own = source.app_body(planned.corp, userids, address=address, mark=words.task_id, now=now)
+            return build_body(form, words, agentid=planned.corp.agentid, userids=userids) if own is None else own

@@ -51,7 +51,7 @@ K = TypeVar("K")
 
 # Up to this many people are named in the query; for more all values of the attributes are read.
 PEOPLE_NAMED = 500
-# Recipients whose own rows are checked for one page, all its pushes together.
+# The most recipients of all pushes on a page whose own rows are checked.
 CHECKED_AT_MOST = 50_000
 FIGURES_AT_MOST = 7
 FIGURE_CHARACTERS = 64
@@ -235,8 +235,8 @@ def _find_pages(
     report = parts.report
     if not report.has_picture:
         return None
-    is_owners = report.picture_shown_as_id is not None and report.picture_shown_as_id == subscription.owner_id
-    shown_as = report.picture_shown_as_id if is_owners and not is_trial else None
+    is_owners_push = report.picture_shown_as_id is not None and report.picture_shown_as_id == subscription.owner_id
+    shown_as = report.picture_shown_as_id if is_owners_push and not is_trial else None
     return RecipientPages(report, slot_at, owner_id=shown_as)
 
 
@@ -269,18 +269,18 @@ def expect_recipients(
         audiences = {one.pk: replace(make_trial_audience(one, only), subscription_id=one.pk) for one in subscriptions}
     resolved = resolve_audiences(audiences)
     people = {one.user_id for recipients in resolved.values() for one in recipients if one.reason is None}
-    # Read once for all pushes.
-    known = cache(lambda keys, corp_id: read_attribute_values(people, keys, corp_id))
+    # Read once for all pushes with the same attributes and company.
+    read_once = cache(lambda keys, corp_id: read_attribute_values(people, keys, corp_id))
 
     def read_values(_ids: Collection[int], keys: Collection[Key], corp_id: int | None) -> dict[int, Values]:
-        return known(frozenset(keys), corp_id)
+        return read_once(frozenset(keys), corp_id)
 
     found, checked_count = {}, 0
     for one in subscriptions:
-        its_parts = parts[one.pk]
-        data = {card.alias: tables[card.card_id] for card in its_parts.cards if card.card_id in tables}
-        pages = partial(_find_pages, its_parts, one, now)
-        expected = expect_contents(its_parts, data if its_parts.own_rows else {}, one, now, pages, read_values)
+        report_parts = parts[one.pk]
+        data = {card.alias: tables[card.card_id] for card in report_parts.cards if card.card_id in tables}
+        pages = partial(_find_pages, report_parts, one, now)
+        expected = expect_contents(report_parts, data if report_parts.own_rows else {}, one, now, pages, read_values)
         recipients = resolved.get(one.pk)
         if recipients is not None and expected.contents is not None and expected.contents.depends_on_person:
             checked_count += len(recipients)
@@ -431,6 +431,16 @@ def _format_data_time(tables: Mapping[str, Table], time_zone: str) -> str:
     return "" if oldest is None else str(oldest.as_of_day or write_moment_in_zone(oldest.as_of, time_zone))
 
 
+# Without a signal the sweep looks again after this long.
+RECHECK_AFTER = timedelta(seconds=20)
+# Every fetch ends long before. A fetch that never ends must not stop its subscription for ever.
+WAIT_AT_MOST = timedelta(hours=1)
+
+
+class DataPending(Exception):  # noqa: N818  # no error: the run waits
+    """Raised while some of the data is still being fetched."""
+
+
 _SENT_STATUSES = ("preparing", "pending", "sending", "accepted", "unknown")
 
 
@@ -474,15 +484,34 @@ class SubscriptionSource(sources.RunSource):
         )
 
     def contents(self, *, now: datetime) -> Contents:
-        """Return the contents. Raises RenderingError, NotWorthSending and DataPending."""
+        """Return the contents over the data of the run's slot. Data that was not requested yet is requested.
+
+        Raises DataPending until all of it is settled, RenderingError if some of it cannot be had, and NotWorthSending.
+        """
         if self.tables is not None:
             return Contents(self.parts, self.tables, self.subscription, self.run.slot_at, self.pages)
-        tables = load_tables(self.run, self.parts.cards, now=now) if self.parts.cards else {}
+        slot_at, cards = self.run.slot_at, self.parts.cards
+        card_ids = {one.card_id for one in cards}
+        found = fetch.find_card_data(card_ids, slot_at=slot_at) if cards else {}
+        waiting = []
+        for one in cards:
+            state = found.get(one.card_id)
+            if state is not None and state.status == CardData.Status.FAILED:
+                raise RenderingError(_explain_missing_data(one, state))
+            if state is None or state.status != CardData.Status.READY:
+                waiting.append(one)
+        if waiting and now > self.run.claimed_at + WAIT_AT_MOST:
+            raise RenderingError(_explain_missing_data(waiting[0], Sentence("nothing came within an hour.")))
+        if missing := card_ids - found.keys():
+            fetch.request_data(missing, slot_at=slot_at, now=now)
+        if waiting:
+            raise DataPending
+        tables = {one.alias: found[one.card_id].table for one in cards}
         if reason := self.find_reason_to_skip(tables):
             raise sources.NotWorthSending(reason)
         is_trial = self.run.first_sent.trigger == Run.Trigger.TRIAL
-        pages = _find_pages(self.parts, self.subscription, self.run.slot_at, is_trial=is_trial)
-        return Contents(self.parts, tables, self.subscription, self.run.slot_at, pages)
+        pages = _find_pages(self.parts, self.subscription, slot_at, is_trial=is_trial)
+        return Contents(self.parts, tables, self.subscription, slot_at, pages)
 
     def find_reason_to_skip(self, tables: dict[str, Table]) -> Sentence | None:
         """Return why the run is not worth sending; None if it is, or if somebody asked for it by hand."""
@@ -521,40 +550,7 @@ def source_of_subscription(run: Run) -> SubscriptionSource | None:
     return SubscriptionSource(run, run.subscription, parts)
 
 
-# --- The data of a run: the run requests it, and its row waits until all of it is settled ---
-
-# Without a signal the sweep looks again after this long.
-RECHECK_AFTER = timedelta(seconds=20)
-# Every fetch ends long before. A fetch that never ends must not stop its subscription for ever.
-WAIT_AT_MOST = timedelta(hours=1)
-
-
-class DataPending(Exception):  # noqa: N818  # no error: the run waits
-    """Raised while some of the data is still being fetched."""
-
-
-def load_tables(run: Run, cards: Sequence[ReportCard], *, now: datetime) -> dict[str, Table]:
-    """Return the data of the run's slot, by the alias of each card. Request what was not requested yet.
-
-    Raises DataPending until all of it is settled, and RenderingError if some of it cannot be had.
-    """
-    card_ids = {one.card_id for one in cards}
-    found = fetch.find_card_data(card_ids, slot_at=run.slot_at)
-    waiting = []
-    for one in cards:
-        state = found.get(one.card_id)
-        if state is not None and state.status == CardData.Status.FAILED:
-            raise RenderingError(_explain_missing_data(one, state))
-        if state is None or state.status != CardData.Status.READY:
-            waiting.append(one)
-    missing = card_ids - found.keys()
-    if waiting and now > run.claimed_at + WAIT_AT_MOST:
-        raise RenderingError(_explain_missing_data(waiting[0], Sentence("nothing came within an hour.")))
-    if missing:
-        fetch.request_data(missing, slot_at=run.slot_at, now=now)
-    if waiting:
-        raise DataPending
-    return {one.alias: found[one.card_id].table for one in cards}
+# --- The data of a run or a page ---
 
 
 def read_latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:
@@ -572,11 +568,6 @@ def find_problem_so_far(run: Run) -> Sentence | None:
     """Return why the data of a run is missing, if a fetch has failed and will be repeated."""
     found = find_card_data(run)
     return next((_explain_missing_data(card, state) for card, state in found if state.problem_code), None)
-
-
-def find_failed_card(run: Run) -> int | None:
-    """Return the key of the card whose data a run is missing, if a fetch has failed."""
-    return next((card.card_id for card, state in find_card_data(run) if state.problem_code), None)
 
 
 def find_card_data(run: Run) -> list[tuple[ReportCard, CardData]]:

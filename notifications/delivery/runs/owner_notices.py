@@ -122,7 +122,7 @@ def _mark_notified(runs: Sequence[Run], notice: Run | None, now: datetime) -> No
 
 def _write_notice(runs: Sequence[Run]) -> tuple[str, str, str]:
     """Return title, text and link (empty: the notice's own page) of a notice about the runs, at most NAMED_AT_MOST of
-    them by name. Of an incoming message the first file stands for all."""
+    them by name. An incoming message is named once, by its first run."""
     first_files = {run.message_id or f"run {run.pk}": run for run in reversed(runs)}
     reported = list(reversed(first_files.values()))
     shown, count = reported[:NAMED_AT_MOST], len(reported)

@@ -2,8 +2,7 @@
 
 A token or channel acts with its owner's rights. An editor who may see it hands it over only to themselves or to a
 person whose rights they may change, so nobody gains rights that they could not grant themselves. A successor chosen in
-advance takes it over only with no more rights than the owner had: a leaver may know the secret, and must not act with
-more rights by it.
+advance takes it over only with no more rights than the owner had, because the former owner may still know the secret.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ EXPIRY_NOTICE = timedelta(days=14)
 
 
 def find_owned(owner: User, editor: User) -> list[tuple[str, str, str, str]]:
-    """Return key, name, page and usable successor of what works for `owner`, as far as `editor` may hand it over."""
+    """Return key, name, page and usable successor of the rows in use that `owner` owns and `editor` may hand over."""
     rows = _find_working(Q(owner=owner), now=timezone.now(), seen_by=editor)
     return [(_make_key(row), _name_row(row), _make_row_url(row), str(_find_successor(row) or "")) for row in rows]
 
@@ -68,8 +67,8 @@ def describe_owner(row: Any, viewer: User) -> str:
 
 def find_objections(owner: User, keys: Collection[str], successor: User, editor: User) -> list[str]:
     """Explain, in whole sentences, why `successor` may not take over the rows of `keys`."""
-    is_theirs = successor == editor or rights_changeable_by(editor).filter(pk=successor.pk).exists()
-    if not (is_theirs and _may_act(successor)):
+    may_choose = successor == editor or rights_changeable_by(editor).filter(pk=successor.pk).exists()
+    if not (may_choose and _may_act(successor)):
         return [_("You may not have %(person)s take something over.") % {"person": successor}]
     return list(filter(None, (_explain_objection(row, successor) for row in _choose_rows(owner, keys, editor))))
 
@@ -294,8 +293,8 @@ def _find_ownerless(*, now: datetime, seen_by: User | None = None) -> dict[User,
     first, *others = (model.objects.filter(_is_used(model, now)).order_by().values("owner") for model in MODELS)
     channels = InboundChannel.objects.filter(owner=OuterRef("pk"), is_enabled=True)
     may_not_send = Exists(channels) & ~Q(pk__in=find_senders().values("pk"))
-    is_forsaken = Q(is_active=False) | Q(is_staff=False) | _has_left() | may_not_send
-    owners = list(User.objects.filter(is_forsaken, pk__in=first.union(*others)))
+    cannot_act = Q(is_active=False) | Q(is_staff=False) | _has_left() | may_not_send
+    owners = list(User.objects.filter(cannot_act, pk__in=first.union(*others)))
     by_owner: dict[User, list[Any]] = defaultdict(list)
     for row in _find_working(Q(owner__in=owners), now=now, seen_by=seen_by) if owners else []:
         by_owner[row.owner].append(row)

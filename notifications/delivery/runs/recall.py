@@ -149,16 +149,26 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
     return any(rows.filter(run__in=runs).exists() for rows in (Delivery.objects.unsettled(), _find_recallable(now)))
 
 
-def request_recall(run: Run, *, person: User, now: datetime) -> bool:
-    """Stop the run, or all runs of its incoming message, and mark it for recall. Return False if that was done
-    already."""
-    unrequested = run.find_runs_of_message().filter(recall_requested_at__isnull=True)
+def request_recall(sent: Run | Delivery, *, person: User, now: datetime) -> bool:
+    """Cancel what waits of a run, or of this one message, and mark what was sent for recall. An incoming message is
+    recalled with all its runs. Return False if that was requested already."""
+    run = sent if isinstance(sent, Run) else sent.run
     with transaction.atomic():
-        if not unrequested.update(recall_requested_at=now, recall_requested_by=person):
+        if isinstance(sent, Run):
+            unrequested = run.find_runs_of_message().filter(recall_requested_at__isnull=True)
+            count = unrequested.update(recall_requested_at=now, recall_requested_by=person)
+        elif sent.is_recall_requested:
+            count = 0
+        else:
+            unrequested_message = Delivery.objects.filter(pk=sent.pk, recall_requested_at__isnull=True)
+            count = unrequested_message.update(recall_requested_at=now)
+        if not count:
             return False
-        _record_recall(run, str(run), [] if run.corp_id is None else [run.corp_id])
-    waiting = run.find_runs_of_message().filter(status=Run.Status.WAITING)
-    waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED_SENTENCE.stored())
+        note, corps = _("Taken back: %(what)s") % {"what": sent}, [] if sent.corp_id is None else [sent.corp_id]
+        services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=corps)
+    if isinstance(sent, Run):
+        waiting = run.find_runs_of_message().filter(status=Run.Status.WAITING)
+        waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED_SENTENCE.stored())
     cancel_recalled(now=now)
     return True
 
@@ -180,30 +190,14 @@ def refuse_recall(delivery: Delivery, *, now: datetime) -> Sentence | None:
     return Sentence("WeCom accepted it more than 24 hours ago: nothing older can be taken back.")
 
 
-def request_message_recall(delivery: Delivery, *, now: datetime) -> bool:
-    """Cancel this one message if it waits, else mark it for recall. Return False if it or its run is marked already."""
-    unrequested = Delivery.objects.filter(pk=delivery.pk, recall_requested_at__isnull=True)
-    with transaction.atomic():
-        if delivery.is_recall_requested or not unrequested.update(recall_requested_at=now):
-            return False
-        _record_recall(delivery.run, str(delivery), [delivery.corp_id])
-    cancel_recalled(now=now)
-    return True
-
-
-def _record_recall(run: Run, what: str, corps: Sequence[int]) -> None:
-    note = _("Taken back: %(what)s") % {"what": what}
-    services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=corps)
-
-
 def cancel_recalled(*, now: datetime) -> int:
     """Cancel waiting messages that are recalled. Messages that may have arrived become unknown. Return how many."""
     # Keys first: with an OR or a join PostgreSQL would read all waiting rows.
     runs = list(Run.objects.filter(recall_requested_at__isnull=False).values_list("pk", flat=True))
     unsettled = Delivery.objects.filter(recall_requested_at__isnull=False, settled_at__isnull=True)
-    alone = list(unsettled.values_list("pk", flat=True))
+    single = list(unsettled.values_list("pk", flat=True))
     count = _cancel_waiting_rows(Delivery.objects.filter(run__in=runs), now) if runs else 0
-    return count + (_cancel_waiting_rows(Delivery.objects.filter(pk__in=alone), now) if alone else 0)
+    return count + (_cancel_waiting_rows(Delivery.objects.filter(pk__in=single), now) if single else 0)
 
 
 def _cancel_waiting_rows(recalled: QuerySet[Delivery], now: datetime) -> int:
@@ -219,12 +213,13 @@ def _cancel_waiting_rows(recalled: QuerySet[Delivery], now: datetime) -> int:
 
 
 def find_due_recalls(now: Moment) -> QuerySet[Delivery]:
-    """Return accepted messages to recall now, alone or with runs. Two subqueries: an OR would read the whole log."""
+    """Return accepted messages to recall now, requested for the message or for its run. Two subqueries: an OR would
+    read the whole log."""
     since = now - 2 * RECALL_WITHIN
-    alone = Delivery.objects.filter(recall_requested_at__gt=since).order_by().values("pk")
+    single = Delivery.objects.filter(recall_requested_at__gt=since).order_by().values("pk")
     runs = Run.objects.filter(recall_requested_at__gt=since).values("pk")
     with_runs = Delivery.objects.filter(run__in=runs).order_by().values("pk")
-    return _find_recallable(now).filter(pk__in=alone.union(with_runs, all=True), next_attempt_at__lte=now)
+    return _find_recallable(now).filter(pk__in=single.union(with_runs, all=True), next_attempt_at__lte=now)
 
 
 def hand_out_recalls(*, now: datetime) -> list[int]:

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 # Name of the task and of its beat entry.
 TICK = "notifications.tick"
 BATCH = 1000
-# A batch ends early after this long: looking back over an outage takes time, and other transactions wait.
+# A batch ends early after this long: after an outage many times have to be found, and other transactions wait.
 BATCH_SECONDS = 1.0
 # Missed times are counted up to this: after a year's outage of an every-minute subscription, "1000" is enough.
 MISSED_COUNTED = 1000
@@ -63,14 +63,14 @@ def claim_due_subscriptions(*, now: datetime) -> list[int]:
 
     Each batch is one transaction, so a crash leaves either both or neither. Times older than the grace period become
     one MISSED run. Times within it become one run, at the newest of them. While a run of the subscription is under way,
-    no other begins; times that outlive the grace period meanwhile are missed.
+    no other begins; times whose grace period ends meanwhile are missed.
     """
     run_ids: list[int] = []
     while True:
         with transaction.atomic():
             # No join: thousands share a report.
             companies = Prefetch("report", Report.objects.only("corp"))
-            due = find_claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
+            due = find_claimable(now).prefetch_related(companies).only(*_PLAN_COLUMNS)
             subscriptions = list(lock_skipping(due.order_by("next_run_at"))[:BATCH])
             # The query above may not have seen the newest runs. All code that makes a run locks its subscription first,
             # and these are locked now, so this query sees all.
@@ -113,7 +113,7 @@ class FoundTimes(NamedTuple):
 
 
 # The columns that a plan needs: reading all fifty would cost time thousands of times.
-_PLANNED_BY = (*TIME_FIELDS, "grace_minutes", "next_run_at", "report")
+_PLAN_COLUMNS = (*TIME_FIELDS, "grace_minutes", "next_run_at", "report")
 _read_schedule = attrgetter(*TIME_FIELDS)
 
 

@@ -75,20 +75,20 @@ def count_outcomes(column: str, key: int) -> Counts:
 
 def _sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
     """Map each value of the column to the counts of its deliveries. People whom WeCom names count as refused."""
-    named, all_of_it = F("invalid_count") + F("unlicensed_count"), F("recipient_count")
+    named, everybody = F("invalid_count") + F("unlicensed_count"), F("recipient_count")
     refused = Case(
         When(status=Status.ACCEPTED, then=named),
-        When(status__in=[Status.FAILED, Status.CANCELED], then=all_of_it),
+        When(status__in=[Status.FAILED, Status.CANCELED], then=everybody),
         default=0,
     )
     sums = (
         rows.order_by()
         .values_list(column)
         .annotate(
-            accepted=Sum(all_of_it - named, filter=Q(status=Status.ACCEPTED), default=0),
+            accepted=Sum(everybody - named, filter=Q(status=Status.ACCEPTED), default=0),
             refused=Sum(refused),
-            unknown=Sum(all_of_it, filter=Q(status=Status.UNKNOWN), default=0),
-            waiting=Sum(all_of_it, filter=Q(status__in=Delivery.UNSETTLED), default=0),
+            unknown=Sum(everybody, filter=Q(status=Status.UNKNOWN), default=0),
+            waiting=Sum(everybody, filter=Q(status__in=Delivery.UNSETTLED), default=0),
         )
     )
     return {key: Counts(*counts) for key, *counts in sums}

@@ -70,10 +70,10 @@ def request_resend(
     list(first_sent.select_for_update(of=("self",)))
     keys = {resend_key(part, number, delivery): part for part in parts}
     later = [pk for part in parts for pk in part.find_later_resends()]
-    asked = list(Run.objects.filter(Q(key__in=keys) | Q(pk__in=later, status=Run.Status.WAITING)).order_by("pk"))
-    if asked:
-        return asked, False
-    again = []
+    known = list(Run.objects.filter(Q(key__in=keys) | Q(pk__in=later, status=Run.Status.WAITING)).order_by("pk"))
+    if known:
+        return known, False
+    resends = []
     for key, part in keys.items():
         if len(parts) > 1 and not Receipt.objects.unreached(part, with_unknown=with_unknown).exists():
             continue
@@ -83,11 +83,11 @@ def request_resend(
             fields = make_run_fields(part.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
         fields |= {"resends": part, "resends_unknown": with_unknown}
         mark = "" if delivery is None else delivery.mark
-        again.append(Run.objects.create(**fields, key=key, requested_by=person, resends_mark=mark))
+        resends.append(Run.objects.create(**fields, key=key, requested_by=person, resends_mark=mark))
     note = _("Sent again: %(what)s") % {"what": delivery or run}
     corp_id = run.corp_id if delivery is None else delivery.corp_id
     services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=[] if corp_id is None else [corp_id])
-    return again, True
+    return resends, True
 
 
 # --- Runs by hand, by URL, or after a data update. A subscription has one run at a time ---
@@ -167,7 +167,7 @@ def explain_under_way() -> str:
 
 # --- Idempotency-Key: for 24 hours a repeated request gets the answer of the first ---
 
-KEPT = timedelta(hours=24)
+KEY_KEPT = timedelta(hours=24)
 # The columns of a run of which no request is kept any more.
 NO_REQUEST = {"request_key": "", "request_fingerprint": "", "request_answer": ""}
 # Printable ASCII characters without spaces.
@@ -197,7 +197,7 @@ def answer_once(
         return (*make(), False)
     ApiToken.objects.select_for_update(of=("self",), no_key=True).get(pk=token.pk)
     mine = Run.objects.filter(api_token=token, request_key=key)
-    known = mine.filter(claimed_at__gt=now - KEPT).first()
+    known = mine.filter(claimed_at__gt=now - KEY_KEPT).first()
     if known is not None:
         if known.request_fingerprint != fingerprint:
             raise KeyReusedError
@@ -211,4 +211,4 @@ def answer_once(
 
 def find_old_requests(now: Moment) -> QuerySet[Run]:
     """Return the runs of requests whose keys have expired."""
-    return Run.objects.exclude(request_key="").filter(claimed_at__lte=now - KEPT)
+    return Run.objects.exclude(request_key="").filter(claimed_at__lte=now - KEY_KEPT)

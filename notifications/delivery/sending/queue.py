@@ -1,4 +1,4 @@
-"""The queue of deliveries: hands out as many per company as its limits allow soon, and claims what a task tries.
+"""The queue of deliveries: hands out as many per company as the limits allow, and claims those that a task tries.
 
 Waiting deliveries stay in the table, in order. In the broker they would delay messages of other companies.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import zip_longest
@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 
 # Deliveries of one company per call; the others follow with the next call.
 AT_ONCE = 2000
-# More is handed out than the limits allow at once: what becomes free within this time after the next tick. A sending
-# task waits so long for a permit, so calls go on between two ticks.
+# Also handed out is what the limits allow within this time after the next tick. A sending task waits this long for a
+# permit, so that calls go on between two ticks.
 AHEAD_SECONDS = 2.0
 
 
@@ -86,7 +86,7 @@ def _hand_out_by_company(
     # Deliveries that tasks already have will use some of the room too.
     queued = Delivery.objects.filter(channel=Channel.WECOM, status=Delivery.Status.PENDING, queued_until__gt=now)
     outstanding = {corp.pk: queued.filter(corp=corp).order_by()[:AT_ONCE].count() for corp in corps}
-    # How many each company may hand out: the room of every window, in equal parts.
+    # The companies of each scope share its room in equal parts.
     by_scope: dict[Scope, list[int]] = defaultdict(list)
     for corp in corps:
         for scope in app_scopes(corp):
@@ -99,25 +99,18 @@ def _hand_out_by_company(
     shares = dict(waiting)
     for scope, corp_ids in by_scope.items():
         left = max(0, room[scope] - sum(outstanding[pk] for pk in corp_ids))
-        shares |= share_evenly({pk: shares[pk] for pk in corp_ids}, left)
+        # A company gets at most what waits there; the others share the rest.
+        smallest_first = sorted(corp_ids, key=shares.__getitem__)
+        while smallest_first:
+            part = left // len(smallest_first)
+            pk = smallest_first.pop(0)
+            shares[pk] = min(shares[pk], part)
+            left -= shares[pk]
     for pk, may_probe in take_probes([pk for pk, share in shares.items() if share], now=now).items():
         shares[pk] = int(may_probe)
     return [
         _queue_deliveries(sendable.filter(corp=corp), shares[corp.pk], now) for corp in corps if shares[corp.pk] > 0
     ]
-
-
-def share_evenly(wanted: Mapping[int, int], total: int) -> dict[int, int]:
-    """Split `total` into parts as equal as possible, none larger than wanted. The others share what a small
-    wish leaves over."""
-    shares = dict.fromkeys(wanted, 0)
-    remaining = sorted(wanted, key=lambda key: wanted[key])
-    while remaining:
-        part = total // len(remaining)
-        smallest = remaining.pop(0)
-        shares[smallest] = min(wanted[smallest], part if remaining else total)
-        total -= shares[smallest]
-    return shares
 
 
 def _queue_deliveries(sendable: QuerySet[Delivery], count: int, now: datetime) -> list[int]:
@@ -130,25 +123,20 @@ def _queue_deliveries(sendable: QuerySet[Delivery], count: int, now: datetime) -
 CALL_COLUMNS = ("name", "corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle")
 
 
-def find_pending(delivery_ids: Collection[int]) -> list[Sendable]:
-    """Return the deliveries that are still pending, to ask the limiter for them. Only claimed deliveries are sent."""
-    return _read_sendables(Delivery.objects.filter(pk__in=delivery_ids, status=Delivery.Status.PENDING))
-
-
 def claim_deliveries(
     deliveries: Collection[Sendable], *, now: datetime, token: uuid.UUID | None = None
 ) -> list[Sendable]:
     """Claim the deliveries that may be tried now. Return them as they were locked, each with its company and its
-    attempt, whose row is there once this returns.
+    attempt, which is committed when this returns.
 
-    Left out are those not due, settled, held or locked by another worker, or changed since they were read (people
-    withdrawn, a picture renewed, another try): the limiter was asked for something else. All attempts share one fencing
-    `token`; each is checked against its own delivery.
+    A delivery is left out if it is not due, settled, held or locked by another worker, or changed since it was read
+    (people withdrawn, a picture renewed, another try): the limiter was asked for something else. All attempts share one
+    fencing `token`; each is checked against its own delivery.
     """
     known, token = {row.pk: row for row in deliveries}, token or uuid.uuid4()
     with transaction.atomic():
         # PostgreSQL reads a row again once it is locked, so nobody can change these values any more.
-        locked = _read_sendables(lock_skipping(Delivery.objects.sendable(now).filter(pk__in=known).order_by("pk")))
+        locked = read_sendables(lock_skipping(Delivery.objects.sendable(now).filter(pk__in=known).order_by("pk")))
         rows = [row for row in locked if row == known[row.pk]]
         if not rows:
             return []
@@ -178,7 +166,8 @@ def find_attempts_if_claim_was_committed(delivery_ids: Collection[int], token: u
     return list(Attempt.objects.filter(delivery__in=claimed, fencing_token=token))
 
 
-def _read_sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
+def read_sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
+    """Read the deliveries, to ask the limiter for them or to claim them. Only claimed deliveries are sent."""
     run = Run.objects.filter(pk=OuterRef("run")).values(at=Coalesce("due_at", "slot_at"))
     # No join, because the run would be locked too.
     return [Sendable(*row) for row in rows.values_list(*SENDABLE_COLUMNS, Subquery(run))]
@@ -209,7 +198,7 @@ def block_company(corp_id: int, outcome: Outcome, *, now: datetime) -> None:
 
 def unblock_companies(corp_ids: Collection[int], *, now: datetime) -> None:
     """Unblock these companies, and make their waiting messages due."""
-    # This runs after nearly every call, and nearly never is a company blocked.
+    # This runs after nearly every call, and a company is rarely blocked.
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM notifications_corpqueue WHERE blocked_since IS NOT NULL LIMIT 1")
         if cursor.fetchone() is None:
@@ -254,8 +243,8 @@ def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsR
 
 
 def find_sent(corp_ids: Sequence[int], since: datetime) -> dict[int, tuple[datetime, int]]:
-    """Map companies to their newest accepted message since then, and the number of people whom these reached. One
-    query. Registered with integrations.core.hooks."""
+    """Map companies to the time of their newest accepted message since `since`, and the number of people reached since
+    then. One query. Registered with integrations.core.hooks."""
     sent = Delivery.objects.filter(corp__in=corp_ids, created_at__gte=since, status=Delivery.Status.ACCEPTED)
     reached = Sum(F("recipient_count") - F("invalid_count") - F("unlicensed_count"))
     rows = sent.order_by().values_list("corp").annotate(last=Max("settled_at"), people=reached)

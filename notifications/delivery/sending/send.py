@@ -46,7 +46,7 @@ from notifications.delivery.limiter import (
     get_gate,
 )
 from notifications.delivery.rows import STOP_SECONDS, TASK_SECONDS
-from notifications.delivery.sending.queue import claim_deliveries, find_attempts_if_claim_was_committed, find_pending
+from notifications.delivery.sending.queue import claim_deliveries, find_attempts_if_claim_was_committed, read_sendables
 from notifications.delivery.sending.settle import EndedCall, retry_reconnected, settle_attempt, settle_calls
 from notifications.models import Attempt, Channel, CorpQueue, Delivery
 
@@ -86,7 +86,8 @@ class SendTask:
         self._clock, self._is_stopping = clock, is_stopping
         self._calls: dict[Future[EndedCall], tuple[Sendable, Permit]] = {}
         ids = list(delivery_ids)
-        rows = {row.pk: row for row in find_pending(ids)}
+        pending = Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING)
+        rows = {row.pk: row for row in read_sendables(pending)}
         corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
         limited = CorpQueue.objects.filter(corp__in=corps, daily_budget__gt=0)
         budgets: dict[int | None, int] = dict(limited.values_list("corp_id", "daily_budget"))
@@ -159,7 +160,19 @@ class SendTask:
             with _tolerate_lost_limiter("permits", begun):
                 are_known = get_gate().are_known([permit for _row, permit in begun])
         for (delivery, permit), is_known in zip(begun, are_known, strict=True):
-            self._begin_call(delivery, permit, is_known=is_known)
+            self.tried_count += 1
+            with log_errors(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
+                call = SENDERS[delivery.channel].make_call(delivery) if is_known else lambda: channels.NOT_COUNTED
+            if prepared.error is not None:  # nothing was sent, but the sweep would take the attempt for unclear
+                call = partial(
+                    Outcome,
+                    OutcomeKind.POSTPONED,
+                    message=f"the call could not be prepared: {type(prepared.error).__name__}",
+                    wait_seconds=channels.CONFIGURATION_WAIT_SECONDS,
+                    is_configuration=True,
+                )
+            timed = partial(copy_context().run, _make_call, delivery, call, permit, self._clock)
+            self._calls[call_threads().submit(timed)] = delivery, permit
 
     def _admit_waiting(self, count: int) -> list[tuple[Sendable, Permit]]:
         """Return up to `count` messages that may begin now, with their permits. The others wait, or are postponed."""
@@ -188,7 +201,7 @@ class SendTask:
         ended = take_ended(self._calls, seconds=SETTLE_SECONDS)
         if not ended:
             return
-        release_permits([permit for (_delivery, permit), _x in ended])
+        release_permits([permit for (_delivery, permit), _answer in ended])
         settled = []
         for (delivery, _permit), answered in ended:
             if not isinstance(answered, EndedCall):  # an unforeseen error: something may have been sent
@@ -225,22 +238,6 @@ class SendTask:
                     settle_attempt(attempt, channels.NOT_CLAIMED, duration_ms=None, now=self._clock())
             if reading.error is None:
                 del self._failed_claims[token]
-
-    def _begin_call(self, delivery: Sendable, permit: Permit, *, is_known: bool) -> None:
-        """Begin the call in a thread. If the limiter does not know it, it ends at once as not sent."""
-        self.tried_count += 1
-        with log_errors(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
-            call = SENDERS[delivery.channel].make_call(delivery) if is_known else lambda: channels.NOT_COUNTED
-        if prepared.error is not None:  # nothing was sent, but the sweep would take the attempt for unclear
-            outcome = Outcome(
-                OutcomeKind.POSTPONED,
-                message=f"the call could not be prepared: {type(prepared.error).__name__}",
-                wait_seconds=channels.CONFIGURATION_WAIT_SECONDS,
-                is_configuration=True,
-            )
-            call = lambda: outcome  # noqa: E731  # a call without a body
-        timed = partial(copy_context().run, _make_call, delivery, call, permit, self._clock)
-        self._calls[call_threads().submit(timed)] = delivery, permit
 
 
 def _make_call(delivery: Sendable, call: channels.Call, permit: Permit, clock: Clock) -> EndedCall:
@@ -288,7 +285,7 @@ class CallThreads:
             future, call = self._calls.get()
             try:
                 future.set_result(call())
-            except BaseException as error:  # noqa: BLE001  # whoever waits gets it
+            except BaseException as error:  # noqa: BLE001  # raised where the result is read
                 future.set_exception(error)
             del future, call
             self._idle.release()

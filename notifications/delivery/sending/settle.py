@@ -125,24 +125,19 @@ def decide_delivery_fields(delivery: Delivery, attempt: Attempt, outcome: Outcom
         case OutcomeKind.POSTPONED:
             return {**_make_retry_fields(now, outcome.wait_seconds), **answer}
         case OutcomeKind.UNCLEAR:
-            return {**_decide_unclear_fields(delivery, attempt, outcome, now), **answer}
-
-
-def _decide_unclear_fields(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime) -> dict[str, Any]:
-    """Repeat the same bytes while WeCom's duplicate check covers them; after that the outcome stays unknown."""
-    unclear_since = delivery.unclear_since or attempt.started_at
-    wait_seconds: float | None = backoff_seconds(delivery.attempt_count)
-    if outcome.errcode == BUSY:
-        busy_count = delivery.attempts.filter(errcode=BUSY, outcome=Attempt.Outcome.UNCLEAR).count()
-        is_last = busy_count > len(BUSY_WAITS_SECONDS)
-        wait_seconds = None if is_last else _add_jitter(BUSY_WAITS_SECONDS[busy_count - 1])
-    unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now, "unclear_since": unclear_since}
-    if wait_seconds is None or not SENDERS[delivery.channel].is_repeat_safe:
-        return unknown
-    retry = _make_retry_fields(now, wait_seconds)
-    if retry["next_attempt_at"] >= unclear_since + timedelta(seconds=REPEAT_SECONDS):
-        return unknown
-    return {**retry, "unclear_since": unclear_since}
+            # The same bytes are repeated while WeCom's duplicate check covers them; then the outcome stays unknown.
+            unclear_since = delivery.unclear_since or attempt.started_at
+            wait_seconds: float | None = backoff_seconds(delivery.attempt_count)
+            if outcome.errcode == BUSY:
+                busy_count = delivery.attempts.filter(errcode=BUSY, outcome=Attempt.Outcome.UNCLEAR).count()
+                is_last = busy_count > len(BUSY_WAITS_SECONDS)
+                wait_seconds = None if is_last else _add_jitter(BUSY_WAITS_SECONDS[busy_count - 1])
+            if wait_seconds is not None and SENDERS[delivery.channel].is_repeat_safe:
+                retry = _make_retry_fields(now, wait_seconds)
+                if retry["next_attempt_at"] < unclear_since + timedelta(seconds=REPEAT_SECONDS):
+                    return {**retry, "unclear_since": unclear_since, **answer}
+            unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now}
+            return {**unknown, "unclear_since": unclear_since, **answer}
 
 
 def _make_retry_fields(now: datetime, wait_seconds: float) -> dict[str, Any]:
@@ -188,7 +183,7 @@ class EndedCall:
 
 
 def settle_calls(ended: Sequence[EndedCall]) -> None:
-    """Settle each call. Plain acceptances, nearly all of them, are written together."""
+    """Settle each call. Acceptances without a remark, nearly all of them, are written together."""
     answering_corps = {
         each.delivery.corp_id
         for each in ended
@@ -305,7 +300,27 @@ def fall_back(run_ids: Collection[int], *, now: datetime) -> None:
     unreached = _find_unreached().filter(run__in=found).order_by()
     lock_freezing_shared(set(unreached.values_list("delivery__corp", flat=True)) if found else ())
     for run in found:
-        _mail_run(run, now)
+        if run.subscription is None:
+            continue
+        source = SubscriptionSource(run, run.subscription, ReportParts(run.subscription.report))
+        columns = ("delivery_id", "user_id", "delivery__corp_id", "user__email")
+        rows = list(_find_unreached().filter(run=run).order_by("pk").values_list(*columns))
+        sent = Delivery.objects.only("title", "text", "link", "content").in_bulk({row[0] for row in rows})
+        # Each person's content as it was handed to WeCom, so that own rows stay the same.
+        contents = {
+            Recipient(
+                user_id, corp_id, "", make_mail_address(user_id, email), reason=None, channel=Channel.EMAIL, email=email
+            ): (Content(sent[pk].title, sent[pk].text, link=sent[pk].link), sent[pk].content_id)
+            for pk, user_id, corp_id, email in rows
+        }
+        with translation.override(settings.LANGUAGE_CODE):
+            try:
+                mails = list(plan_mails(list(contents), source.terms.corp_id, contents.__getitem__))
+                write_deliveries(run, source, mails, now)
+            except RenderingError as error:
+                logger.warning("run=%d: no mail to those who were not reached: %s", run.pk, error)
+                continue
+        Run.objects.filter(pk=run.pk).update(recipient_count=F("recipient_count") + len(contents))
 
 
 def _find_unreached() -> QuerySet[Receipt]:
@@ -317,33 +332,3 @@ def _find_unreached() -> QuerySet[Receipt]:
     people = refused.filter(channel=Channel.WECOM, user__is_active=True).exclude(user__email="")
     people = people.exclude(delivery__recall_requested_at__isnull=False)
     return people.filter(~Exists(mailed), ~Exists(barred))
-
-
-def _mail_run(run: Run, now: datetime) -> None:
-    """Write the mails of a run to the people whom it did not reach."""
-    if run.subscription is None:
-        return
-    source = SubscriptionSource(run, run.subscription, ReportParts(run.subscription.report))
-    columns = ("delivery_id", "user_id", "delivery__corp_id", "user__email")
-    rows = _find_unreached().filter(run=run).order_by("pk").values_list(*columns)
-    delivery_by_person = {
-        Recipient(
-            user_id, corp_id, "", make_mail_address(user_id, email), reason=None, channel=Channel.EMAIL, email=email
-        ): delivery_id
-        for delivery_id, user_id, corp_id, email in rows
-    }
-    sent = Delivery.objects.only("title", "text", "link", "content").in_bulk(set(delivery_by_person.values()))
-
-    def find_sent_content(person: Recipient) -> tuple[Content, int | None]:
-        """Return what was handed to WeCom for the person, so that own rows stay the same."""
-        delivery = sent[delivery_by_person[person]]
-        return Content(delivery.title, delivery.text, link=delivery.link), delivery.content_id
-
-    with translation.override(settings.LANGUAGE_CODE):
-        try:
-            mails = list(plan_mails(list(delivery_by_person), source.terms.corp_id, find_sent_content))
-            write_deliveries(run, source, mails, now)
-        except RenderingError as error:
-            logger.warning("run=%d: no mail to those who were not reached: %s", run.pk, error)
-            return
-    Run.objects.filter(pk=run.pk).update(recipient_count=F("recipient_count") + len(delivery_by_person))

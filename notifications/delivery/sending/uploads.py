@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 HANDED_OUT_AT_ONCE = 500
 # Longer than an upload lasts. If two tasks have the same delivery nevertheless, the first freezes its bytes, and the
 # second has uploaded in vain.
-RESERVED = 2 * QUEUE_LEASE
+RESERVATION = 2 * QUEUE_LEASE
 # Uploads of one task at once, and their bytes in memory at once. A single larger file is uploaded alone.
 AT_ONCE = 20
 BYTES_AT_ONCE = 32 * 2**20
@@ -69,8 +69,8 @@ class Upload(NamedTuple):
 
 
 def hand_out_uploads(*, now: datetime) -> HandedOut:
-    """Return the deliveries whose picture or file is made, each reserved for RESERVED. For a blocked company only one
-    delivery is returned now and then, to probe whether it works again."""
+    """Return the deliveries whose picture or file is made, each reserved for RESERVATION. For a blocked company only
+    one delivery is returned now and then, to probe whether it works again."""
     ready = Delivery.objects.preparable(now).unqueued(now).order_by("priority", "next_attempt_at", "pk")
     urgent, ordinary = list[int](), list[int]()
     with transaction.atomic():
@@ -86,7 +86,7 @@ def hand_out_uploads(*, now: datetime) -> HandedOut:
                     continue
                 probes[row.corp_id] = False
             (urgent if row.priority == Priority.URGENT else ordinary).append(row.pk)
-        Delivery.objects.filter(pk__in=[*urgent, *ordinary]).update(queued_until=now + RESERVED)
+        Delivery.objects.filter(pk__in=[*urgent, *ordinary]).update(queued_until=now + RESERVATION)
     return HandedOut(urgent, ordinary)
 
 
@@ -116,7 +116,7 @@ def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callab
     STOP_SECONDS. Return how many may be sent now."""
     sendable_count, to_upload = 0, list[Upload]()
     rows = Delivery.objects.preparable(clock()).filter(pk__in=delivery_ids).order_by("pk")
-    deliveries = list(rows.select_related("robot", "medium").only(*_PREPARED_BY))  # without the contents of media
+    deliveries = list(rows.select_related("robot", "medium").only(*_PREPARE_COLUMNS))  # without the contents of media
     corps = Corp.objects.only(*CALL_COLUMNS).in_bulk({one.corp_id for one in deliveries})
     media = Medium.objects.filter(pk__in=[one.medium_id for one in deliveries if one.medium_id])
     contents = {pk: bytes(content) for pk, content in media.values_list("pk", "content")}
@@ -145,7 +145,13 @@ def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callab
                 break
         ended = send.take_ended(calls, seconds=send.SETTLE_SECONDS)
         send.release_permits([permit for (_delivery, permit), _answer in ended])
-        sendable_count += _settle_uploads([(delivery, answer) for (delivery, _permit), answer in ended], clock())
+        now = clock()
+        for (delivery, _permit), answer in ended:
+            with log_errors(logger, "delivery=%d could not be prepared", delivery.pk):
+                sendable_count += _settle_upload(delivery, answer, now)
+        uploaded = [delivery for (delivery, _permit), answer in ended if isinstance(answer, str) and answer]
+        if answering_corps := {delivery.corp_id for delivery in uploaded if delivery.channel == Channel.WECOM}:
+            unblock_companies(answering_corps, now=now)
     return sendable_count
 
 
@@ -185,45 +191,31 @@ def _upload_medium(upload: Upload, permit: Permit) -> str:
     return client.media_upload(content, kind=kind, file_name=name, media_type=medium.media_type)
 
 
-def _settle_uploads(ended: Sequence[tuple[Delivery, str | BaseException]], now: datetime) -> int:
-    """Freeze the deliveries whose uploads succeeded or were refused; give the others back. Return how many may be sent
-    now."""
-    sendable_count = 0
-    for delivery, answer in ended:
-        with log_errors(logger, "delivery=%d could not be prepared", delivery.pk):
-            match answer:
-                case "":
-                    give_delivery_back(delivery, now)
-                case str():
-                    complete = partial(_put_medium_into_body, delivery=delivery, media_id=answer)
-                    sendable_count += freeze_delivery(delivery, complete, now)
-                case IntegrationError():
-                    sendable_count += _settle_failed_upload(delivery, answer, now)
-                case MessageError():
-                    sendable_count += freeze_delivery(delivery, None, now, reason=str(answer))
-                case BaseException():
-                    logger.error("delivery=%d: its upload failed", delivery.pk, exc_info=answer)
-    uploaded = [delivery for delivery, answer in ended if isinstance(answer, str) and answer]
-    if answering_corps := {delivery.corp_id for delivery in uploaded if delivery.channel == Channel.WECOM}:
-        unblock_companies(answering_corps, now=now)
-    return sendable_count
-
-
-def _settle_failed_upload(delivery: Delivery, error: IntegrationError, now: datetime) -> bool:
-    """Retry passing errors with backoff: whatever became of the upload, no message was sent. After other errors the
-    words go alone. Return whether these may be sent now."""
-    outcome = outcome_of_error(error)
-    if outcome.kind in {OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}:
-        return freeze_delivery(delivery, None, now, reason=str(error))
-    wait_seconds = backoff_seconds(delivery.prepare_count + 1)
-    if outcome.kind == OutcomeKind.POSTPONED:
-        wait_seconds = outcome.wait_seconds
-        if delivery.channel == Channel.WECOM and outcome.is_configuration:
-            block_company(delivery.corp_id, outcome, now=now)
-        elif delivery.channel == Channel.WECOM:
-            send.hold_scopes([company_scope(delivery.corpid, UPLOAD_API)], outcome)
-    give_delivery_back(delivery, now + timedelta(seconds=wait_seconds), outcome)
-    logger.info("delivery=%d not uploaded errcode=%s", delivery.pk, outcome.errcode)
+def _settle_upload(delivery: Delivery, answer: str | BaseException, now: datetime) -> bool:
+    """Freeze the delivery if its upload succeeded; without its picture or file if the upload was refused. Otherwise
+    give it back: whatever became of the upload, no message was sent. Return whether it may be sent now."""
+    match answer:
+        case "":
+            give_delivery_back(delivery, now)
+        case str():
+            return freeze_delivery(delivery, partial(_put_medium_into_body, delivery=delivery, media_id=answer), now)
+        case MessageError():
+            return freeze_delivery(delivery, None, now, reason=str(answer))
+        case IntegrationError():
+            outcome = outcome_of_error(answer)
+            if outcome.kind in {OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}:
+                return freeze_delivery(delivery, None, now, reason=str(answer))
+            wait_seconds = backoff_seconds(delivery.prepare_count + 1)
+            if outcome.kind == OutcomeKind.POSTPONED:
+                wait_seconds = outcome.wait_seconds
+                if delivery.channel == Channel.WECOM and outcome.is_configuration:
+                    block_company(delivery.corp_id, outcome, now=now)
+                elif delivery.channel == Channel.WECOM:
+                    send.hold_scopes([company_scope(delivery.corpid, UPLOAD_API)], outcome)
+            give_delivery_back(delivery, now + timedelta(seconds=wait_seconds), outcome)
+            logger.info("delivery=%d not uploaded errcode=%s", delivery.pk, outcome.errcode)
+        case BaseException():
+            logger.error("delivery=%d: its upload failed", delivery.pk, exc_info=answer)
     return False
 
 
@@ -256,7 +248,7 @@ def _put_medium_into_body(
 # --- Rows: read together, and frozen one by one ---
 
 # The columns that preparing needs.
-_PREPARED_BY = (
+_PREPARE_COLUMNS = (
     *("run", "corp", "channel", "message_form", "priority", "created_at", "title", "corpid", "agentid", "language"),
     *("prepare_count", "robot__key", "medium__kind", "medium__name", "medium__content_type", "medium__status"),
     "medium__error",
@@ -270,8 +262,8 @@ def freeze_delivery(
     """Freeze the body that the row holds now, unless another task has frozen it: recipients may have been withdrawn
     since `delivery` was read. Return whether it may be sent now.
 
-    `complete`: returns the final body from the row's, and may raise MessageError; without it the words go alone,
-    because of `reason`.
+    `complete`: returns the final body from the row's, and may raise MessageError; without it the message goes out
+    without its picture or file, because of `reason`.
     """
     preparing = _find_preparing([delivery.pk])
     row = preparing.select_for_update(of=("self",)).only("body", "plain_body", "channel", "error").first()

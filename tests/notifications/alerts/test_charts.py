@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from datetime import date, datetime, timedelta
@@ -23,11 +22,12 @@ from notifications.charts.vega import build_spec
 from notifications.delivery.attachments import (
     OVERDUE,
     PREVIEW_KEPT,
+    MediaPlan,
     WantedMedium,
-    find_or_create_preview_medium,
     hand_out_media,
     hand_out_previews,
     sweep_media,
+    unpack_recipe,
 )
 from notifications.delivery.maintenance import purge_incidents
 from notifications.delivery.rendering import preview as rendering
@@ -70,7 +70,7 @@ def split_by_city(rule: AlertRule, people: list[User]) -> None:
 
 
 def recipe_of(medium: Medium) -> dict[str, Any]:
-    return dict(json.loads(zlib.decompress(medium.recipe)))
+    return unpack_recipe(bytes(medium.recipe))
 
 
 def mark_drawn() -> None:
@@ -127,10 +127,10 @@ class TestLifeOfOne:
         assert hand_out_media(now=NOW) == [medium.pk, of_a_report.pk]
         of_a_report.delete()
 
-        assert (
-            find_or_create_preview_medium(WantedMedium(Medium.Kind.PICTURE, bytes(medium.recipe), ""), now=NOW)
-            != medium
-        )
+        same = WantedMedium(Medium.Kind.PICTURE, bytes(medium.recipe), "")
+        begun = rendering.begin_media(MediaPlan(same), by=user, now=NOW)
+        assert begun is not None
+        assert begun[0] != [medium.pk]
         assert hand_out_previews([medium.pk], now=NOW) == []
         token = rendering.make_medium_token(medium, user, timezone.now())
         assert rendering.find_medium_state(token, by=user, now=timezone.now()) is None

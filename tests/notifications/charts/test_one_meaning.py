@@ -20,7 +20,7 @@ from integrations.data.table import Column, Kind, Month, Table, format_number
 from notifications.charts import drawing
 from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort, build_points
 from notifications.charts.vega import lay_out_columns
-from notifications.delivery.spreadsheets import cut_parts, write_csv, write_xlsx
+from notifications.delivery.spreadsheets import cut_parts, write_file
 from notifications.reports.contents import paginate_tables
 from notifications.sources import CardContent, Content
 from tests.notifications.charts.tables import AS_OF, make_spec
@@ -69,8 +69,8 @@ def test_cells_of_pictures_pages_and_files_are_the_value(
     pictured = [row[1] for row in lay_out_columns(table.columns, table.rows)[1]]
     [page] = paginate_tables(Content("x", "", (CardContent("x", "x", table),)), 100, at=AS_OF)
     paged = [row[1][0] for row in page["rows"]]
-    sheet = [row[1] for row in cells_of(write_xlsx([part]))[1:]]
-    separated = [row[1] for row in csv.reader(io.StringIO(write_csv(part).decode("utf-8-sig")))][1:]
+    sheet = [row[1] for row in cells_of(write_file("xlsx", [part]))[1:]]
+    separated = [row[1] for row in csv.reader(io.StringIO(write_file("csv", [part]).decode("utf-8-sig")))][1:]
 
     exact = [figures.to_decimal(value) for _name, value in rows]
     written = [format_number(value) if value is None else f"{format_number(value)}{sign}" for value in exact]
@@ -126,7 +126,7 @@ def test_months_stay_months() -> None:
 
     assert drawn["encoding"]["x"]["axis"]["format"] == "%Y-%m"
     assert drawn["title"]["subtitle"] == ["截至 2026-11-24 09:00"]
-    assert cells_of(write_xlsx(cut_parts([("x", table)])))[1][0].number_format == "yyyy-mm"
+    assert cells_of(write_file("xlsx", cut_parts([("x", table)])))[1][0].number_format == "yyyy-mm"
 
 
 @pytest.mark.parametrize(

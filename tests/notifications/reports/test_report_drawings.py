@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import zlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import openpyxl
@@ -21,10 +20,11 @@ from notifications import tasks
 from notifications.delivery.attachments import (
     _SHAPES,
     PREVIEW_KEPT,
+    MediaPlan,
     WantedMedium,
-    find_or_create_preview_medium,
     hand_out_previews,
     produce_medium,
+    unpack_recipe,
 )
 from notifications.delivery.rendering import preview as rendering
 from notifications.models import MakerQueue, Medium, Report, ReportChart
@@ -56,7 +56,7 @@ def drawn() -> None:
 
 
 def recipe_of(medium: Medium) -> dict[str, Any]:
-    return dict(json.loads(zlib.decompress(medium.recipe)))
+    return unpack_recipe(bytes(medium.recipe))
 
 
 def test_each_chart_is_drawn_apart_and_shown_once_it_is_ready(root: Client, card: Card) -> None:
@@ -157,12 +157,19 @@ def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> N
 
 def test_what_was_requested_already_is_not_made_twice_unless_it_failed() -> None:
     now, wanted = timezone.now(), WantedMedium(Medium.Kind.CSV, b"recipe", "")
-    first = find_or_create_preview_medium(wanted, now=now)
+    user = make_person(make_corp(), "other")
 
-    assert find_or_create_preview_medium(wanted, now=now) == first
-    assert find_or_create_preview_medium(wanted, now=now + PREVIEW_KEPT / 2) != first  # soon forgotten
+    def begin(at: datetime) -> list[int]:
+        begun = rendering.begin_media(MediaPlan(wanted), by=user, now=at)
+        assert begun is not None
+        return begun[0]
+
+    first = begin(now)
+
+    assert begin(now) == first
+    assert begin(now + PREVIEW_KEPT / 2) != first  # soon forgotten
     Medium.objects.update(status="failed")
-    assert find_or_create_preview_medium(wanted, now=now) != first
+    assert begin(now) != first
 
 
 def test_too_many_at_once_are_refused(root: Client, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:

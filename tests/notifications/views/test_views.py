@@ -65,6 +65,14 @@ def test_my_messages_newest_first_with_their_unread_mark(signed_in: Client, pers
     assert "2026-11-24 09:00" in page
 
 
+def test_an_excerpt_is_one_line_without_marks(signed_in: Client, person: User) -> None:
+    push(person, body='# A\n**b** `c`\n> d <font color="info">e</font>', form=MessageForm.MARKDOWN)
+
+    [(_name, [(_receipt, excerpt)])] = signed_in.get("/").context["groups"]
+
+    assert excerpt == "A b c d e"
+
+
 def test_messages_stand_under_their_push_or_what_they_are_that_with_the_newest_first(
     signed_in: Client, person: User
 ) -> None:

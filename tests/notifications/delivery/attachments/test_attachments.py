@@ -23,7 +23,7 @@ from accounts.models import User
 from integrations.clients.snapshots import PictureOptions
 from integrations.data.table import Column, Kind, Table
 from notifications.delivery.attachments import count_overdue, make_file_recipe, make_from_recipe
-from notifications.delivery.spreadsheets import cut_parts, write_csv, write_file_name, write_xlsx
+from notifications.delivery.spreadsheets import cut_parts, write_file, write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, new_mark
 from notifications.sources import Content, PageView
 from tests.notifications.admin.conftest import HOST, client_of
@@ -198,11 +198,11 @@ def make_table(*rows: tuple[Any, ...], kinds: tuple[Kind, ...], is_cut: bool = F
 
 
 def write_workbook(tables: list[tuple[str, Table]]) -> bytes:
-    return write_xlsx(cut_parts(tables))
+    return write_file("xlsx", cut_parts(tables))
 
 
 def write_csv_text(table: Table) -> bytes:
-    return write_csv(cut_parts([("x", table)])[0])
+    return write_file("csv", cut_parts([("x", table)]))
 
 
 def open_workbook(content: bytes) -> openpyxl.Workbook:

@@ -33,7 +33,7 @@ from notifications.delivery.attachments import (
 from notifications.delivery.channels import ROBOT_GONE, company_scope
 from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.runs import recall
-from notifications.delivery.sending.queue import HandedOut, find_pending
+from notifications.delivery.sending.queue import HandedOut, read_sendables
 from notifications.delivery.sending.send import ask_permits
 from notifications.delivery.sending.uploads import (
     UPLOAD_API,
@@ -296,7 +296,7 @@ def test_a_mail_carries_its_picture_or_file(
     mark_ready(medium_of(delivery), PNG if form == MessageForm.IMAGE else b"\xef\xbb\xbfa,b\r\n")
 
     prepare(delivery, clock)
-    channels.MailSender().make_call(find_pending([delivery.pk])[0])()
+    channels.MailSender().make_call(read_sendables(Delivery.objects.filter(pk=delivery.pk))[0])()
 
     [sent] = mailoutbox
     parts = [part.get_content_type() for part in sent.message().walk() if not part.is_multipart()]

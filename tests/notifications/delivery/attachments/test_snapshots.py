@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -28,7 +29,7 @@ from notifications.delivery.attachments import (
     count_overdue,
     digest_recipe,
     hand_out_media,
-    make_page_recipe,
+    pack_recipe,
     produce_medium,
     sweep_media,
 )
@@ -87,7 +88,7 @@ def count_asked_pages(wire: responses.RequestsMock) -> int:
 
 
 def make_page(identity: str = "lilei", page: str = "page/p1", **fields: Any) -> Medium:
-    recipe = make_page_recipe(page, identity, PictureOptions(kind=Format.PICTURE))
+    recipe = pack_recipe(path=page, identity=identity, **asdict(PictureOptions(kind=Format.PICTURE)))
     defaults = {
         **{"run": make_run(), "kind": "picture", "recipe": recipe, "digest": digest_recipe("picture", recipe)},
         **{"name": "看板.png", "content_type": "image/png", "queue": MakerQueue.SNAPSHOTS},

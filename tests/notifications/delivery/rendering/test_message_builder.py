@@ -18,7 +18,6 @@ from notifications.delivery.rendering.message_builder import (
     build_body,
     build_mail_body,
     build_robot_body,
-    make_excerpt,
     render_markdown,
     tidy_text,
     tidy_title,
@@ -253,10 +252,6 @@ def test_only_our_own_tags_come_out(text: str) -> None:
     tags = set(re.findall(r"<\s*/?\s*([^\s>/]*)", render_markdown(text, MessageForm.MARKDOWN)))
 
     assert tags <= {"p", "br", "h2", "blockquote", "strong", "code", "a", "span"}
-
-
-def test_an_excerpt_is_one_line_without_marks() -> None:
-    assert make_excerpt('# A\n**b** `c`\n> d <font color="info">e</font>') == "A b c d e"
 
 
 PEOPLE = [f"p{number}" for number in range(2001)]

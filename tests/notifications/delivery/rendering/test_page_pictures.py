@@ -9,10 +9,10 @@ import pytest
 
 from accounts.models import Attribute, AttributeValue, User
 from accounts.users.attributes import ensure_bi_login_id
-from integrations.clients.snapshots import Format, PictureOptions, Theme, Width
+from integrations.clients.snapshots import Format, Theme, Width
 from integrations.core import heartbeats
 from integrations.models import Corp, Heartbeat
-from notifications.delivery.attachments import SNAPSHOTS_QUEUE, find_obstacle, read_page_recipe
+from notifications.delivery.attachments import SNAPSHOTS_QUEUE, find_obstacle, unpack_recipe
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.triggers import request_resend
 from notifications.models import (
@@ -60,9 +60,9 @@ def render_push(push: Subscription, **fields: Any) -> Run:
     return run
 
 
-def read_recipe(delivery: Delivery) -> tuple[str, str, PictureOptions]:
+def read_recipe(delivery: Delivery) -> dict[str, Any]:
     assert delivery.medium is not None
-    return read_page_recipe(bytes(delivery.medium.recipe))
+    return unpack_recipe(bytes(delivery.medium.recipe))
 
 
 def read_identities() -> dict[str, str]:
@@ -70,7 +70,7 @@ def read_identities() -> dict[str, str]:
     found = {}
     for delivery in Delivery.objects.select_related("medium"):
         for userid in json.loads(bytes(delivery.body))["touser"].split("|"):
-            found[userid] = read_recipe(delivery)[1]
+            found[userid] = read_recipe(delivery)["identity"]
     return found
 
 
@@ -101,10 +101,10 @@ def test_what_is_to_be_on_it_is_in_the_recipe(people: list[User]) -> None:
         make_push(people[0], form=MessageForm.NEWS, picture_width="phone", picture_theme="dark", picture_kind="card")
     )
 
-    path, identity, options = read_recipe(Delivery.objects.get())
-    assert (path, identity) == ("card/p1", "lilei")
-    assert (options.width, options.theme, options.kind) == (Width.PHONE, Theme.DARK, Format.PICTURE)
-    assert options.cover_ratio == pytest.approx(1068 / 455)
+    recipe = read_recipe(Delivery.objects.get())
+    assert (recipe["path"], recipe["identity"]) == ("card/p1", "lilei")
+    assert (recipe["width"], recipe["theme"], recipe["kind"]) == (Width.PHONE, Theme.DARK, Format.PICTURE)
+    assert recipe["cover_ratio"] == pytest.approx(1068 / 455)
     medium = Medium.objects.get()
     assert (medium.queue, medium.name, medium.content_type) == ("snapshots", "销售看板 2026-11-24.png", "image/png")
     assert medium.give_up_at is not None
@@ -115,7 +115,7 @@ def test_a_file_is_the_pdf(people: list[User]) -> None:
     render_push(make_push(people[0], form=MessageForm.FILE))
 
     delivery = Delivery.objects.select_related("medium").get()
-    assert read_recipe(delivery)[2].kind == Format.PDF
+    assert read_recipe(delivery)["kind"] == Format.PDF
     assert delivery.medium is not None
     assert (delivery.medium.kind, delivery.medium.name) == (Medium.Kind.FILE, "销售看板 2026-11-24.pdf")
 
@@ -149,7 +149,7 @@ def test_as_the_owner_all_get_one_picture(corp: Corp, people: list[User]) -> Non
     render_push(make_push(*people, guest, owner=owner, picture_shown_as=owner))
 
     delivery = Delivery.objects.get()
-    assert read_recipe(delivery)[1] == "lilei"
+    assert read_recipe(delivery)["identity"] == "lilei"
     assert delivery.recipient_count == 4
 
 
@@ -201,7 +201,7 @@ def test_a_robots_group_gets_the_owners_picture_alone(corp: Corp, people: list[U
 
     Report.objects.update(picture_shown_as=people[0])
     render_push(push)
-    assert read_recipe(Delivery.objects.get())[1] == "lilei"
+    assert read_recipe(Delivery.objects.get())["identity"] == "lilei"
 
 
 def test_without_a_connection_to_the_bi_the_run_says_so(people: list[User]) -> None:

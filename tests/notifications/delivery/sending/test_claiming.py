@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run, render_runs
 from notifications.delivery.runs.recall import readdress_deliveries, withdraw_recipients
-from notifications.delivery.sending.queue import claim_deliveries, find_pending
+from notifications.delivery.sending.queue import claim_deliveries, read_sendables
 from notifications.delivery.sending.send import call_threads, send_deliveries, take_ended
 from notifications.delivery.sending.uploads import prepare_deliveries
 from notifications.models import Attempt, CorpQueue, Delivery, MessageForm, Robot, Run
@@ -88,17 +88,17 @@ def test_a_repeat_after_a_lost_answer_has_the_bytes_of_the_first_attempt(
 
 
 def test_a_message_that_another_task_tried_meanwhile_asks_the_limiter_anew(delivery: Delivery) -> None:
-    read = find_pending([delivery.pk])
+    read = read_sendables(Delivery.objects.filter(pk=delivery.pk))
     Delivery.objects.update(attempt_count=1)
 
     assert claim_deliveries(read, now=NOW) == []
 
-    [claimed] = claim_deliveries(find_pending([delivery.pk]), now=NOW)
+    [claimed] = claim_deliveries(read_sendables(Delivery.objects.filter(pk=delivery.pk)), now=NOW)
     assert claimed.attempt.number == 2
 
 
 def test_a_row_that_somebody_rewrites_just_now_is_left_to_them(corp: Corp, delivery: Delivery) -> None:
-    read = find_pending([delivery.pk])
+    read = read_sendables(Delivery.objects.filter(pk=delivery.pk))
     begun, done = threading.Event(), threading.Event()
 
     def rewrite() -> None:
@@ -111,13 +111,13 @@ def test_a_row_that_somebody_rewrites_just_now_is_left_to_them(corp: Corp, deliv
     thread = threading.Thread(target=rewrite)
     thread.start()
     begun.wait(20)
-    while_it_is_held = claim_deliveries(find_pending([delivery.pk]), now=NOW)
+    while_it_is_held = claim_deliveries(read_sendables(Delivery.objects.filter(pk=delivery.pk)), now=NOW)
     done.set()
     thread.join()
 
     assert while_it_is_held == []
     assert claim_deliveries(read, now=NOW) == []
-    [claimed] = claim_deliveries(find_pending([delivery.pk]), now=NOW)
+    [claimed] = claim_deliveries(read_sendables(Delivery.objects.filter(pk=delivery.pk)), now=NOW)
     assert json.loads(bytes(claimed.body))["touser"] == "jim"
     assert claimed.recipient_count == 1
 

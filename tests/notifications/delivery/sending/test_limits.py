@@ -21,7 +21,7 @@ from integrations.models import Corp
 from notifications.delivery.channels import Outcome, OutcomeKind, address_scope, app_limits, company_scope
 from notifications.delivery.limiter import Request, ask_gate, get_gate
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.sending.queue import HandedOut, claim_deliveries, find_pending, hand_out
+from notifications.delivery.sending.queue import HandedOut, claim_deliveries, hand_out, read_sendables
 from notifications.delivery.sending.send import UNREACHABLE_SECONDS, SendTask, read_past_calls, send_deliveries
 from notifications.delivery.sending.settle import EndedCall, settle_calls
 from notifications.models import Attempt, CorpQueue, Delivery, Priority, Receipt
@@ -241,7 +241,7 @@ def test_many_tasks_together_stay_within_the_companys_minute(
 
 def test_a_lost_lease_among_many_changes_nothing_of_its_message(corp: Corp) -> None:
     ids = personal(corp, 3)
-    claimed = claim_deliveries(find_pending(ids), now=NOW)
+    claimed = claim_deliveries(read_sendables(Delivery.objects.filter(pk__in=ids)), now=NOW)
     Delivery.objects.filter(pk=ids[1]).update(fencing_token="00000000-0000-0000-0000-000000000001")
     outcomes = [Outcome(OutcomeKind.ACCEPTED, errcode=0, msgid=f"m{number}") for number in range(3)]
 
