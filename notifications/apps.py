@@ -24,26 +24,26 @@ class NotificationsConfig(AppConfig):
         from integrations.datasources.fetch import card_data_finished
         from notifications.alerts.actions import CLICKS_CONSUMER
         from notifications.alerts.evaluation import decide_checks_of_card
-        from notifications.alerts.notices import source_of_alert
+        from notifications.alerts.notices import AlertRunSource
         from notifications.delivery import maintenance  # noqa: F401  # registers its checks
         from notifications.delivery.limiter import past_call_sources
-        from notifications.delivery.rendering.report_contents import source_of_subscription
+        from notifications.delivery.rendering.report_contents import SubscriptionSource
         from notifications.delivery.runs import ownership
-        from notifications.delivery.runs.owner_notices import source_of_notice
+        from notifications.delivery.runs.owner_notices import NoticeSource
         from notifications.delivery.runs.recall import readdress_deliveries, withdraw_recipients
         from notifications.delivery.sending.queue import find_refused_calls, find_sent, probe_at_once
         from notifications.delivery.sending.send import read_past_calls
-        from notifications.inbound.accept import source_of_message
+        from notifications.inbound.accept import MessageSource
         from notifications.receivers import describe_effects_of_disabling, grant_to_roles, track_changes
         from notifications.sources import run_sources
         from notifications.subscriptions.recipients import find_rules_naming
         from notifications.tasks import enqueue_waiting_runs
 
         past_call_sources.register(read_past_calls)
-        for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
-            run_sources.register(source)
-        answers = (ownership.find_owned, ownership.find_objections, ownership.hand_over)
-        companies.ownership.register(companies.Ownership(*answers, ownership.let_successors_take_over))
+        for source in (SubscriptionSource, AlertRunSource, NoticeSource, MessageSource):
+            run_sources.register(source.for_run)
+        by_hand = (ownership.find_owned, ownership.find_objections, ownership.hand_over)
+        companies.ownership.register(companies.Ownership(*by_hand, ownership.let_successors_take_over))
         consumers.register(CLICKS_CONSUMER)
         card_data_finished.register(decide_checks_of_card)
         card_data_finished.register(enqueue_waiting_runs)

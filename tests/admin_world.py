@@ -280,7 +280,7 @@ def _alerts(world: World, first: Corp) -> None:
 def _token(owner: User, first: Corp) -> ApiToken:
     now = timezone.now()
     token = ApiToken(name="Alpha token", owner=owner, form_key="0" * 32, reach="corps", expires_at=now)
-    tokens.set_secret(token, secret="gwc_alpha", now=now)
+    tokens.make_secret(token, now=now)
     token.save()
     token.corps.add(first)
     return token

@@ -211,11 +211,9 @@ class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, 
             return HttpResponseRedirect(reverse("admin:notifications_apitoken_changelist"))
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
-        secret = tokens.make_secret()
-        tokens.set_secret(obj, secret=secret, now=timezone.now())
+        # The attribute is only for response_add, which shows the secret. It is stored nowhere.
+        obj.secret = tokens.make_secret(obj, now=timezone.now())  # type: ignore[attr-defined]  # see above
         obj.save()
-        # Only for response_add, which shows the secret. It is stored nowhere.
-        obj.secret = secret  # type: ignore[attr-defined]  # see above
 
     def response_add(self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:
         """Show the secret, for the only time. Browsers do not cache the page."""

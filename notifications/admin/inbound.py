@@ -45,7 +45,7 @@ from notifications.inbound.calls import CALLS_SHOWN
 from notifications.inbound.channels import SCHEMES
 from notifications.inbound.content import InboundError
 from notifications.inbound.mail import html as mail_page
-from notifications.inbound.mapping import OTHER, PRESETS, MappedMessage, list_payload_lines
+from notifications.inbound.mapping import OTHER, PRESETS, MappedMessage, list_payload_lines, map_payload
 from notifications.inbound.payloads import Payload, read_alerts
 from notifications.inbound.recipients import AddressKind, AddressProblem
 from notifications.models import InboundCall, InboundChannel, IncomingMessage, Medium, Run
@@ -211,7 +211,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
             messages.warning(request, gettext("Nothing came in within the last hour that could be sent to you."))
             return
         try:
-            mapped = calls.map_payload(channel, last[0], now=now)
+            mapped = map_payload(channel, last[0], now=now)
             if mapped is None:
                 messages.warning(request, gettext("The condition does not hold for this payload."))
                 return
@@ -290,7 +290,7 @@ def _try_payload(channel: InboundChannel, form: ChannelForm, payload: Payload, n
     makes none."""
     try:
         alerts = read_alerts(payload, now=now)[0] if channel.is_alert else []
-        mapped = MappedMessage(IncomingMessage()) if channel.is_alert else calls.map_payload(channel, payload, now=now)
+        mapped = MappedMessage(IncomingMessage()) if channel.is_alert else map_payload(channel, payload, now=now)
         if mapped is None:
             return {"is_left_out": True}
         is_limited = channel.reach == InboundChannel.Reach.CHOSEN

@@ -263,7 +263,8 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
         problems = {}
         for number, condition in enumerate(conditions.read_conditions(rows)):
             try:
-                conditions.check_condition(condition, table)
+                if table is not None:
+                    conditions.check_columns(condition, table)
             except ConditionError as error:
                 if error.reason in {"no_date", "no_times"}:
                     problems[number] = conditions.explain_error(error)

@@ -26,7 +26,7 @@ from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import CallbackError
 from integrations.core.sentences import Sentence
 from notifications.alerts import card_updates, incidents, notices
-from notifications.models import Channel, Delivery, Incident, IncidentEvent, Receipt
+from notifications.models import Channel, Delivery, Incident, IncidentEvent, Receipt, Severity
 from notifications.models.deliveries import tidy_mark
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def act_on_incidents(action: Action, incident_ids: Collection[int], *, person: U
 
 def _apply_action(action: Action, incident: Incident, person: User, now: datetime) -> bool:
     """Apply the action to one incident. Return whether it changed anything. Closing is for incidents that their source
-    will never end: the stretch that the source still reports does not open again. After a silence is ended, reminders
-    go on as if there had been none."""
+    will never end: while the source goes on reporting the same firing, the incident stays closed. After a silence is
+    ended, reminders go on as if there had been none."""
     if not incident.is_open:
         return False
     match action:
@@ -121,7 +121,7 @@ _NOTES = {Action.ACKNOWLEDGE: Sentence("Button: Take"), Action.SILENCE: Sentence
 
 
 def consume_clicks(batch: EventBatch) -> None:
-    """Do once what each pressed button says, if the event is a click of a recipient on one of our cards, with a new
+    """Do the action of each pressed button once, if a recipient pressed it on one of our cards and the event has a new
     code. notifications.alerts.card_updates changes the cards afterwards."""
     for event in batch.events:
         with transaction.atomic():
@@ -207,26 +207,22 @@ def find_incident(person: User, pk: int) -> Incident | None:
 
 
 def view_incident(incident: Incident, *, person: User, now: datetime) -> dict[str, Any]:
-    """Return the incident for a template: its state in words, the colour of its badge, and what the person may do now.
-    The caller checks who may see it."""
+    """Return the incident for a template: its state in words, the tone of its badge (good, bad, warn or none), and what
+    the person may do now. The caller checks who may see it."""
     is_free = incident.is_open and incident.acknowledged_at is None
+    tone = "bad" if incident.severity == Severity.CRITICAL else "warn"
+    if not incident.is_open:
+        tone = "good"
+    elif not is_free or incident.is_silenced(now):
+        tone = ""
     return {
         "incident": incident,
         "state": notices.describe_state(incident, now),
-        "tone": choose_tone(incident, now),
+        "tone": tone,
         "is_silenced": incident.is_silenced(now),
         "may_acknowledge": is_free,
         "may_take_over": incident.is_open and not is_free and incident.acknowledged_by_id != person.pk,
     }
-
-
-def choose_tone(incident: Incident, now: datetime) -> str:
-    """Return the tone of the incident's badge: good, bad, warn or none."""
-    if not incident.is_open:
-        return "good"
-    if incident.acknowledged_at is not None or incident.is_silenced(now):
-        return ""
-    return "bad" if incident.severity == "critical" else "warn"
 
 
 def list_incidents(person: User, *, now: datetime) -> tuple[list[dict[str, Any]], bool]:

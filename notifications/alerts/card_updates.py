@@ -104,8 +104,8 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
             # The cards that were claimed but not tried are due again when the company's wait ends, before their lease.
             now = clock()
             until = now + timedelta(seconds=waits.seconds)
-            in_hand = rows.filter(delivery__corp=corp_id, is_stale=True, next_try_at__lte=now + LEASE)
-            in_hand.filter(next_try_at__gt=until).update(next_try_at=until)
+            untried = rows.filter(delivery__corp=corp_id, is_stale=True, next_try_at__lte=now + LEASE)
+            untried.filter(next_try_at__gt=until).update(next_try_at=until)
     return count
 
 
@@ -117,8 +117,8 @@ def _update_card(card_id: int, clock: Clock) -> bool:
     """Update one card if needed and permitted by the limiter. Return whether it was. Raise _CompanyWaitsError."""
     now = clock()
     # If the next try is further away than LEASE, another worker has postponed the card since it was claimed.
-    mine = AlertCard.objects.filter(pk=card_id, next_try_at__lte=now + LEASE)
-    card = mine.select_related("delivery__corp__site_address", "delivery__run").first()
+    claimed = AlertCard.objects.filter(pk=card_id, next_try_at__lte=now + LEASE)
+    card = claimed.select_related("delivery__corp__site_address", "delivery__run").first()
     if card is None:
         return False
     delivery = card.delivery
@@ -151,8 +151,8 @@ def _update_card(card_id: int, clock: Clock) -> bool:
         if outcome.is_rate_limited:
             hold_scopes([company_scope(delivery.corpid, UPDATE_API)], outcome)
         until = now + timedelta(seconds=outcome.wait_seconds)
-        theirs = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
-        update_unlocked(theirs, next_try_at=until)
+        of_company = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
+        update_unlocked(of_company, next_try_at=until)
         if outcome.is_configuration:  # This card was the probe of whether the company works.
             CorpQueue.objects.blocked().filter(corp=delivery.corp_id).update(probe_at=until)
         raise _CompanyWaitsError(outcome.wait_seconds) from error
@@ -201,7 +201,8 @@ def _send_change(card: AlertCard, clock: Clock) -> bool:
 @transaction.atomic
 def _use_code(card: AlertCard, now: datetime) -> str | None:
     """Take an unused code and mark it as used before the call: a crash loses the code but never uses it twice. The
-    newest code goes first, so a click's code serves that click and the message's own code is kept for the end."""
+    newest code is taken first: a click's code shows the effect of the click, and the message's own code is left for the
+    recovery."""
     locked = AlertCard.objects.select_for_update().filter(pk=card.pk).first()
     usable = [] if locked is None else locked.find_usable_codes(now)
     if locked is None or not usable:
@@ -223,9 +224,9 @@ def _release_code(card: AlertCard, code: str) -> None:
 def _mark_current(card: AlertCard, digest: str) -> None:
     """Store the digest of the card's new content and mark the card as up to date. It stays stale if `next_try_at`
     differs: it was marked stale meanwhile, or another worker took it over and this content may be outdated."""
-    mine = AlertCard.objects.filter(pk=card.pk)
-    if not mine.filter(next_try_at=card.next_try_at).update(is_stale=False, shown=digest):
-        mine.update(is_stale=True, shown=digest)
+    row = AlertCard.objects.filter(pk=card.pk)
+    if not row.filter(next_try_at=card.next_try_at).update(is_stale=False, shown=digest):
+        row.update(is_stale=True, shown=digest)
 
 
 def _give_up_change(card: AlertCard) -> None:
@@ -236,5 +237,5 @@ def _give_up_change(card: AlertCard) -> None:
 
 def _postpone_card(card: AlertCard, now: datetime, *, try_count: int) -> None:
     wait = min(FIRST_WAIT * (1 << min(card.try_count, DOUBLINGS_AT_MOST)), LONGEST_WAIT)
-    mine = AlertCard.objects.filter(pk=card.pk, next_try_at=card.next_try_at)
-    mine.update(next_try_at=now + wait, try_count=try_count, is_stale=try_count < TRIES_AT_MOST)
+    claimed = AlertCard.objects.filter(pk=card.pk, next_try_at=card.next_try_at)
+    claimed.update(next_try_at=now + wait, try_count=try_count, is_stale=try_count < TRIES_AT_MOST)

@@ -120,6 +120,7 @@ def make_chart(
     `table`: one part of the data, cut by `split_column`. None if a chart would say nothing or something wrong: counts,
     columns without numbers, data without an axis, and several rows at one place if no direction says which one matters.
     """
+    # The chart of a fall or a rise shows all days; for BY_CHANGE, `resolve_dates` would keep only the compared one.
     of_all_days = replace(condition, comparison=Comparison.GREATER) if condition.comparison in BY_CHANGE else condition
     chosen = verdicts.find_matching_rows(verdicts.resolve_dates(of_all_days, table, at), table)
     counting = table.with_rows([table.rows[index] for index in chosen])

@@ -31,7 +31,7 @@ from notifications.charts.drawing import describe_change
 from notifications.subscriptions.schedules import read_workdays
 
 if TYPE_CHECKING:
-    from notifications.alerts.verdicts import ConditionResult, Verdict
+    from notifications.alerts.verdicts import Verdict
     from notifications.models import AlertRule
 
 
@@ -117,8 +117,8 @@ class Condition:
     unit: Unit = Unit.PERCENT
 
 
-def check_condition(condition: Condition, table: Table | None = None) -> None:
-    """Check the number and kind of the values; with a table also that it has the columns. Raise ConditionError."""
+def check_condition(condition: Condition) -> None:
+    """Check the number and kind of the values, and that the parts fit together. Raise ConditionError."""
     _check_values(condition)
     if condition.comparison in BY_CHANGE | {Comparison.CHANGED} and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
         raise ConditionError("changed_of_rows", condition.column)
@@ -132,8 +132,6 @@ def check_condition(condition: Condition, table: Table | None = None) -> None:
         raise ConditionError("never_empty", condition.column)
     if not condition.column and condition.aggregate != Aggregate.COUNT:
         raise ConditionError("no_column")
-    if table is not None:
-        _check_columns(condition, table)
 
 
 def _check_values(condition: Condition) -> None:
@@ -197,8 +195,9 @@ def _check_text(value: Any) -> str:
     return value
 
 
-def _check_columns(condition: Condition, table: Table) -> None:
-    """Check that the table has the columns, and that values for columns of days or moments are such."""
+def check_columns(condition: Condition, table: Table) -> None:
+    """Check that the table has the columns, and that values for columns of days or moments are such. Raise
+    ConditionError."""
     compared = condition.values if condition.aggregate in BY_ROW else ()
     for name, values in [(condition.column, compared), *condition.filters]:
         kind = table.columns[find_position(table, name)].kind if name else Kind.TEXT
@@ -237,9 +236,8 @@ def is_date(text: str) -> bool:
 def read_span(text: str, today: date) -> Period | None:
     """Return the days of a relative date, a month or a day; None for anything else."""
     name = _normalize_name(text)
-    is_last_workday = name in map(
-        _normalize_name, LAST_WORKDAY
-    )  # the only relative date that uses the entered workdays
+    # Only this relative date depends on the entered workdays.
+    is_last_workday = name in map(_normalize_name, LAST_WORKDAY)
     relative = {_normalize_name(known): days for known, days in find_named_days(today).items()}
     named = find_last_workday(today, read_workdays()) if is_last_workday else relative.get(name)
     if named is not None:
@@ -284,7 +282,7 @@ def is_comparable(number: Number) -> bool:
 
 Filters = tuple[tuple[str, tuple[str, ...]], ...]
 _SENTENCES = {
-    "malformed": gettext_lazy("“%(about)s” is no condition."),
+    "malformed": gettext_lazy("“%(about)s” is not a condition."),
     "filter": gettext_lazy(
         "“%(about)s” does not narrow anything. Write column=value, for example city=A|B; kind=C. Write \\ before a "
         "|, ; or = that belongs to a name or a value."
@@ -292,19 +290,19 @@ _SENTENCES = {
     "no_aggregate": gettext_lazy("Choose which value of the column is compared."),
     "no_comparison": gettext_lazy("Choose the comparison."),
     "values": gettext_lazy("“%(about)s”: this comparison needs another number of values."),
-    "no_number": gettext_lazy("“%(about)s” is no number."),
+    "no_number": gettext_lazy("“%(about)s” is not a number."),
     "no_number_column": gettext_lazy("The column “%(about)s” holds no numbers."),
     "too_large": gettext_lazy("The column “%(about)s” holds a number too large to compare."),
     "no_number_or_date": gettext_lazy("“%(about)s” is neither a number nor a date such as 2026-11-03."),
-    "no_date": gettext_lazy("“%(about)s” is no date such as 2026-11-03, 2026-11-03 09:30, or yesterday."),
+    "no_date": gettext_lazy("“%(about)s” is not a date such as 2026-11-03, 2026-11-03 09:30, or yesterday."),
     "no_times": gettext_lazy("“%(about)s”: the column holds days without a time."),
-    "no_value": gettext_lazy("The data has nothing in it that the conditions could be compared with."),
-    "nothing_counts": gettext_lazy("No row counts, or there is no value in those that do."),
+    "no_value": gettext_lazy("The data has no value to compare with the conditions."),
+    "nothing_counts": gettext_lazy("No row fits the filters, or those that fit have no value."),
     "cut": gettext_lazy("The data was cut at the source's row limit: what was not read may change the answer."),
     "never_empty": gettext_lazy("A count or a change is never empty: choose another comparison."),
     "no_order": gettext_lazy("The column “%(about)s” has no larger and smaller: compare it with = or !=."),
     "no_such_column": gettext_lazy("The data has no column “%(about)s”."),
-    "no_column": gettext_lazy("A condition needs a column; only count can do without."),
+    "no_column": gettext_lazy("A condition needs a column; only a count works without one."),
     "no_condition": gettext_lazy("There is no condition."),
     "changed_of_rows": gettext_lazy("“%(about)s”: a sum, a count or the like changes, falls or rises; rows do not."),
     "no_against": gettext_lazy("Choose the day with which “%(about)s” is compared."),
@@ -383,50 +381,41 @@ def describe_condition(condition: Condition) -> str:
 
 
 def describe_results(rule: AlertRule, verdict: Verdict, *, unknown: ConditionError | None = None) -> str:
-    """Describe each condition with its result, one line each, for a card and the page. `unknown`: the reason given for
-    conditions whose result is unknown and has no reason of its own."""
-    pairs = zip(read_conditions(rule.conditions), verdict.results, strict=True)
-    return "\n".join(_describe_result(condition, found, unknown) for condition, found in pairs)
-
-
-def _describe_result(condition: Condition, found: ConditionResult, unknown: ConditionError | None) -> str:
-    """Describe the condition with its result: its value, both compared values, or the number of rows that fit."""
-    problem = found.problem or (unknown if found.holds is None else None)
-    if problem is not None:
-        return _("%(condition)s: cannot be known. %(why)s") % {
-            "condition": describe_condition(condition),
-            "why": explain_error(problem),
-        }
-    if found.holds is None:
-        return _("%(condition)s: cannot be known") % {"condition": describe_condition(condition)}
-    if found.before is not None and found.value is not None:
-        change = Change(found.value, found.before, is_percent=bool(found.unit))
-        try:
-            change_words = describe_change(change, unit=found.unit)
-        except OverflowError:
-            change_words = DASH
-        today, earlier = found.days
-        words = {
-            "condition": describe_condition(condition),
-            "value": _format_number(found.value, condition) + found.unit,
-            "before": _format_number(found.before, condition) + found.unit,
-            "today": today,
-            "earlier": earlier,
-            "change": change_words,
-        }
-        if not today:
-            return _("%(condition)s: now %(value)s, %(earlier)s %(before)s (%(change)s)") % words
-        return _("%(condition)s: %(today)s %(value)s, %(earlier)s %(before)s (%(change)s)") % words
-    if found.value is not None:
-        value = _format_number(found.value, condition) + found.unit
-        return _("%(condition)s: now %(value)s") % {"condition": describe_condition(condition), "value": value}
-    if condition.aggregate not in BY_ROW:
-        return describe_condition(condition)
-    compared = _describe_compared(condition)
-    if not found.row_count:
-        return _("no row with %(compared)s") % {"compared": compared} + _describe_filters(condition)
-    sentence = ngettext("%(count)d row with %(compared)s", "%(count)d rows with %(compared)s", found.row_count)
-    return sentence % {"count": found.row_count, "compared": compared} + _describe_filters(condition)
+    """Describe each condition with its result, one line each, for a card and the page: its value, both compared values,
+    or the number of rows that fit. `unknown`: the reason given for conditions whose result is unknown and has no reason
+    of its own."""
+    lines = []
+    for condition, found in zip(read_conditions(rule.conditions), verdict.results, strict=True):
+        line = describe_condition(condition)
+        problem = found.problem or (unknown if found.holds is None else None)
+        if problem is not None:
+            reason = explain_error(problem)
+            line = _("%(condition)s: cannot be known. %(why)s") % {"condition": line, "why": reason}
+        elif found.holds is None:
+            line = _("%(condition)s: cannot be known") % {"condition": line}
+        elif found.before is not None and found.value is not None:
+            change = Change(found.value, found.before, is_percent=bool(found.unit))
+            try:
+                change_words = describe_change(change, unit=found.unit)
+            except OverflowError:
+                change_words = DASH
+            today, earlier = found.days
+            value, before = (_format_number(one, condition) + found.unit for one in (found.value, found.before))
+            words = {"condition": line, "value": value, "before": before, "today": today, "earlier": earlier}
+            sentence = _("%(condition)s: %(today)s %(value)s, %(earlier)s %(before)s (%(change)s)")
+            if not today:
+                sentence = _("%(condition)s: now %(value)s, %(earlier)s %(before)s (%(change)s)")
+            line = sentence % {**words, "change": change_words}
+        elif found.value is not None:
+            value = _format_number(found.value, condition) + found.unit
+            line = _("%(condition)s: now %(value)s") % {"condition": line, "value": value}
+        elif condition.aggregate in BY_ROW:
+            count, compared = found.row_count, _describe_compared(condition)
+            some = ngettext("%(count)d row with %(compared)s", "%(count)d rows with %(compared)s", count)
+            sentence = some if count else _("no row with %(compared)s")
+            line = sentence % {"count": count, "compared": compared} + _describe_filters(condition)
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _format_number(number: Number, condition: Condition) -> str:

@@ -70,7 +70,7 @@ def decide_checks_of_card(card_id: int, slot_at: datetime) -> None:
     waiting = AlertCheck.objects.filter(card=card_id, slot_at=slot_at, outcome=Outcome.WAITING)
     states = fetch.find_card_data([card_id], slot_at=slot_at)
     for check in list(waiting.order_by("pk")):
-        _decide_check_or_log(check, states.get(card_id), now)
+        decide_check(check.pk, states.get(card_id), now=now)
 
 
 def decide_waiting_checks(*, now: datetime) -> int:
@@ -82,10 +82,11 @@ def decide_waiting_checks(*, now: datetime) -> int:
         state = fetch.find_card_data([check.card_id], slot_at=check.slot_at).get(check.card_id)
         is_over = state is not None and state.status != state.Status.WAITING
         is_late = check.requested_at < now - PATIENCE
-        if is_over and _decide_check_or_log(check, state, now):
+        outcome = decide_check(check.pk, state, now=now) if is_over else None
+        if outcome is None and is_late:
+            outcome = decide_check(check.pk, None, now=now)
+        if outcome is not None:
             count += 1
-        elif is_late:
-            count += _decide_check_or_log(check, None, now)
     return count
 
 
@@ -113,30 +114,26 @@ def reset_if_changed(rule: AlertRule, *, now: datetime) -> None:
 
 def decide_check(check_id: int, state: CardData | None, *, now: datetime) -> AlertCheck.Outcome | None:
     """Decide a check from its card's data and store the outcome. `state` None: there is no data. Return None if the
-    check was decided before, or if the rule was disabled or got another card meanwhile."""
-    with transaction.atomic():
-        check = AlertCheck.objects.select_for_update().filter(pk=check_id, outcome=Outcome.WAITING).first()
-        if check is None:
-            return None
-        rule = AlertRule.objects.select_for_update(of=("self",)).select_related("card").get(pk=check.rule_id)
-        if not rule.is_enabled or rule.card_id != check.card_id:
-            check.delete()
-            return None
-        reset_if_changed(rule, now=now)
-        outcome, fired = _decide_rule(rule, check, state, now)
-        AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
-    logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)
-    # After the commit: the decision is kept and sent even if the charts fail.
-    if fired:
-        charts.request_charts(rule, fired, slot_at=check.slot_at, now=now)
+    check was decided before, if the rule was disabled or got another card meanwhile, or after an error, which is logged
+    and does not stop other checks."""
+    outcome = None
+    with log_errors(logger, "check=%d cannot be decided", check_id):
+        with transaction.atomic():
+            check = AlertCheck.objects.select_for_update().filter(pk=check_id, outcome=Outcome.WAITING).first()
+            if check is None:
+                return None
+            rule = AlertRule.objects.select_for_update(of=("self",)).select_related("card").get(pk=check.rule_id)
+            if not rule.is_enabled or rule.card_id != check.card_id:
+                check.delete()
+                return None
+            reset_if_changed(rule, now=now)
+            outcome, fired = _decide_rule(rule, check, state, now)
+            AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
+        logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)
+        # After the commit: the decision is kept and sent even if the charts fail.
+        if fired:
+            charts.request_charts(rule, fired, slot_at=check.slot_at, now=now)
     return outcome
-
-
-def _decide_check_or_log(check: AlertCheck, state: CardData | None, now: datetime) -> bool:
-    """Decide one check and log an error, which must not stop the other checks. Return whether there was no error."""
-    with log_errors(logger, "check=%d rule=%d cannot be decided", check.pk, check.rule_id) as row:
-        decide_check(check.pk, state, now=now)
-    return row.error is None
 
 
 def read_earlier_days(rule: AlertRule, table: Table, *, at: datetime) -> dict[Against, EarlierDay]:
@@ -196,6 +193,7 @@ def _apply_verdicts(
     enough fires. A part that is there and does not hold is over. A part without an answer keeps its incident. So does a
     part that is missing from the data, for as many checks as the rule says."""
     holding, link = {}, find_bi_link([rule.card])
+    # The data is there, so the incident for missing data, if there is one, is over.
     drafts = [draft_incident(rule, check, ends_at=check.slot_at, link=link)]
     for part, verdict in found.items():
         if verdict.holds:
@@ -312,7 +310,8 @@ def request_broken_rule_notices(*, now: datetime) -> list[int]:
         for rule in lock_skipping(AlertRule.objects.unnotified().order_by("pk"))[:BATCH]:
             title = _("Alert rule does not work: %(name)s") % {"name": rule.name}
             text = _(
-                "%(problem)s\nUntil this is put right it raises no alert. Its page asks what the data is called today."
+                "%(problem)s\nUntil this is repaired, the rule raises no alert. On its page, choose what the data is "
+                "called now."
             )
             link = reverse("admin:notifications_alertrule_change", args=[rule.pk])
             notice = save_notice(

@@ -45,9 +45,9 @@ class ReportDecision(Enum):
 
     OPEN = "open"
     REOPEN = "reopen"
-    SEEN = "seen"
+    SEEN = "seen"  # nothing changes but the texts and the time of the last report
     RESOLVE = "resolve"
-    RECORD = "record"
+    RECORD = "record"  # as an incident that is over, of which nobody is notified
     IGNORE = "ignore"
 
 
@@ -59,10 +59,14 @@ def make_key(source: str, kind: str, part: str) -> str:
     return f"{source}:{kind}:{digest}"
 
 
-def decide_report(known: Incident | None, report: Incident, *, now: datetime) -> ReportDecision:
-    """Decide by the times that the source names, so that reports may come late, twice and in any order. Pure. `report`:
-    drafted as an unsaved incident: firing since `starts_at`, over if `ends_at` is set. A stretch is one uninterrupted
-    time of firing; an incident that was reopened has several.
+def decide_report(
+    known: Incident | None, *, starts_at: datetime, ends_at: datetime | None, is_going_on: bool, now: datetime
+) -> ReportDecision:
+    """Decide by the times that the source names, so that reports may come late, twice and in any order. Pure.
+
+    `known`: the newest incident with the report's key. The report says that something has been firing since `starts_at`
+    and, unless `ends_at` is None, that it is over. `is_going_on`: the report before it was firing, too. A stretch is
+    one uninterrupted time of firing; an incident that was reopened has several.
 
     An end before the known beginning belongs to an earlier stretch. An end without a known beginning is recorded, so
     that its firing opens nothing if it comes later. A firing that began before the known end is late, or was closed by
@@ -70,21 +74,21 @@ def decide_report(known: Incident | None, report: Incident, *, now: datetime) ->
     then the same beginning is reported more than LATENESS after that end.
     """
     if known is None:
-        return ReportDecision.OPEN if report.ends_at is None else ReportDecision.RECORD
+        return ReportDecision.OPEN if ends_at is None else ReportDecision.RECORD
     if known.is_open:
-        if report.ends_at is None:
+        if ends_at is None:
             return ReportDecision.SEEN
-        return ReportDecision.RESOLVE if report.ends_at >= known.stretch_at else ReportDecision.IGNORE
-    if report.is_going_on and known.is_closed_by_hand:
+        return ReportDecision.RESOLVE if ends_at >= known.stretch_at else ReportDecision.IGNORE
+    if is_going_on and known.is_closed_by_hand:
         return ReportDecision.IGNORE
     since_end = None if known.resolved_at is None else now - known.resolved_at
-    is_before_end = known.ends_at is not None and report.starts_at < known.ends_at
+    is_before_end = known.ends_at is not None and starts_at < known.ends_at
     # A firing report of the latest stretch that comes more than LATENESS after its end: the end was wrong.
-    is_latest = report.ends_at is None and report.starts_at >= known.stretch_at
+    is_latest = ends_at is None and starts_at >= known.stretch_at
     must_still_last = is_latest and not known.is_closed_by_hand and since_end is not None and since_end > LATENESS
-    if (is_before_end or report.starts_at == known.stretch_at) and not must_still_last:
+    if (is_before_end or starts_at == known.stretch_at) and not must_still_last:
         return ReportDecision.IGNORE
-    if report.ends_at is not None:
+    if ends_at is not None:
         return ReportDecision.RECORD
     return ReportDecision.REOPEN if since_end is not None and since_end <= DAMPING else ReportDecision.OPEN
 
@@ -108,7 +112,10 @@ def apply_reports(reports: Sequence[Incident], *, source: AlertSource, now: date
     known, changes = {one.key: one for one in locked}, IncidentChanges()
     for report in reports:
         former = known.get(report.key)
-        match decide_report(former, report, now=now):
+        decision = decide_report(
+            former, starts_at=report.starts_at, ends_at=report.ends_at, is_going_on=report.is_going_on, now=now
+        )
+        match decision:
             case ReportDecision.OPEN:
                 _open(report, source, now, former)
                 known[report.key] = report

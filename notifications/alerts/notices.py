@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -82,12 +82,8 @@ class AlertNotice:
 
     @property
     def lead(self) -> Incident:
+        """The first incident, which stands for all: their source, audience and, if it is the only one, the title."""
         return self.incidents[0]
-
-
-def source_of_alert(run: Run) -> sources.RunSource | None:
-    """Return the source of an alert's run; None for a run of another kind (notifications.sources.run_sources)."""
-    return AlertRunSource(run) if run.trigger == Run.Trigger.ALERT else None
 
 
 class AlertRunSource:
@@ -98,6 +94,11 @@ class AlertRunSource:
         self._run, self._is_draft = run, notice is not None
         self._notice = notice or read_notice(run, now=run.slot_at, is_locked=False)
         self.terms = sources.Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS, run.corp_id)
+
+    @classmethod
+    def for_run(cls, run: Run) -> Self | None:
+        """Return the source of an alert's run; None for a run of another kind (notifications.sources.run_sources)."""
+        return cls(run) if run.trigger == Run.Trigger.ALERT else None
 
     def audience(self) -> sources.Audience:
         return sources.Audience() if self._notice is None else find_audience(self._notice.lead)
@@ -114,7 +115,7 @@ class AlertRunSource:
             labels = ", ".join(f"{name}={value}" for name, value in _list_distinctive_labels(incident))
             facts = (incident.title, incident.summary, since, describe_state(incident, notice.now), labels)
             blocks.append("\n".join(filter(None, facts)))
-        text = tidy_text("\n\n".join([*blocks, *_count_unnamed(notice)]))
+        text = tidy_text("\n\n".join([*blocks, *_describe_unnamed(notice)]))
         return sources.RunContents(sources.Content(write_title(notice), text, link=link))
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
@@ -207,7 +208,7 @@ def make_card(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) ->
     }
     state = states.pop() if len(states) == 1 else _("%(open)d open, of them %(taken)d taken; %(over)d over") % counts
     # The count comes first: the end of a long text is cut off.
-    lines = [state, *_count_unnamed(notice)]
+    lines = [state, *_describe_unnamed(notice)]
     if len(notice.incidents) > 1:
         shared, names = _name_incidents(notice.incidents)
         lines += [*shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
@@ -282,7 +283,7 @@ def _name_incidents(incidents: Sequence[Incident]) -> tuple[list[str], list[str]
     return [], [f"{title} ({value})" if value else title for title, value in zip(titles, values, strict=True)]
 
 
-def _count_unnamed(notice: AlertNotice) -> list[str]:
+def _describe_unnamed(notice: AlertNotice) -> list[str]:
     """Return lines that say how many incidents the message does not name, and how many the sender left out."""
     lines = []
     more = len(notice.incidents) - NAMED_AT_MOST

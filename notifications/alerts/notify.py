@@ -47,56 +47,52 @@ class _GroupKey(NamedTuple):
 
 
 def request_notices(*, now: datetime) -> list[int]:
-    """Make the runs of all due notices. Return their ids, to be rendered. Safe to run concurrently: a channel or rule
-    that somebody else locks for too long is left to the next call."""
-    due, run_ids = Incident.objects.notice_due(now).order_by(), []
-    for channel_id, rule_id in due.values_list("channel_id", "rule_id").distinct():
+    """Make the runs of all due notices, source by source. Return their ids, to be rendered. Safe to run concurrently: a
+    channel or rule that another process locks for longer than LOCK_SECONDS is left to the next call."""
+    all_due, run_ids = Incident.objects.notice_due(now).order_by(), list[int]()
+    for channel_id, rule_id in all_due.values_list("channel_id", "rule_id").distinct():
         with transaction.atomic():
-            run_ids += _request_for_source(channel_id, rule_id, now)
-    return run_ids
-
-
-def _request_for_source(channel_id: int | None, rule_id: int | None, now: datetime) -> list[int]:
-    """Make the runs of one source. Its lock comes first, in the same order as where incidents are opened."""
-    model: type[Source] = InboundChannel if rule_id is None else AlertRule
-    sources: QuerySet[Any] = model._default_manager.filter(pk=rule_id or channel_id)
-    source: Source | None = None
-    if rule_id is not None or channel_id is not None:
-        source = lock_first(sources, seconds=LOCK_SECONDS)
-        if source is None:
-            return []
-    due = Incident.objects.notice_due(now).filter(channel=channel_id, rule=rule_id).order_by("pk")
-    if source is not None and not source.is_enabled:
-        due.exclude(notice_kind=Notice.RECOVER).update(notice_kind="", notice_due_at=None)
-    groups: dict[_GroupKey, list[Incident]] = defaultdict(list)
-    windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
-    due = due.select_related("channel__owner", "rule").defer("channel__last_payload")
-    for incident in lock_skipping(due)[:INCIDENTS_PER_NOTICE]:
-        # A silence holds back everything but the recovery. A rule's hours and silence windows hold back everything.
-        until = now
-        if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
-            until = max(until, incident.silenced_until)
-        if isinstance(source, AlertRule):
-            until = find_earliest_notice(source, until, windows)
-        audience_key = notices.make_audience_key(incident)
-        key = _GroupKey(incident.notice_kind, incident.kind, incident.corp_id, audience_key)
-        if until <= now and incident.is_open and key not in groups and notices.waits_for_company(incident):
-            until = now + RECHECK_AFTER
-        if until > now:
-            Incident.objects.filter(pk=incident.pk).update(notice_due_at=min(until, now + RECHECK_AFTER))
-        else:
-            groups[key].append(incident)
-    run_ids = [_create_run(key.notice_kind, group, source, now) for key, group in groups.items()]
-    if source is not None and any(key.notice_kind == Notice.FIRE for key in groups):
-        sources.update(gather_until=now + timedelta(seconds=source.gather_seconds))
+            # The lock on the source comes first, in the same order as where incidents are opened.
+            model: type[Source] = InboundChannel if rule_id is None else AlertRule
+            source_id = rule_id or channel_id
+            sources: QuerySet[Any] = model._default_manager.filter(pk=source_id)
+            source: Source | None = lock_first(sources, seconds=LOCK_SECONDS) if source_id else None
+            if source_id and source is None:
+                continue
+            due = Incident.objects.notice_due(now).filter(channel=channel_id, rule=rule_id).order_by("pk")
+            if source is not None and not source.is_enabled:
+                due.exclude(notice_kind=Notice.RECOVER).update(notice_kind="", notice_due_at=None)
+            groups: dict[_GroupKey, list[Incident]] = defaultdict(list)
+            windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
+            due = due.select_related("channel__owner", "rule").defer("channel__last_payload")
+            for incident in lock_skipping(due)[:INCIDENTS_PER_NOTICE]:
+                # A silence holds back everything but the recovery. A rule's hours and windows hold back everything.
+                until = now
+                if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
+                    until = max(until, incident.silenced_until)
+                if isinstance(source, AlertRule):
+                    until = find_earliest_notice(source, until, windows)
+                audience_key = notices.make_audience_key(incident)
+                key = _GroupKey(incident.notice_kind, incident.kind, incident.corp_id, audience_key)
+                if until <= now and incident.is_open and key not in groups and notices.waits_for_company(incident):
+                    until = now + RECHECK_AFTER
+                if until > now:
+                    Incident.objects.filter(pk=incident.pk).update(notice_due_at=min(until, now + RECHECK_AFTER))
+                else:
+                    groups[key].append(incident)
+            run_ids += [_create_run(key.notice_kind, group, source, now) for key, group in groups.items()]
+            if source is not None and any(key.notice_kind == Notice.FIRE for key in groups):
+                sources.update(gather_until=now + timedelta(seconds=source.gather_seconds))
     return run_ids
 
 
 def _create_run(kind: str, group: list[Incident], source: Source | None, now: datetime) -> int:
     """Create the run that notifies people of these incidents, and schedule their next reminders. Return its id."""
     for incident in group:
-        incident.repeat_count += kind == Notice.REPEAT
-        incident.recovery_count += kind == Notice.RECOVER
+        if kind == Notice.REPEAT:
+            incident.repeat_count += 1
+        elif kind == Notice.RECOVER:
+            incident.recovery_count += 1
     number = _count_notices(group[0], kind)
     # From an incident's second recovery on, `recover-n`.
     name = f"{kind}-{number}" if kind == Notice.REPEAT or number > 1 else kind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -128,7 +128,19 @@ def try_over_past(rule: AlertRule, table: Table, *, today: date) -> dict[str, An
     stored, memory = conditions.read_conditions(rule.conditions), dict[str, dict[str, str]]()
     chart = _begin_chart(stored)
     answers: dict[date, bool] = {}
-    for day, of_day in _list_past_days(stored, table, columns[0].name, today, zone):
+    days = [verdicts.to_day(value) for value in table.values(columns[0].name)]
+    # A fall or a rise compares a day with rows of earlier days, so the day itself must have rows.
+    is_of_day = any(one.comparison in BY_CHANGE and not verdicts.find_day_filters(one, table) for one in stored)
+    is_relative = _resolve(stored, table, today, zone) != _resolve(stored, table, today - timedelta(days=1000), zone)
+    for day in (today - timedelta(days=number) for number in range(PAST_DAYS - 1, -1, -1)):
+        chosen = [
+            row
+            for row, at in zip(table.rows, days, strict=True)
+            if at is not None and (at <= day if is_relative else at == day)
+        ]
+        if not (day in days if is_of_day else chosen):
+            continue
+        of_day = table.with_rows(chosen)
         fixed, found, compared = _resolve(stored, of_day, day, zone), [], []
         for name, part_table in verdicts.split_for_rule(rule, of_day).items():
             part = fold_text(name)
@@ -149,33 +161,16 @@ def _resolve(stored: list[Condition], table: Table, day: date, zone: tzinfo) -> 
     return [verdicts.resolve_dates(one, table, datetime.combine(day, time(), zone)) for one in stored]
 
 
-def _list_past_days(
-    stored: list[Condition], table: Table, column: str, today: date, zone: tzinfo
-) -> Iterator[tuple[date, Table]]:
-    """Yield each of the last days with the rows that the conditions see on it."""
-    days = [verdicts.to_day(value) for value in table.values(column)]
-    # A fall or a rise compares a day with rows of earlier days, so the day itself must have rows.
-    is_of_day = any(one.comparison in BY_CHANGE and not verdicts.find_day_filters(one, table) for one in stored)
-    is_relative = _resolve(stored, table, today, zone) != _resolve(stored, table, today - timedelta(days=1000), zone)
-    for day in (today - timedelta(days=number) for number in range(PAST_DAYS - 1, -1, -1)):
-        chosen = [
-            row
-            for row, at in zip(table.rows, days, strict=True)
-            if at is not None and (at <= day if is_relative else at == day)
-        ]
-        if day in days if is_of_day else chosen:
-            yield day, table.with_rows(chosen)
-
-
-# --- The picture of the past, on which the threshold can be moved ---
+# --- The chart of the past, on which the threshold can be moved ---
 
 _ABOVE = frozenset({Comparison.GREATER, Comparison.AT_LEAST})
 _BELOW = frozenset({Comparison.LESS, Comparison.AT_MOST})
 
 
 def _begin_chart(stored: list[Condition]) -> dict[str, Any] | None:
-    """Return the picture of the first condition that compares numbers with one threshold: its `row` in the form, its
-    `threshold`, `is_above` (it fires above it), `is_strict` (not on it), and its `days`, to be filled. None without."""
+    """Begin the chart of the first condition that compares numbers with one threshold: the condition's `row` in the
+    form, the `threshold`, `is_above` (the condition fires above it), `is_strict` (not on it), and `days`, to be filled.
+    Return None if there is no such condition."""
     for row, one in enumerate(stored):
         number = read_number_or_none(one.values[0]) if len(one.values) == 1 else None
         if number is not None and one.comparison in _ABOVE | _BELOW and one.aggregate != Aggregate.CHANGE:
@@ -188,8 +183,8 @@ def _begin_chart(stored: list[Condition]) -> dict[str, Any] | None:
 
 
 def _measure(condition: Condition, value: Decimal | None, table: Table) -> Decimal | None:
-    """Return the number that decides about a condition on this day: the aggregate, or of single rows the one that is
-    nearest to firing, or for "all rows" the farthest."""
+    """Return the day's number that is compared with the threshold: the aggregate, or the value of one row. For "any
+    row" it is the value closest to firing, for "all rows" the one farthest from it."""
     if condition.aggregate not in BY_ROW:
         return value
     try:

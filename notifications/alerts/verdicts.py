@@ -1,7 +1,7 @@
 """Evaluates conditions on a Table: whether they hold, for which part, by which rows. Pure: the caller reads the data.
 
 A condition compares an aggregate of a column with a value. ConditionError means that the data cannot answer: a column
-is missing, or text stands where a number is needed. A verdict of None means unknown: a part has nothing to aggregate,
+is missing, or has texts instead of numbers. A verdict of None means unknown: a part has nothing to aggregate,
 or rows are missing. As in SQL, True or None is True, False and None is False.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
@@ -45,6 +45,7 @@ from notifications.alerts.conditions import (
     Filters,
     Number,
     Unit,
+    check_columns,
     check_condition,
     find_position,
     is_comparable,
@@ -186,7 +187,8 @@ def _evaluate_condition(
     Without any row ANY is False (a list of faults may be empty), but ALL is unknown. Both are unknown if all cells are
     empty.
     """
-    check_condition(condition, table)
+    check_condition(condition)
+    check_columns(condition, table)
     chosen = find_matching_rows(condition, table)
     if condition.aggregate in BY_ROW:
         cells = table.values(condition.column)
@@ -310,23 +312,25 @@ def _to_percent(change: Change) -> Number | None:
 
 def find_matching_rows(condition: Condition, table: Table) -> list[int]:
     """Return the positions of the rows that fit all filters. A day fits all its times."""
-    wanted = [
-        (find_position(table, name), _make_cell_test(table.column(name), values)) for name, values in condition.filters
-    ]
-    return [index for index, row in enumerate(table.rows) if all(fits(row[place]) for place, fits in wanted)]
-
-
-def _make_cell_test(column: Column, values: Collection[str]) -> Callable[[Value], bool]:
-    """Return a function that tests whether a cell of the column is one of the values."""
-    if column.is_temporal:
-        days = {read_day(value) for value in values} - {None}
-        moments = {to_wall_clock(found) for value in values if (found := read_moment(value, UTC)) is not None}
-        return lambda cell: to_day(cell) in days or (isinstance(cell, datetime) and to_wall_clock(cell) in moments)
-    if column.is_numeric:
-        numbers = {read_number_or_none(value) for value in values} - {None}
-        return lambda cell: to_decimal(cell) in numbers
-    texts = set(map(fold_text, values))
-    return lambda cell: fold_text(write_comparable_text(cell)) in texts
+    positions = list(range(len(table.rows)))
+    for name, values in condition.filters:
+        column = table.columns[find_position(table, name)]
+        cells = table.values(name)
+        if column.is_temporal:
+            days = {read_day(value) for value in values} - {None}
+            moments = {to_wall_clock(found) for value in values if (found := read_moment(value, UTC)) is not None}
+            positions = [
+                one
+                for one in positions
+                if to_day(cell := cells[one]) in days or (isinstance(cell, datetime) and to_wall_clock(cell) in moments)
+            ]
+        elif column.is_numeric:
+            numbers = {read_number_or_none(value) for value in values} - {None}
+            positions = [one for one in positions if to_decimal(cells[one]) in numbers]
+        else:
+            texts = set(map(fold_text, values))
+            positions = [one for one in positions if fold_text(write_comparable_text(cells[one])) in texts]
+    return positions
 
 
 def _aggregate_column(condition: Condition, table: Table, chosen: list[int]) -> Number | None:

@@ -87,8 +87,8 @@ api = Api(
     title="guanwecom",
     version="1",
     description=(
-        "Running subscriptions, seeing what became of it, sending messages, and checking alert rules. Tokens are made "
-        "in the administration."
+        "Run subscriptions and read the outcome, send messages, and check alert rules. Tokens are made in the "
+        "administration."
     ),
     auth=TokenAuth(),
     parser=JsonParser(),
@@ -188,7 +188,9 @@ def run_subscription(
 def get_run(request: HttpRequest, run_id: Id) -> RunState:
     """Return a run of any trigger if the token reaches its subscription."""
     token = require_token(request, Action.READ)
-    return RunState.from_run(get_object_or_404(tokens.find_runs(token), pk=run_id))
+    # A run keeps the company for which it was made, whatever the subscription's report belongs to now.
+    runs = Run.objects.visible_to(token.owner).filter(subscription__in=tokens.find_subscriptions(token))
+    return RunState.from_run(get_object_or_404(runs, pk=run_id))
 
 
 @api.post(

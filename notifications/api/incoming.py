@@ -56,11 +56,18 @@ from notifications.inbound.accept import (
     keep_upload,
     preview_incoming,
 )
-from notifications.inbound.calls import CallResult
 from notifications.inbound.channels import SCHEMES, Proof
 from notifications.inbound.content import SENTENCES, InboundError
 from notifications.inbound.payloads import BODY_BYTES, MULTIPART_BYTES, parse_body
-from notifications.models import ApiToken, InboundCall, InboundChannel, IncomingMessage, Priority, Receipt, Run
+from notifications.models import (
+    ApiToken,
+    InboundCall,
+    InboundChannel,
+    IncomingMessage,
+    Priority,
+    Receipt,
+    Run,
+)
 from notifications.tasks import enqueue_runs
 
 router = Router(tags=["messages"])
@@ -69,7 +76,8 @@ PAGE_AT_MOST = 1000
 PREVIEWED_AT_MOST = 1000
 
 
-def _describe_form(message: dict[str, Any], file_name: str, *, is_many: bool) -> dict[str, Any]:
+def _make_form_schema(message: dict[str, Any], file_name: str, *, is_many: bool) -> dict[str, Any]:
+    """Return the JSON schema of a form, for the OpenAPI document. `message`: its field of that name, if any."""
     binary: dict[str, Any] = {"type": "string", "format": "binary"}
     file = {"type": "array", "items": binary, "maxItems": content.FILES_AT_MOST} if is_many else binary
     return {"type": "object", "properties": {**message, file_name: file}, "required": [*(message or [file_name])]}
@@ -81,12 +89,12 @@ _MESSAGE_BODY = {
     "content": {
         JSON: {"schema": _IN},
         MULTIPART: {
-            "schema": _describe_form({"message": _IN}, "files", is_many=True),
+            "schema": _make_form_schema({"message": _IN}, "files", is_many=True),
             "encoding": {"message": {"contentType": JSON}},
         },
     },
 }
-_UPLOAD_BODY = {"required": True, "content": {MULTIPART: {"schema": _describe_form({}, "file", is_many=False)}}}
+_UPLOAD_BODY = {"required": True, "content": {MULTIPART: {"schema": _make_form_schema({}, "file", is_many=False)}}}
 
 
 @router.post(
@@ -124,20 +132,20 @@ def send_message(
         raise ValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
     carried = [_check_file(file) for file in sent]
     parts = [body.model_dump_json(), *(file.digest for file in carried)]
-    asked = _SendRequest(body, carried, read_fingerprint("POST", request.path, "\n".join(parts)))
-    if asked.body.dry_run:
-        found = preview_incoming(_build_message(token, asked))
+    send_request = _SendRequest(body, carried, read_fingerprint("POST", request.path, "\n".join(parts)))
+    if send_request.body.dry_run:
+        found = preview_incoming(_build_message(token, send_request))
         ids = [one.user_id for one in found.recipients[:PREVIEWED_AT_MOST]]
         usernames = dict(User.objects.filter(pk__in=ids).values_list("pk", "username"))
         return Status(200, MessagePreview.from_preview(found, usernames))
-    return _accept(request, token, asked, idempotency_key or "")
+    return _accept(request, token, send_request, idempotency_key or "")
 
 
 @router.get(
     "/messages/{int:message_id}",
     response={200: MessageState, **list_problem_responses()},
     url_name="get_message",
-    summary="What became of a message, by person",
+    summary="The outcome of a message, by person",
 )
 def get_message(
     request: HttpRequest,
@@ -157,7 +165,7 @@ def get_message(
 @router.post(
     "/uploads",
     response={201: UploadState, **list_problem_responses(400, 415)},
-    summary="Hand in a picture or a file, for messages that follow",
+    summary="Upload a picture or a file for later messages",
     openapi_extra={"requestBody": _UPLOAD_BODY},
 )
 def upload_file(request: HttpRequest) -> Status[UploadState]:
@@ -174,27 +182,27 @@ def upload_file(request: HttpRequest) -> Status[UploadState]:
 
 @dataclass(frozen=True)
 class _SendRequest:
-    """The parsed request and its files."""
+    """A parsed request to send a message. `fingerprint`: equal for a repeated request."""
 
     body: MessageIn
     files: list[content.CheckedFile]
     fingerprint: str
 
 
-def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
+def _build_message(token: ApiToken, send_request: _SendRequest) -> Incoming:
     """Build the message; look up its uploads and company. Raises ProblemError."""
-    asked = request.body
-    known = find_uploads(token, asked.uploads, now=database_now())
-    missing = [pk for pk in asked.uploads if pk not in known]
+    body = send_request.body
+    known = find_uploads(token, body.uploads, now=database_now())
+    missing = [pk for pk in body.uploads if pk not in known]
     if missing:
         raise ProblemError("upload_not_found", more={"errors": [{"where": ["body", "uploads"], "what": str(missing)}]})
-    everything = [*request.files, *(known[pk] for pk in asked.uploads)]
+    everything = [*send_request.files, *(known[pk] for pk in body.uploads)]
     if len(everything) > content.FILES_AT_MOST:
         raise ProblemError("too_many_files")
-    if (url := asked.callback_url) and not (url.isascii() and is_callable_address(url) and token.signing_secret):
+    if (url := body.callback_url) and not (url.isascii() and is_callable_address(url) and token.signing_secret):
         raise ProblemError("callback_not_possible")
     corps: list[Corp | None] = [None]
-    if (name := asked.corp) is not None:  # the CorpId or the name of a company that the token's owner sees
+    if (name := body.corp) is not None:  # the CorpId or the name of a company that the token's owner sees
         visible = Corp.objects.visible_to(token.owner).filter(Q(corpid=name) | Q(name=name))
         corps = list(visible[:2]) if name.isprintable() else []
     if len(corps) != 1:
@@ -202,18 +210,18 @@ def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
     message = IncomingMessage(
         origin=IncomingMessage.Origin.API,
         key=f"api:{token.pk}:{secrets.token_hex(16)}",
-        title=asked.title,
-        text=asked.text,
-        markup=asked.markup,
-        link=asked.link or "",
-        figures=[[one.caption, one.words] for one in asked.figures],
-        form="" if asked.form == "auto" else asked.form,
-        priority=Priority.URGENT if asked.priority == "urgent" else Priority.ORDINARY,
-        lifetime_hours=asked.lifetime_hours,
+        title=body.title,
+        text=body.text,
+        markup=body.markup,
+        link=body.link or "",
+        figures=[[one.caption, one.words] for one in body.figures],
+        form="" if body.form == "auto" else body.form,
+        priority=Priority.URGENT if body.priority == "urgent" else Priority.ORDINARY,
+        lifetime_hours=body.lifetime_hours,
         corp=corps[0],
-        callback_url=asked.callback_url or "",
+        callback_url=body.callback_url or "",
     )
-    return Incoming(token, message, [one.address for one in asked.recipients], everything)
+    return Incoming(token, message, [one.address for one in body.recipients], everything)
 
 
 def _read_form(request: HttpRequest) -> tuple[Any, Any]:
@@ -232,11 +240,11 @@ def _check_file(sent: Any) -> content.CheckedFile:
     return content.check_file(sent.name or "", sent.read())
 
 
-def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str) -> HttpResponse:
+def _accept(request: HttpRequest, token: ApiToken, send_request: _SendRequest, key: str) -> HttpResponse:
     now = database_now()
 
     def make() -> tuple[Run, str]:
-        accepted = accept_message(_build_message(token, asked), now=now)
+        accepted = accept_message(_build_message(token, send_request), now=now)
         # The audit trail has the number of people, but no content.
         note = f"message:{accepted.message.pk} → {accepted.message.person_count}"
         with services.on_behalf(token.owner, read_client_address(request)):
@@ -246,7 +254,9 @@ def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str
             accepted.message, [], None
         ).model_dump_json()
 
-    run, answer, is_repeated = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
+    run, answer, is_repeated = answer_once(
+        token=token, key=key, fingerprint=send_request.fingerprint, now=now, make=make
+    )
     return answer_accepted(answer, is_repeated, reverse("api-1:get_message", args=[run.message_id]))
 
 
@@ -268,15 +278,39 @@ REPEAT_HEADERS = ("Idempotency-Key", "X-Gitlab-Event-UUID", "X-GitHub-Delivery",
 
 @csrf_exempt
 def receive(request: HttpRequest, public_id: str) -> HttpResponse:
-    """Answer 202 with the outcome once the message is stored, problem details otherwise."""
+    """Answer 202 with the outcome once the message is stored, problem details otherwise. The channel's log has refused
+    calls, too."""
     query = request.GET.dict()
     request.META["QUERY_STRING"], request.GET = "", QueryDict()
     for raw in RAW_ADDRESSES & request.META.keys():  # kept without the query, because the access log reads them
         request.META[raw] = request.path
+    key: str | None = None
     try:
         if request.method not in {"POST", "PUT"}:
             raise ProblemError("method_not_allowed", headers={"Allow": "POST, PUT"})
-        result = _take_call(request, public_id, query)
+        count_call(f"in:address:{find_network(request) or 'unknown'}", CALLS_PER_ADDRESS)
+        found = InboundChannel.objects.usable().select_related("owner", "corp")
+        channel = found.filter(public_id=public_id, kind=InboundChannel.Kind.WEBHOOK).first()
+        scheme = None if channel is None else SCHEMES.get(channel.scheme)
+        try:
+            # The body is read before the check only if the check needs it.
+            body = _read_body(request) if scheme is not None and scheme.needs_secret else b""
+            proof = Proof(request.headers, query, body)
+            key = channels.verify_proof(channel, proof, now=timezone.now().timestamp())
+            if key is None or channel is None:
+                raise InboundError("invalid_proof")
+            body = body or _read_body(request)
+            count_call(f"in:channel:{channel.pk}", settings.API_CALLS_PER_TOKEN)
+            payload = parse_body(body, request.headers.get("Content-Type", ""))
+        except (InboundError, ProblemError) as error:
+            if channel is not None and error.code in SENTENCES:
+                calls.log_call(channel, InboundCall.Outcome.REFUSED, SENTENCES[error.code], now=database_now())
+            # Without the secret, no answer may reveal that the channel exists.
+            headers = error.headers if isinstance(error, ProblemError) else {}
+            raise ProblemError(error.code if key is not None else "invalid_proof", headers=headers) from error
+        # With a signature over the time no header counts, because headers of a replayed call can be changed.
+        key = key or next((request.headers[name] for name in REPEAT_HEADERS if request.headers.get(name)), "")
+        result = calls.take_call(channel, payload, request_key=key, now=database_now())
     except ProblemError as error:
         return make_response(error)
     except InboundError as error:
@@ -284,35 +318,6 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
     enqueue_runs(result.run_ids)
     known = {} if result.message_id is None else {"id": result.message_id}
     return JsonResponse({"status": result.outcome.value, **known}, status=202)
-
-
-def _take_call(request: HttpRequest, public_id: str, query: dict[str, str]) -> CallResult:
-    """Check and accept the call. Raise ProblemError if it is not proven or cannot be read, and InboundError if what it
-    says is refused. The channel's log has either."""
-    count_call(f"in:address:{find_network(request) or 'unknown'}", CALLS_PER_ADDRESS)
-    found = InboundChannel.objects.usable().select_related("owner", "corp")
-    channel = found.filter(public_id=public_id, kind=InboundChannel.Kind.WEBHOOK).first()
-    scheme = None if channel is None else SCHEMES.get(channel.scheme)
-    key: str | None = None
-    try:
-        # The body is read before the check only if the check needs it.
-        body = _read_body(request) if scheme is not None and scheme.needs_secret else b""
-        proof = Proof(request.headers, query, body)
-        key = channels.verify_proof(channel, proof, now=timezone.now().timestamp())
-        if key is None or channel is None:
-            raise InboundError("invalid_proof")
-        body = body or _read_body(request)
-        count_call(f"in:channel:{channel.pk}", settings.API_CALLS_PER_TOKEN)
-        payload = parse_body(body, request.headers.get("Content-Type", ""))
-    except (InboundError, ProblemError) as error:
-        if channel is not None and error.code in SENTENCES:
-            calls.log_call(channel, InboundCall.Outcome.REFUSED, SENTENCES[error.code], now=database_now())
-        # Without the secret, no answer may reveal that the channel exists.
-        headers = error.headers if isinstance(error, ProblemError) else {}
-        raise ProblemError(error.code if key is not None else "invalid_proof", headers=headers) from error
-    # With a signature over the time no header counts, because headers of a replayed call can be changed.
-    key = key or next((request.headers[name] for name in REPEAT_HEADERS if request.headers.get(name)), "")
-    return calls.take_call(channel, payload, request_key=key, now=database_now())
 
 
 def _read_body(request: HttpRequest) -> bytes:

@@ -30,12 +30,12 @@ MESSAGES, UPLOADS = "/api/v1/messages", "/api/v1/uploads"
 INBOUND_BYTES_AT_MOST = 24 * 1024 * 1024
 # Code → HTTP status and title, a sentence for people who read a log.
 TITLES: dict[str, tuple[int, _StrPromise]] = {
-    "malformed_request": (400, _("The body is no JSON, or no form.")),
+    "malformed_request": (400, _("The body is neither JSON nor a form.")),
     "missing_token": (401, _("A token is missing: Authorization: Bearer …")),
     "invalid_token": (401, _("The token is unknown, revoked or expired, or its owner was disabled.")),
     "action_not_allowed": (403, _("The token or its owner may not do this.")),
     "invalid_proof": (401, _("No channel has this address, or its secret or signature is missing or wrong.")),
-    "not_found": (404, _("There is no such thing, or the token does not reach it.")),
+    "not_found": (404, _("It does not exist, or the token does not reach it.")),
     "method_not_allowed": (405, _("This address does not take this method.")),
     "subscription_disabled": (409, _("The push is disabled.")),
     "rule_disabled": (409, _("The alert rule is disabled.")),
@@ -51,7 +51,7 @@ TITLES: dict[str, tuple[int, _StrPromise]] = {
     "too_many_uploads": (429, _("Too many uploads wait for their messages.")),
     "body_too_large": (413, _("The body is too large.")),
     "unsupported_media_type": (415, _("The body must be application/json, or a form where files may come.")),
-    "invalid_request": (422, _("The request is not as it should be.")),
+    "invalid_request": (422, _("The request is not valid.")),
     "mapping_failed": (422, _("The channel's mapping does not fit what was sent.")),
     "idempotency_key_reused": (422, _("The Idempotency-Key belongs to another request.")),
     "too_many_requests": (429, _("Too many requests.")),
@@ -82,7 +82,7 @@ class ProblemError(Exception):
 
 
 def make_problem(error: InboundError, *, detail: str = "") -> ProblemError:
-    """Return the problem of content that is refused, with the recipients that name nobody."""
+    """Return the problem for a refusal of content, with the recipients that name nobody unless there is a detail."""
     wait = {"Retry-After": str(error.retry_after_seconds)} if error.retry_after_seconds else {}
     unknown = [
         UnknownRecipient.from_document({**one.to_document(), "reason": why}).model_dump() for one, why in error.unknown
@@ -137,13 +137,13 @@ class ApiMiddleware:
         with translation.override(translation.get_language_from_request(request)):
             # Without a declared length, Django reads no body.
             length = request.META.get("CONTENT_LENGTH") or "0"
-            is_length = length.isascii() and length.isdigit() and len(length) < 16
+            is_valid_length = length.isascii() and length.isdigit() and len(length) < 16
             at_most = MESSAGE_BYTES_AT_MOST if request.path_info == MESSAGES else BODY_BYTES_AT_MOST
             if request.path_info.startswith("/in/"):
                 at_most = INBOUND_BYTES_AT_MOST
             elif request.path_info in {MESSAGES, UPLOADS} and request.content_type == MULTIPART:
                 at_most = FORM_BYTES_AT_MOST
-            if is_length and int(length) > at_most:
+            if is_valid_length and int(length) > at_most:
                 answer = make_response(ProblemError("body_too_large"))
             else:
                 answer = self.get_response(request)

@@ -125,7 +125,7 @@ class SubscriptionPage(Schema):
 
 
 VALUE_CHARACTERS = 255
-Web = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]", max_length=LINK_CHARACTERS)]
+WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]", max_length=LINK_CHARACTERS)]
 Form = Literal["auto", "text", "markdown", "textcard", "news", "image", "text_notice", "news_notice", "file"]
 
 
@@ -141,9 +141,9 @@ class RecipientIn(Schema):
     attribute: Annotated[str, Field(max_length=VALUE_CHARACTERS)] = ""
 
     @model_validator(mode="after")
-    def _named(self) -> Self:
+    def _check_attribute(self) -> Self:
         if (self.by == "attribute") != bool(self.attribute):
-            raise ValueError("attribute: the key of the attribute, of a recipient by attribute and of no other")
+            raise ValueError("attribute: required for a recipient by attribute, and allowed for no other")
         return self
 
     @property
@@ -170,7 +170,7 @@ class MessageIn(Schema):
     title: Annotated[str, Field(min_length=1, max_length=TITLE_CHARACTERS)]
     text: Annotated[str, Field(max_length=TEXT_CHARACTERS)] = ""
     markup: Literal["plain", "markdown"] = "plain"
-    link: Web | None = None
+    link: WebAddress | None = None
     figures: Annotated[list[FigureIn], Field(max_length=FIGURES_AT_MOST)] = []
     recipients: Annotated[list[RecipientIn], Field(min_length=1, max_length=ADDRESSES_AT_MOST)]
     corp: Annotated[str, Field(min_length=1, max_length=VALUE_CHARACTERS)] | None = None
@@ -178,7 +178,7 @@ class MessageIn(Schema):
     priority: Literal["ordinary", "urgent"] = "ordinary"
     lifetime_hours: Annotated[int, Field(ge=1, le=MAX_LIFETIME_HOURS)] = 24
     uploads: Annotated[list[Id], Field(max_length=FILES_AT_MOST)] = []
-    callback_url: Web | None = None
+    callback_url: WebAddress | None = None
     dry_run: bool = False
 
 

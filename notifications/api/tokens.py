@@ -21,7 +21,7 @@ from accounts.authentication.flow import find_network
 from integrations.core.redis import seconds_to_wait
 from notifications.api.problems import ProblemError
 from notifications.inbound.channels import make_digest
-from notifications.models import ApiToken, Run, Subscription
+from notifications.models import ApiToken, Subscription
 from notifications.models.inbound import MAY_SEND
 
 # Prefixes by which secret scanners recognise our secrets.
@@ -50,17 +50,14 @@ _NEEDED = {
 }
 
 
-def make_secret() -> str:
-    """Return a new secret: 47 URL-safe characters with 256 random bits."""
-    return BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
-
-
-def set_secret(token: ApiToken, *, secret: str, now: datetime) -> None:
-    """Set the digest, prefix and creation time of an unsaved token; the secret itself is not stored. A token that sends
-    messages also gets a stored secret to sign its webhooks."""
+def make_secret(token: ApiToken, *, now: datetime) -> str:
+    """Make the secret of an unsaved token and return it: 47 URL-safe characters with 256 random bits. Only its digest
+    and prefix are stored. A token that sends messages also gets a stored secret to sign its webhooks."""
+    secret = BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
     if token.may_send:
         token.signing_secret = SIGNING_BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
     token.digest, token.prefix, token.created_at = make_digest(secret), secret[:PREFIX_CHARACTERS], now
+    return secret
 
 
 def revoke(token: ApiToken, *, now: datetime) -> bool:
@@ -89,11 +86,6 @@ def find_subscriptions(token: ApiToken) -> QuerySet[Subscription]:
     return seen
 
 
-def find_runs(token: ApiToken) -> QuerySet[Run]:
-    """Return the runs of these subscriptions that the owner sees. A run keeps the company it was made for."""
-    return Run.objects.visible_to(token.owner).filter(subscription__in=find_subscriptions(token))
-
-
 logger = logging.getLogger(__name__)
 
 UNAVAILABLE_SECONDS = 5
@@ -117,8 +109,8 @@ class TokenAuth(HttpBearer):
         if found is None:
             raise ProblemError("invalid_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
         count_call(f"api:token:{found.pk}", settings.API_CALLS_PER_TOKEN)
-        rarely = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
-        ApiToken.objects.filter(rarely, pk=found.pk).update(
+        is_outdated = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
+        ApiToken.objects.filter(is_outdated, pk=found.pk).update(
             last_used_at=now, last_used_from=read_client_address(request)
         )
         return found

@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from django.db import transaction
 from django.db.models import QuerySet, Sum
@@ -51,13 +51,14 @@ _PICTURED = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOT
 
 @dataclass(frozen=True)
 class Incoming:
-    """A message that another system hands in, used once. `sender`: the token or channel whose rights apply.
+    """A message that another system hands in, to be accepted or previewed once.
 
-    `message`: its unsaved row, with at least origin, key and title; `accept_message` completes it. The key is equal for
-    repeats and unique among all senders. Characters that cannot be shown are removed, long texts are cut, and a link
-    other than http or https is left out; an empty form is chosen by the content. `already`: people who have the message
-    and get it no second time; a query runs once the sender is locked. `audience`: people in addition to the addresses.
-    `only_user_id`, `among`: for a trial, this person only, or only people of this audience.
+    `sender`: the token or channel whose rights apply. `message`: the unsaved row, with at least origin, key and title;
+    `accept_message` completes it. The key is equal for repeats and unique among all senders. Characters that cannot be
+    shown are removed, long texts are cut, and a link other than http or https is left out; an empty form is chosen by
+    the content. `already`: people who have the message and do not get it again; a query is evaluated after the sender
+    is locked. `audience`: people in addition to the addresses. `only_user_id`, `among`: for a trial, this person only,
+    or only people of this audience.
     """
 
     sender: ApiToken | InboundChannel
@@ -168,7 +169,8 @@ def _find_midnight(moment: datetime) -> datetime:
 
 
 def _complete_message(incoming: Incoming, now: datetime) -> tuple[ResolvedAddresses, list[CheckedFile | None]]:
-    """Complete the unsaved row. Return its people; and the file that it carries, or None, with those that follow."""
+    """Complete the unsaved row. Return its people, and the files: first the one that the message itself carries, or
+    None, then those that follow as messages of their own."""
     message, sender, found = incoming.message, incoming.sender, _find_people(incoming)
     for name, value in _make_sender_column(sender).items():
         setattr(message, name, value)
@@ -178,7 +180,7 @@ def _complete_message(incoming: Incoming, now: datetime) -> tuple[ResolvedAddres
         [content.clean_title(caption)[:CAPTION_CHARACTERS], content.clean_title(words)[:WORDS_CHARACTERS]]
         for caption, words in message.figures[:FIGURES_AT_MOST]
     ]
-    # Unless the sender names a form: the one that shows all parts.
+    # The form that shows all parts, unless the sender names one.
     has_picture = any(file.kind == Medium.Kind.PICTURE for file in incoming.files)
     has_words = bool(message.text or message.figures or message.link)
     form = MessageForm.TEXTCARD if len(message.text.encode()) <= builders.DESCRIPTION_BYTES else MessageForm.TEXT
@@ -231,27 +233,27 @@ _NEEDING_TEXT = frozenset({MessageForm.TEXTCARD, MessageForm.NEWS, MessageForm.I
 _WITH_FIGURES = frozenset({MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
 
 
-def source_of_message(run: Run) -> MessageSource | None:
-    """Return the source of a message's run; None for another kind of run (notifications.sources)."""
-    if run.message is None:
-        return None
-    row = Medium.objects.filter(run=run.first_sent).only("kind", "name").order_by("pk").first()
-    medium = None if row is None else ReadyMedium(row.pk, Medium.Kind(row.kind), row.name)
-    return MessageSource(run, run.message, medium)
-
-
 def is_main_run(message: IncomingMessage, run: Run) -> bool:
     """Return whether the run sends the message itself, not one of the files behind it."""
     return run.first_sent.key == f"message:{message.pk}"
 
 
 class MessageSource(RunSource):
-    """Source of a message, or of a file that came with it. Its audience is the people whom the addresses named at
-    acceptance; for a resend, those of them whom the run that it repeats did not reach."""
+    """Source of a message, or of a file that came with it. The audience is the people whom the addresses named at
+    acceptance. A resend goes only to those of them whom the earlier run did not reach."""
 
     def __init__(self, run: Run, message: IncomingMessage, medium: ReadyMedium | None) -> None:
         self._run, self._message, self._medium = run, message, medium
         self._is_file = not is_main_run(message, run)
+
+    @classmethod
+    def for_run(cls, run: Run) -> Self | None:
+        """Return the source of a message's run; None for a run of another kind (notifications.sources.run_sources)."""
+        if run.message is None:
+            return None
+        row = Medium.objects.filter(run=run.first_sent).only("kind", "name").order_by("pk").first()
+        medium = None if row is None else ReadyMedium(row.pk, Medium.Kind(row.kind), row.name)
+        return cls(run, run.message, medium)
 
     @property
     def terms(self) -> Terms:
@@ -293,7 +295,7 @@ UPLOADS_KEPT = timedelta(days=1)
 # Limits of the waiting uploads of one token.
 UPLOADS_AT_MOST = 200
 BYTES_AT_MOST = 1024 * 1024 * 1024
-# Limit of the uploads of one message: they are in memory while it is accepted.
+# Limit of the uploads of one message, and of its fetched files: they are in memory while it is accepted.
 MESSAGE_BYTES = 60 * 1024 * 1024
 
 
@@ -313,8 +315,8 @@ def keep_upload(token: ApiToken, file: CheckedFile, *, now: datetime) -> Medium:
 
 
 def find_uploads(token: ApiToken, ids: Collection[int], *, now: datetime) -> dict[int, CheckedFile]:
-    """Return the token's usable uploads among these ids, by id. Raise InboundError above MESSAGE_BYTES
-    together."""
+    """Return the token's usable uploads among these ids, by id. Raise InboundError if they are larger than
+    MESSAGE_BYTES together."""
     rows = Medium.objects.filter(pk__in=ids, token=token, created_at__gt=now - UPLOADS_KEPT)
     if rows.aggregate(total=Sum(Length("content"), default=0))["total"] > MESSAGE_BYTES:
         raise InboundError("too_many_files")

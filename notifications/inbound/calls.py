@@ -36,10 +36,9 @@ from integrations.models import Job
 from integrations.models.fields import require_readable
 from integrations.models.jobs import Moment
 from notifications.alerts import incidents, notify
-from notifications.inbound import mapping
 from notifications.inbound.accept import MESSAGE_BYTES, Incoming, accept_message, check_limit
 from notifications.inbound.content import FILE_BYTES, CheckedFile, InboundError, check_file
-from notifications.inbound.mapping import ChannelMapping, MappedMessage
+from notifications.inbound.mapping import MappedMessage, map_payload
 from notifications.inbound.payloads import Payload, read_alerts
 from notifications.models import (
     InboundCall,
@@ -75,9 +74,9 @@ class CallResult:
 
 
 def take_call(channel: InboundChannel, payload: Payload, *, request_key: str, now: datetime) -> CallResult:
-    """Make a message or incidents of a payload. `request_key`: by which the sender's headers mark a repeat; empty for
-    none. Raise InboundError, which is in the log already."""
-    # For the page of the channel's mapping.
+    """Make a message or incidents of a payload. `request_key`: marks a repeated call in the sender's headers; empty for
+    none. Raise InboundError, which the channel's log has already."""
+    # The page of the channel's mapping shows it.
     content = json.dumps(payload, ensure_ascii=False)
     if len(content) > KEPT_CHARACTERS:
         content = json.dumps(_cut_long_texts(payload), ensure_ascii=False)
@@ -139,14 +138,6 @@ def _take_message(channel: InboundChannel, payload: Payload, request_key: str, n
     log_call(channel, outcome, message_id=message_id, now=now)
     log_missing_files(channel, left_out, now=now)
     return CallResult(outcome, message_id, run_ids)
-
-
-def map_payload(channel: InboundChannel, payload: Payload, *, now: datetime) -> MappedMessage | None:
-    """Return the message that the channel's mapping makes, in the site's language. The sender's language does not
-    matter: it does not read the message. Raise InboundError."""
-    with translation.override(settings.LANGUAGE_CODE):
-        rules = ChannelMapping.from_document(channel.mapping)
-        return mapping.apply_mapping(rules, payload, now=now, zone=timezone.get_default_timezone())
 
 
 def make_incoming(
@@ -250,7 +241,7 @@ _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no l
 
 def fetch_files(run: JobRun) -> list[int] | Again:
     """Fetch the files of one call and accept its message. Return the runs to hand out. Files that cannot be fetched are
-    left out and noted in the log."""
+    left out and noted in the log. Raise LeaseLostError."""
     job = run.job
     channel = InboundChannel.objects.filter(pk=job.payload["channel"]).select_related("owner", "corp").first()
     if channel is None or not job.secret_payload:  # the channel was deleted, or another worker made the message
@@ -258,7 +249,25 @@ def fetch_files(run: JobRun) -> list[int] | Again:
     try:
         if not channel.is_enabled or not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
             raise InboundError("internal_error", _ENDED)
-        return _make_message(channel, run)
+        try:
+            payload = json.loads(require_readable(job.secret_payload))
+        except UnreadableSecretError as error:
+            raise InboundError("internal_error", _UNREADABLE) from error
+        mapped = map_payload(channel, payload, now=job.requested_at)
+        fetched, refused = ([], []) if mapped is None else _fetch_files(mapped, channel, run)
+        run_ids: list[int] = []
+        with transaction.atomic():
+            if mapped is None:  # the mapping was changed meanwhile
+                _update_log_entry(job, outcome=Outcome.LEFT_OUT)
+            else:
+                incoming = make_incoming(channel, mapped, key=job.payload["key"], fetched=fetched, left_out=refused)
+                accepted = accept_message(incoming, now=run.clock())
+                _update_log_entry(job, message=accepted.message, reason="")
+                log_missing_files(channel, (*mapped.refused, *refused), now=run.clock())
+                run_ids = accepted.run_ids
+            _release_call(job)
+            run.lock_job()
+        return run_ids
     except InboundError as error:
         refusal = error
     now = run.clock()
@@ -275,30 +284,6 @@ def fetch_files(run: JobRun) -> list[int] | Again:
     return []
 
 
-def _make_message(channel: InboundChannel, run: JobRun) -> list[int]:
-    """Make the call's message and return its runs. Raise InboundError and LeaseLostError."""
-    job = run.job
-    try:
-        payload = json.loads(require_readable(job.secret_payload))
-    except UnreadableSecretError as error:
-        raise InboundError("internal_error", _UNREADABLE) from error
-    mapped = map_payload(channel, payload, now=job.requested_at)
-    fetched, refused = ([], []) if mapped is None else _fetch_files(mapped, channel, run)
-    run_ids: list[int] = []
-    with transaction.atomic():
-        if mapped is None:  # the mapping was changed meanwhile
-            _update_log_entry(job, outcome=Outcome.LEFT_OUT)
-        else:
-            incoming = make_incoming(channel, mapped, key=job.payload["key"], fetched=fetched, left_out=refused)
-            found = accept_message(incoming, now=run.clock())
-            _update_log_entry(job, message=found.message, reason="")
-            log_missing_files(channel, (*mapped.refused, *refused), now=run.clock())
-            run_ids = found.run_ids
-        _release_call(job)
-        run.lock_job()
-    return run_ids
-
-
 def _update_log_entry(job: Job, **changes: Any) -> None:
     """Update the log entry of a call that waited for its files. Entry and job have the same time."""
     waiting = InboundCall.objects.filter(outcome=Outcome.ACCEPTED, message=None, first_at=job.requested_at)
@@ -306,8 +291,8 @@ def _update_log_entry(job: Job, **changes: Any) -> None:
 
 
 def _release_call(job: Job) -> bool:
-    """Delete what the call said, and free its key: a repeat is found by its message, or makes one. Return whether it
-    was not released before."""
+    """Delete the call's payload and free its key, so that a repeat finds the message or makes one. Return False if the
+    call was released before."""
     return bool(Job.objects.filter(pk=job.pk, key__isnull=False).update(key=None, secret_payload=""))
 
 
@@ -363,7 +348,8 @@ def _explain_failure(error: SourceError, words: dict[str, str], *, is_full: bool
     return Sentence("“%(name)s” is larger than 20 MB.") % words
 
 
-CHUNK = 200
+# Messages that one call of `purge_calls` deletes.
+PURGED_AT_ONCE = 200
 
 
 def find_old_payloads(now: Moment) -> QuerySet[InboundChannel]:
@@ -377,10 +363,10 @@ def find_old_messages(now: Moment) -> QuerySet[IncomingMessage]:
 
 
 def purge_calls(*, now: datetime) -> int:
-    """Delete at most CHUNK old messages, old payloads, and of each channel the calls beyond its newest CALLS_SHOWN.
-    Return the number of messages."""
+    """Delete at most PURGED_AT_ONCE old messages, all old payloads, and the calls of each channel except the newest
+    CALLS_SHOWN. Return the number of messages."""
     find_old_payloads(now).update(last_payload="", last_payload_at=None)
-    ids = list(find_old_messages(now).order_by("created_at").values_list("pk", flat=True)[:CHUNK])
+    ids = list(find_old_messages(now).order_by("created_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
     if ids:
         # Django loads rows that it deletes: only their keys, not the texts and whole mails.
         IncomingMessage.objects.filter(pk__in=ids).only("pk").delete()

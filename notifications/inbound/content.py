@@ -191,17 +191,17 @@ def check_file(name: str, content: bytes) -> CheckedFile:
     if found is None:
         sentence = Sentence("“%(name)s” is none of the types that are let through, or not what it is called.")
         raise InboundError("file_refused", sentence % words)
-    proper, content_type = found
-    size = _read_picture_size(proper, content) if proper in _PICTURES else (0, 0)
-    if proper in _PICTURES and (size is None or not all(size)):
+    real_extension, content_type = found
+    size = _read_picture_size(real_extension, content) if real_extension in _PICTURES else (0, 0)
+    if real_extension in _PICTURES and (size is None or not all(size)):
         raise InboundError("file_refused", Sentence("“%(name)s” is a broken picture.") % words)
     width, height = size or (0, 0)
     if width * height > PIXELS_AT_MOST:
         raise InboundError("file_refused", Sentence("“%(name)s” has more than 40 million pixels.") % words)
-    named = tidy if extension in _SAME.get(proper, {proper}) else f"{tidy}.{proper}"
-    is_shown = proper in {"png", "jpg"} and len(content) <= PICTURE_BYTES
+    is_right = extension == real_extension or extension in _SYNONYMS.get(real_extension, ())
+    is_shown = real_extension in {"png", "jpg"} and len(content) <= PICTURE_BYTES
     kind = Medium.Kind.PICTURE if is_shown else Medium.Kind.FILE
-    return CheckedFile(named, kind, content_type, content, width, height)
+    return CheckedFile(tidy if is_right else f"{tidy}.{real_extension}", kind, content_type, content, width, height)
 
 
 def tidy_name(name: str) -> str:
@@ -244,23 +244,24 @@ _TEXTS = {
     "md": "text/markdown",
     "json": "application/json",
 }
-_SAME = {"jpg": {"jpg", "jpeg", "jpe"}}
+# Other extensions of one type.
+_SYNONYMS = {"jpg": ("jpeg", "jpe")}
 
 
 def _detect_type(extension: str, content: bytes) -> tuple[str, str] | None:
     """Return the extension and the content type that the content shows; None for a type that is not allowed."""
-    for magic, proper, content_type in _MAGIC:
+    for magic, real_extension, content_type in _MAGIC:
         if content.startswith(magic):
-            return proper, content_type
+            return real_extension, content_type
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp", "image/webp"
     if content.startswith(_ZIP):
         # Recognised by names in it. They are only searched for: reading the list of members could be costly.
         if _END_OF_ARCHIVE not in content[-_END_BYTES:]:
             return None
-        for proper, (member, content_type) in _OFFICE.items():
-            if member in content:
-                return None if b"vbaProject.bin" in content else (proper, content_type)
+        for real_extension, (member, content_type) in _OFFICE.items():
+            if member in content:  # a file with macros is not allowed
+                return None if b"vbaProject.bin" in content else (real_extension, content_type)
         return "zip", "application/zip"
     if content.startswith(_OLE):
         return (extension, _OLD_OFFICE[extension]) if extension in _OLD_OFFICE else None
@@ -289,21 +290,21 @@ def _is_text(content: bytes) -> bool:
 
 
 _PICTURES = frozenset({"png", "jpg", "gif", "webp"})
-# Bytes before the end of the size, without JPEG, whose size comes after segments of any length.
+# Bytes of a file up to the end of the picture's size. JPEG is missing: its size comes after segments of any length.
 _HEADER_BYTES = {"png": 24, "gif": 10, "webp": 30}
 
 
-def _read_picture_size(proper: str, content: bytes) -> tuple[int, int] | None:
-    """Return width and height of a picture of this type; None if its header is broken."""
-    if proper == "jpg":
+def _read_picture_size(extension: str, content: bytes) -> tuple[int, int] | None:
+    """Return width and height in pixels of a picture of this type; None if its header is broken."""
+    if extension == "jpg":
         return _read_jpeg_size(content)
     head = content[12:16]
-    if len(content) < _HEADER_BYTES[proper] or (proper == "png" and head != b"IHDR"):
+    if len(content) < _HEADER_BYTES[extension] or (extension == "png" and head != b"IHDR"):
         return None
     width, height = 0, 0
-    if proper == "png":
+    if extension == "png":
         width, height = struct.unpack(">II", content[16:24])
-    elif proper == "gif":
+    elif extension == "gif":
         width, height = struct.unpack("<HH", content[6:10])
     elif head == b"VP8X":
         width, height = 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")

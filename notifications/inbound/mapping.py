@@ -1,4 +1,4 @@
-"""Makes a message of a payload by the channel's mapping: title, text, recipients, pictures and files. Pure.
+"""Makes a message of a payload by the channel's mapping: title, text, recipients, pictures and files.
 
 A mapping is stored as JSON. Its paths are JMESPath; a path that finds nothing is ignored. `list_payload_lines` lists
 the fields of a payload for an editor, `PRESETS` holds the ready-made mappings of the usual senders.
@@ -23,8 +23,9 @@ from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
+from django.conf import settings
+from django.utils import timezone, translation
 from django.utils.translation import get_language
 
 from integrations.clients import expressions
@@ -33,7 +34,7 @@ from integrations.core.sentences import Sentence
 from notifications.inbound.content import FILES_AT_MOST, ChannelRules, CheckedFile, InboundError, check_file
 from notifications.inbound.payloads import Payload
 from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, AddressKind
-from notifications.models import IncomingMessage, MessageForm
+from notifications.models import InboundChannel, IncomingMessage, MessageForm
 from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.reports.templates import renderer
 from notifications.reports.templates.merge_fields import PAYLOAD, quote_text
@@ -93,54 +94,57 @@ class MappedMessage:
     refused: tuple[Sentence, ...] = ()
 
 
-def apply_mapping(mapping: ChannelMapping, payload: Payload, *, now: datetime, zone: ZoneInfo) -> MappedMessage | None:
-    """Return the message; None if the mapping's condition excludes it. Raise InboundError if the mapping does not fit
-    the payload."""
-    context = RenderContext(now, zone, values={PAYLOAD: make_view(payload)})
+def map_payload(channel: InboundChannel, payload: Payload, *, now: datetime) -> MappedMessage | None:
+    """Return the message that the channel's mapping makes of the payload; None if the mapping's condition excludes it.
+    It is written in the site's language and time zone: the sender does not read it. Raise InboundError if the mapping
+    does not fit the payload."""
+    mapping = ChannelMapping.from_document(channel.mapping)
+    context = RenderContext(now, timezone.get_default_timezone(), values={PAYLOAD: expose_payload(payload)})
     form = MessageForm.MARKDOWN if mapping.is_markdown else ""
-    try:
-        if mapping.only_path:
-            found = expressions.find_value(mapping.only_path, payload)
-            wanted = {value.casefold() for value in mapping.only_values}
-            texts = {_write_text(one).casefold() for one in _to_list(found)} if wanted else set()
-            if not (wanted & texts if wanted else found):
-                return None
-        files, urls, refused = _collect_files(mapping.file_paths, payload)
-        message = IncomingMessage(
-            title=_render(mapping.title, context, ""),
-            text=_render(mapping.text, context, form),
-            markup=IncomingMessage.Markup.MARKDOWN if mapping.is_markdown else IncomingMessage.Markup.PLAIN,
-            link=_write_text(expressions.find_value(mapping.link_path, payload)),
-            figures=[
-                [caption, words]
-                for caption, path in mapping.figures[:FIGURES_AT_MOST]
-                if (words := _write_text(expressions.find_value(path, payload)))
-            ],
-        )
-        severity = _write_text(expressions.find_value(mapping.severity_path, payload)).lower()
-        addresses = None
-        if mapping.recipient_kind:
-            kind, attribute = AddressKind(mapping.recipient_kind), mapping.recipient_attribute
-            values = map(_write_text, _to_list(expressions.find_value(mapping.recipient_path, payload)))
-            # One text may name several, and a mail address may follow a name: `Wang <wang@example.com>`.
-            names = [word for value in values for word in value.translate(_SEPARATORS).split()]
-            if kind == AddressKind.EMAIL:
-                names = [name.strip("<>") for name in names if "@" in name]
-            names = [name[:ADDRESS_CHARACTERS] for name in names[:ADDRESSES_AT_MOST]]
-            addresses = tuple(Address(kind, name, attribute=attribute) for name in names)
-        return MappedMessage(
-            message,
-            addresses=addresses,
-            key=_write_key(expressions.find_value(mapping.key_path, payload)),
-            is_urgent=severity in mapping.urgent_values,
-            files=files,
-            urls=urls,
-            refused=refused,
-        )
-    except ExpressionTooCostlyError:
-        raise InboundError("mapping_failed", Sentence("An expression takes too long on this payload.")) from None
-    except TemplateError as error:
-        raise InboundError("mapping_failed", error.sentence) from error
+    with translation.override(settings.LANGUAGE_CODE):
+        try:
+            if mapping.only_path:
+                found = expressions.find_value(mapping.only_path, payload)
+                wanted = {value.casefold() for value in mapping.only_values}
+                texts = {_write_text(one).casefold() for one in _to_list(found)} if wanted else set()
+                if not (wanted & texts if wanted else found):
+                    return None
+            files, urls, refused = _collect_files(mapping.file_paths, payload)
+            message = IncomingMessage(
+                title=_render(mapping.title, context, ""),
+                text=_render(mapping.text, context, form),
+                markup=IncomingMessage.Markup.MARKDOWN if mapping.is_markdown else IncomingMessage.Markup.PLAIN,
+                link=_write_text(expressions.find_value(mapping.link_path, payload)),
+                figures=[
+                    [caption, words]
+                    for caption, path in mapping.figures[:FIGURES_AT_MOST]
+                    if (words := _write_text(expressions.find_value(path, payload)))
+                ],
+            )
+            severity = _write_text(expressions.find_value(mapping.severity_path, payload)).lower()
+            addresses = None
+            if mapping.recipient_kind:
+                kind, attribute = AddressKind(mapping.recipient_kind), mapping.recipient_attribute
+                values = map(_write_text, _to_list(expressions.find_value(mapping.recipient_path, payload)))
+                # One text may name several, and a mail address may follow a name: `Wang <wang@example.com>`.
+                names = [word for value in values for word in value.translate(_SEPARATORS).split()]
+                if kind == AddressKind.EMAIL:
+                    names = [name.strip("<>") for name in names if "@" in name]
+                names = [name[:ADDRESS_CHARACTERS] for name in names[:ADDRESSES_AT_MOST]]
+                addresses = tuple(Address(kind, name, attribute=attribute) for name in names)
+            return MappedMessage(
+                message,
+                addresses=addresses,
+                key=_write_key(expressions.find_value(mapping.key_path, payload)),
+                is_urgent=severity in mapping.urgent_values,
+                files=files,
+                urls=urls,
+                refused=refused,
+            )
+        except ExpressionTooCostlyError:
+            raise InboundError("mapping_failed", Sentence("An expression takes too long on this payload.")) from None
+        except TemplateError as error:
+            raise InboundError("mapping_failed", error.sentence) from error
 
 
 def _render(template: str, context: RenderContext, form: str) -> str:
@@ -222,7 +226,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NOT_ATTRIBUTES = frozenset({"true", "false", "none", "True", "False", "None"})
 
 
-class PayloadView(Exposed):
+class PayloadObject(Exposed):
     """An object of a payload in a template: `payload.commit.author`, `payload['commit id']`. A missing field has no
     value."""
 
@@ -232,7 +236,7 @@ class PayloadView(Exposed):
         self._fields = fields
 
     def get_attribute(self, name: str) -> Any:
-        return make_view(self._fields.get(name))
+        return expose_payload(self._fields.get(name))
 
     def get_item(self, key: object) -> Any:
         if not isinstance(key, str):
@@ -243,7 +247,7 @@ class PayloadView(Exposed):
         return _write_whole(self._fields)
 
 
-class ListView(Exposed, tuple[Any, ...]):
+class PayloadList(Exposed, tuple[Any, ...]):
     """A list of a payload in a template, which can loop over it, take an item by number, or show it whole."""
 
     payload: list[Any]
@@ -265,16 +269,16 @@ def _write_whole(payload: Payload) -> str:
     return json.dumps(payload, ensure_ascii=False).replace(_LINE_END, " ")[:SHOWN_CHARACTERS]
 
 
-def make_view(payload: Payload) -> Any:
+def expose_payload(payload: Payload) -> Any:
     """Return a payload as templates see it, with _LINE_END in its texts."""
     if isinstance(payload, str):
         payload = payload.replace(_LINE_END, " ").replace("\r\n", "\n").replace("\n", _LINE_END)
     if isinstance(payload, dict):
-        return PayloadView(payload)
+        return PayloadObject(payload)
     if isinstance(payload, list):
-        view = ListView(map(make_view, payload))
-        view.payload = payload
-        return view
+        exposed = PayloadList(map(expose_payload, payload))
+        exposed.payload = payload
+        return exposed
     return from_cell(payload)
 
 
@@ -340,15 +344,15 @@ class Preset:
 
     @property
     def label(self) -> str:
-        return _choose_language(self.words)
+        return _choose_text(self.words)
 
     @property
     def steps(self) -> list[str]:
         """Steps to take at the sender, one sentence each."""
-        return [_choose_language(words) for words in self.step_words]
+        return [_choose_text(words) for words in self.step_words]
 
 
-def _choose_language(words: Words) -> str:
+def _choose_text(words: Words) -> str:
     return words["zh" if (get_language() or "").startswith("zh") else "en"]
 
 

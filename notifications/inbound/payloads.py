@@ -6,7 +6,7 @@ JSON is parsed once: some senders put JSON into a field of a form. Pure but for 
 
 Alerts come in Alertmanager's webhook payload, version 4, or Grafana's, which has more members, or as one or more events
 of Nightingale. Long or odd parts of an alert are cut or left out, not refused: a sender does not repeat what was
-refused, and one odd alert would take the others with it.
+refused, and one odd alert would be refused together with the others.
 
 Sources: prometheus.io/docs/alerting/latest/configuration/#webhook_config; grafana.com/docs, webhook notifier (both read
 2026-11-26); github.com/ccfos/nightingale, models/alert_cur_event.go (read 2026-12-01).
@@ -153,8 +153,8 @@ def _read_fields(values: MultiValueDict[str, str]) -> dict[str, Any]:
     """Return each field by its name; a repeated field as a list."""
     found: dict[str, Any] = {}
     for name, texts in values.lists():
-        opened = [_parse_nested_json(_tidy_text(text)) for text in texts]
-        found[_tidy_text(name)[:NAME_CHARACTERS]] = opened[0] if len(opened) == 1 else opened
+        parsed = [_parse_nested_json(_tidy_text(text)) for text in texts]
+        found[_tidy_text(name)[:NAME_CHARACTERS]] = parsed[0] if len(parsed) == 1 else parsed
     return found
 
 
@@ -199,13 +199,13 @@ _SEVERITIES = {
 def read_alerts(payload: Payload, *, now: datetime) -> tuple[list[Incident], int]:
     """Return the first ALERTS_AT_MOST alerts, each as an unsaved incident with its fingerprint as key, and the number
     left out. Raise InboundError."""
-    rows = payload if isinstance(payload, list) else [payload]
-    read, left_out = _read_event, 0
-    if isinstance(payload, dict) and isinstance(payload.get("alerts"), list):
-        rows, read, count = payload["alerts"], _read_alert, payload.get("truncatedAlerts")
-        left_out = max(count, 0) if isinstance(count, int) else 0
-    found = [read(row, now) for row in rows[:ALERTS_AT_MOST] if isinstance(row, dict)]
-    alerts = [alert for alert in found if alert is not None]
+    is_nightingale = not (isinstance(payload, dict) and isinstance(payload.get("alerts"), list))
+    count = None if is_nightingale else payload.get("truncatedAlerts")
+    left_out = max(count, 0) if isinstance(count, int) else 0
+    rows = (payload if isinstance(payload, list) else [payload]) if is_nightingale else payload["alerts"]
+    documents = [row for row in rows[:ALERTS_AT_MOST] if isinstance(row, dict)]
+    read = [_read_event(row, now) if is_nightingale else _read_alert(row, now) for row in documents]
+    alerts = [alert for alert in read if alert is not None]
     if not alerts:
         sentence = Sentence("No alert as Alertmanager, Grafana or Nightingale sends it is in what came in.")
         raise InboundError("mapping_failed", sentence)

@@ -83,7 +83,7 @@ def resolve_addresses(
             by_kind[address.kind].append(address)
     named: dict[Address, set[int] | AddressProblem] = {}
     for kind, of_kind in by_kind.items():
-        named.update(_LOOKUPS[kind](of_kind, among, corps))
+        named.update(_find_by_kind(kind, of_kind, among, corps))
     user_ids: set[int] = set()
     unknown = []
     for address in wanted:
@@ -97,10 +97,42 @@ def resolve_addresses(
     return ResolvedAddresses(frozenset(user_ids), unknown)
 
 
+# An address of these kinds may name any number of people.
 _NAMING_SEVERAL = frozenset({AddressKind.ATTRIBUTE, AddressKind.DEPARTMENT, AddressKind.GROUP})
 # People by address; or the reason why an address names nobody.
 _PeopleByAddress = Mapping[Address, set[int]]
 _PeopleOrProblem = Mapping[Address, set[int] | AddressProblem]
+
+
+def _find_by_kind(
+    kind: AddressKind, addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]
+) -> _PeopleOrProblem:
+    match kind:
+        case AddressKind.USER:
+            return _find_by_username(addresses, people, corps)
+        case AddressKind.USERID:
+            return _find_by_userid(addresses, people, corps)
+        case AddressKind.LOGIN_ID:
+            return _find_by_login_id(addresses, people, corps)
+        case AddressKind.ACCOUNT:
+            userids = _find_by_userid(addresses, people, corps)
+            login_ids = _find_by_login_id(addresses, people, corps)
+            return {one: userids.get(one, set()) | login_ids.get(one, set()) for one in addresses}
+        case AddressKind.EMAIL:
+            return _find_by_email(addresses, people, corps)
+        case AddressKind.ATTRIBUTE:
+            found: dict[Address, set[int]] = {}
+            for attribute in Attribute.objects.filter(key__in={one.attribute for one in addresses}):
+                of_key = [one for one in addresses if one.attribute == attribute.key]
+                found.update(_find_by_value(attribute, of_key, people))
+            return found
+        case AddressKind.DEPARTMENT:
+            return _find_by_department(addresses, people, corps)
+        case AddressKind.GROUP:
+            names = {one.value for one in addresses}
+            through = User.groups.through.objects
+            members = through.filter(group__name__in=names, user__in=people.order_by().values("pk")).order_by()
+            return _map_people(addresses, str, members.values_list("group__name", "user_id"))
 
 
 def _map_people(
@@ -136,18 +168,6 @@ def _find_by_login_id(addresses: Sequence[Address], people: QuerySet[User], corp
 _LOGIN_SOURCES = {USERNAME: _find_by_username, EMAIL: _find_by_email}
 
 
-def _find_by_attribute(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleByAddress:
-    by_key: dict[str, list[Address]] = defaultdict(list)
-    for address in addresses:
-        by_key[address.attribute].append(address)
-    attributes = Attribute.objects.filter(key__in=by_key)
-    return {
-        address: ids
-        for attribute in attributes
-        for address, ids in _find_by_value(attribute, by_key[attribute.key], people).items()
-    }
-
-
 def _find_by_value(attribute: Attribute, addresses: Sequence[Address], people: QuerySet[User]) -> _PeopleByAddress:
     values = AttributeValue.objects.of(attribute).among(address.value for address in addresses)
     rows = values.filter(user__in=people.order_by().values("pk")).order_by()
@@ -168,11 +188,6 @@ def _find_by_userid(addresses: Sequence[Address], people: QuerySet[User], corps:
         }
         for address in addresses
     }
-
-
-def _find_by_account(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleByAddress:
-    userids, login_ids = _find_by_userid(addresses, people, corps), _find_by_login_id(addresses, people, corps)
-    return {address: userids.get(address, set()) | login_ids.get(address, set()) for address in addresses}
 
 
 def _find_by_department(
@@ -225,21 +240,3 @@ def _find_departments(addresses: Sequence[Address], corps: QuerySet[Corp]) -> di
         ]
         for address in addresses
     }
-
-
-def _find_by_group(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleByAddress:
-    names = {address.value for address in addresses}
-    members = User.groups.through.objects.filter(group__name__in=names, user__in=people.order_by().values("pk"))
-    return _map_people(addresses, str, members.order_by().values_list("group__name", "user_id"))
-
-
-_LOOKUPS: Mapping[AddressKind, Callable[[Sequence[Address], QuerySet[User], QuerySet[Corp]], _PeopleOrProblem]] = {
-    AddressKind.USER: _find_by_username,
-    AddressKind.USERID: _find_by_userid,
-    AddressKind.LOGIN_ID: _find_by_login_id,
-    AddressKind.ACCOUNT: _find_by_account,
-    AddressKind.EMAIL: _find_by_email,
-    AddressKind.ATTRIBUTE: _find_by_attribute,
-    AddressKind.DEPARTMENT: _find_by_department,
-    AddressKind.GROUP: _find_by_group,
-}

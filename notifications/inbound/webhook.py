@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.db.models import F, Max
 
 from integrations.clients.errors import UnreadableSecretError
@@ -24,7 +23,7 @@ from integrations.core.sentences import Sentence, SentenceError
 from integrations.data import Problem, SourceError
 from integrations.datasources.query import find_allowed_network
 from integrations.models.fields import require_readable
-from notifications.delivery.rows import lock_skipping
+from notifications.delivery.rows import reserve
 from notifications.delivery.runs import statistics
 from notifications.models import IncomingMessage
 
@@ -45,11 +44,8 @@ Callback = IncomingMessage.Callback
 
 def hand_out_callbacks(*, now: datetime) -> list[int]:
     """Claim the messages whose senders are to be called now and return their ids. Nobody else gets them for LEASE."""
-    with transaction.atomic():
-        rows = lock_skipping(IncomingMessage.objects.to_call_back(now).order_by("callback_after", "pk").only("pk"))
-        ids = [row.pk for row in rows[:HANDED_OUT_AT_ONCE]]
-        IncomingMessage.objects.filter(pk__in=ids).update(callback_after=now + LEASE)
-    return ids
+    due = IncomingMessage.objects.to_call_back(now).order_by("callback_after", "pk")
+    return reserve(due, HANDED_OUT_AT_ONCE, callback_after=now + LEASE)
 
 
 def call_back_senders(message_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
@@ -57,38 +53,36 @@ def call_back_senders(message_ids: Iterable[int], *, clock: Clock, is_stopping: 
     for pk in message_ids:
         if is_stopping():
             return
-        with log_errors(logger, "message=%d: its sender could not be told", pk):
-            call_back_sender(pk, clock=clock)
-
-
-def call_back_sender(message_id: int, *, clock: Clock) -> bool:
-    """Make one attempt. Return whether the sender has the result now."""
-    waiting = IncomingMessage.objects.filter(pk=message_id, callback_state=Callback.WAITING)
-    message = waiting.settled().select_related("token__owner").defer("text", "original", "page").first()
-    if message is None:
-        return False
-    token, count = message.token, message.callback_count
-    # An expired token still reports messages that were accepted before; a revoked one does not.
-    is_revoked = token is not None and not (token.revoked_at is None and token.owner.is_active and token.owner.is_staff)
-    try:
-        if is_revoked:
-            raise SentenceError(_ENDED)
-        _post_result(message, clock())
-    except (SourceError, SentenceError, UnreadableSecretError) as error:
-        changes = {"callback_count": count + 1, "callback_error": _explain_failure(error).stored()}
-        if count < len(WAITS_MINUTES) and not is_revoked:
-            waiting.update(callback_after=clock() + timedelta(minutes=WAITS_MINUTES[count]), **changes)
-        else:
-            waiting.update(callback_state=Callback.GIVEN_UP, callback_after=None, **changes)
-            logger.error("message=%d: its sender could not be told and is given up", message.pk)
-        return False
-    waiting.update(callback_state=Callback.DELIVERED, callback_count=F("callback_count") + 1, callback_error="")
-    logger.info("message=%d: its sender was told", message_id)
-    return True
+        with log_errors(logger, "message=%d: its sender could not be called back", pk):
+            waiting = IncomingMessage.objects.filter(pk=pk, callback_state=Callback.WAITING)
+            message = waiting.settled().select_related("token__owner").defer("text", "original", "page").first()
+            if message is None:
+                continue
+            token, count = message.token, message.callback_count
+            # An expired token still reports messages that were accepted before; a revoked one does not.
+            is_revoked = token is not None and not (
+                token.revoked_at is None and token.owner.is_active and token.owner.is_staff
+            )
+            try:
+                if is_revoked:
+                    raise SentenceError(_ENDED)
+                _post_result(message, clock())
+            except (SourceError, SentenceError, UnreadableSecretError) as error:
+                changes = {"callback_count": count + 1, "callback_error": _explain_failure(error).stored()}
+                if count < len(WAITS_MINUTES) and not is_revoked:
+                    waiting.update(callback_after=clock() + timedelta(minutes=WAITS_MINUTES[count]), **changes)
+                else:
+                    waiting.update(callback_state=Callback.GIVEN_UP, callback_after=None, **changes)
+                    logger.error("message=%d: its sender could not be called back and is given up", pk)
+            else:
+                waiting.update(
+                    callback_state=Callback.DELIVERED, callback_count=F("callback_count") + 1, callback_error=""
+                )
+                logger.info("message=%d: its sender was called back", pk)
 
 
 def _post_result(message: IncomingMessage, now: datetime) -> None:
-    """Post the result. Raise SourceError and UnreadableSecretError."""
+    """Post the message's outcome to its sender, signed. Raise SourceError and UnreadableSecretError."""
     token = message.token
     if token is None or not token.signing_secret:
         raise SourceError(Problem.KEY_MISSING)
@@ -110,7 +104,7 @@ def _post_result(message: IncomingMessage, now: datetime) -> None:
     }
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     timestamp = str(int(now.timestamp()))
-    # Signed are the timestamp, a dot and the body.
+    # The signature is over the timestamp, a dot and the body.
     secret = require_readable(token.signing_secret).encode()
     mac = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256)
     headers = {TIMESTAMP: timestamp, SIGNATURE: f"sha256={mac.hexdigest()}"}

@@ -363,10 +363,10 @@ class AlertRule(WithRecipients, ForCompany, AlertSource, StandingOrder):
     checked_slot_at = models.DateTimeField(_("last check"), null=True, editable=False)
     # A digest of what the last check watched: if it changes, counting begins anew.
     watched = models.CharField(max_length=64, default="", db_default="", editable=False)
-    # By part: the number of checks in a row that held before it fires; and the values that the next check compares.
+    # By part: in how many checks in a row it has held; and the numbers that the next check compares with.
     holding = models.JSONField(default=dict, editable=False)
     memory = models.JSONField(default=dict, editable=False)
-    # By key of an open incident: the number of checks in a row without its split value.
+    # By key of an open incident: in how many checks in a row its split value was missing from the data.
     absent = models.JSONField(default=dict, editable=False)
     failure_count = models.PositiveIntegerField(default=0, editable=False)
     problem = models.CharField(_("why there was no answer"), max_length=255, blank=True, editable=False)

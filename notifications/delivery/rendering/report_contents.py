@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, cached_property, partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, Subquery, prefetch_related_objects
@@ -455,6 +455,17 @@ class SubscriptionSource(sources.RunSource):
     tables: dict[str, Table] | None = None
     pages: RecipientPages | None = None
 
+    @classmethod
+    def for_run(cls, run: Run) -> Self | None:
+        """Return the source of a push's run; None for a run of another kind. Raise RenderingError without the push."""
+        if run.trigger in Run.WITHOUT_SUBSCRIPTION or run.message_id is not None:
+            return None
+        if run.subscription is None:
+            raise RenderingError(Sentence("The push was deleted before its messages were made."))
+        # Rendering annotates `has_cards`: most reports have no cards, and this saves their queries.
+        parts = read_saved_parts(run.subscription.report, has_cards=getattr(run, "has_cards", True))
+        return cls(run, run.subscription, parts)
+
     @property
     def terms(self) -> sources.Terms:
         """Return form, priority, hours until it expires, company and link of the messages."""
@@ -537,17 +548,6 @@ class SubscriptionSource(sources.RunSource):
         if found.first() == (_make_fingerprint(tables), False):
             return Sentence("Not sent: the data is the same as in the message before.")
         return None
-
-
-def source_of_subscription(run: Run) -> SubscriptionSource | None:
-    """Return the run's source; None without a subscription. Raises RenderingError if it was deleted."""
-    if run.trigger in Run.WITHOUT_SUBSCRIPTION or run.message_id is not None:
-        return None
-    if run.subscription is None:
-        raise RenderingError(Sentence("The push was deleted before its messages were made."))
-    # Rendering annotates it: most reports have no cards, and this saves their queries.
-    parts = read_saved_parts(run.subscription.report, has_cards=getattr(run, "has_cards", True))
-    return SubscriptionSource(run, run.subscription, parts)
 
 
 # --- The data of a run or a page ---

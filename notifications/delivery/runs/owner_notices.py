@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import transaction
@@ -100,6 +100,11 @@ class NoticeSource(RunSource):
     def __init__(self, notice: Run) -> None:
         self.notice = notice
 
+    @classmethod
+    def for_run(cls, run: Run) -> Self | None:
+        """Return the source of a notice's run; None for a run of another kind (notifications.sources.run_sources)."""
+        return cls(run) if run.trigger == Run.Trigger.NOTICE else None
+
     def audience(self) -> Audience:
         """Return the owner alone; nobody if the account was deleted."""
         owner_id = self.notice.requested_by_id
@@ -108,11 +113,6 @@ class NoticeSource(RunSource):
     def contents(self, *, now: datetime) -> RunContents:
         """Return the content that was saved with the notice."""
         return RunContents(load_content(bytes(self.notice.contents.get().document)))
-
-
-def source_of_notice(run: Run) -> NoticeSource | None:
-    """Return the source of a notice's run; None for another kind of run (notifications.sources.run_sources)."""
-    return NoticeSource(run) if run.trigger == Run.Trigger.NOTICE else None
 
 
 def _mark_notified(runs: Sequence[Run], notice: Run | None, now: datetime) -> None:

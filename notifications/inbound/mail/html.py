@@ -37,15 +37,18 @@ HTML_CHARACTERS = 400_000
 TEXT_CHARACTERS = 20_000
 SHOWN_PICTURE_BYTES = 12_000_000
 
-_BLOCKS = {"p", "div", "br", "hr", "ul", "ol", "li", "blockquote", "pre", "table", "tr", "td", "th"}
-_HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
-_READ = _BLOCKS | _HEADINGS | {"b", "strong", "a"}
-_SHOWN = nh3.ALLOWED_TAGS | {"font", "section", "tfoot"}
-_GONE = {"script", "style", "title", "head", "template", "noscript", "svg", "math", "iframe", "object", "textarea"}
-_LAYOUT = {
+_BLOCK_TAGS = {"p", "div", "br", "hr", "ul", "ol", "li", "blockquote", "pre", "table", "tr", "td", "th"}
+_HEADING_TAGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
+_READ_TAGS = _BLOCK_TAGS | _HEADING_TAGS | {"b", "strong", "a"}
+_SHOWN_TAGS = nh3.ALLOWED_TAGS | {"font", "section", "tfoot"}
+# Tags that are dropped with all that is in them.
+_DROPPED_TAGS = {
+    *("script", "style", "title", "head", "template", "noscript", "svg", "math", "iframe", "object", "textarea"),
+}
+_LAYOUT_ATTRIBUTES = {
     *("align", "valign", "width", "height", "bgcolor", "colspan", "rowspan", "cellpadding", "cellspacing", "border"),
 }
-_STYLES = {
+_STYLE_PROPERTIES = {
     *("color", "background", "background-color", "font", "font-size", "font-weight", "font-family", "font-style"),
     *("text-align", "vertical-align", "text-decoration", "line-height", "white-space", "width", "max-width", "height"),
     *("border", "border-top", "border-bottom", "border-left", "border-right", "border-collapse", "border-color"),
@@ -53,15 +56,16 @@ _STYLES = {
     *(f"{space}{side}" for space in ("margin", "padding") for side in ("", "-top", "-bottom", "-left", "-right")),
 }
 _ANY_TAG = re.compile(r"<[/!?a-zA-Z][^<>]{0,5000}>?")
-_GONE_BLOCK = re.compile(
+_DROPPED_BLOCK = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style|head|title|svg|template)\b[^<>]*>.*?(?:</\1\s*>|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
-# Makes links of plain text, by Django, like those of HTML: in a new window, without a referrer.
-_URLIZED, _BESIDE = re.compile(r'(<a href="[^"]*")>'), r'\1 target="_blank" rel="noopener noreferrer nofollow">'
+# Gives the links that Django makes of plain text the attributes of those in HTML: a new window, and no referrer.
+_URLIZED_LINK = re.compile(r'(<a href="[^"]*")>')
+_IN_NEW_WINDOW = r'\1 target="_blank" rel="noopener noreferrer nofollow">'
 # Functions that a style may call; others may load something.
-_FUNCTIONS = {"rgb", "rgba", "hsl", "hsla", "calc", "linear-gradient", "radial-gradient"}
-_CALLED = re.compile(r"([^\s,:;(]*)\(")
+_STYLE_FUNCTIONS = {"rgb", "rgba", "hsl", "hsla", "calc", "linear-gradient", "radial-gradient"}
+_FUNCTION_CALL = re.compile(r"([^\s,:;(]*)\(")
 _CID = re.compile(r'src="cid:([^"]{1,300})"')
 _LINK = re.compile(r"https?://[^\s()<>\[\]\"'＜＞［］]{1,1500}")  # noqa: RUF001  # what `escape_markup` writes
 # A table's row during conversion: each cell ends with a NUL.
@@ -74,39 +78,44 @@ def render_page(html: str, text: str, pictures: Sequence[MailPart]) -> str:
     data. Without HTML, the plain text."""
     html = _limit_html(html)
     if not html.strip():
-        return f"<pre>{_URLIZED.sub(_BESIDE, urlize(escape(text[:HTML_CHARACTERS])))}</pre>"
+        return f"<pre>{_URLIZED_LINK.sub(_IN_NEW_WINDOW, urlize(escape(text[:HTML_CHARACTERS])))}</pre>"
     cleaned = nh3.clean(
         html,
-        tags=_SHOWN,
-        clean_content_tags=_GONE,
-        attributes={"*": _LAYOUT | {"style"}, "a": {"href"}, "img": {"src", "alt"}, "font": {"color", "size"}},
+        tags=_SHOWN_TAGS,
+        clean_content_tags=_DROPPED_TAGS,
+        attributes={
+            "*": _LAYOUT_ATTRIBUTES | {"style"},
+            "a": {"href"},
+            "img": {"src", "alt"},
+            "font": {"color", "size"},
+        },
         set_tag_attribute_values={"a": {"target": "_blank"}},
         link_rel="noopener noreferrer nofollow",
         url_schemes={"http", "https", "mailto", "cid"},
         url_relative="deny",
-        filter_style_properties=_STYLES,
+        filter_style_properties=_STYLE_PROPERTIES,
         attribute_filter=_filter_attribute,
     )
     by_cid = {part.cid: part for part in pictures}
-    room_bytes = SHOWN_PICTURE_BYTES
-
-    def embed_picture(match: re.Match[str]) -> str:
-        nonlocal room_bytes
+    pieces, end, room_bytes = list[str](), 0, SHOWN_PICTURE_BYTES
+    for match in _CID.finditer(cleaned):
         name = unescape(match[1])
         part = by_cid.get(name) or by_cid.get(unquote(name))
-        if part is None or (kind := detect_picture_type(part.content)) is None or len(part.content) > room_bytes:
-            return 'src=""'
-        room_bytes -= len(part.content)
-        return f'src="data:{kind};base64,{base64.b64encode(part.content).decode()}"'
-
-    return _CID.sub(embed_picture, cleaned)
+        kind = None if part is None else detect_picture_type(part.content)
+        url = ""
+        if part is not None and kind is not None and len(part.content) <= room_bytes:
+            room_bytes -= len(part.content)
+            url = f"data:{kind};base64,{base64.b64encode(part.content).decode()}"
+        pieces += [cleaned[end : match.start()], f'src="{url}"']
+        end = match.end()
+    return "".join([*pieces, cleaned[end:]])
 
 
 def _filter_attribute(_tag: str, name: str, value: str) -> str | None:
     """Return the attribute if it loads nothing from elsewhere. The page's policy would not load it either."""
     if name == "src":
         return value if value.startswith("cid:") else ""
-    is_loading = "\\" in value or not {called.lower() for called in _CALLED.findall(value)} <= _FUNCTIONS
+    is_loading = "\\" in value or not {called.lower() for called in _FUNCTION_CALL.findall(value)} <= _STYLE_FUNCTIONS
     return None if name == "style" and is_loading else value
 
 
@@ -119,7 +128,7 @@ def detect_picture_type(content: bytes) -> str | None:
 
 
 def _limit_html(html: str) -> str:
-    return html[:HTML_CHARACTERS] if len(html) <= HTML_CHARACTERS else _GONE_BLOCK.sub("", html)[:HTML_CHARACTERS]
+    return html[:HTML_CHARACTERS] if len(html) <= HTML_CHARACTERS else _DROPPED_BLOCK.sub("", html)[:HTML_CHARACTERS]
 
 
 def convert_html(html: str, *, is_marked: bool = False, has_links: bool = True) -> str:
@@ -128,8 +137,8 @@ def convert_html(html: str, *, is_marked: bool = False, has_links: bool = True) 
     marks."""
     cleaned = nh3.clean(
         _limit_html(html),
-        tags=_READ,
-        clean_content_tags=_GONE,
+        tags=_READ_TAGS,
+        clean_content_tags=_DROPPED_TAGS,
         attributes={"a": {"href"}},
         url_schemes={"http", "https"},
     )
@@ -140,7 +149,7 @@ def convert_html(html: str, *, is_marked: bool = False, has_links: bool = True) 
 
 def strip_tags(html: str) -> str:
     """Return the HTML's words on one line, without a parser: the time grows only with the length."""
-    return _tidy(unescape(_ANY_TAG.sub(" ", _GONE_BLOCK.sub("", _limit_html(html)))))
+    return _tidy(unescape(_ANY_TAG.sub(" ", _DROPPED_BLOCK.sub("", _limit_html(html)))))
 
 
 def _tidy(text: str) -> str:
@@ -172,7 +181,8 @@ class _Converter(MarkdownConverter):
 
     def convert_b(self, el: Any, text: str, parent_tags: set[str]) -> str:
         line = " ".join(text.split())
-        is_plain = not line or "\n" in text.strip() or "**" in line or parent_tags & (_HEADINGS | {"a", "b", "strong"})
+        is_inside = parent_tags & (_HEADING_TAGS | {"a", "b", "strong"})
+        is_plain = not line or "\n" in text.strip() or "**" in line or is_inside
         return text if is_plain or not self._is_marked else f"**{line}**"
 
     convert_strong = convert_b
@@ -206,16 +216,15 @@ class _Converter(MarkdownConverter):
     def convert_table(self, el: Any, text: str, parent_tags: set[str]) -> str:
         """Write a row of data as one line with bars between its cells, also empty ones. A table whose rows never have
         two filled cells, and rows with cells of several lines, are layout: their cells become lines."""
-        rows = [[cell.strip() for cell in row.split("\0")[:-1]] for row in _ROW.findall(text)]
-        is_data = any(len(list(filter(None, row))) > 1 and "\n" not in "".join(row) for row in rows)
-
-        def write_row(match: re.Match[str]) -> str:
-            cells = [cell.strip() for cell in match[1].split("\0")[:-1]]
+        found = [(row, [cell.strip() for cell in row[1].split("\0")[:-1]]) for row in _ROW.finditer(text)]
+        is_data = any(len(list(filter(None, cells))) > 1 and "\n" not in "".join(cells) for _row, cells in found)
+        pieces, end = list[str](), 0
+        for row, cells in found:
             is_layout = "\n" in "".join(cells)
             kept = cells if is_data and not is_layout and any(cells) else filter(None, cells)
-            return "\n" + ("\n" if is_layout else " | ").join(kept)
-
-        return f"\n\n{_ROW.sub(write_row, text).strip()}\n\n"
+            pieces += [text[end : row.start()], "\n", ("\n" if is_layout else " | ").join(kept)]
+            end = row.end()
+        return f"\n\n{''.join([*pieces, text[end:]]).strip()}\n\n"
 
     def convert_td(self, el: Any, text: str, parent_tags: set[str]) -> str:
         """End a cell with a mark, which the table replaces."""

@@ -65,8 +65,8 @@ class Intake:
         if channel is None or not _may_sign_in(channel, signed_in):
             raise RefusedError(_NO_SUCH_CHANNEL)
         # A repeated mail has the same Message-ID or, without one, the same bytes.
-        prefix = f"mail:{channel.pk}:{_make_digest(find_message_id(mail.content).encode() or mail.content)}:"
-        key = prefix + _make_digest("\n".join(sorted(mail.recipients)).encode())
+        prefix = f"mail:{channel.pk}:{_hash_content(find_message_id(mail.content).encode() or mail.content)}:"
+        key = prefix + _hash_content("\n".join(sorted(mail.recipients)).encode())
         known = IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first()
         now = database_clock()()
         if known is not None:
@@ -112,7 +112,7 @@ def _accept(
     its runs. The message is None if no address names anybody or everybody has it."""
     addresses: dict[Address, str] = {}
     for recipient in mail.recipients:
-        # An account if the domain is one of the door's, else the person with that mail address.
+        # The address names an account if its domain is one of the door's, else the person who has this mail address.
         account, _at, domain = recipient.rpartition("@")
         address = Address(AddressKind.EMAIL, recipient)
         if domain.lower() in settings.MAIL_DOOR_DOMAINS:
@@ -144,9 +144,9 @@ def _accept(
         calls.log_call(channel, outcome, message_id=message_id, now=now)
     rules = MailRules.from_document(channel.mapping)
     # Automatic mails get no answer, so that no two systems write to each other.
-    is_told = rules.tells_sender and not reading.is_automatic and rules.mails_to(mail.sender)
+    is_told = rules.tells_sender and not reading.is_automatic and rules.may_mail(mail.sender)
     wanted: dict[str, Sequence[str]] = {Forward.UNKNOWN: unknown, Forward.EVERYBODY: mail.recipients}
-    forwarded = () if reading.is_passed_on else filter(rules.mails_to, wanted.get(rules.forward, ()))
+    forwarded = () if reading.is_passed_on else filter(rules.may_mail, wanted.get(rules.forward, ()))
     outgoing.write_mails(
         OutgoingMail(
             channel=channel,
@@ -164,7 +164,7 @@ def _accept(
     return message, run_ids
 
 
-def _make_digest(content: bytes) -> str:
+def _hash_content(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
@@ -219,6 +219,6 @@ async def serve_door(door: Door, host: str, port: int, *, on_ready: Callable[[in
 async def _write_heartbeat(door: Door, write: Callable[[], None]) -> None:
     """Write the heartbeat. A database outage does not end the process: senders are asked to try again."""
     try:
-        await door.in_thread(write)
+        await door.run_in_thread(write)
     except Error as error:
         logger.warning("no heartbeat can be written: %s", type(error).__name__)

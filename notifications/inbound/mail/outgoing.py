@@ -102,8 +102,8 @@ def hand_out_mails(*, now: datetime) -> list[int]:
 
 
 def send_mails(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
-    """Make the claimed mails and send them, unless they are needless by now. A row is marked as started before the
-    attempt."""
+    """Make the claimed mails and send them. A report is not sent if by now everybody was reached. A row is marked as
+    started before the attempt."""
     for pk in pks:
         if is_stopping():
             return
@@ -173,7 +173,7 @@ def _write_report(row: OutgoingMail) -> EmailMultiAlternatives | None:
 def _write_forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
     """Make the mail anew from our own address, so that other servers trust it. Its HTML is that of its page, which was
     cleaned on arrival. None if the mail cannot be read."""
-    stored = row.message or row
+    stored = row.message or row  # the mail is stored with its message if there is one
     try:
         parsed, page = parse_mail(zlib.decompress(stored.original)), zlib.decompress(stored.page).decode()
     except (UnreadableMailError, zlib.error):

@@ -57,7 +57,8 @@ class MailRules(ChannelRules):
     forward: str = Forward.NOBODY
     mail_domains: tuple[str, ...] = ()
 
-    def mails_to(self, address: str) -> bool:
+    def may_mail(self, address: str) -> bool:
+        """Return whether a mail of this channel may lead to a mail to this address."""
         return address.rpartition("@")[2].lower() in self.mail_domains
 
 

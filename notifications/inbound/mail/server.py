@@ -1,7 +1,7 @@
 """SMTP server of the mail door: who may connect, the limits, and the answer to each command.
 
-It knows nothing about messages: the backend signs in and takes a mail. Answers are short English, like those of other
-mail servers; the sender's administrator reads them in the sender's log.
+The backend checks sign-ins and stores mails; this module has nothing to do with messages. Answers are short English,
+like those of other mail servers; the sender's administrator reads them in the sender's log.
 """
 
 from __future__ import annotations
@@ -140,14 +140,15 @@ class Door:
             reuse_port=True,
         )
 
-    async def in_thread(self, work: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
+    async def run_in_thread(self, work: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
+        """Run `work`, which may use the database, in one of `threads`; by default in the thread of the sign-ins."""
         threads = threads or self._sign_in_thread
         return await asyncio.get_running_loop().run_in_executor(threads, _with_fresh_connection, work)
 
     async def store(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         """Hand a mail to the backend when it is its channel's turn."""
         async with self._turns[signed_in.channel_id]:
-            return await self.in_thread(lambda: self.backend.take(signed_in, mail), self._threads)
+            return await self.run_in_thread(lambda: self.backend.take(signed_in, mail), self._threads)
 
     async def stop(self, server: asyncio.Server) -> None:
         """Refuse new connections, store and answer mails under way, and end."""
@@ -162,32 +163,6 @@ class Door:
             connection.abort()
         for threads in (self._threads, self._sign_in_thread):
             await asyncio.to_thread(threads.shutdown)
-
-    def refusal_of(self, address: str) -> str | None:
-        """Return why a connection from this address is refused; None if it is taken. If all are taken, end the one that
-        has waited longest without a sign-in."""
-        if self.is_stopping:
-            return _STOPPING
-        if not _is_in_networks(address, self.limits.networks):
-            return "554 5.7.1 Connections from your network are not allowed"
-        same = sum(1 for other in self.connections if other.address == address)
-        if same >= self.limits.connections_per_address:
-            return "421 4.7.0 Too many connections from your address, please try again later"
-        if len(self.connections) >= self.limits.connections:
-            waiting = [one for one in self.connections if one.signed_in is None]
-            if not waiting:
-                return _TOO_MANY
-            longest = min(waiting, key=lambda one: one.began)
-            longest.end_if_idle(_TOO_MANY)
-            self.connections.discard(longest)
-        return None
-
-    def reserve(self, more: int) -> bool:
-        """Return whether this many more bytes fit into the common limit, and count them."""
-        if self.held_bytes + more > HELD_MAILS * self.limits.size_bytes:
-            return False
-        self.held_bytes += more
-        return True
 
 
 def _with_fresh_connection(work: Callable[[], T]) -> T:
@@ -247,13 +222,27 @@ class Connection(SMTP):
         """Set up the connection, or reset it after STARTTLS, which forgets the sign-in."""
         if not self.address:
             self.address = str((transport.get_extra_info("peername") or ("::",))[0])
-            self._refusal = self.door.refusal_of(self.address)
-            self.door.connections.add(self)
-            is_plain = _is_in_networks(self.address, self.door.limits.plain_networks)
-            self._auth_require_tls = not (is_plain or self.door.is_tls_from_start)
+            door, limits = self.door, self.door.limits
+            same_address = [other for other in door.connections if other.address == self.address]
+            not_signed_in = [other for other in door.connections if other.signed_in is None]
+            if door.is_stopping:
+                self._refusal = _STOPPING
+            elif not _is_in_networks(self.address, limits.networks):
+                self._refusal = "554 5.7.1 Connections from your network are not allowed"
+            elif len(same_address) >= limits.connections_per_address:
+                self._refusal = "421 4.7.0 Too many connections from your address, please try again later"
+            elif len(door.connections) >= limits.connections and not not_signed_in:
+                self._refusal = _TOO_MANY
+            elif len(door.connections) >= limits.connections:  # the one that has waited longest for a sign-in goes
+                longest = min(not_signed_in, key=lambda other: other.began)
+                longest.end_if_idle(_TOO_MANY)
+                door.connections.discard(longest)
+            door.connections.add(self)
+            is_plain = _is_in_networks(self.address, limits.plain_networks)
+            self._auth_require_tls = not (is_plain or door.is_tls_from_start)
             self._deadlines = [
-                self.loop.call_later(self.door.limits.sign_in_seconds, self._end_unless_signed_in),
-                self.loop.call_later(self.door.limits.session_seconds, self._end_of_session),
+                self.loop.call_later(limits.sign_in_seconds, self._end_overdue, _NOT_SIGNED_IN),
+                self.loop.call_later(limits.session_seconds, self._end_overdue, _OVER),
             ]
         self.signed_in = None
         super().connection_made(transport)
@@ -264,13 +253,13 @@ class Connection(SMTP):
             deadline.cancel()
         super().connection_lost(error)
 
-    def _end_unless_signed_in(self) -> None:
-        if self.signed_in is None:
-            self.end_if_idle(_NOT_SIGNED_IN)
-
-    def _end_of_session(self) -> None:
-        self.is_over = True
-        self.end_if_idle(_OVER)
+    def _end_overdue(self, answer: str) -> None:
+        """End the session: after its longest time (_OVER), or because nobody has signed in (_NOT_SIGNED_IN)."""
+        if answer == _OVER:
+            self.is_over = True
+        elif self.signed_in is not None:
+            return
+        self.end_if_idle(answer)
 
     def end_if_idle(self, answer: str = _STOPPING) -> None:
         """Send the answer and close the connection, unless a mail is under way."""
@@ -330,8 +319,9 @@ class Connection(SMTP):
             self.end_if_idle(_STOPPING if self.door.is_stopping else _OVER)
 
     async def _receive(self, content: bytearray) -> str | None:
-        """Fill `content` with the mail, not yet unstuffed. Return the answer that refuses it, or None. A refused mail
-        is read to its end, too: the sender listens only then (RFC 5321, 4.2.5)."""
+        """Fill `content` with the mail as sent, with doubled dots, and count its bytes in the door. Return the answer
+        that refuses it, or None. A refused mail is read to its end, too: the sender listens only then (RFC 5321,
+        4.2.5)."""
         # The end is a dot on a line of its own, which may be the first line. So a line end is put before all that came,
         # some of it perhaps in one segment with the command. asyncio offers no other way to put bytes back.
         self._reader._buffer[:0] = b"\r\n"  # type: ignore[attr-defined]  # not in typeshed, there since Python 3.4
@@ -346,9 +336,10 @@ class Connection(SMTP):
                 chunk = await self._reader.readexactly(overrun.consumed)
             if refusal is None and len(content) + len(chunk) > self.door.limits.size_bytes + 2 * len(_END):
                 refusal = "552 5.3.4 The mail is larger than the maximum size"
-            elif refusal is None and not self.door.reserve(len(chunk)):
+            elif refusal is None and self.door.held_bytes + len(chunk) > HELD_MAILS * self.door.limits.size_bytes:
                 refusal = "452 4.3.1 Too many large mails at once, please send again later"
             if refusal is None:
+                self.door.held_bytes += len(chunk)
                 content += chunk
         self._reset_timeout()
         return refusal
@@ -372,7 +363,7 @@ class _Commands:
         address = str(_parse_address(server.address))
         try:
             sign_in = self._door.backend.sign_in
-            signed_in = await self._door.in_thread(lambda: sign_in(user=user, password=password, address=address))
+            signed_in = await self._door.run_in_thread(lambda: sign_in(user=user, password=password, address=address))
         except Error as error:
             logger.error("nobody can sign in: %s", type(error).__name__)
             return "454 4.7.0 Temporary authentication failure"

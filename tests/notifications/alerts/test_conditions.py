@@ -24,7 +24,7 @@ from notifications.alerts.conditions import (
     Condition,
     ConditionError,
     Filters,
-    check_condition,
+    check_columns,
     parse_filters,
     read_conditions,
     write_conditions,
@@ -437,9 +437,9 @@ def test_in_a_text_column_they_are_words() -> None:
 def test_what_no_day_can_be_is_refused_on_a_column_of_days(line: str, reason: str) -> None:
     [condition] = parse(line)
     with pytest.raises(ConditionError, match=reason):
-        check_condition(condition, table(Kind.DATE))
+        check_columns(condition, table(Kind.DATE))
     if reason == "no_times":
-        check_condition(condition, table(Kind.DATETIME))
+        check_columns(condition, table(Kind.DATETIME))
 
 
 def test_the_day_is_that_of_the_slot_by_the_clock_of_the_rule() -> None:

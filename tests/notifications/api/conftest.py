@@ -53,10 +53,10 @@ def make_token(owner: User, **fields: Any) -> tuple[ApiToken, Caller]:
     """Create a token that reaches everything its owner does, and a client that sends it."""
     corps, subscriptions = fields.pop("corps", ()), fields.pop("subscriptions", ())
     now = timezone.now()
-    secret = tokens.make_secret()
     defaults = {"name": "数据仓库", "reach": "everything", "expires_at": now + timedelta(days=1)}
-    token = ApiToken(owner=owner, form_key=secret[-32:], **{**defaults, **fields})
-    tokens.set_secret(token, secret=secret, now=now)
+    token = ApiToken(owner=owner, **{**defaults, **fields})
+    secret = tokens.make_secret(token, now=now)
+    token.form_key = secret[-32:]
     token.save()
     join(token, "corps", corps)
     join(token, "subscriptions", subscriptions)

@@ -10,7 +10,7 @@ import pytest
 from accounts.models import AuditEntry
 from notifications.api import tokens
 from notifications.models import ApiToken, Report, Run
-from tests.notifications.api.conftest import make_editor, make_token
+from tests.notifications.api.conftest import Caller, make_editor, make_token
 from tests.notifications.factories import (
     make_corp,
     make_report,
@@ -41,13 +41,16 @@ def test_runs_are_reached_by_their_subscriptions_and_the_owners_companies() -> N
     report = make_report(corp=corp)
     mine, other = make_subscription(report=report), make_subscription(report=report)
     seen, unseen = make_run(mine), make_run(other)
-    token = make_token(make_editor(corp), reach="subscriptions", subscriptions=[mine])[0]
-    everything = make_token(make_editor(corp))[0]
+    client = make_token(make_editor(corp), reach="subscriptions", subscriptions=[mine])[1]
+    everything = make_token(make_editor(corp))[1]
 
-    assert list(tokens.find_runs(token)) == [seen]
-    assert set(tokens.find_runs(everything)) == {seen, unseen}
+    def find_statuses(caller: Caller) -> list[int]:
+        return [caller.get(f"/api/v1/runs/{run.pk}").status_code for run in (seen, unseen)]
+
+    assert find_statuses(client) == [200, 404]
+    assert find_statuses(everything) == [200, 200]
     # The report moves to another company; earlier runs stay with the first.
     Report.objects.update(corp=make_corp())
-    assert not tokens.find_runs(everything).exists()
+    assert find_statuses(everything) == [404, 404]
     Run.objects.update(subscription=None)
-    assert not tokens.find_runs(make_token(make_superuser())[0]).exists()
+    assert find_statuses(make_token(make_superuser())[1]) == [404, 404]

@@ -25,7 +25,7 @@ def make_sender(owner: User, **fields: Any) -> ApiToken:
     number = next(_numbers)
     defaults = {"name": "数据仓库", "may_send": True, "sends_to": "everyone", "expires_at": NOW + timedelta(days=1000)}
     token = ApiToken(owner=owner, form_key=f"{number:032d}", **{**defaults, **fields})
-    tokens.set_secret(token, secret=f"{tokens.BEGINNING}{number}", now=NOW)
+    tokens.make_secret(token, now=NOW)
     token.save()
     token.send_corps.set(corps)
     return token

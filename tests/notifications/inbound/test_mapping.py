@@ -7,13 +7,13 @@ import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import translation
 
 from integrations.clients import expressions
 from integrations.clients.expressions import ExpressionTooCostlyError, InvalidExpressionError
+from notifications.inbound import mapping
 from notifications.inbound.channels import WEBHOOK_SCHEMES
 from notifications.inbound.content import InboundError
 from notifications.inbound.mapping import (
@@ -23,14 +23,14 @@ from notifications.inbound.mapping import (
     PRESETS,
     ROWS_AT_MOST,
     ChannelMapping,
-    apply_mapping,
     list_payload_lines,
 )
 from notifications.inbound.payloads import parse_body
+from notifications.models import InboundChannel
 from notifications.reports.templates import merge_fields, renderer
 from notifications.reports.templates.merge_fields import PAYLOAD, Field
 
-NOW, ZONE = datetime(2026, 11, 28, 1, 2, tzinfo=UTC), ZoneInfo("Asia/Shanghai")
+NOW = datetime(2026, 11, 28, 1, 2, tzinfo=UTC)
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -148,7 +148,7 @@ def test_what_a_tree_names_is_found_and_read_back_as_a_label() -> None:
         assert expressions.find_value(row.path, payload) is not None
         [part] = merge_fields.read_parts(row.template, {"payload": ""}) or []
         assert isinstance(part, Field)
-        mapped = apply_mapping(ChannelMapping(title=row.template), payload, now=NOW, zone=ZONE)
+        mapped = map_payload(ChannelMapping(title=row.template), payload)
         assert mapped is not None
         assert "7" in mapped.message.title
 
@@ -160,8 +160,8 @@ def test_a_large_payload_shows_its_beginning() -> None:
     assert [row.name for row in rows[:7]] == ["list", *(f"[{number}]" for number in range(ITEMS_AT_MOST)), "n0"]
 
 
-def map_payload(mapping: ChannelMapping, payload: Any) -> Any:
-    return apply_mapping(mapping, payload, now=NOW, zone=ZONE)
+def map_payload(rules: ChannelMapping, payload: Any) -> Any:
+    return mapping.map_payload(InboundChannel(mapping=rules.to_document()), payload, now=NOW)
 
 
 def test_lines_of_a_value_stay_lines_and_markup_of_values_is_text() -> None:

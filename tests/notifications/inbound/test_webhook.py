@@ -87,18 +87,23 @@ def read_callback(message: IncomingMessage) -> tuple[str, int, str]:
         return message.callback_state, message.callback_count, message.callback_error_text
 
 
+def call_back(message: IncomingMessage, clock: FakeClock) -> None:
+    webhook.call_back_senders([message.pk], clock=clock, is_stopping=lambda: False)
+
+
 def test_a_message_is_told_once_signed_when_every_run_has_ended(
     sender: ApiToken, receiver: Receiver, clock: FakeClock
 ) -> None:
     message = make_settled_message(sender, receiver.url)
     Run.objects.update(status=Run.Status.SENDING)
     assert webhook.hand_out_callbacks(now=NOW) == []
-    assert not webhook.call_back_sender(message.pk, clock=clock)
+    call_back(message, clock)
+    assert receiver.calls == []
     Run.objects.update(status=Run.Status.FINISHED)
 
     assert webhook.hand_out_callbacks(now=NOW) == [message.pk]
-    assert webhook.call_back_sender(message.pk, clock=clock)
-    assert not webhook.call_back_sender(message.pk, clock=clock)
+    call_back(message, clock)
+    call_back(message, clock)
 
     ((headers, body),) = receiver.calls
     assert json.loads(body) == {
@@ -134,7 +139,7 @@ def test_it_is_tried_again_with_longer_and_longer_waits_and_given_up_visibly(
     receiver.statuses += [500] * (len(webhook.WAITS_MINUTES) + 1)
 
     while webhook.hand_out_callbacks(now=clock.now):
-        assert not webhook.call_back_sender(message.pk, clock=clock)
+        call_back(message, clock)
         message.refresh_from_db()
         if message.callback_after is not None:
             waits.append((message.callback_after - clock.now).total_seconds() / 60)
@@ -161,7 +166,7 @@ def test_each_refusal_is_said_in_words(
     receiver.statuses.append(status)
     message = make_settled_message(sender, receiver.url)
 
-    webhook.call_back_sender(message.pk, clock=clock)
+    call_back(message, clock)
 
     assert read_callback(message) == (Callback.WAITING, 1, error)
 
@@ -173,13 +178,13 @@ def test_an_address_in_the_internal_network_needs_a_token_that_may_go_there(
     message = make_settled_message(sender, receiver.url)
 
     settings.DATA_ALLOW_LOOPBACK = False
-    webhook.call_back_sender(message.pk, clock=clock)
+    call_back(message, clock)
     settings.DATA_ALLOW_LOOPBACK = True
     ApiToken.objects.update(allows_private_addresses=False)
-    webhook.call_back_sender(message.pk, clock=clock)
+    call_back(message, clock)
     ApiToken.objects.update(allows_private_addresses=True)
     User.objects.update(is_superuser=False)
-    webhook.call_back_sender(message.pk, clock=clock)
+    call_back(message, clock)
 
     assert receiver.calls == []
     assert read_callback(message) == (Callback.WAITING, 3, "Its address leads where the token's webhooks may not go.")
@@ -194,7 +199,7 @@ def test_nothing_is_signed_with_a_token_that_was_ended(
     message = make_settled_message(sender, receiver.url)
     model.objects.update(**change)
 
-    assert not webhook.call_back_sender(message.pk, clock=clock)
+    call_back(message, clock)
 
     assert receiver.calls == []
     assert read_callback(message) == (
@@ -211,7 +216,7 @@ def test_a_receiver_that_is_gone_is_told_nothing_of_the_network(
     settings.DATA_ALLOW_LOOPBACK = True
     message = make_settled_message(sender, "http://127.0.0.1:1/")
 
-    webhook.call_back_sender(message.pk, clock=clock)
+    call_back(message, clock)
 
     assert read_callback(message) == (Callback.WAITING, 1, "There was no answer in time.")
 
@@ -229,7 +234,7 @@ def test_secrets_that_are_lost_or_that_no_key_opens_are_not_used(
         with connection.cursor() as cursor:
             cursor.execute("UPDATE notifications_apitoken SET signing_secret = %s", [secret])
 
-        webhook.call_back_sender(message.pk, clock=clock)
+        call_back(message, clock)
 
         assert (receiver.calls, read_callback(message)) == ([], (Callback.WAITING, number + 1, error))
 
@@ -240,7 +245,7 @@ def test_address_and_error_hold_nothing_of_the_secret_in_the_address(
     receiver.statuses.append(500)
     message = make_settled_message(sender, receiver.url)
 
-    webhook.call_back_sender(message.pk, clock=clock)
+    call_back(message, clock)
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT callback_url, callback_error FROM notifications_incomingmessage")
