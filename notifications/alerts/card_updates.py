@@ -131,7 +131,7 @@ def _update_card(card_id: int, clock: Clock) -> bool:
     if delivery.status == Delivery.Status.ACCEPTED and not is_known:
         keep_code(delivery, delivery.response_code, now=delivery.settled_at or now)
         card.refresh_from_db(fields=["codes"])
-    notice = notices.read_notice(delivery.run, now=now, is_locked=False)
+    notice = notices.read_notice(delivery.run, now=now, with_lock=False)
     if notice is None:
         _mark_current(card, "")
         return True
@@ -169,7 +169,7 @@ def _send_change(card: AlertCard, clock: Clock) -> bool:
         _give_up_change(card)
         return False
     # Read after the code was taken: there may be no second code for changes made while the limiter was waited for.
-    notice = notices.read_notice(delivery.run, now=clock(), is_locked=False)
+    notice = notices.read_notice(delivery.run, now=clock(), with_lock=False)
     if notice is None:
         _release_code(card, code)
         _mark_current(card, "")

@@ -119,7 +119,16 @@ class Condition:
 
 def check_condition(condition: Condition) -> None:
     """Check the number and kind of the values, and that the parts fit together. Raise ConditionError."""
-    _check_values(condition)
+    needed = 0 if condition.comparison in WITHOUT_VALUE else 2 if condition.comparison in WITH_TWO else 1
+    if len(condition.values) != needed or any(not value.strip() for value in condition.values):
+        raise ConditionError("values", condition.column)
+    needs_number = condition.aggregate not in BY_ROW
+    for value in condition.values:
+        number = read_number_or_none(value)
+        if number is None and (needs_number or (condition.comparison in ORDERED and not is_date(value))):
+            raise ConditionError("no_number" if needs_number else "no_number_or_date", value)
+        if condition.comparison in BY_CHANGE and (number or 0) < 0:
+            raise ConditionError("signed", value)
     if condition.comparison in BY_CHANGE | {Comparison.CHANGED} and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
         raise ConditionError("changed_of_rows", condition.column)
     if condition.comparison in BY_CHANGE and condition.against is None:
@@ -132,19 +141,6 @@ def check_condition(condition: Condition) -> None:
         raise ConditionError("never_empty", condition.column)
     if not condition.column and condition.aggregate != Aggregate.COUNT:
         raise ConditionError("no_column")
-
-
-def _check_values(condition: Condition) -> None:
-    needed = 0 if condition.comparison in WITHOUT_VALUE else 2 if condition.comparison in WITH_TWO else 1
-    if len(condition.values) != needed or any(not value.strip() for value in condition.values):
-        raise ConditionError("values", condition.column)
-    for value in condition.values:
-        if condition.aggregate not in BY_ROW and read_number_or_none(value) is None:
-            raise ConditionError("no_number", value)
-        if condition.comparison in BY_CHANGE and (read_number_or_none(value) or 0) < 0:
-            raise ConditionError("signed", value)
-        if condition.comparison in ORDERED and read_number_or_none(value) is None and not is_date(value):
-            raise ConditionError("no_number_or_date", value)
 
 
 def write_conditions(conditions: Iterable[Condition]) -> list[dict[str, Any]]:

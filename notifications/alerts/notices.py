@@ -92,7 +92,7 @@ class AlertRunSource:
     def __init__(self, run: Run, notice: AlertNotice | None = None) -> None:
         """Load the run's notice, or use `notice`, whose incidents are unsaved drafts."""
         self._run, self._is_draft = run, notice is not None
-        self._notice = notice or read_notice(run, now=run.slot_at, is_locked=False)
+        self._notice = notice or read_notice(run, now=run.slot_at, with_lock=False)
         self.terms = sources.Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS, run.corp_id)
 
     @classmethod
@@ -120,7 +120,7 @@ class AlertRunSource:
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
         """Return the request body of the card with its buttons, showing the incidents as they are now."""
-        notice = self._notice if self._is_draft else read_notice(self._run, now=now, is_locked=True)
+        notice = self._notice if self._is_draft else read_notice(self._run, now=now, with_lock=True)
         if notice is None:
             raise Incident.DoesNotExist
         url = address.absolute(make_page_path(notice.incidents, mark))
@@ -139,14 +139,14 @@ class AlertRunSource:
         IncidentEvent.objects.filter(run=self._run).update(note=reason)
 
 
-def read_notice(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None:
-    """Return the notice of a run with its incidents' current state; None without incidents. `is_locked`: lock the
+def read_notice(run: Run, *, now: datetime, with_lock: bool) -> AlertNotice | None:
+    """Return the notice of a run with its incidents' current state; None without incidents. `with_lock`: lock the
     incidents, inside a transaction. A later change of one of them then finds this message and updates its
     card."""
     events = IncidentEvent.objects.filter(run=run)
     kind = events.values_list("notice", flat=True).first()
     found = Incident.objects.filter(pk__in=events.order_by().values("incident")).order_by("pk")
-    if is_locked:
+    if with_lock:
         list(found.select_for_update(of=("self",)).values_list("pk"))
     incidents = list(found.with_people())
     return AlertNotice(incidents, kind, now) if incidents and kind else None

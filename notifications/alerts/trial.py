@@ -128,21 +128,21 @@ def try_over_past(rule: AlertRule, table: Table, *, today: date) -> dict[str, An
     stored, memory = conditions.read_conditions(rule.conditions), dict[str, dict[str, str]]()
     chart = _begin_chart(stored)
     answers: dict[date, bool] = {}
-    days = [verdicts.to_day(value) for value in table.values(columns[0].name)]
+    row_days = [verdicts.to_day(value) for value in table.values(columns[0].name)]
     # A fall or a rise compares a day with rows of earlier days, so the day itself must have rows.
-    is_of_day = any(one.comparison in BY_CHANGE and not verdicts.find_day_filters(one, table) for one in stored)
+    needs_own_rows = any(one.comparison in BY_CHANGE and not verdicts.find_day_filters(one, table) for one in stored)
     is_relative = _resolve(stored, table, today, zone) != _resolve(stored, table, today - timedelta(days=1000), zone)
     for day in (today - timedelta(days=number) for number in range(PAST_DAYS - 1, -1, -1)):
         chosen = [
             row
-            for row, at in zip(table.rows, days, strict=True)
-            if at is not None and (at <= day if is_relative else at == day)
+            for row, row_day in zip(table.rows, row_days, strict=True)
+            if row_day is not None and (row_day <= day if is_relative else row_day == day)
         ]
-        if not (day in days if is_of_day else chosen):
+        if not (day in row_days if needs_own_rows else chosen):
             continue
-        of_day = table.with_rows(chosen)
-        fixed, found, compared = _resolve(stored, of_day, day, zone), [], []
-        for name, part_table in verdicts.split_for_rule(rule, of_day).items():
+        day_table = table.with_rows(chosen)
+        fixed, found, compared = _resolve(stored, day_table, day, zone), [], []
+        for name, part_table in verdicts.split_for_rule(rule, day_table).items():
             part = fold_text(name)
             verdict = verdicts.evaluate_conditions(fixed, rule.join, part_table, memory.get(part, {}))
             memory[part] = verdict.memory

@@ -78,12 +78,12 @@ def is_allowed(token: ApiToken, action: Action) -> bool:
 
 def find_subscriptions(token: ApiToken) -> QuerySet[Subscription]:
     """Return the subscriptions within the token's scope that its owner sees."""
-    seen = Subscription.objects.visible_to(token.owner)
+    visible = Subscription.objects.visible_to(token.owner)
     if token.reach == ApiToken.Reach.CORPS:
-        return seen.filter(report__corp__in=token.corps.all())
+        return visible.filter(report__corp__in=token.corps.all())
     if token.reach == ApiToken.Reach.SUBSCRIPTIONS:
-        return seen.filter(pk__in=token.subscriptions.values("pk"))
-    return seen
+        return visible.filter(pk__in=token.subscriptions.values("pk"))
+    return visible
 
 
 logger = logging.getLogger(__name__)

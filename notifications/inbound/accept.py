@@ -46,7 +46,7 @@ PEOPLE_AT_ONCE = 2000
 CAPTION_CHARACTERS, WORDS_CHARACTERS = 50, 100
 # Columns of a medium that a checked file fills.
 FILE_COLUMNS = ("kind", "name", "content_type", "width", "height", "digest", "content")
-_PICTURED = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
+_FORMS_WITH_PICTURE = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,9 @@ def _complete_message(incoming: Incoming, now: datetime) -> tuple[ResolvedAddres
     message.requested_by, message.created_at = sender.owner, now
     if message.callback_url:
         message.callback_state, message.callback_after = IncomingMessage.Callback.WAITING, now
-    wanted = Medium.Kind.PICTURE if form in _PICTURED else Medium.Kind.FILE if form == MessageForm.FILE else None
+    wanted = (
+        Medium.Kind.PICTURE if form in _FORMS_WITH_PICTURE else Medium.Kind.FILE if form == MessageForm.FILE else None
+    )
     rest = list(incoming.files)
     carried = next((file for file in rest if file.kind == wanted), None)
     if carried is not None:
@@ -229,8 +231,8 @@ def _draft_medium(file: CheckedFile, now: datetime, **owner: Run | ApiToken) -> 
 
 
 # A text card needs text; so do forms that are sent as one if the picture or file cannot be uploaded.
-_NEEDING_TEXT = frozenset({MessageForm.TEXTCARD, MessageForm.NEWS, MessageForm.IMAGE, MessageForm.FILE})
-_WITH_FIGURES = frozenset({MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
+_FORMS_NEEDING_TEXT = frozenset({MessageForm.TEXTCARD, MessageForm.NEWS, MessageForm.IMAGE, MessageForm.FILE})
+_FORMS_WITH_FIGURES = frozenset({MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
 
 
 def is_main_run(message: IncomingMessage, run: Run) -> bool:
@@ -275,14 +277,14 @@ class MessageSource(RunSource):
         if self._is_file and medium is not None:
             return RunContents(Content(medium.name, title, media=(medium,), link=message.link))
         words, figures = format_text(form, message.text, message.markup), message.figures
-        if form not in _WITH_FIGURES:
+        if form not in _FORMS_WITH_FIGURES:
             # These forms show the figures in their text.
             pairs = [f"{caption}: {value}" for caption, value in figures]
             lines = [format_text(form, pair, IncomingMessage.Markup.PLAIN) for pair in pairs]
             words, figures = "\n".join([*lines, words]).strip(), []
         content = Content(
             title=message.title,
-            text=words or (title if form in _NEEDING_TEXT else ""),
+            text=words or (title if form in _FORMS_NEEDING_TEXT else ""),
             figures=tuple(Figure(caption, value) for caption, value in figures),
             link=message.link,
             media=() if medium is None else (medium,),

@@ -70,6 +70,7 @@ def _make_immutable(value: Any) -> Any:
 # Includes halves of surrogate pairs, which databases refuse. Line ends and tabs stay.
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n?")
+# The marks at the beginning of a line of Markdown.
 _START = re.compile(r"(?P<quote>(?:>[ \t]?)*)(?P<heading>#{1,6}[ \t]+)?(?P<bullet>[*+-][ \t]+)?")
 # Marks between two pieces of plain text; a picture becomes a link.
 _INLINE = re.compile(

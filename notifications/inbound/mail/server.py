@@ -141,9 +141,17 @@ class Door:
         )
 
     async def run_in_thread(self, work: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
-        """Run `work`, which may use the database, in one of `threads`; by default in the thread of the sign-ins."""
-        threads = threads or self._sign_in_thread
-        return await asyncio.get_running_loop().run_in_executor(threads, _with_fresh_connection, work)
+        """Run `work` in one of `threads`, by default in the thread of the sign-ins. It gets a working database
+        connection, as Django's requests do."""
+
+        def run() -> T:
+            close_old_connections()
+            try:
+                return work()
+            finally:
+                close_old_connections()
+
+        return await asyncio.get_running_loop().run_in_executor(threads or self._sign_in_thread, run)
 
     async def store(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         """Hand a mail to the backend when it is its channel's turn."""
@@ -163,15 +171,6 @@ class Door:
             connection.abort()
         for threads in (self._threads, self._sign_in_thread):
             await asyncio.to_thread(threads.shutdown)
-
-
-def _with_fresh_connection(work: Callable[[], T]) -> T:
-    """Run `work` with a working database connection, as Django does for each request."""
-    close_old_connections()
-    try:
-        return work()
-    finally:
-        close_old_connections()
 
 
 def _is_in_networks(address: str, networks: Sequence[Network]) -> bool:
