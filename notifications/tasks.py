@@ -23,13 +23,13 @@ from django.utils.translation import gettext_lazy, override
 from integrations.core.background import Tick, database_clock, database_now
 from integrations.jobs.registry import Again, job_kind
 from integrations.jobs.runner import JobRun
-from integrations.models import Corp
+from integrations.models import Corp, Installation
 from integrations.models.jobs import Moment
 from notifications.alerts import card_updates, evaluation, incidents, notify
 from notifications.delivery import attachments, maintenance
 from notifications.delivery.rendering import render
 from notifications.delivery.runs import recall, scheduler
-from notifications.delivery.runs.owner_notices import pause_failing, request_owner_notices
+from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.delivery.runs.ownership import request_ownership_notices
 from notifications.delivery.runs.triggers import NO_REQUEST, find_old_requests
 from notifications.delivery.sending import queue, send, uploads
@@ -126,7 +126,6 @@ def _sweep(now: datetime) -> None:
 
 @TICK.step(lambda _now: [Run.objects.unnotified(), AlertRule.objects.unnotified()])
 def _notify_owners(now: datetime) -> None:
-    pause_failing(now=now)
     with override(settings.LANGUAGE_CODE):
         enqueue_runs(request_owner_notices(now=now))
         enqueue_runs(evaluation.request_broken_rule_notices(now=now))
@@ -209,8 +208,9 @@ def _purge(now: datetime) -> None:
 def tick() -> None:
     """Claim what is due, sweep, and queue what waits. Runs when beat sees something due, and every few seconds."""
     now = database_now()
+    latest_period = now.timestamp() + scheduler.CLOCK_TOLERANCE_SECONDS
     # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
-    if scheduler.clock_was_set_back(now=now):
+    if Installation.objects.filter(tick_period__gt=latest_period).exists():
         maintenance.repair_clock_damage(now=now)
     if not scheduler.claim_tick(now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return

@@ -17,13 +17,14 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.directory.groups import DepartmentsSelect
 from accounts.models import User
-from accounts.users.roles import find_role_groups
+from accounts.users.roles import find_role_groups, people_visible_to
 from integrations.admin.base import State, hide_related_links, own_page, own_routes, show_state
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Department
-from notifications.delivery.runs.ownership import ACTING, choose_successor, find_changeable, find_offered_successors
+from notifications.delivery.runs.ownership import ACTING, explain_objection, find_changeable, is_not_stronger
 from notifications.models import AlertRule, Incident, Run
+from notifications.models.inbound import PERMISSION_BACKEND
 from notifications.subscriptions.recipients import read_rules
 
 TONES = {
@@ -67,21 +68,27 @@ class SuccessorPage(AnyModelAdmin):
 
     def successor_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the choice of a successor, or save it. Offers the people whom the administrator sees and who may own the
-        row."""
-        editor = get_administrator(request)
-        if not editor.has_perm(f"notifications.change_{self.opts.model_name}"):
+        row; tokens and channels only to people with no more rights than the owner."""
+        editor, permission = get_administrator(request), f"notifications.change_{self.opts.model_name}"
+        if not editor.has_perm(permission):
             raise PermissionDenied
         row = find_changeable(self.model, pk, editor)
         if row is None:
             raise Http404
         form = forms.Form(request.POST if request.method == "POST" else None, initial={"successor": row.successor_id})
-        offered = find_offered_successors(row, editor)
+        may_manage = User.objects.with_perm(permission, backend=PERMISSION_BACKEND).filter(is_staff=True)
+        offered = people_visible_to(editor).filter(pk__in=may_manage).exclude(pk=row.owner_id)
+        if isinstance(row, ACTING):
+            offered = offered.filter(is_not_stronger(row.owner))
         field = forms.ModelChoiceField(offered, required=False, label=_("Successor"), empty_label=gettext("nobody"))
         if not offered.exists():  # disabled, since its link to add a person would not help: a new one may not own it
             field.disabled, field.help_text = True, gettext("Nobody whom you see may take it over.")
         form.fields["successor"] = field
         if form.is_valid():
-            if not (sentence := choose_successor(row, form.cleaned_data["successor"])):
+            successor = row.successor = form.cleaned_data["successor"]
+            sentence = "" if successor is None else explain_objection(row, successor)
+            if not sentence:
+                row.save(update_fields=["successor"])
                 messages.success(request, gettext("The successor was saved."))
                 return HttpResponseRedirect(reverse(f"admin:notifications_{self.opts.model_name}_change", args=[pk]))
             form.add_error("successor", sentence)

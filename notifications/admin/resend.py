@@ -21,7 +21,7 @@ from integrations.core.background import database_now
 from notifications.admin.base import get_administrator
 from notifications.delivery.explanations import name_run
 from notifications.delivery.runs import recall, triggers
-from notifications.models import Delivery, Receipt, Run
+from notifications.models import Channel, Delivery, Receipt, Run
 from notifications.tasks import enqueue_runs
 
 # The permission to resend and recall.
@@ -167,8 +167,15 @@ def confirm_resend(model_admin: Any, request: HttpRequest, rows: Sequence[Run | 
 
 def _plan_resend(row: Run | Delivery) -> ConfirmationItem:
     if isinstance(row, Delivery):
-        if (refusal := triggers.refuse_resend(row)) is not None:
-            return ConfirmationItem(row, [str(refusal)], is_possible=False)
+        refusal = ""
+        if row.is_recall_requested:
+            refusal = gettext("It was taken back.")
+        elif row.run.subscription_id is None and row.run.message_id is None:
+            refusal = gettext("It belongs to no push any more, or to an alert: nothing says what to send.")
+        elif row.status in Delivery.UNSETTLED or row.run.status not in triggers.RENDERED:
+            refusal = gettext("It is still on its way.")
+        if refusal:
+            return ConfirmationItem(row, [refusal], is_possible=False)
         run, mark, parts = row.run, row.mark, [row.run]
     else:
         run, mark, parts = row, "", triggers.find_parts(row)
@@ -221,12 +228,22 @@ def _plan_recall(row: Run | Delivery) -> ConfirmationItem:
     if isinstance(row, Run):
         what = gettext("Messages that wait are not sent. Messages of the last 24 hours disappear from people's WeCom.")
         return ConfirmationItem(row, [*_note_files(row), what])
-    refusal = recall.refuse_recall(row, now=database_now())
-    if refusal is not None:
-        return ConfirmationItem(row, [str(refusal)], is_possible=False)
-    if row.status == Delivery.Status.ACCEPTED:
+    is_app_message = row.channel == Channel.WECOM
+    if row.is_recall_requested:
+        refusal = gettext("This was asked for already.")
+    elif row.status in Delivery.UNSETTLED and (is_app_message or row.status != Delivery.Status.SENDING):
+        return ConfirmationItem(row, [gettext("It is not sent. If WeCom accepts it first, it is taken back.")])
+    elif recall.find_recallable(database_now()).filter(pk=row.pk).exists():
         return ConfirmationItem(row, [gettext("It disappears from people's WeCom.")])
-    return ConfirmationItem(row, [gettext("It is not sent. If WeCom accepts it first, it is taken back.")])
+    elif not is_app_message:
+        refusal = gettext("Group robots' messages and mails cannot be taken back once they were sent.")
+    elif row.status != Delivery.Status.ACCEPTED:
+        refusal = gettext("It was not accepted by WeCom: there is nothing to take back.")
+    elif not row.msgid:
+        refusal = gettext("It was accepted when it was repeated: WeCom gave no number by which it could be taken back.")
+    else:
+        refusal = gettext("WeCom accepted it more than 24 hours ago: nothing older can be taken back.")
+    return ConfirmationItem(row, [refusal], is_possible=False)
 
 
 # --- The page ---------------------------------------------------------------------------------------------------------

@@ -6,8 +6,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import groupby
 from urllib.parse import urlsplit
 
 from django.utils.html import escape
@@ -281,10 +279,20 @@ _INLINE = (
 
 def render_markdown(text: str, form: str) -> SafeString:
     """Return `text` as HTML: Markdown of a Markdown message, paragraphs of any other."""
-    is_markdown, blocks = form == MessageForm.MARKDOWN, list[str]()
+    is_markdown = form == MessageForm.MARKDOWN
     # Adjacent lines of one kind form a block; empty lines separate blocks.
-    for kind, group in groupby(str(escape(text)).split("\n"), key=partial(_find_line_kind, is_markdown=is_markdown)):
-        lines = list(group)
+    groups: list[tuple[str, list[str]]] = []
+    for line in str(escape(text)).split("\n"):
+        kind = "text" if line.strip() else ""
+        if is_markdown and _HEADING.match(line):
+            kind = "heading"
+        elif is_markdown and _QUOTE.match(line):
+            kind = "quote"
+        if not groups or groups[-1][0] != kind:
+            groups.append((kind, []))
+        groups[-1][1].append(line)
+    blocks = list[str]()
+    for kind, lines in groups:
         match kind:
             case "heading":  # the page's own title is its h1
                 blocks += [_HEADING.sub(lambda found: f"<h2>{_render_inline(found[2])}</h2>", line) for line in lines]
@@ -318,14 +326,6 @@ def link_target(link: str) -> str:
     except ValueError:
         return ""
     return link if parts.scheme in {"http", "https"} and parts.netloc else ""
-
-
-def _find_line_kind(line: str, *, is_markdown: bool) -> str:
-    if not line.strip():
-        return ""
-    if is_markdown and _HEADING.match(line):
-        return "heading"
-    return "quote" if is_markdown and _QUOTE.match(line) else "text"
 
 
 def _render_inline(line: str) -> str:

@@ -38,11 +38,18 @@ LIFETIME_HOURS = 24
 
 
 def request_owner_notices(*, now: datetime) -> list[int]:
-    """Make the notices of runs whose owners are not notified yet. Return the ids of the notices' runs, to be rendered.
+    """Pause subscriptions whose latest runs failed as often in a row as they allow, and make the notices of runs whose
+    owners are not notified yet. Return the ids of the notices' runs, to be rendered.
 
     No notice is sent about a subscription without an owner, about what a paused one missed or let expire, or about runs
     that were recalled.
     """
+    # First, so that the notices mention it.
+    pausing = Subscription.objects.filter(is_enabled=True, pauses_after_failures__gt=0)
+    failing = pausing.filter(pk__in=Run.objects.unnotified().values("subscription")).values_list("pk", flat=True)
+    paused_ids = [pk for pk in failing.order_by("pk") if _pause_if_failing(pk, now)]
+    if paused_ids:
+        logger.warning("paused after failures: subscriptions=%s", paused_ids)
     events = models.IncidentEvent.objects.filter(run=OuterRef("pk")).order_by("pk")
     owner_of_alert = events.values(found=Coalesce("incident__rule__owner", "incident__channel__owner"))[:1]
     owner = Coalesce("subscription__owner", "message__requested_by", Subquery(owner_of_alert))
@@ -147,20 +154,6 @@ def _write_notice(runs: Sequence[Run]) -> tuple[str, str, str]:
 
 # Runs that are read for each failure that counts: runs in between may not count.
 _RUNS_PER_FAILURE = 4
-
-
-def pause_failing(*, now: datetime) -> int:
-    """Pause subscriptions whose latest runs failed as often in a row as they allow. Return how many.
-
-    Call it before the owners are notified, so that the notice mentions it. It is safe to run in parallel: subscriptions
-    are locked.
-    """
-    pausing = Subscription.objects.filter(is_enabled=True, pauses_after_failures__gt=0)
-    failing = pausing.filter(pk__in=Run.objects.unnotified().values("subscription")).values_list("pk", flat=True)
-    paused_ids = [pk for pk in failing.order_by("pk") if _pause_if_failing(pk, now)]
-    if paused_ids:
-        logger.warning("paused after failures: subscriptions=%s", paused_ids)
-    return len(paused_ids)
 
 
 @transaction.atomic

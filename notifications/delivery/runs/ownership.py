@@ -26,7 +26,6 @@ from accounts.users.roles import (
     find_permission_holders,
     make_weaker_condition,
     people_changeable_by,
-    people_visible_to,
     rights_changeable_by,
     sees_all_corps,
 )
@@ -35,7 +34,7 @@ from integrations.models import Corp, Member
 from notifications.delivery.runs.owner_notices import save_notice
 from notifications.delivery.runs.recall import cancel_waiting
 from notifications.models import AlertRule, ApiToken, InboundChannel, Report, Robot, Run, Subscription
-from notifications.models.inbound import PERMISSION_BACKEND, find_senders
+from notifications.models.inbound import find_senders
 
 # The first two stop once their owner may not act. For the others nobody is notified about problems any more.
 MODELS: tuple[Any, ...] = (ApiToken, InboundChannel, Subscription, AlertRule)
@@ -70,7 +69,7 @@ def find_objections(owner: User, keys: Collection[str], successor: User, editor:
     may_choose = successor == editor or rights_changeable_by(editor).filter(pk=successor.pk).exists()
     if not (may_choose and _may_act(successor)):
         return [_("You may not have %(person)s take something over.") % {"person": successor}]
-    return list(filter(None, (_explain_objection(row, successor) for row in _choose_rows(owner, keys, editor))))
+    return list(filter(None, (explain_objection(row, successor) for row in _choose_rows(owner, keys, editor))))
 
 
 @transaction.atomic
@@ -90,22 +89,6 @@ def find_changeable(model: Any, pk: int, editor: User) -> Any:
     if not editor.has_perm(f"notifications.change_{model._meta.model_name}"):
         return None
     return model.objects.visible_to(editor).select_related("owner", "successor").filter(pk=pk).first()
-
-
-def find_offered_successors(row: Any, editor: User) -> QuerySet[User]:
-    """Return visible people who may manage such rows; for tokens and channels with no more rights than the owner."""
-    may_manage = User.objects.with_perm(f"notifications.change_{row._meta.model_name}", backend=PERMISSION_BACKEND)
-    people = people_visible_to(editor).filter(pk__in=may_manage.filter(is_staff=True)).exclude(pk=row.owner_id)
-    return people.filter(_is_not_stronger(row.owner)) if isinstance(row, ACTING) else people
-
-
-def choose_successor(row: Any, successor: User | None) -> str:
-    """Save who takes `row` over when its owner is disabled. Return why not, in a whole sentence; empty if saved."""
-    row.successor = successor
-    if successor is not None and (sentence := _explain_objection(row, successor)):
-        return sentence
-    row.save(update_fields=["successor"])
-    return ""
 
 
 def let_successors_take_over(user_ids: Collection[int] | QuerySet[Any, Any] | None = None) -> list[str]:
@@ -154,20 +137,20 @@ def _replace_owner(owner: User, now: datetime) -> list[str]:
 def _find_successor(row: Any) -> User | None:
     """Return the successor of `row`, if that person may own it now."""
     successor: User | None = row.successor
-    if successor is None or not _may_act(successor) or _explain_objection(row, successor):
+    if successor is None or not _may_act(successor) or explain_objection(row, successor):
         return None
-    may = not isinstance(row, ACTING) or User.objects.filter(_is_not_stronger(row.owner), pk=successor.pk).exists()
+    may = not isinstance(row, ACTING) or User.objects.filter(is_not_stronger(row.owner), pk=successor.pk).exists()
     return successor if may else None
 
 
-def _is_not_stronger(owner: User) -> Q:
+def is_not_stronger(owner: User) -> Q:
     """Return a condition on User: people with no more rights than `owner` has, or had before being disabled."""
     able = copy(owner)
     able.is_active = able.is_staff = True
     return make_weaker_condition(able)
 
 
-def _explain_objection(row: Any, successor: User) -> str:
+def explain_objection(row: Any, successor: User) -> str:
     """Explain, in a whole sentence, why `successor` may not own `row`; empty if they may."""
     words = {"person": successor, "name": _name_row(row)}
     sends = isinstance(row, InboundChannel) or getattr(row, "may_send", False)

@@ -33,7 +33,6 @@ from notifications.delivery.sending.send import ask_permits, hold_scopes, releas
 from notifications.models import Channel, Delivery, Receipt, Report, Robot, Run
 
 logger = logging.getLogger(__name__)
-_WAITING_STATUSES = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
 
 
 @transaction.atomic
@@ -113,7 +112,8 @@ def _lock_deliveries_of(waiting: QuerySet[Delivery], condition: Q) -> list[Deliv
 
 
 def _find_untried() -> QuerySet[Delivery]:
-    return Delivery.objects.filter(status__in=_WAITING_STATUSES, attempt_count=0)
+    waiting = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
+    return Delivery.objects.filter(status__in=waiting, attempt_count=0)
 
 
 def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -> bool:
@@ -146,7 +146,7 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
     runs = run.find_runs_of_message().filter(recall_requested_at__isnull=True)
     if runs.filter(status=Run.Status.WAITING).exists():
         return True
-    return any(rows.filter(run__in=runs).exists() for rows in (Delivery.objects.unsettled(), _find_recallable(now)))
+    return any(rows.filter(run__in=runs).exists() for rows in (Delivery.objects.unsettled(), find_recallable(now)))
 
 
 def request_recall(sent: Run | Delivery, *, person: User, now: datetime) -> bool:
@@ -171,23 +171,6 @@ def request_recall(sent: Run | Delivery, *, person: User, now: datetime) -> bool
         waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED_SENTENCE.stored())
     cancel_recalled(now=now)
     return True
-
-
-def refuse_recall(delivery: Delivery, *, now: datetime) -> Sentence | None:
-    """Return why this message cannot be recalled; None if it waits, is under way, or was accepted lately."""
-    if delivery.is_recall_requested:
-        return Sentence("This was asked for already.")
-    if delivery.status in _WAITING_STATUSES or _find_recallable(now).filter(pk=delivery.pk).exists():
-        return None
-    if delivery.channel != Channel.WECOM:
-        return Sentence("Group robots' messages and mails cannot be taken back once they were sent.")
-    if delivery.status == Delivery.Status.SENDING:
-        return None
-    if delivery.status != Delivery.Status.ACCEPTED:
-        return Sentence("It was not accepted by WeCom: there is nothing to take back.")
-    if not delivery.msgid:
-        return Sentence("It was accepted when it was repeated: WeCom gave no number by which it could be taken back.")
-    return Sentence("WeCom accepted it more than 24 hours ago: nothing older can be taken back.")
 
 
 def cancel_recalled(*, now: datetime) -> int:
@@ -219,7 +202,7 @@ def find_due_recalls(now: Moment) -> QuerySet[Delivery]:
     single = Delivery.objects.filter(recall_requested_at__gt=since).order_by().values("pk")
     runs = Run.objects.filter(recall_requested_at__gt=since).values("pk")
     with_runs = Delivery.objects.filter(run__in=runs).order_by().values("pk")
-    return _find_recallable(now).filter(pk__in=single.union(with_runs, all=True), next_attempt_at__lte=now)
+    return find_recallable(now).filter(pk__in=single.union(with_runs, all=True), next_attempt_at__lte=now)
 
 
 def hand_out_recalls(*, now: datetime) -> list[int]:
@@ -261,7 +244,7 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
             until = now + timedelta(seconds=outcome.wait_seconds)
             runs = Run.objects.filter(recall_requested_at__isnull=False).values("pk")
             requested = Q(run__in=runs) | Q(recall_requested_at__isnull=False)
-            recallable = _find_recallable(now).filter(requested, corp=delivery.corp_id, next_attempt_at__lt=until)
+            recallable = find_recallable(now).filter(requested, corp=delivery.corp_id, next_attempt_at__lt=until)
             update_unlocked(recallable, next_attempt_at=until)
         except TransientError as error:
             logger.info("delivery=%d not recalled for the moment errcode=%s", pk, error.code)
@@ -276,7 +259,7 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
     return count
 
 
-def _find_recallable(now: Moment) -> QuerySet[Delivery]:
+def find_recallable(now: Moment) -> QuerySet[Delivery]:
     """Return messages with a msgid, accepted within RECALL_WITHIN. Robots, mails and some repeats have no msgid."""
     return Delivery.objects.filter(
         channel=Channel.WECOM,

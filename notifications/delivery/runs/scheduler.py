@@ -53,11 +53,6 @@ def claim_tick(*, now: datetime, period_seconds: int) -> bool:
     return mine.update(tick_period=period) == 1
 
 
-def clock_was_set_back(*, now: datetime) -> bool:
-    """Return whether the last tick ran under a clock far ahead of `now`."""
-    return Installation.objects.filter(tick_period__gt=now.timestamp() + CLOCK_TOLERANCE_SECONDS).exists()
-
-
 def claim_due_subscriptions(*, now: datetime) -> list[int]:
     """Make the runs of all due subscriptions and move those to their next time. Return the ids to render.
 

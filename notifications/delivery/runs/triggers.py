@@ -14,39 +14,27 @@ from django.utils.translation import gettext as _
 
 from accounts.audit import services, signals
 from accounts.models import AuditEntry, User
-from integrations.core.sentences import Sentence
 from integrations.models.jobs import Moment
 from notifications.delivery.rows import RENDER_LEASE
 from notifications.delivery.runs.scheduler import make_run_fields
 from notifications.models import ApiToken, Delivery, Receipt, Run, Subscription
 from notifications.models.runs import KEY_CHARACTERS
 
-_RENDERED = (Run.Status.SENDING, Run.Status.FINISHED)
+RENDERED = (Run.Status.SENDING, Run.Status.FINISHED)
 
 
 def can_be_resent(run: Run) -> bool:
     """Return whether the run has receipts, and its subscription or message still exists to be sent."""
     if run.message_id is not None:
         return run.recall_requested_at is None and bool(find_parts(run))
-    return run.status in _RENDERED and run.subscription_id is not None and run.recall_requested_at is None
+    return run.status in RENDERED and run.subscription_id is not None and run.recall_requested_at is None
 
 
 def find_parts(run: Run) -> list[Run]:
     """Return the runs that are resent with it: all first runs of its incoming message, else itself alone."""
     if run.message_id is None:
         return [run]
-    return list(run.find_runs_of_message().filter(trigger=Run.Trigger.MESSAGE, status__in=_RENDERED).order_by("pk"))
-
-
-def refuse_resend(delivery: Delivery) -> Sentence | None:
-    """Return why this message cannot be resent to those not reached; None if it can."""
-    if delivery.is_recall_requested:
-        return Sentence("It was taken back.")
-    if delivery.run.subscription_id is None and delivery.run.message_id is None:
-        return Sentence("It belongs to no push any more, or to an alert: nothing says what to send.")
-    if delivery.status in Delivery.UNSETTLED or delivery.run.status not in _RENDERED:
-        return Sentence("It is still on its way.")
-    return None
+    return list(run.find_runs_of_message().filter(trigger=Run.Trigger.MESSAGE, status__in=RENDERED).order_by("pk"))
 
 
 def resend_key(run: Run, number: int, delivery: Delivery | None = None) -> str:

@@ -16,7 +16,7 @@ from notifications import tasks
 from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import scheduler
-from notifications.delivery.runs.owner_notices import pause_failing, request_owner_notices
+from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Channel, Delivery, Priority, Receipt, Run, Subscription
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_admin import values, version_on
@@ -209,7 +209,7 @@ def make_ended_run(subscription: Subscription, outcome: str, **fields: Any) -> R
 
 
 def pauses_itself(subscription: Subscription) -> bool:
-    pause_failing(now=NOW)
+    request_owner_notices(now=NOW)
     subscription.refresh_from_db()
     assert (subscription.failures_paused_at is None) is subscription.is_enabled
     return not subscription.is_enabled
