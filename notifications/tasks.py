@@ -196,8 +196,7 @@ def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
     ]
 )
 def _purge(now: datetime) -> None:
-    maintenance.purge_runs(now=now)
-    maintenance.purge_incidents(now=now)
+    maintenance.purge_runs_and_incidents(now=now)
     calls.purge_calls(now=now)
     find_old_requests(now).update(**NO_REQUEST)
     for rows in _find_old_rows(now):

@@ -28,6 +28,7 @@ from accounts.users.roles import people_visible_to, sees_all_corps
 from integrations.admin.base import NamedDeletions, RowAction, State, show_state
 from integrations.core.admin_pages import NATIVE_DATES, AnyModelForm, AnyStackedInline, VersionedFormSet
 from integrations.core.background import database_now
+from integrations.data.figures import LAST_WORKDAY, RELATIVE_DATES
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
 from integrations.models import Card, CardData, Corp
@@ -502,7 +503,11 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         if chart is not None:
             days = [(date_format(day, "MONTH_DAY_FORMAT"), value) for day, value in chart["days"]]
             chart = {**chart, "days": days}
-        extra = {"columns": columns, "dates": conditions.list_relative_dates(), "values": values, "past": chart}
+        # The names of relative dates to choose from, in the current language.
+        names = [(one.name, one.chinese) for one in RELATIVE_DATES if not one.name.endswith("to_date")]
+        is_chinese = (get_language() or "").startswith("zh")
+        dates = [chinese if is_chinese else name.replace("_", " ") for name, chinese in [*names, LAST_WORKDAY]]
+        extra = {"columns": columns, "dates": dates, "values": values, "past": chart}
         return self.answer_preview(request, form, data, context, cards, tables, **extra)
 
     def _try_form(

@@ -13,11 +13,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Q
 
 from accounts.audit import services
 from accounts.models import AuditEntry, User, WeComAccount, fold_userid
@@ -195,11 +193,6 @@ def _read_field(fields: object, name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-# A resolved incident stays in the list this long.
-SHOWN_FOR = timedelta(days=7)
-LISTED_AT_MOST = 100
-
-
 def find_incident(person: User, pk: int) -> Incident | None:
     """Return the incident if the person is notified of it or administers its company."""
     incident = Incident.objects.with_people().filter(pk=pk).first()
@@ -223,13 +216,3 @@ def view_incident(incident: Incident, *, person: User, now: datetime) -> dict[st
         "may_acknowledge": is_free,
         "may_take_over": incident.is_open and not is_free and incident.acknowledged_by_id != person.pk,
     }
-
-
-def list_incidents(person: User, *, now: datetime) -> tuple[list[dict[str, Any]], bool]:
-    """Return the person's open and recently resolved incidents, newest first, and whether there are more."""
-    recent = Q(status=Incident.Status.OPEN) | Q(resolved_at__gt=now - SHOWN_FOR, notified_at__isnull=False)
-    rows = Incident.objects.filter(recent).with_people().order_by("status", "-pk")
-    theirs = filter(notices.ConcernCheck(person), rows.iterator(chunk_size=500))
-    found = list(islice(theirs, LISTED_AT_MOST + 1))
-    listed = [view_incident(incident, person=person, now=now) for incident in found[:LISTED_AT_MOST]]
-    return listed, len(found) > LISTED_AT_MOST

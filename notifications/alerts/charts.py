@@ -103,23 +103,10 @@ def find_chart(incident: Incident, medium_id: int, *, person: User) -> Medium | 
 def make_recipe(
     condition: Condition, table: Table, *, rule: AlertRule, at: datetime, language: str
 ) -> tuple[str, bytes] | None:
-    """Return the title and the drawing recipe of the condition's chart; None if there is no chart. `at`: the slot in
-    the rule's time zone, like the table's moments."""
-    drawn = make_chart(condition, table, at=at, split_column=rule.split_column)
-    if drawn is None:
-        return None
-    chart, rows = drawn
-    recipe = make_picture_recipe(chart, rows, shape=drawing.Shape.FREE, language=language, time_zone=rule.time_zone)
-    return chart.title, recipe
-
-
-def make_chart(
-    condition: Condition, table: Table, *, at: datetime, split_column: str = ""
-) -> tuple[Chart, Table] | None:
-    """Return the chart and its two columns of the rows that count: over time if the data has times, else by name.
-    `table`: one part of the data, cut by `split_column`. None if a chart would say nothing or something wrong: counts,
-    columns without numbers, data without an axis, and several rows at one place if no direction says which one matters.
-    """
+    """Return the title and the drawing recipe of the condition's chart: over time if the data has times, else by name.
+    `table`: one part of the rule's data; `at`: the slot in the rule's time zone, like the table's moments. None if a
+    chart would say nothing or something wrong: counts, columns without numbers, data without an axis, and several rows
+    at one place if no direction says which one matters."""
     # The chart of a fall or a rise shows all days; for BY_CHANGE, `resolve_dates` would keep only the compared one.
     of_all_days = replace(condition, comparison=Comparison.GREATER) if condition.comparison in BY_CHANGE else condition
     chosen = verdicts.find_matching_rows(verdicts.resolve_dates(of_all_days, table, at), table)
@@ -130,7 +117,7 @@ def make_chart(
     if set(counting.values(condition.column)) <= {None}:
         return None
     # The first column of times with several values, else the text column that fits and best tells the rows apart.
-    free = [column for column in counting.columns if column.name not in {condition.column, split_column}]
+    free = [column for column in counting.columns if column.name not in {condition.column, rule.split_column}]
     timed = [one.name for one in free if one.is_temporal and len(set(counting.values(one.name)) - {None}) > 1]
     counts = {one.name: len(set(counting.values(one.name))) for one in free if one.kind == Kind.TEXT}
     fitting = [name for name, count in counts.items() if count <= TOP_AT_MOST]
@@ -165,4 +152,6 @@ def make_chart(
     drawn = [counting.position(name) for name in (axis, condition.column)]
     columns = tuple(counting.columns[position] for position in drawn)
     rows = tuple(tuple(row[position] for position in drawn) for row in counting.rows)
-    return chart, replace(counting, columns=columns, rows=rows)
+    shown = replace(counting, columns=columns, rows=rows)
+    recipe = make_picture_recipe(chart, shown, shape=drawing.Shape.FREE, language=language, time_zone=rule.time_zone)
+    return title, recipe

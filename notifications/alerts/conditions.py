@@ -10,12 +10,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import TextChoices
-from django.utils.translation import get_language, gettext_lazy, ngettext, pgettext_lazy
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from integrations.data.figures import (
     LAST_WORKDAY,
-    RELATIVE_DATES,
     Change,
     Period,
     find_last_workday,
@@ -242,13 +241,6 @@ def read_span(text: str, today: date) -> Period | None:
     if isinstance(day, Month):
         return month_of(date(day.year, day.month, 1))
     return None if day is None else Period(day, day)
-
-
-def list_relative_dates() -> list[str]:
-    """Return the names of the relative dates to choose from, in the current language."""
-    names = [(one.name, one.chinese) for one in RELATIVE_DATES if not one.name.endswith("to_date")]
-    is_chinese = (get_language() or "").startswith("zh")
-    return [chinese if is_chinese else name.replace("_", " ") for name, chinese in [*names, LAST_WORKDAY]]
 
 
 def _normalize_name(name: str) -> str:

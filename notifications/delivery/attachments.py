@@ -246,17 +246,6 @@ def make_picture_recipe(
     )
 
 
-def make_file_recipe(tables: Sequence[tuple[str, Table]], *, language: str, time_zone: str = "") -> bytes:
-    """Return the recipe of a file of these (title, table) pairs, cut to fit. A csv holds the first alone."""
-    parts = cut_parts(tables)
-    return pack_recipe(
-        tables=[[part.title, to_document(part.table)] for part in parts],
-        row_counts=[part.row_count for part in parts],
-        language=language,
-        time_zone=time_zone,
-    )
-
-
 def digest_recipe(kind: str, recipe: bytes) -> str:
     """Return a digest that is equal for equal recipes."""
     return hashlib.sha256(kind.encode() + b"\0" + recipe).hexdigest()
@@ -403,8 +392,11 @@ def plan_attachments(
     elif form in FILE_FORMS and content.cards:
         kind = Medium.Kind(form.value)
         sheets = [(card.title, card.table) for card in content.cards]
-        sheets = sheets if kind == Medium.Kind.XLSX else sheets[:1]
-        carried = WantedMedium(kind, make_file_recipe(sheets, language=language, time_zone=time_zone), "")
+        parts = cut_parts(sheets if kind == Medium.Kind.XLSX else sheets[:1])  # a csv holds the first alone
+        tables = [[part.title, to_document(part.table)] for part in parts]
+        row_counts = [part.row_count for part in parts]
+        recipe = pack_recipe(tables=tables, row_counts=row_counts, language=language, time_zone=time_zone)
+        carried = WantedMedium(kind, recipe, "")
         shown.append(carried)
     return MediaPlan(carried, tuple(shown))
 

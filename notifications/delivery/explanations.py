@@ -217,29 +217,28 @@ def name_runs(runs: Collection[Run]) -> dict[int, str]:
             title = first.title if count == 1 else several % {"name": first.source or first.title, "count": count}
             words = {"title": title, "what": happened[kind]}
             alerts[run_id] = pgettext("an alert and what happened", "%(title)s · %(what)s") % words
-    return {run.pk: alerts.get(run.pk) or _name_without_alert(run) for run in runs}
+    names = {}
+    for run in runs:
+        if run.trigger == Run.Trigger.ALERT:
+            names[run.pk] = alerts.get(run.pk) or _("Alert that was deleted")
+        elif run.trigger == Run.Trigger.NOTICE:
+            to_person = _("Notice to the owner: %(person)s") % {"person": run.requested_by}
+            names[run.pk] = _("Notice to the owner") if run.requested_by is None else to_person
+        elif run.message is not None:
+            # The key of a message's file has a number (notifications.inbound.accept), that of the message itself none.
+            kind, *numbers = run.key.split(":")
+            words = {"title": run.message.title, "origin": run.message.origin_name, "number": "".join(numbers[1:2])}
+            sentence = pgettext("a message and where it came from", "%(title)s · %(origin)s")
+            if kind == Run.Trigger.MESSAGE and words["number"]:
+                sentence = pgettext(
+                    "a file of a message, and where it came from", "%(title)s (file %(number)s) · %(origin)s"
+                )
+            names[run.pk] = sentence % words
+        else:
+            names[run.pk] = _("Push that was deleted") if run.subscription is None else run.subscription.name
+    return names
 
 
 def name_run(run: Run) -> str:
     """Name one run as `name_runs` does."""
     return name_runs([run])[run.pk]
-
-
-def _name_without_alert(run: Run) -> str:
-    if run.trigger == Run.Trigger.ALERT:
-        return _("Alert that was deleted")
-    if run.trigger == Run.Trigger.NOTICE:
-        if run.requested_by is None:
-            return _("Notice to the owner")
-        return _("Notice to the owner: %(person)s") % {"person": run.requested_by}
-    if run.message is not None:
-        # The key of a message's file has a number (notifications.inbound.accept), that of the message itself none.
-        kind, *numbers = run.key.split(":")
-        words = {"title": run.message.title, "origin": run.message.origin_name, "number": "".join(numbers[1:2])}
-        sentence = pgettext("a message and where it came from", "%(title)s · %(origin)s")
-        if kind == Run.Trigger.MESSAGE and words["number"]:
-            sentence = pgettext(
-                "a file of a message, and where it came from", "%(title)s (file %(number)s) · %(origin)s"
-            )
-        return sentence % words
-    return _("Push that was deleted") if run.subscription is None else run.subscription.name

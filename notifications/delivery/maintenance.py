@@ -128,43 +128,37 @@ def find_old_runs(now: Moment) -> QuerySet[Run]:
     )
 
 
-def purge_runs(*, now: datetime) -> int:
-    """Delete at most CHUNK rows of the oldest run that is over and older than LOG_RETENTION_DAYS. Return how many.
+def purge_runs_and_incidents(*, now: datetime) -> int:
+    """Delete at most CHUNK rows of the oldest run, and at most CHUNK incidents, that LOG_RETENTION_DAYS no longer
+    keeps. Return how many.
 
-    Receipts are deleted first, then attempts, deliveries, their contents, and the run last: after an interruption the
-    next call continues.
+    Receipts are deleted first, then attempts, deliveries, their contents, and the run last; pictures of incidents
+    before the incidents: after an interruption the next call continues.
     """
+    count = 0
     run = find_old_runs(now).order_by("claimed_at").first()
-    if run is None:
-        return 0
-    deliveries = Delivery.objects.filter(run=run)
-    of_deliveries: tuple[Any, ...] = (models.Attempt, models.AlertCard)
-    for rows in (
-        models.Receipt.objects.filter(run=run),
-        *(model.objects.filter(delivery__in=deliveries.values("pk")) for model in of_deliveries),
-        deliveries,
-        models.FrozenContent.objects.filter(run=run),
-        models.Medium.objects.filter(run=run),
-    ):
-        if count := delete_chunk(rows):
-            return count
-    run_id = run.pk
-    run.delete()
-    logger.info("run=%d deleted", run_id)
-    return 1
-
-
-def purge_incidents(*, now: datetime) -> int:
-    """Delete at most CHUNK incidents that ended more than LOG_RETENTION_DAYS ago, with their dependent rows. If they
-    have pictures, delete at most CHUNK of these first; the next call continues. Return how many."""
+    if run is not None:
+        deliveries = Delivery.objects.filter(run=run)
+        of_deliveries: tuple[Any, ...] = (models.Attempt, models.AlertCard)
+        in_order = (
+            models.Receipt.objects.filter(run=run),
+            *(model.objects.filter(delivery__in=deliveries.values("pk")) for model in of_deliveries),
+            deliveries,
+            models.FrozenContent.objects.filter(run=run),
+            models.Medium.objects.filter(run=run),
+        )
+        count = next(filter(None, map(delete_chunk, in_order)), 0)
+        if not count:
+            run_id = run.pk
+            run.delete()
+            logger.info("run=%d deleted", run_id)
+            count = 1
     ids = list(find_old_incidents(now).order_by("resolved_at").values_list("pk", flat=True)[:CHUNK])
-    if not ids:
-        return 0
-    if picture_count := delete_chunk(models.Medium.objects.filter(incident__in=ids)):
-        return picture_count
-    Incident.objects.filter(pk__in=ids).delete()
-    logger.info("incidents=%d deleted", len(ids))
-    return len(ids)
+    picture_count = delete_chunk(models.Medium.objects.filter(incident__in=ids)) if ids else 0
+    if ids and not picture_count:
+        Incident.objects.filter(pk__in=ids).delete()  # with their dependent rows
+        logger.info("incidents=%d deleted", len(ids))
+    return count + (picture_count or len(ids))
 
 
 def delete_chunk(rows: QuerySet[Any]) -> int:

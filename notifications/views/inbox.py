@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -26,14 +28,14 @@ from accounts.views.confirmation import signed_in_person
 from integrations.bi import is_open
 from integrations.core.background import database_now
 from integrations.models import Corp
-from notifications.alerts import actions, charts
+from notifications.alerts import actions, charts, notices
 from notifications.alerts.actions import Action
 from notifications.delivery.explanations import prepare_names
 from notifications.delivery.rendering.message_builder import MARKUP, link_target, render_markdown
 from notifications.delivery.rendering.render import message_path
 from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.inbound.mail.html import SANDBOX, answer_with_page
-from notifications.models import Delivery, IncomingMessage, Medium, Receipt, Run, SubscriptionChoice
+from notifications.models import Delivery, Incident, IncomingMessage, Medium, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
 from notifications.reports.contents import load_content, paginate_tables
 from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
@@ -45,6 +47,8 @@ ROWS_PER_PAGE = 100
 PAGE_SIZE = 20
 UNREAD_COUNTED = 99
 WORDS_CHARACTERS = 64
+ALERT_SHOWN_FOR = timedelta(days=7)  # after it is resolved
+ALERTS_AT_MOST = 100
 _CHOICE_ANSWERS = {
     "": _("You receive this again."),
     Kind.PAUSED: _("Paused: you receive nothing of it until you resume it."),
@@ -124,8 +128,7 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
             tables = paginate_tables(content, ROWS_PER_PAGE, number, at=sent_at)
         report = {"report": content, "zone": zone, "tables": tables, "page": number, "pages": pages}
         report |= {"earlier": number - 1, "later": number + 1 if number < pages else 0}
-    shown = Medium.objects.defer("content", "svg", "recipe")
-    media = shown.in_bulk([pk for pk, _title in delivery.shown_media])
+    media = Medium.objects.defer("content", "svg", "recipe").in_bulk([pk for pk, _title in delivery.shown_media])
     context = {
         "delivery": delivery,
         "content": render_markdown(delivery.text, delivery.message_form),
@@ -164,8 +167,7 @@ def choose(request: HttpRequest, pk: int) -> HttpResponse:
     kind = request.POST.get("choice", "")
     if kind not in {"", *Kind}:
         return HttpResponseBadRequest()
-    is_mine = choose_subscription(signed_in_person(request), subscription_id=pk, kind=kind, now=timezone.now())
-    if not is_mine:
+    if not choose_subscription(signed_in_person(request), subscription_id=pk, kind=kind, now=timezone.now()):
         raise Http404
     messages.success(request, _CHOICE_ANSWERS[kind])
     return redirect("my-subscriptions")
@@ -213,14 +215,18 @@ _NOTHING = _("Nothing to do: somebody was faster, or it is over.")
 @require_safe
 @never_cache
 def alerts(request: HttpRequest) -> HttpResponse:
-    """List open and recent alerts that concern the person."""
+    """List open and recently resolved alerts that concern the person, newest first."""
     if not request.user.is_authenticated:
         return redirect(make_sign_in_url(request.GET.get("m", ""), reverse("alerts")))
-    listed, is_cut = actions.list_incidents(signed_in_person(request), now=timezone.now())
+    person, now = signed_in_person(request), timezone.now()
+    recent = Q(status=Incident.Status.OPEN) | Q(resolved_at__gt=now - ALERT_SHOWN_FOR, notified_at__isnull=False)
+    rows = Incident.objects.filter(recent).with_people().order_by("status", "-pk").iterator(chunk_size=500)
+    found = list(islice(filter(notices.ConcernCheck(person), rows), ALERTS_AT_MOST + 1))
+    listed = [actions.view_incident(incident, person=person, now=now) for incident in found[:ALERTS_AT_MOST]]
     context = {
         "open_ones": [one for one in listed if one["incident"].is_open],
         "over": [one for one in listed if not one["incident"].is_open],
-        "listed_at_most": actions.LISTED_AT_MOST if is_cut else None,
+        "listed_at_most": ALERTS_AT_MOST if len(found) > ALERTS_AT_MOST else None,
     }
     return render(request, "notifications/alerts.html", context)
 

@@ -158,8 +158,17 @@ class Gate:
 
     def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
         """Return a permit for each request, or the seconds after which to ask again. Raises StoreLostError."""
+        # In batches, so that one script sees a bounded number of members.
+        batches: list[list[Request]] = []
+        member_count = 0
+        for request in requests:
+            member_count += len(request.members)
+            if not batches or member_count > MEMBERS_AT_ONCE:
+                batches.append([])
+                member_count = len(request.members)
+            batches[-1].append(request)
         answers: list[Permit | float] = []
-        for batch in _split_into_batches(requests):
+        for batch in batches:
             scopes = {scope.key: scope for request in batch for scope in request.scopes}
             positions = {key: number for number, key in enumerate(scopes, start=1)}
             calls = []
@@ -201,17 +210,14 @@ class Gate:
         epoch = self._scripts["known"](keys=[_READY])
         return [epoch is not None and permit.epoch == epoch.decode() for permit in permits]
 
-    def hold_scope(self, scope: Scope, *, seconds: float) -> None:
-        """Begin no call in `scope` for so long, because the other side limits its rate."""
+    def hold_scope(self, scope: Scope, *, seconds: float, halves_parallel: bool = False) -> None:
+        """Begin no call in `scope` for so long, because the other side limits its rate. `halves_parallel`: also limit
+        it to half of its present parallel calls for CEILING_SECONDS."""
         until = self._now() + round(seconds * 1000)
         self._store.set(f"{_key(scope)}:hold", until, px=max(1, round(seconds * 1000)))
-
-    def lower_parallel(self, scope: Scope) -> int:
-        """Limit `scope` to half of its present parallel calls for CEILING_SECONDS. Return the new limit."""
-        flying = int(self._store.zcount(_key(scope), f"({self._now()}", "+inf"))
-        ceiling = max(1, flying // 2)
-        self._store.set(f"{_key(scope)}:ceiling", ceiling, ex=CEILING_SECONDS)
-        return ceiling
+        if halves_parallel:
+            flying = int(self._store.zcount(_key(scope), f"({self._now()}", "+inf"))
+            self._store.set(f"{_key(scope)}:ceiling", max(1, flying // 2), ex=CEILING_SECONDS)
 
     def find_rooms(
         self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, minds_hold: bool = True
@@ -309,20 +315,6 @@ def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     remaining = iter(items)
     while chunk := list(islice(remaining, size)):
         yield chunk
-
-
-def _split_into_batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """Yield the requests in batches, in order, so that one script sees a bounded number of members."""
-    batch: list[Request] = []
-    member_count = 0
-    for request in requests:
-        if batch and member_count + len(request.members) > MEMBERS_AT_ONCE:
-            yield batch
-            batch, member_count = [], 0
-        batch.append(request)
-        member_count += len(request.members)
-    if batch:
-        yield batch
 
 
 def _key(scope: Scope) -> str:

@@ -333,9 +333,8 @@ def hold_scopes(scopes: Iterable[Scope], outcome: Outcome) -> None:
     is unreachable, only the rows wait."""
     for scope in scopes:
         try:
-            get_gate().hold_scope(scope, seconds=min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST))
-            if outcome.errcode == TOO_MANY_PARALLEL:
-                get_gate().lower_parallel(scope)
+            seconds = min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST)
+            get_gate().hold_scope(scope, seconds=seconds, halves_parallel=outcome.errcode == TOO_MANY_PARALLEL)
         except redis.RedisError as error:
             logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
 

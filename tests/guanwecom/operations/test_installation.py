@@ -18,11 +18,10 @@ from guanwecom.operations import health, watch
 from guanwecom.version import VERSION
 from integrations.core import installation
 from integrations.models import Installation
-from notifications.delivery.attachments import make_file_recipe
 from notifications.delivery.runs import scheduler
 from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.server import ReceivedMail, RefusedError, SignIn
-from notifications.models import Delivery, Medium, Run, Subscription
+from notifications.models import Delivery, Medium, MessageForm, Run, Subscription
 from notifications.tasks import make_medium as make_medium_task
 from notifications.tasks import prepare_deliveries, render_runs, tick
 from tests.notifications.charts.tables import DAYS
@@ -219,7 +218,7 @@ def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def is_file_made() -> bool:
-    recipe = make_file_recipe([("x", DAYS)], language="zh-hans")
+    recipe = places.make_file_recipe(MessageForm.CSV, DAYS)
     medium = make_medium(places.make_run(), kind=Medium.Kind.CSV, recipe=recipe)
     make_medium_task.apply(([medium.pk],))
     return Medium.objects.get(pk=medium.pk).status == Medium.Status.READY

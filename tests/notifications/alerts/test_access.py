@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Attribute, User
@@ -14,6 +15,7 @@ from integrations.models import Card, Corp
 from notifications.alerts import actions, notices
 from notifications.alerts.actions import Action
 from notifications.models import AlertCard, AlertRule, Channel, InboundChannel, Incident, Robot
+from notifications.views.inbox import ALERTS_AT_MOST
 from tests.notifications.alerts.conftest import Duty, alert, hand_in
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
@@ -103,30 +105,34 @@ def open_parts(rule: AlertRule, *parts: str) -> None:
     )
 
 
-def list_parts(person: User) -> list[str]:
-    return [one["incident"].part for one in actions.list_incidents(person, now=NOW)[0]]
+def list_alerts(person: User) -> tuple[list[str], int | None]:
+    """Return the parts of the open alerts on the person's page, and how many are listed if there are more."""
+    client = Client()
+    client.force_login(person)
+    context = client.get("/alerts/").context
+    return [one["incident"].part for one in context["open_ones"]], context["listed_at_most"]
 
 
 def test_of_a_rule_that_is_split_each_sees_the_parts_of_their_own_in_as_many_questions_for_many(
     rule: AlertRule, people: list[User]
 ) -> None:
     open_parts(rule, "上海", "广州", "北京")
-    assert [list_parts(person) for person in people] == [["北京", "上海"], [], []]
+    assert [list_alerts(person)[0] for person in people] == [["北京", "上海"], [], []]
     Incident.objects.all().delete()
 
     counts = []
     for number in range(2):
         open_parts(rule, *(f"城市 {number}-{part}" for part in range(1 + 299 * number)))
         with CaptureQueriesContext(connection) as asked:
-            assert list_parts(people[0]) == []
+            assert list_alerts(people[0]) == ([], None)
         counts.append(len(asked))
     assert counts[0] == counts[1]
 
 
 def test_more_than_are_listed_are_told_of(rule: AlertRule, people: list[User]) -> None:
     AlertRule.objects.update(split_attribute=None)
-    open_parts(rule, *map(str, range(actions.LISTED_AT_MOST)))
-    assert not actions.list_incidents(people[1], now=NOW)[1]
+    open_parts(rule, *map(str, range(ALERTS_AT_MOST)))
+    assert list_alerts(people[1])[1] is None
     open_parts(rule, "one more")
-    assert (len(list_parts(people[1])), list_parts(people[1])[0]) == (actions.LISTED_AT_MOST, "one more")
-    assert actions.list_incidents(people[1], now=NOW)[1]
+    listed, listed_at_most = list_alerts(people[1])
+    assert (len(listed), listed[0], listed_at_most) == (ALERTS_AT_MOST, "one more", ALERTS_AT_MOST)

@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from accounts.models import Attribute, User
 from accounts.users.attributes import set_values
-from integrations.data.table import Column, Kind, Table
+from integrations.data.table import Column, Kind, Table, from_document
 from integrations.models import Card, Corp, DataSource
 from notifications.alerts import charts
+from notifications.charts import definition
 from notifications.charts.definition import Chart
 from notifications.charts.vega import build_spec
 from notifications.delivery.attachments import (
@@ -29,7 +30,7 @@ from notifications.delivery.attachments import (
     sweep_media,
     unpack_recipe,
 )
-from notifications.delivery.maintenance import purge_incidents
+from notifications.delivery.maintenance import purge_runs_and_incidents
 from notifications.delivery.rendering import preview as rendering
 from notifications.models import AlertRule, Incident, Medium
 from tests.notifications.admin.conftest import client_of
@@ -145,8 +146,8 @@ class TestLifeOfOne:
         kept, gone = Incident.objects.order_by("pk")
         Incident.objects.filter(pk=gone.pk).update(status="resolved", resolved_at=NOW)
 
-        assert purge_incidents(now=NOW + timedelta(days=29)) == 0
-        assert [purge_incidents(now=NOW + timedelta(days=31)) for _ in range(3)] == [1, 1, 0]
+        assert purge_runs_and_incidents(now=NOW + timedelta(days=29)) == 0
+        assert [purge_runs_and_incidents(now=NOW + timedelta(days=31)) for _ in range(3)] == [1, 1, 0]
         assert (Incident.objects.get(), Medium.objects.get().incident) == (kept, kept)
 
 
@@ -274,7 +275,15 @@ CITIES = Table(
 
 def plan_chart(text: str, table: Table = CITIES, split_column: str = "") -> tuple[Chart, Table] | None:
     [condition] = parse(text)
-    return charts.make_chart(condition, table, at=AT, split_column=split_column)
+    rule = AlertRule(split_column=split_column, time_zone="Asia/Shanghai")
+    found = charts.make_recipe(condition, table, rule=rule, at=AT, language="en")
+    if found is None:
+        return None
+    title, recipe = found
+    document = unpack_recipe(recipe)
+    chart = definition.from_document(document["chart"])
+    assert chart.title == title
+    return chart, from_document(document["table"])
 
 
 def chart_of(text: str, table: Table = CITIES, split_column: str = "") -> Chart:

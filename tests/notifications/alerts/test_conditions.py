@@ -480,13 +480,6 @@ def test_a_day_at_the_end_of_the_calendar_is_a_day() -> None:
         verdict("count fell 1 amount day where 有效期=0001-01-01", data)
 
 
-@pytest.mark.django_db
-def test_names_to_choose_from_are_understood() -> None:
-    for language in ("zh-hans", "en"):
-        with override(language):
-            assert all(conditions.read_span(name, TODAY) for name in conditions.list_relative_dates())
-
-
 @given(
     table=tables,
     value=numbers,

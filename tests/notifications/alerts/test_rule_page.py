@@ -237,6 +237,14 @@ def test_people_whom_somebody_else_chose_meanwhile_stand_and_a_deleted_rule_is_n
     assert not AlertRule.objects.exists()
 
 
+@pytest.mark.parametrize("language", ["zh-hans", "en"])
+def test_the_relative_dates_to_choose_from_are_understood(root: Client, language: str) -> None:
+    root.cookies["django_language"] = language
+    dates = read_panel(root)["dates"]
+    assert ("yesterday" in dates) is (language == "en")
+    assert all(conditions.read_span(name, NOW.date()) for name in dates)
+
+
 def test_with_a_source_that_is_down_the_page_says_so_and_saves(root: Client, card: Card, corp: Corp) -> None:
     DataSource.objects.update(is_enabled=False)
     person = make_person(corp, "lilei")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from integrations.models import Corp
-from notifications.delivery.maintenance import purge_runs
+from notifications.delivery.maintenance import purge_runs_and_incidents
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import calls
 from notifications.inbound.accept import Incoming, accept_message
@@ -166,7 +166,7 @@ def test_a_message_is_forgotten_after_the_last_of_its_runs_and_after_a_year(corp
     Run.objects.update(status=Run.Status.FINISHED)
 
     assert calls.purge_calls(now=later) == 0
-    while purge_runs(now=later):
+    while purge_runs_and_incidents(now=later):
         assert IncomingMessage.objects.count() == 1
     assert calls.purge_calls(now=NOW + timedelta(days=364)) == 0
     assert calls.find_old_messages(later).exists()

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils import translation
 
+from integrations.data.table import Table
 from integrations.models import Corp, SiteAddress
 from notifications.charts import drawing
 from notifications.charts.definition import Chart
@@ -38,6 +39,14 @@ CONTENT = Content(
     cards=(CardContent("sales", "销售明细", TABLE),),
     figures=(Figure("销售额", "123.4万元 ↑5.0%"), Figure("成本", "80万元")),
 )
+
+
+def make_file_recipe(form: MessageForm, table: Table) -> bytes:
+    """Return the recipe of the file that a message of this form carries."""
+    content = Content("销售日报", "", cards=(CardContent("x", "x", table),))
+    carried = plan_attachments(form, Channel.WECOM, content, (), language="zh-hans").carried
+    assert carried is not None
+    return carried.recipe
 
 
 def make_run(**fields: Any) -> Run:

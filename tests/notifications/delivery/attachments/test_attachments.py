@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from accounts.models import User
 from integrations.clients.snapshots import PictureOptions
 from integrations.data.table import Column, Kind, Table
-from notifications.delivery.attachments import count_overdue, make_file_recipe, make_from_recipe
+from notifications.delivery.attachments import count_overdue, make_from_recipe
 from notifications.delivery.spreadsheets import cut_parts, write_file, write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, new_mark
 from notifications.sources import Content, PageView
 from tests.notifications.admin.conftest import HOST, client_of
-from tests.notifications.delivery.attachments.places import make_delivery, make_medium, make_run
+from tests.notifications.delivery.attachments.places import make_delivery, make_file_recipe, make_medium, make_run
 from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
@@ -311,7 +311,7 @@ def test_cells_are_shared_out_among_the_sheets(monkeypatch: pytest.MonkeyPatch) 
 def test_what_a_recipe_leaves_out_is_said_by_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     table = make_table(*[(n,) for n in range(50)], kinds=(Kind.NUMBER,))
     monkeypatch.setattr("notifications.delivery.spreadsheets.CELLS_AT_MOST", 10)
-    recipe = make_file_recipe([("x", table)], language="zh-hans")
+    recipe = make_file_recipe(MessageForm.XLSX, table)
     monkeypatch.undo()
 
     book = open_workbook(make_from_recipe("xlsx", recipe)["content"])

@@ -13,12 +13,12 @@ from celery import signals
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from notifications import tasks
-from notifications.delivery.attachments import CHARTS_QUEUE, SECONDS_AT_MOST, make_file_recipe, produce_medium
-from notifications.models import Medium
+from notifications.delivery.attachments import CHARTS_QUEUE, SECONDS_AT_MOST, produce_medium
+from notifications.models import Medium, MessageForm
 from tests.e2e.stack import BIN, running, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.notifications.charts.tables import DAYS
-from tests.notifications.delivery.attachments.places import make_medium, make_run
+from tests.notifications.delivery.attachments.places import make_file_recipe, make_medium, make_run
 from tests.notifications.factories import NOW
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -43,7 +43,7 @@ def test_drawing_processes_end_when_idle_and_begin_with_the_next_picture(
             eventually(lambda: not family.children(), [worker])
 
 
-FILE = {"kind": Medium.Kind.XLSX, "recipe": make_file_recipe([("x", DAYS)], language="zh-hans")}
+FILE = {"kind": Medium.Kind.XLSX, "recipe": make_file_recipe(MessageForm.XLSX, DAYS)}
 
 
 @pytest.fixture

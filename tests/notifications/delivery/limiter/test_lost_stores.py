@@ -173,8 +173,7 @@ def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
             gate = Gate(store, lease_seconds=30)
             assert gate.restore([])
             acquire_all(gate, "1.1", "2.1")
-            gate.hold_scope(Scope("robot:1"), seconds=120)
-            gate.lower_parallel(COMPANY)
+            gate.hold_scope(Scope("robot:1"), seconds=120, halves_parallel=True)
 
             offset.write_text(step)
 
@@ -189,7 +188,7 @@ def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
             [wait] = gate.acquire([Request("4.1", (Scope("robot:1"),))])
             assert isinstance(wait, float)
             assert 110 < wait <= 120
-            assert 290 < store.ttl("push:limit:company:ww1:send:ceiling") <= 300
+            assert 290 < store.ttl("push:limit:robot:1:ceiling") <= 300
     finally:
         server.stop()
 

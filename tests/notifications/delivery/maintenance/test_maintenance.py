@@ -17,7 +17,7 @@ from integrations.models import Card, CardData, CheckRun, DataSource, Installati
 from notifications import tasks
 from notifications.alerts import evaluation
 from notifications.delivery import maintenance
-from notifications.delivery.maintenance import delete_chunk, purge_runs, repair_clock_damage
+from notifications.delivery.maintenance import delete_chunk, purge_runs_and_incidents, repair_clock_damage
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.rows import delivery_lease
 from notifications.delivery.runs import scheduler
@@ -142,7 +142,7 @@ def test_a_chunk_at_a_time_until_nothing_of_the_run_is_left(run: Run, monkeypatc
     make_medium(run)
 
     counts = []
-    while count := purge_runs(now=LATER):
+    while count := purge_runs_and_incidents(now=LATER):
         counts.append(count)
 
     assert counts == [4, 2, 1, 1, 1, 1, 1]
@@ -158,7 +158,7 @@ def test_a_chunk_at_a_time_until_nothing_of_the_run_is_left(run: Run, monkeypatc
 def test_what_is_under_way_or_young_is_kept(changes: dict[str, object], run: Run) -> None:
     Run.objects.filter(pk=run.pk).update(**changes)
 
-    assert purge_runs(now=LATER) == 0
+    assert purge_runs_and_incidents(now=LATER) == 0
     assert Receipt.objects.count() == 6
 
 
