@@ -110,7 +110,15 @@ class PersonPages(AnyModelAdmin):
                 )
                 messages.success(request, sentence % {"cells": cell_count, "count": people_count})
                 return HttpResponseRedirect(request.get_full_path())
-        page = self._grid_page(request, editor, len(columns))
+        # A page of the listed people, with the list's search and filters, whom the editor may change.
+        query = request.GET.copy()
+        numbers = query.pop("p", ["1"])  # the list has pages of another size
+        request.GET = query  # type: ignore[assignment]  # of the same kind
+        listed: Any = self.get_changelist_instance(request)
+        found = listed.get_queryset(request).order_by().values("pk")
+        people = people_changeable_by(editor).filter(pk__in=found).order_by("username")
+        size = max(1, min(PEOPLE_A_PAGE, CELLS_A_PAGE // max(1, len(columns))))
+        page = Paginator(people, size).get_page(numbers[-1])
         rows, opened = _grid_rows(list(page.object_list), columns, cells, problems)
         context = {
             "title": gettext("Attributes as a grid"),
@@ -124,17 +132,6 @@ class PersonPages(AnyModelAdmin):
             "opened_at": int(timezone.now().timestamp()),
         }
         return own_page(self, request, "admin/accounts/user/grid.html", context)
-
-    def _grid_page(self, request: HttpRequest, editor: User, column_count: int) -> Any:
-        """Return a page of the listed people, with the list's search and filters, whom the editor may change."""
-        query = request.GET.copy()
-        numbers = query.pop("p", ["1"])  # the list has pages of another size
-        request.GET = query  # type: ignore[assignment]  # of the same kind
-        listed: Any = self.get_changelist_instance(request)
-        found = listed.get_queryset(request).order_by().values("pk")
-        people = people_changeable_by(editor).filter(pk__in=found).order_by("username")
-        size = max(1, min(PEOPLE_A_PAGE, CELLS_A_PAGE // max(1, column_count)))
-        return Paginator(people, size).get_page(numbers[-1])
 
 
 def _describe_person(person: User, primary: Mapping[str, Any] | None) -> tuple[str, str, str]:

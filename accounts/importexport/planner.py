@@ -208,7 +208,8 @@ def decide_rows(
 
 
 def _find_person(run: PeopleImport, known: ImportContext, cells: Cells) -> User:
-    """Find the person of a row, or make an unsaved one if the import creates people. Raises RowRefusedError."""
+    """Find the person of a row, or make an unsaved one without a password if the import creates people. Raises
+    RowRefusedError."""
     account = cells.get(known.account_target, "")
     if known.account_target and not account:
         raise RowRefusedError("no_key")
@@ -219,24 +220,19 @@ def _find_person(run: PeopleImport, known: ImportContext, cells: Cells) -> User:
     people = known.find_people(cells)
     if len(people) > 1:
         raise RowRefusedError("several")
-    if not people:
-        return _make_person(run, known, account)
-    return people.pop()
-
-
-def _make_person(run: PeopleImport, known: ImportContext, username: str) -> User:
-    """Make an unsaved person without a password, named as in the file. Raises RowRefusedError."""
-    if not run.creates_people or not username:
+    if people:
+        return people.pop()
+    if not run.creates_people or not account:
         raise RowRefusedError("nobody")
     if not known.may_create:
         raise RowRefusedError("not_creator")
-    if username.lower() in known.usernames:
+    if account.lower() in known.usernames:
         raise RowRefusedError("username_taken")
     try:
-        User._meta.get_field("username").run_validators(username)
+        User._meta.get_field("username").run_validators(account)
     except ValidationError:
-        raise RowRefusedError("bad_username", value=username[:64]) from None
-    return User(username=username, password=make_password(None))
+        raise RowRefusedError("bad_username", value=account[:64]) from None
+    return User(username=account, password=make_password(None))
 
 
 def _find_company(run: PeopleImport, known: ImportContext, cells: Cells) -> Corp:
@@ -279,7 +275,10 @@ class _RowComparison:
             if text is not None and (text or self.run.clears_empty):
                 self._compare_values(attribute, text)
         if self.decision.creates:
-            self._check_company()
+            created = self.decision.account
+            # An administrator of some companies would not see a person without a company.
+            if not self.known.sees_all and (created is None or created.corp is None):
+                raise RowRefusedError("company_needed")
 
     def _compare_primary_account(self) -> None:
         account = next((one for one in self.known.accounts[self.user.pk] if one.is_primary), None)
@@ -290,12 +289,6 @@ class _RowComparison:
         if name and corp is None:
             raise RowRefusedError("unknown_company", company=name[:64])
         self._set_account(account, corp, self._read_wanted(USERID, account.userid if account else ""))
-
-    def _check_company(self) -> None:
-        """Refuse a new person whom an administrator of some companies would not see."""
-        account = self.decision.account
-        if not self.known.sees_all and (account is None or account.corp is None):
-            raise RowRefusedError("company_needed")
 
     def _add_change(self, what: str, before: str, after: str) -> bool:
         """Add a change to the decision. Return False if both values are equal."""

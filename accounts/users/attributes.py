@@ -157,7 +157,9 @@ def save_cells(*, cells: Mapping[CellKey, tuple[str, str]], editor: User, since:
                 problems[pk, attribute.pk] = " ".join(error.messages)
                 continue
             if held not in {opened, join_values(values[pk])}:
-                problems[pk, attribute.pk] = _describe_second(people[pk], held, since)
+                first = describe_saving(services.find_last_save([people[pk]], since))
+                second = _("Now it is “%(value)s”. Save once more to put yours in its place.")
+                problems[pk, attribute.pk] = f"{first} {second % {'value': held or '—'}}"
             elif held != join_values(values[pk]):
                 changed.add((pk, attribute.pk))
         try:
@@ -169,13 +171,6 @@ def save_cells(*, cells: Mapping[CellKey, tuple[str, str]], editor: User, since:
     if problems:
         raise CellsRefusedError(problems)
     return len(changed), len({pk for pk, _attribute_id in changed})
-
-
-def _describe_second(person: User, held: str, since: datetime) -> str:
-    """Tell who saved a cell first, and what it holds now."""
-    first = describe_saving(services.find_last_save([person], since))
-    second = _("Now it is “%(value)s”. Save once more to put yours in its place.") % {"value": held or "—"}
-    return f"{first} {second}"
 
 
 def join_values(values: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import SESSION_KEY
@@ -50,7 +51,7 @@ def list_external_ids() -> list[ExternalId]:
                 "It is the name with which you sign in here. One that was made with a number, because somebody else "
                 "had yours, does not count: an administrator can give you another."
             ),
-            find_usernames,
+            partial(find_unshared, USERNAME),
             _warn_about_wecom,
             explain_objection_to_names,
         ),
@@ -58,7 +59,7 @@ def list_external_ids() -> list[ExternalId]:
             EMAIL,
             _("e-mail"),
             _("An administrator sets it on your user's page. It must be yours alone."),
-            find_emails,
+            partial(find_unshared, EMAIL),
             objection=_explain_objection_to_email,
         ),
     ]
@@ -139,31 +140,19 @@ def find_open_corps() -> QuerySet[Corp]:
     return Corp.objects.enabled().filter(bi_sign_in_enabled=True)
 
 
-def find_usernames(user_ids: Collection[int]) -> dict[int, str]:
-    """Map people's keys to user names that are safe as BI accounts.
+def find_unshared(field: str, user_ids: Collection[int]) -> dict[int, str]:
+    """Map people's keys to the user names or e-mail addresses (`field`) that are safe as BI accounts.
 
-    Left out are names that differ from another one only in capitals (they can be one account in the BI), and names that
-    the directory has made (accounts.directory.linking), which may belong to another person there.
+    Left out are those that differ from another one at most in capitals (they can be one account in the BI), and user
+    names that the directory has made (accounts.directory.linking), which may belong to another person there.
     """
-    people = [one for one in User.objects.filter(pk__in=user_ids) if not one.has_made_username]
-    shared = _find_holders("username", [one.username for one in people])
-    return {one.pk: one.username for one in people if not shared[one.username.lower()] - {one.pk}}
-
-
-def find_emails(user_ids: Collection[int]) -> dict[int, str]:
-    """Map people's keys to their e-mail addresses. A shared one is left out: the BI would confuse the people."""
-    people = list(User.objects.filter(pk__in=user_ids).exclude(email="").only("email"))
-    shared = _find_holders("email", [one.email for one in people])
-    return {one.pk: one.email for one in people if not shared[one.email.lower()] - {one.pk}}
-
-
-def _find_holders(field: str, values: Collection[str]) -> dict[str, set[int]]:
-    """Map the values, in lower case, to the keys of the people who have them, ignoring case."""
-    rows = User.objects.annotate(folded=Lower(field)).filter(folded__in={value.lower() for value in values})
-    found: dict[str, set[int]] = defaultdict(set)
+    people = User.objects.filter(pk__in=user_ids).exclude(**{field: ""}).only(field, "made_username")
+    values = {one.pk: getattr(one, field) for one in people if field != USERNAME or not one.has_made_username}
+    rows = User.objects.annotate(folded=Lower(field)).filter(folded__in={value.lower() for value in values.values()})
+    holders: dict[str, set[int]] = defaultdict(set)
     for pk, folded in rows.values_list("pk", "folded"):
-        found[folded].add(pk)
-    return found
+        holders[folded].add(pk)
+    return {pk: value for pk, value in values.items() if not holders[value.lower()] - {pk}}
 
 
 # So many people are named in a sentence.
