@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -206,14 +205,6 @@ def build_robot_body(form: MessageForm, words: Words) -> bytes:
 
 
 _ROBOT_FORMS = frozenset({MessageForm.NEWS, MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
-
-
-def build_mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:
-    """Return the data of the mail (notifications.delivery.channels), without the delivery's picture or file."""
-    figures = "".join(f"{figure.caption}: {figure.words}\n" for figure in words.figures)
-    text = f"{figures}{words.text}\n\n{_('View all')}: {words.url}\n"
-    mail = {"from": sender, "to": to, "subject": words.title, "text": text, "message_id": message_id}
-    return builders.drop_direction_marks(json.dumps(mail, ensure_ascii=False)).encode()
 
 
 # The form to use without the picture or file.

@@ -44,7 +44,7 @@ PATIENCE = {MakerQueue.CHARTS: timedelta(seconds=60), MakerQueue.SNAPSHOTS: time
 PREVIEW_SHARED = PREVIEW_KEPT / 2
 # The most previews of all people that may wait: messages need the workers too.
 WAITING_AT_MOST = 60
-_SALT = "notifications.report_drawings"
+PREVIEW_SALT = "notifications.report_drawings"
 # A picture or file of a preview: its title, the token that asks for its state, and the alias of the card that it shows.
 Drawing = dict[str, str]
 _LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/a&gt;")
@@ -210,24 +210,20 @@ def begin_media(plan: MediaPlan, *, by: User, now: datetime) -> tuple[list[int],
         same = Medium.objects.previews().filter(digest=columns["digest"], created_at__gt=now - PREVIEW_SHARED)
         known = same.exclude(status=Medium.Status.FAILED).order_by("-pk").first()
         media[each] = Medium.objects.create(**columns) if known is None else known
-    drawings = {
-        each: {"title": each.title, "token": make_medium_token(medium, by, now), "alias": each.alias}
-        for each, medium in media.items()
-    }
+    drawings: dict[WantedMedium, Drawing] = {}
+    for each, medium in media.items():
+        # With it a page asks for the medium's progress. It is valid for its own person and an hour.
+        token = signing.dumps((medium.pk, by.pk, int(now.timestamp())), salt=PREVIEW_SALT)
+        drawings[each] = {"title": each.title, "token": token, "alias": each.alias}
     shown = [drawings[each] for each in plan.shown if each.kind == Medium.Kind.PICTURE]
     return [medium.pk for medium in media.values()], drawings[plan.carried] if plan.carried else None, shown
-
-
-def make_medium_token(medium: Medium, by: User, now: datetime) -> str:
-    """Make the token with which a page asks for a medium's progress. It is valid for its own person and an hour."""
-    return signing.dumps((medium.pk, by.pk, int(now.timestamp())), salt=_SALT)
 
 
 def find_medium_state(token: str, *, by: User, now: datetime) -> tuple[Medium | None, int, str] | None:
     """Return the medium once it is ready, the seconds since it was asked for, and why it will not be made, in a
     sentence. Return None if the token is another person's or too old, or the medium was deleted."""
     try:
-        medium_id, user_id, since = signing.loads(token, salt=_SALT, max_age=PREVIEW_KEPT)
+        medium_id, user_id, since = signing.loads(token, salt=PREVIEW_SALT, max_age=PREVIEW_KEPT)
     except signing.BadSignature:
         return None
     medium = Medium.objects.previews().filter(pk=medium_id).defer("recipe").first()

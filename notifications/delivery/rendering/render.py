@@ -5,6 +5,7 @@ First the contents and recipients are planned, outside the transaction; then the
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -24,7 +25,7 @@ from structlog.contextvars import bound_contextvars
 
 from accounts.models import User, fold_userid
 from integrations.clients.transport import read_boot_clock
-from integrations.clients.wecom.builders import USERS_AT_MOST, MessageError
+from integrations.clients.wecom.builders import USERS_AT_MOST, MessageError, drop_direction_marks
 from integrations.core.background import Clock, keep_lease, log_errors
 from integrations.core.sentences import Sentence
 from integrations.models import Corp, SiteAddress
@@ -38,7 +39,6 @@ from notifications.delivery.rendering.message_builder import (
     TITLE_CHARACTERS,
     Words,
     build_body,
-    build_mail_body,
     build_robot_body,
     clip_text,
 )
@@ -89,9 +89,17 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
     started = Run.objects.filter(pk=run_id, status=Run.Status.WAITING)
     if not started.update(render_count=F("render_count") + 1, render_after=now + RENDER_LEASE):
         return []
+    began = read_boot_clock()
+
+    def renew() -> None:
+        passed = timedelta(seconds=read_boot_clock() - began)
+        if passed < KEPT_AT_MOST:
+            until = now + passed + RENDER_LEASE
+            update_unlocked(started.filter(render_after__lt=until), render_after=until)
+
     try:
         with translation.override(settings.LANGUAGE_CODE):
-            with keep_lease(make_lease_renewal(run_id, now)):
+            with keep_lease(renew):
                 plan = _plan_messages(run_id, now)
             with transaction.atomic():
                 run = started.select_for_update(of=("self",)).first()
@@ -104,20 +112,6 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
         # Nothing failed, so this rendering does not count.
         started.update(render_count=F("render_count") - 1, render_after=now + RECHECK_AFTER)
     return []
-
-
-def make_lease_renewal(run_id: int, now: datetime) -> Callable[[], None]:
-    """Return a function that renews the lease of a run whose planning began at `now`."""
-    began = read_boot_clock()
-
-    def renew() -> None:
-        passed = timedelta(seconds=read_boot_clock() - began)
-        if passed < KEPT_AT_MOST:
-            until = now + passed + RENDER_LEASE
-            held = Run.objects.filter(pk=run_id, status=Run.Status.WAITING, render_after__lt=until)
-            update_unlocked(held, render_after=until)
-
-    return renew
 
 
 @dataclass(frozen=True)
@@ -508,8 +502,16 @@ def _build_body(
             return build_robot_body(form, replace(words, url=url))
         case Channel.EMAIL:
             message_id = f"<{words.url.rstrip('/').rpartition('/')[2]}@{address.domain.partition(':')[0]}>"
-            sender, to = settings.DEFAULT_FROM_EMAIL, planned.people[0].email
-            return build_mail_body(words, sender=sender, to=to, message_id=message_id)
+            figures = "".join(f"{figure.caption}: {figure.words}\n" for figure in words.figures)
+            # The delivery's picture or file is added when the mail is sent (notifications.delivery.channels).
+            mail = {
+                "from": settings.DEFAULT_FROM_EMAIL,
+                "to": planned.people[0].email,
+                "subject": words.title,
+                "text": f"{figures}{words.text}\n\n{_('View all')}: {words.url}\n",
+                "message_id": message_id,
+            }
+            return drop_direction_marks(json.dumps(mail, ensure_ascii=False)).encode()
         case _:
             userids = [person.userid for person in planned.people]
             own = source.app_body(planned.corp, userids, address=address, mark=words.task_id, now=now)

@@ -113,7 +113,25 @@ class Contents(RunContents):
         lack a part of it: nobody sees anything then."""
         self._parts, self._report, self._tables = parts, parts.report, tables
         self._subscription, self._slot_at, self._pages = subscription, slot_at, pages
-        self._own_rows = _read_own_rows(tables, parts.conditions) if parts.conditions else None
+        conditions = parts.conditions
+        # A rule left out could show hidden rows, and with cut data people would miss rows of theirs.
+        for alias in sorted({one.alias for one in conditions} & tables.keys()):
+            if tables[alias].is_cut:
+                sentence = Sentence(
+                    "Own rows: of the card “%(card)s” only the first %(count)s rows were read, so that people would "
+                    "miss rows of theirs. Raise the limit of its data source, or let the card ask for fewer rows."
+                )
+                raise RenderingError(sentence % {"card": alias, "count": f"{len(tables[alias].rows):,}"})
+        try:
+            for condition in conditions:
+                if condition.alias not in tables:
+                    raise ColumnMissingError(condition.alias, condition.column)
+            self._own_rows = OwnRows(tables, conditions, fold_value) if conditions else None
+        except ColumnMissingError as error:
+            sentence = Sentence(
+                "Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows."
+            )
+            raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
         self.charts = [(row.alias, row.chart) for row in parts.charts]
         # Otherwise a chart of a missing column would be left out unnoticed.
         for alias, chart in self.charts:
@@ -371,28 +389,6 @@ def read_attribute_values(
 
 
 _SKIPPABLE_TRIGGERS = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UPDATE})
-
-
-def _read_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) -> OwnRows:
-    """Read the rules of own rows. Raises RenderingError if a card or column is missing, because a rule left out could
-    show hidden rows; and if the data is cut, because people would miss rows of theirs."""
-    for alias in sorted({one.alias for one in conditions} & tables.keys()):
-        if tables[alias].is_cut:
-            sentence = Sentence(
-                "Own rows: of the card “%(card)s” only the first %(count)s rows were read, so that people would miss "
-                "rows of theirs. Raise the limit of its data source, or let the card ask for fewer rows."
-            )
-            raise RenderingError(sentence % {"card": alias, "count": f"{len(tables[alias].rows):,}"})
-    try:
-        for condition in conditions:
-            if condition.alias not in tables:
-                raise ColumnMissingError(condition.alias, condition.column)
-        return OwnRows(tables, conditions, fold_value)
-    except ColumnMissingError as error:
-        sentence = Sentence(
-            "Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows."
-        )
-        raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
 
 
 def _render_template(part: Sentence, source: str, context: RenderContext, form: str) -> str:

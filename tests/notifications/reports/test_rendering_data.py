@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -146,18 +148,24 @@ class TestWaiting:
     def test_messages_that_take_long_to_plan_are_planned_by_one_worker_unless_it_hangs(
         self, corp: Corp, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        run = ordered(make_report(), make_person(corp, "li"), render_after=NOW)
+        li, at_most = make_person(corp, "li"), render.KEPT_AT_MOST.total_seconds()
+        clock, swept = list[float](), list[list[int]]()
 
-        render.make_lease_renewal(run.pk, NOW + timedelta(seconds=40))()
+        @contextmanager
+        def renewing(renew: Callable[[], None]) -> Iterator[None]:
+            """Renew the lease once, when it would just have ended."""
+            renew()
+            swept.append(maintenance.sweep_deliveries(now=NOW + RENDER_LEASE + timedelta(seconds=1)))
+            yield
 
-        run.refresh_from_db()
-        assert run.render_after >= NOW + timedelta(seconds=40) + RENDER_LEASE
-        assert maintenance.sweep_deliveries(now=NOW + timedelta(seconds=50)) == []
-        Run.objects.update(render_after=NOW)
-        passed = [0.0, render.KEPT_AT_MOST.total_seconds()]
-        monkeypatch.setattr(render, "read_boot_clock", lambda: passed.pop(0))
-        render.make_lease_renewal(run.pk, NOW)()
-        assert maintenance.sweep_deliveries(now=NOW) == [run.pk]
+        monkeypatch.setattr(render, "keep_lease", renewing)
+        monkeypatch.setattr(render, "read_boot_clock", lambda: clock.pop(0))
+
+        for passed, is_kept in ((at_most - 1, True), (at_most, False)):
+            run = ordered(make_report(), li)
+            clock += [0.0, passed]
+            render_run(run_id=run.pk, now=NOW)
+            assert swept.pop() == ([] if is_kept else [run.pk])
 
     def test_failed_data_fails_the_run_with_its_sentence_and_the_owner_is_told(self, corp: Corp) -> None:
         report, owner = make_data_report(), make_person(corp, "owner")

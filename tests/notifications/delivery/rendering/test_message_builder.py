@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,18 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.clients.wecom.builders import MessageError
+from integrations.models import Corp, SiteAddress
+from notifications.delivery.rendering import render
 from notifications.delivery.rendering.message_builder import (
     Words,
     build_body,
-    build_mail_body,
     build_robot_body,
     render_markdown,
     tidy_text,
     tidy_title,
 )
-from notifications.delivery.rendering.render import split_into_calls
-from notifications.models import MessageForm
-from notifications.sources import Figure
+from notifications.delivery.rendering.render import PlannedDelivery, split_into_calls
+from notifications.delivery.runs.owner_notices import NoticeSource
+from notifications.models import Channel, MessageForm, Run
+from notifications.sources import Content, Figure
+from notifications.subscriptions.recipients import Recipient
 
 URL = "https://bi.example.com/m/0123456789abcdef0123456789abcdef/"
 
@@ -39,6 +43,16 @@ def _english() -> Iterator[None]:
 
 def compose(form: MessageForm, text: str, title: str = "Sales") -> dict[str, Any]:
     return dict(json.loads(build_body(form, Words(title, text, URL), agentid=1000002, userids=["LiLei", "han"])))
+
+
+def compose_mail(content: Content) -> str:
+    to = Recipient(0, None, "", "", None, channel=Channel.EMAIL, email="b@example.test")
+    planned = PlannedDelivery(Corp(agentid=1000002), [to], content, channel=Channel.EMAIL)
+    run = Run(slot_at=datetime(2026, 11, 24, tzinfo=UTC))
+    source = NoticeSource(run)
+    draft = render.draft_delivery(run, source, planned, run.slot_at)
+    address = SiteAddress(url="https://bi.example.com")
+    return bytes(render.compose(draft, source, planned, address, "", now=run.slot_at).body).decode()
 
 
 def test_a_text_message_byte_by_byte() -> None:
@@ -173,9 +187,7 @@ def test_a_title_is_no_markup(form: MessageForm, shown: str) -> None:
 def test_titles_of_cards_and_subjects_of_mails_are_plain_text(form: MessageForm) -> None:
     """WeCom and mail programs know no markup there, so the title stays as it was written."""
     card = compose(form, "text", title="**y**")[{MessageForm.TEXTCARD: "textcard"}.get(form, "template_card")]
-    mail = json.loads(
-        build_mail_body(Words("**y**", "text", URL), sender="a@example.test", to="b@example.test", message_id="")
-    )
+    mail = json.loads(compose_mail(Content("**y**", "text")))
 
     assert card.get("title", card.get("main_title", {}).get("title")) == "**y**"
     assert mail["subject"] == "**y**"
@@ -192,7 +204,7 @@ def test_nothing_in_a_message_turns_the_direction_of_reading(form: MessageForm) 
 
     app = build_body(form, words, agentid=1000002, userids=["LiLei"]).decode()
     robot = build_robot_body(form, words).decode()
-    mail = build_mail_body(words, sender="a@example.test", to="b@example.test", message_id="").decode()
+    mail = compose_mail(Content(turned, turned, figures=words.figures))
 
     assert not set(TURNING) & set(app + robot + mail)
     assert (tidy_title(turned), tidy_text(turned)) == ("ab", "ab")
