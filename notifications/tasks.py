@@ -100,8 +100,7 @@ def _claim_due(now: datetime) -> None:
     ]
 )
 def _check_rules(now: datetime) -> None:
-    evaluation.begin_due_checks(now=now)
-    evaluation.decide_waiting_checks(now=now)
+    evaluation.check_due_rules(now=now)
 
 
 @TICK.step(lambda now: [incidents.find_orphaned_incidents(), Incident.objects.notice_due(now)])

@@ -46,9 +46,10 @@ PROBLEM_CHARACTERS = 255  # the size of AlertRule.problem
 _UNWATCHED = ("name", "as_of_column", "bi_page_id")
 
 
-def begin_due_checks(*, now: datetime) -> int:
-    """Begin the checks of all due rules and move the rules on to their next time. Return how many. Missed times are not
-    made up for: only the present state counts."""
+def check_due_rules(*, now: datetime) -> tuple[int, int]:
+    """Begin the checks of all due rules and move the rules on to their next time; missed times are not made up for:
+    only the present state counts. Then decide checks whose data arrived without a call of `decide_checks_of_card`, and
+    checks that waited too long. Return how many were begun and how many decided."""
     AlertRule.objects.interrupted().update(holding={}, absent={})
     with transaction.atomic():
         rules = list(lock_skipping(AlertRule.objects.due(now).order_by("next_run_at"))[:BATCH])
@@ -60,7 +61,17 @@ def begin_due_checks(*, now: datetime) -> int:
                 logger.exception("rule=%d has no times", rule.pk)
             AlertRule.objects.filter(pk=rule.pk).update(next_run_at=rule.next_run_at)
             request_check(rule, slot_at=slot_at, now=now)
-    return len(rules)
+    decided_count = 0
+    for check in AlertCheck.objects.filter(outcome=Outcome.WAITING).order_by("requested_at")[:BATCH]:
+        state = fetch.find_card_data([check.card_id], slot_at=check.slot_at).get(check.card_id)
+        is_over = state is not None and state.status != state.Status.WAITING
+        is_late = check.requested_at < now - PATIENCE
+        outcome = decide_check(check.pk, state, now=now) if is_over else None
+        if outcome is None and is_late:
+            outcome = decide_check(check.pk, None, now=now)
+        if outcome is not None:
+            decided_count += 1
+    return len(rules), decided_count
 
 
 def decide_checks_of_card(card_id: int, slot_at: datetime) -> None:
@@ -71,23 +82,6 @@ def decide_checks_of_card(card_id: int, slot_at: datetime) -> None:
     states = fetch.find_card_data([card_id], slot_at=slot_at)
     for check in list(waiting.order_by("pk")):
         decide_check(check.pk, states.get(card_id), now=now)
-
-
-def decide_waiting_checks(*, now: datetime) -> int:
-    """Decide checks whose data arrived without a call of `decide_checks_of_card`, and checks that waited too long.
-    Return how many."""
-    waiting = AlertCheck.objects.filter(outcome=Outcome.WAITING).order_by("requested_at")[:BATCH]
-    count = 0
-    for check in waiting:
-        state = fetch.find_card_data([check.card_id], slot_at=check.slot_at).get(check.card_id)
-        is_over = state is not None and state.status != state.Status.WAITING
-        is_late = check.requested_at < now - PATIENCE
-        outcome = decide_check(check.pk, state, now=now) if is_over else None
-        if outcome is None and is_late:
-            outcome = decide_check(check.pk, None, now=now)
-        if outcome is not None:
-            count += 1
-    return count
 
 
 def reset_if_changed(rule: AlertRule, *, now: datetime) -> None:

@@ -104,7 +104,7 @@ def test_in_a_row_does_not_count_over_a_time_in_which_it_was_disabled(rule: Aler
     AlertRule.objects.update(hold_checks=2)
     check(rule, NOW, table(上海=1))
     AlertRule.objects.update(is_enabled=False)
-    evaluation.begin_due_checks(now=NOW + STEP)
+    evaluation.check_due_rules(now=NOW + STEP)
     AlertRule.objects.update(is_enabled=True)
 
     check(rule, NOW + timedelta(days=7), table(上海=1))

@@ -99,7 +99,7 @@ class TestChecks:
     def test_are_claimed_when_due_ask_for_data_once_and_follow_it(self, rule: AlertRule, card: Card) -> None:
         other = make_rule(card, rule.users.all(), corp=rule.corp, name="另一条")
 
-        assert [evaluation.begin_due_checks(now=NOW) for _twice in range(2)] == [2, 0]
+        assert [evaluation.check_due_rules(now=NOW) for _twice in range(2)] == [(2, 0), (0, 0)]
 
         assert CardData.objects.get().slot_at == NOW
         other.refresh_from_db()
@@ -142,7 +142,8 @@ class TestOddData:
         make_rule(card, rule.users.all(), corp=rule.corp, name="同一张")
         torn = Card.objects.create(name="另一张", source=card.source, sql="SELECT 2")
         make_rule(torn, rule.users.all(), corp=rule.corp, name="另一条")
-        evaluation.begin_due_checks(now=NOW)
+        evaluation.check_due_rules(now=NOW)
+        AlertRule.objects.update(next_run_at=None)
         for one, content in ((torn, b"torn"), (card, compress_table(table(上海=1)))):
             CardData.objects.filter(card=one).update(status="ready", content=content, finished_at=NOW)
 
@@ -150,8 +151,8 @@ class TestOddData:
 
         outcomes = AlertCheck.objects.values_list("rule__name", "outcome")
         assert dict(outcomes) == {"销售额过低": "waiting", "同一张": "firing", "另一条": "waiting"}
-        assert evaluation.decide_waiting_checks(now=NOW + timedelta(minutes=1)) == 0
-        assert evaluation.decide_waiting_checks(now=NOW + timedelta(minutes=16)) == 2
+        assert evaluation.check_due_rules(now=NOW + timedelta(minutes=1)) == (0, 0)
+        assert evaluation.check_due_rules(now=NOW + timedelta(minutes=16)) == (0, 2)
         assert dict(outcomes.all()) == {"销售额过低": "no_data", "同一张": "firing", "另一条": "no_data"}
 
 

@@ -365,8 +365,8 @@ def make_rule(**fields: Any) -> AlertRule:
 
 def test_alert_rules_are_checked_at_their_next_time_and_take_what_is_found_then() -> None:
     rule = make_rule(crontab="*/10 * * * *", next_run_at=NOW)
-    evaluation.begin_due_checks(now=NOW + YEAR)
-    evaluation.begin_due_checks(now=NOW + YEAR + timedelta(minutes=10))
+    evaluation.check_due_rules(now=NOW + YEAR)
+    evaluation.check_due_rules(now=NOW + YEAR + timedelta(minutes=10))
     AlertRule.objects.update(checked_slot_at=NOW + YEAR)
 
     repair_clock_damage(now=NOW)
