@@ -28,7 +28,6 @@ class Authority:
         self.file.write_bytes(own.public_bytes(serialization.Encoding.PEM))
 
     def certify(self, host: str) -> Path:
-        """Write a key and its certificate for `host` into a file."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         is_address = host.replace(".", "").isdigit()

@@ -40,7 +40,6 @@ def claims_in(location: str, base_url: str = BI) -> dict[str, Any]:
 
 
 def page_in(location: str) -> str:
-    """Return the path and query of an address, without the parameters that sign in."""
     parts = urlsplit(location)
     kept = [pair for pair in parts.query.split("&") if pair and not pair.startswith(("ssoToken=", "provider="))]
     return parts.path + ("?" + "&".join(kept) if kept else "")

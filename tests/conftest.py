@@ -189,13 +189,11 @@ def _quick_forms(django_test_environment: None) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def valkey_url() -> str:
-    """The address of this run's Valkey; settings.VALKEY_URL holds it too."""
     return settings.VALKEY_URL
 
 
 @pytest.fixture(scope="session")
 def valkey_client(valkey_url: str) -> Iterator[redis.Redis]:
-    """A connection to this run's Valkey."""
     client = redis.Redis.from_url(valkey_url)
     yield client
     client.close()

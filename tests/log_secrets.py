@@ -51,7 +51,6 @@ class LogWatch:
         self._lock = threading.RLock()
 
     def remember(self, value: str) -> None:
-        """Remember a secret, or a text with secrets: a URL with a password, a JSON object."""
         for secret in secrets_in(value):
             with self._lock:
                 self._known[secret] = None

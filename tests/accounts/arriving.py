@@ -61,7 +61,6 @@ class Traveller:
         self.wecom.headers["User-Agent"] = self.user_agent
 
     def carry(self, corpid: str, userid: str) -> None:
-        """Make this the browser of a person's phone or computer."""
         self.wecom.get(f"{self.sandbox.base_url}/phone", params={"corpid": corpid, "userid": userid}, timeout=60)
 
     def open(self, address: str, posted: dict[str, str] | None = None) -> Landing:
@@ -149,5 +148,4 @@ def parameters(address: str) -> list[tuple[str, str]]:
 
 
 def seal_details(details: ErrorDetails) -> str:
-    """Return the sealed details from the address of their page."""
     return query_of(redirect_to_error(details).headers["Location"])["t"]

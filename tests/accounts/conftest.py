@@ -42,15 +42,12 @@ class Visitor:
         return self.client.get(address)  # type: ignore[return-value]  # the test client adds attributes to it
 
     def begin(self, corp: Corp, target: str = "/") -> str:
-        """Start a sign-in. Return the state that WeCom got."""
         return state_in(self.get(f"/wecom/{corp.pk}/start/", next=target))
 
     def arrive(self, corp: Corp, **query: str) -> HttpResponse:
-        """Come back from WeCom with `query`."""
         return self.get(f"/wecom/{corp.pk}/callback/", **query)
 
     def sign_in(self, corp: Corp, wecom: WeCom, userid: str, code: str = "C", target: str = "/") -> HttpResponse:
-        """Sign in through WeCom as `userid`."""
         wecom.gives(code, userid=userid)
         return self.arrive(corp, code=code, state=self.begin(corp, target))
 
@@ -147,7 +144,6 @@ def person(corp: Corp) -> User:
 
 @pytest.fixture
 def clerk(db: None) -> User:
-    """A person with a password alone."""
     return make_person("clerk", name="王芳", password=PASSWORD)
 
 
@@ -182,7 +178,6 @@ def login(db: None) -> Attribute:
 
 @pytest.fixture
 def number(db: None) -> Attribute:
-    """An attribute with the employee number."""
     marks = {"is_unique": True, "is_employee_number": True}
     return Attribute.objects.create(key="employee_number", name="工号", position=20, **marks)
 
@@ -196,7 +191,6 @@ def region(db: None) -> Attribute:
 
 @pytest.fixture
 def phone() -> Visitor:
-    """A browser inside WeCom."""
     return visitor()
 
 

@@ -68,9 +68,6 @@ def dying_workers(environ: dict[str, str], root: Path) -> Iterator[Workers]:
         process.kill()
 
 
-# --- Inside the program -----------------------------------------------------------------------------------------------
-
-
 def main() -> None:
     sync.STEP = callbacks.BATCH = AT_ONCE
     kinds = {"people": JOB, "events": callbacks.EVENTS}

@@ -76,7 +76,6 @@ class Breaker:
         self._start_again(what.target)
 
     def _freeze(self, what: Disturbance) -> None:
-        """Stop a program for a while (SIGSTOP) and let it continue."""
         with self._stopped(what.target):
             time.sleep(what.seconds)
 
@@ -117,7 +116,6 @@ class Breaker:
         self._ask_broker(lambda store: store.flushall())
 
     def _full(self, what: Disturbance) -> None:
-        """Let every write fail for lack of space."""
         if what.target == "database":
             with database.full(self._town.database.url):
                 time.sleep(what.seconds)
@@ -150,7 +148,6 @@ class Breaker:
     # --- Clocks -------------------------------------------------------------------------------------------------------
 
     def _jump(self, what: Disturbance) -> None:
-        """Move the database's clock alone."""
         self._town.move_clock(what.seconds)
 
     def _step(self, what: Disturbance) -> None:
@@ -181,12 +178,10 @@ class Breaker:
         with_servers(lambda: Corp.objects.filter(pk=corp.pk).update(is_enabled=True))
 
     def _invalidate(self, what: Disturbance) -> None:
-        """Invalidate the app's token."""
         path = f"companies/{corpid(int(what.target))}/apps/{AGENTID}/invalidate"
         self._town.control("POST", path, {"code": 40014})
 
     def _reset_secret(self, what: Disturbance) -> None:
-        """Reset the secret in WeCom's console. Mending the round pastes it here."""
         number = int(what.target)
         self._town.secrets[number] = uuid.uuid4().hex
         path = f"companies/{corpid(number)}/apps/{AGENTID}"
@@ -214,11 +209,9 @@ class Breaker:
         with_servers(lambda: Report.objects.filter(pk=order.report_id).update(body="改过的正文。", title="改过的标题"))
 
     def _recall(self, what: Disturbance) -> None:
-        """Recall a run as an administrator, whatever its state."""
         with_servers(lambda: self._act_on_run(what, recalls=True))
 
     def _resend(self, what: Disturbance) -> None:
-        """Resend a run, as an administrator, to the people it did not reach."""
         with_servers(lambda: self._act_on_run(what, recalls=False))
 
     def _act_on_run(self, what: Disturbance, *, recalls: bool) -> None:
@@ -239,7 +232,6 @@ class Breaker:
 
 
 def _wait_for(look: Callable[[], bool]) -> None:
-    """Wait until `look` is true, or PATIENCE_SECONDS at most."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and not with_servers(look):
         time.sleep(0.1)

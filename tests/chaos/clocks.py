@@ -68,8 +68,6 @@ WORLD = "world"
 
 
 class Clocks:
-    """The clocks of programs, by name."""
-
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._library = folder / "clocks.so"
@@ -92,7 +90,6 @@ class Clocks:
         self.move(WORLD, seconds)
 
     def move(self, name: str, seconds: int) -> None:
-        """Move the time of day of one program's host forward or back."""
         with self._lock:
             self._seconds[name] += seconds
             path = self._path(name)
@@ -100,7 +97,6 @@ class Clocks:
                 file.write(struct.pack("d", self._seconds[name]))
 
     def set_right(self) -> None:
-        """Correct every host's time of day."""
         for name in self._seconds.keys() - {WORLD}:
             self.move(name, -self._seconds[name])
 

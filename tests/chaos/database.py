@@ -90,7 +90,6 @@ def crowded(url: str) -> Iterator[None]:
 
 
 def cut(url: str) -> None:
-    """End every connection, as a proxy or an operator does."""
     _execute(
         url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

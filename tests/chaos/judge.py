@@ -142,7 +142,6 @@ def _is_founded(delivery: Delivery) -> bool:
 
 
 def find_unfinished(*, now: datetime) -> list[str]:
-    """Return a sentence for each run and delivery that has not ended."""
     runs = Run.objects.filter(status__in=[Run.Status.WAITING, Run.Status.SENDING]).order_by("pk")
     deliveries = Delivery.objects.unsettled().order_by("pk").defer("body")
     return [f"run {run.pk} is {run.status}, to be rendered {run.render_after - now} from now" for run in runs] + [

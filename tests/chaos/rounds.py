@@ -85,7 +85,6 @@ def running_town(database: Service, broker: Service, clocks: Clocks, folder: Pat
 
 
 def play(town: Town, seed: int, number: int) -> Verdict:
-    """Play one round."""
     started = time.monotonic()
     disturbances = plan(seed, number)
     town.barred.clear()

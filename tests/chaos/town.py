@@ -126,7 +126,6 @@ class Town:
             self.running[name] = self.stack.start_web(self.exits)
 
     def settle_in(self) -> None:
-        """Create companies, people and an administrator."""
         for number, secret in self.secrets.items():
             url = self.stack.sandbox.base_url
             corp = make_corp(
@@ -149,7 +148,6 @@ class Town:
             self.start(name)
 
     def _connect_bi(self) -> None:
-        """Connect the sandbox's BI, which gets our keys."""
         now = self.now()
         content.connect(sandbox_address=self.stack.sandbox.base_url, now=now)
         bi_data = content.sandbox_seed(bi_services.ensure_connection(), self.corps, today=now.date())
@@ -260,7 +258,6 @@ class Town:
         return patiently(lambda: self.stack.sandbox.control(method, path, document), OSError)
 
     def messages(self, number: int) -> list[dict[str, Any]]:
-        """Return all messages that arrived in a company, at people and in groups."""
         path = f"companies/{corpid(number)}/messages"
         return patiently(lambda: self.stack.sandbox.listed(path, "messages"), requests.ConnectionError)
 

@@ -36,7 +36,6 @@ def compose(root: Path) -> dict[str, Any]:
 
 
 def composed(root: Path) -> dict[str, Command]:
-    """Return the command of each of our services."""
     services = compose(root)["services"]
     return {name: Command(services[name]["command"], services[name]["environment"]) for name in UNITS}
 

@@ -85,7 +85,6 @@ def make_debian(folder: Path) -> Path:
 
 @contextmanager
 def booted(debian: Path, folder: Path) -> Iterator[Machine]:
-    """Start a machine with a copy of that root. It has no network from the start."""
     root = folder / "root"
     subprocess.run(["cp", "-a", "--reflink=auto", str(debian), str(root)], check=True)
     kinds = ["--pid", "--fork", "--kill-child", "--mount", "--net", "--uts", "--ipc", "--cgroup"]

@@ -37,7 +37,6 @@ pytestmark = [
 
 
 def type_lines(folder: Path, block: str) -> str:
-    """Type each line of a guide's block. Return the output."""
     said = ""
     for line in block.splitlines():
         done = run_program(["sh", "-c", line], cwd=folder, timeout=None)

@@ -77,7 +77,6 @@ def machine(debian: Path, archive: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def engine(machine: Machine) -> str:
-    """Return the answer of /healthz/engine through nginx."""
     settings = (machine.root / "etc/guanwecom/.env").read_text()
     (token,) = re.findall(r"^METRICS_TOKEN=(.+)$", settings, re.MULTILINE)
     headers = ["-H", "Host: bi.example.com", "-H", f"Authorization: Bearer {token}"]

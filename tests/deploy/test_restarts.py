@@ -109,7 +109,6 @@ class Traffic:
             thread.join()
 
     def more(self) -> None:
-        """Wait until more requests have been answered."""
         before = self.outcomes.total()
         eventually(lambda: self.outcomes.total() > before + 8)
 

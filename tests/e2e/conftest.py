@@ -92,5 +92,4 @@ def site(live_server: LiveServer) -> Iterator[str]:
 
 @pytest.fixture
 def joined(site: str, running_sandbox: SandboxHandle) -> Joined:
-    """The site with a company of the sandbox."""
     return join(site, running_sandbox)

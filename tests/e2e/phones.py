@@ -50,7 +50,6 @@ def connected(stack: Stack) -> Corp:
 
 
 def phone_of(browser: Browser, stack: Stack, userid: str) -> BrowserContext:
-    """Return a phone with WeCom that belongs to this person in the sandbox."""
     context = browser.new_context(user_agent=WECOM_ANDROID, viewport={"width": 390, "height": 844}, locale="zh-CN")
     page = context.new_page()
     page.goto(f"{stack.sandbox.base_url}/phone?corpid={CORPID}&userid={userid}")
@@ -63,7 +62,6 @@ def home_url(stack: Stack) -> re.Pattern[str]:
 
 
 def tap_app(context: BrowserContext, stack: Stack) -> Page:
-    """Tap the app in the workbench and return the page that opens."""
     page = context.pages[0]
     page.goto(f"{stack.sandbox.base_url}/phone/workbench")
     with context.expect_page() as opened:

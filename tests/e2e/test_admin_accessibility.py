@@ -124,7 +124,6 @@ def assert_nothing_serious(browser: Browser, live_server: LiveServer, who: str, 
 
 
 def tab_to(page: Page, selector: str, *, at_most: int = 250) -> None:
-    """Press Tab until the element has the focus."""
     for _time in range(at_most):
         page.keyboard.press("Tab")
         if page.evaluate("selector => document.activeElement.matches(selector)", selector):

@@ -50,7 +50,6 @@ def corp(transactional_db: None) -> Corp:
 
 @pytest.fixture
 def address(live_server: LiveServer, page: Page, corp: Corp) -> str:
-    """The address of the company's page."""
     return f"{signed_in(page.context, live_server)}/admin/integrations/corp/{KEY}/"
 
 

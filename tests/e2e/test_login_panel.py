@@ -67,7 +67,6 @@ def panel_of(page: Page) -> FrameLocator:
 
 
 def state_of(page: Page) -> str:
-    """Return the state in the address of the panel."""
     source = page.locator(FRAME).get_attribute("src")
     found = re.search(r"[?&]state=([A-Za-z0-9]+)", source or "")
     assert found is not None

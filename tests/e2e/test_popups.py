@@ -67,7 +67,6 @@ def faults_of_what_opens(page: Page) -> dict[str, str]:
 
 
 def add_forms() -> list[str]:
-    """Return the add forms of all models that have one."""
     found = []
     for model in admin.site._registry:
         try:

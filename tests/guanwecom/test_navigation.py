@@ -132,9 +132,6 @@ def test_the_way_to_a_page_stands_above_it_in_the_words_of_the_menu(world: World
     assert " ".join(unescape(re.sub(r"<[^>]+>", "", shown)).split()) == way
 
 
-# --- Search -----------------------------------------------------------------------------------------------------------
-
-
 def found_by(client: Client, text: str) -> dict[str, list[str]]:
     answer = client.get("/admin/search/", {"q": text})
     assert answer.status_code == 200

@@ -35,7 +35,6 @@ def root() -> Client:
 
 
 def lines_of(client: Client, address: str) -> dict[str, str]:
-    """Return the text below each select, by its id."""
     text = client.get(address).content.decode()
     found = re.findall(r'<p class="way-out" data-way-out="([^"]*)">(.*?)</p>', text, re.S)
     return {field: " ".join(re.sub(r"<[^>]+>", " ", line).split()) for field, line in found}

@@ -83,9 +83,6 @@ def test_a_list_to_which_one_may_not_add_and_the_page_that_would(corp: Corp, rea
     assert "推送编辑" not in employee.get(f"{whole}add/", follow=True).text
 
 
-# --- The BI and its data ----------------------------------------------------------------------------------------------
-
-
 def data_of(client: Client) -> str:
     return " ".join(unescape(client.post(DATA).json()["html"]).split())
 
@@ -123,9 +120,6 @@ def test_the_step_about_data_says_that_there_are_sources_of_all_companies(corp: 
     [step] = [one for one in client.get("/admin/").context["overview"]["steps"] if one.name == "数据"]
 
     assert (step.state, step.ask) == ("已有面向全部公司的数据源，但您无权查看。", "请联系集成管理员或系统管理员。")
-
-
-# --- A person's page --------------------------------------------------------------------------------------------------
 
 
 def test_whether_a_password_is_set_is_said_and_not_how_it_is_stored(corp: Corp, reader: Client) -> None:

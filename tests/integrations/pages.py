@@ -20,7 +20,6 @@ def text_of(response: Any) -> str:
 
 
 def errors_of(response: Any) -> dict[str, list[str]]:
-    """Return the errors of the page's form, by field."""
     assert response.status_code == 200, response.status_code
     return {name: list(errors) for name, errors in response.context["adminform"].form.errors.items()}
 
@@ -34,7 +33,6 @@ def messages_of(response: Any) -> list[str]:
 
 
 def in_role(role: Role) -> Client:
-    """Return a browser of somebody with this role for all companies."""
     person = User.objects.create_user("somebody", is_staff=True, manages_all_corps=True)
     person.groups.add(Group.objects.get(name=role))
     return client_of(person)

@@ -23,20 +23,16 @@ def corp(db: None) -> Corp:
 
 @pytest.fixture
 def wire() -> Iterator[WeComStub]:
-    """A WeCom stand-in behind a real socket."""
     with running_wire() as running:
         yield running
 
 
 @pytest.fixture
 def root() -> Client:
-    """The browser of a superuser."""
     return client_of(make_superuser())
 
 
 class FakeClock:
-    """A clock that the test moves."""
-
     def __init__(self) -> None:
         self.now = NOW
 

@@ -97,7 +97,6 @@ class Engine:
         self._publish("recall", recall.hand_out_recalls(now=now))
 
     def do_task(self, position: int) -> None:
-        """Take a task and finish it."""
         kind, ids = self._take_task(position)
         if kind == "render":
             if render.render_runs(ids, clock=self.clock, is_stopping=_never):

@@ -270,9 +270,6 @@ def test_app_messages_do_not_count_in_the_basic_frequency(direct: DirectApi) -> 
     assert direct.errcode("gettoken", {"corpid": CORPID, "corpsecret": SECRET}) == 0
 
 
-# --- Parallel calls --------------------------------------------------------------------------------------------------
-
-
 class Slow:
     """A message/send whose body lacks its last byte."""
 
@@ -315,9 +312,6 @@ def test_the_301st_parallel_call_of_a_company_is_refused(api: Api, sandbox: Sand
         assert b'"errcode":0' in calls[0].finish()
         assert send_with(api, token) == 0
         assert all(b'"errcode":0' in call.finish() for call in calls[1:])
-
-
-# --- Days, hours, minutes ---------------------------------------------------------------------------------------------
 
 
 def test_a_day_s_rule_blocks_until_the_day_ends_in_china(whole: DirectApi) -> None:

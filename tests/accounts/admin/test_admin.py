@@ -48,7 +48,6 @@ def save(client: Client, user: User | None, **changes: Any) -> HttpResponse:
 
 
 def errors_of(response: Any) -> list[str]:
-    """Return the errors that the page shows."""
     assert response.status_code == 200
     found = [str(error) for messages in response.context["adminform"].form.errors.values() for error in messages]
     for inline in response.context["inline_admin_formsets"]:

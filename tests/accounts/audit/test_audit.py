@@ -44,7 +44,6 @@ def trail(**conditions: Any) -> list[tuple[str, str, list[Any]]]:
 
 
 def changes_of(model: str) -> dict[str, list[Any]]:
-    """Return before and after by field, over all entries about a model."""
     return {change[0]: change[1:] for entry in AuditEntry.objects.filter(model=model) for change in entry.changes}
 
 

@@ -49,7 +49,6 @@ def later(browser: Visitor, minutes: float) -> None:
 
 
 def typed_in(response: Any) -> str:
-    """Return the sealed input in the page that asks."""
     found = re.search(r'name="_confirm-typed" value="([^"]+)"', response.content.decode())
     assert found is not None
     return found[1]

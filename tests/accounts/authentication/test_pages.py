@@ -27,7 +27,6 @@ from tests.accounts.wecom import WeCom
 
 
 def weight_of(page: bytes) -> int:
-    """Return the gzipped size in bytes of a page and everything that it loads from us."""
     names = re.findall(r'(?:src|rel="stylesheet" href)="/static/([^"]+)"', page.decode())
     assert names
     sizes = [len(gzip.compress(page))]

@@ -95,9 +95,6 @@ def test_a_message_and_the_way_into_the_bi(corp: Corp, member: User, wecom: WeCo
     assert_protected(passed_on)
 
 
-# --- Cookies ----------------------------------------------------------------------------------------------------------
-
-
 def test_every_cookie_has_every_flag(corp: Corp, other_corp: Corp, member: User, wecom: WeCom) -> None:
     got: dict[str, Morsel[str]] = {}
     for sign_in in WAYS_IN:
@@ -128,9 +125,6 @@ def test_a_site_without_https_still_hides_them_from_scripts(corp: Corp, db: None
 
     for morsel in browser.client.cookies.values():
         assert (morsel["secure"], morsel["httponly"], morsel["samesite"]) == ("", True, "Lax")
-
-
-# --- Session fixation -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("whose", ["nobody", "mallory"])

@@ -53,7 +53,6 @@ def key_in(page: str) -> str:
 
 
 def set_up(browser: Visitor) -> tuple[str, list[str]]:
-    """Set up an app. Return the key and the recovery codes."""
     page = browser.get(OWN).content.decode()
     key = key_in(page)
     done = browser.client.post(OWN, {"key": sealed_in(page), "code": code_now(key)}).content.decode()

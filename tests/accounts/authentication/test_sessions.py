@@ -35,7 +35,6 @@ from tests.accounts.wecom import WeCom
 
 
 def is_signed_in(browser: Visitor) -> bool:
-    """Open a page. Return whether the session survived."""
     browser.get("/")
     return SESSION_KEY in browser.client.session
 
@@ -126,7 +125,6 @@ def test_it_costs_one_look_up_beside_the_person(person: User, corp: Corp) -> Non
 
 @pytest.fixture
 def sign_in(clerk: User) -> Callable[..., Visitor]:
-    """A function that signs the clerk in by password in another browser."""
     return partial(by_password, "clerk")
 
 

@@ -18,7 +18,6 @@ OK = {"errcode": 0, "errmsg": "ok"}
 
 
 def error_page(visitor: Visitor, corp: Corp, **query: str) -> tuple[int, str]:
-    """Arrive with `query`. Return status and text of the error page."""
     response = visitor.arrive(corp, **query)
     assert response.headers["Location"].startswith("/login/trouble/?t=")
     page = visitor.get(response.headers["Location"])

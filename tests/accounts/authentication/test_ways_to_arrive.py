@@ -61,11 +61,9 @@ class World:
         Corp.objects.filter(pk=self.lake.pk).update(is_enabled=True)
 
     def home_link(self, page: str = "", corp: Corp | None = None) -> str:
-        """Return the link that the company's page in the administration offers for WeCom's console."""
         return links.build_home_page_link(corp or self.mill, page)
 
     def written_by_hand(self, host_url: str) -> str:
-        """Return the specification's link around an encoded `host_url`."""
         return (
             f"{self.sandbox.base_url}/connect/oauth2/authorize?appid={CORPID}&redirect_uri={host_url}"
             f"&response_type=code&scope=snsapi_base&agentid={AGENTID}#wechat_redirect"
@@ -75,7 +73,6 @@ class World:
         return f"{SITE}wecom/{(corp or self.mill).pk}/start/?{urlencode({'next': page})}"
 
     def message(self, person: User) -> str:
-        """Send `person` a message and return its address."""
         run = make_run(make_subscription(person, report=make_report(title="销售日报", body="今日 128 万元")))
         render_run(run_id=run.pk, now=NOW)
         delivery = Delivery.objects.get(run=run)
@@ -264,7 +261,6 @@ def somebody_s_callback(world: World) -> tuple[Traveller, str]:
 
 
 def with_the_code_of(other: str, back: str) -> str:
-    """Return the address `back` with the code of the address `other`."""
     return back.replace(dict(parameters(back))["code"], dict(parameters(other))["code"])
 
 
@@ -317,9 +313,6 @@ def with_bi(then: Journey, *, is_open: bool = True, **corp: str) -> Journey:
         return then(world, browser)
 
     return journey
-
-
-# --- The table ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,6 @@ class People:
         DirectoryPolicy.objects.filter(pk=self.policy.pk).update(**values)
 
     def sync(self) -> SyncRun:
-        """Do both halves, and answer yes to any question of the first."""
         done = apply(self.place.sync_saying_yes(), self.place.clock)
         assert done.applied_at is not None
         return done
@@ -44,7 +43,6 @@ class People:
         return {name: count for name, count in self.sync().applied_counts.items() if count}
 
     def put(self, userid: str, **values: Any) -> None:
-        """Put a member into the sandbox."""
         self.place.put_members({"userid": userid, "name": userid, "department": [1], **values})
 
     def conflicts(self) -> dict[str, str]:
@@ -52,13 +50,11 @@ class People:
 
 
 def links(corp: Corp) -> dict[str, str]:
-    """Map the username to the userid of everybody who is linked."""
     accounts = WeComAccount.objects.complete().filter(corp=corp)
     return dict(accounts.values_list("user__username", "userid"))
 
 
 def make(username: str, **values: Any) -> User:
-    """Make a user without a password."""
     user = User(username=username, **values)
     user.set_unusable_password()
     user.save()
@@ -66,7 +62,6 @@ def make(username: str, **values: Any) -> User:
 
 
 def member(corp: Corp, userid: str, **values: Any) -> Member:
-    """Make a member in the copy of a company's directory."""
     times = {"first_seen_at": NOW, "changed_at": NOW}
     return Member.objects.create(**{"corp": corp, "userid": userid, "userid_folded": userid.lower(), **times, **values})
 

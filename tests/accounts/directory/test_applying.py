@@ -45,9 +45,6 @@ def test_a_policy_that_is_off_or_not_there_changes_nobody(people: People, is_the
     assert people.conflicts() == {}
 
 
-# --- Linking ----------------------------------------------------------------------------------------------------------
-
-
 def test_people_are_linked_by_username_in_whatever_letters(people: People) -> None:
     """Fill in an account that lacks only the userid."""
     lilei = User.objects.create_user("lilei", password="secret-1")
@@ -133,9 +130,6 @@ def test_members_with_one_email_are_reported_and_a_conflict_goes_away_with_its_r
     assert set(LinkConflict.objects.values_list("member__userid", "since")) == since
 
 
-# --- Creating and updating --------------------------------------------------------------------------------------------
-
-
 def test_people_are_created_with_what_wecom_tells_and_without_a_password(people: People) -> None:
     people.set_policy(mode="create")
 
@@ -202,9 +196,6 @@ def test_what_wecom_withholds_stays(people: People) -> None:
 
     lilei = User.objects.get(username="lilei")
     assert (lilei.name, lilei.email, lilei.mobile) == ("Li Lei", "li@example.com", "13000000005")
-
-
-# --- Leaving and coming back ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("leavers", "is_active"), [("disable", False), ("unlink", True)])
@@ -331,9 +322,6 @@ def test_who_is_out_of_scope_or_disabled_is_barred_and_comes_back_by_themselves(
     assert people.counts() == {}
     assert WeComAccount.objects.signing_in().count() == 3
     assert list(WeComAccount.objects.order_by("pk").values()) == accounts
-
-
-# --- The run ----------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_written_when_nothing_changed(people: People) -> None:
@@ -508,9 +496,6 @@ def test_what_speaks_against_a_person_speaks_against_the_number(people: People, 
 
     assert links(people.corp) == {}
     assert people.conflicts() == {"LiLei": "several", "jim": "protected", "hanmeimei": "disabled"}
-
-
-# --- The pages --------------------------------------------------------------------------------------------------------
 
 
 def test_the_policy_takes_attributes_that_are_employee_numbers(

@@ -46,9 +46,6 @@ def account(userid: str) -> WeComAccount:
     return WeComAccount.objects.get(userid_folded=userid.lower())
 
 
-# --- Leavers ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.usefixtures("_door")
 @pytest.mark.parametrize("leave", [delete_leaver, disable_leaver, move_out_of_scope])
 def test_a_leaver_is_signed_out_on_all_devices(wecom_events: WeComEvents, people: People, leave: Any) -> None:
@@ -186,9 +183,6 @@ def test_a_policy_that_is_off_touches_nobody_but_accounts_follow_renames(
     assert links(people.corp)["jim"] == "james"
 
 
-# --- Joiners and changes ----------------------------------------------------------------------------------------------
-
-
 def test_a_joiner_is_created_and_a_name_follows_at_once(wecom_events: WeComEvents, people: People) -> None:
     """Look only at the people concerned: others that a run would link wait for it."""
     make("late")
@@ -202,9 +196,6 @@ def test_a_joiner_is_created_and_a_name_follows_at_once(wecom_events: WeComEvent
     assert links(people.corp)["Wang.Wu"] == "Wang.Wu"
     assert User.objects.get(username="LiLei").name == "李磊"
     assert "late" not in links(people.corp)
-
-
-# --- Renames ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("_door")
@@ -336,9 +327,6 @@ def test_userids_that_were_exchanged_let_nobody_in_as_the_other(wecom_events: We
 
     signing_in = WeComAccount.objects.signing_in().filter(corp=wecom_events.place.corp)
     assert set(signing_in.values_list("user__username", flat=True)) == {"hanmeimei"}
-
-
-# --- Lost work --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("leave", [delete_leaver, disable_leaver, move_out_of_scope])

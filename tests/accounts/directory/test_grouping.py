@@ -49,9 +49,6 @@ def list_given() -> set[tuple[str, str]]:
     return set(GivenGroup.objects.values_list("user__username", "group__name"))
 
 
-# --- Runs -------------------------------------------------------------------------------------------------------------
-
-
 def test_a_run_puts_the_people_of_a_department_into_its_group_and_takes_them_out_again(created: People) -> None:
     """Write nothing without a change. The trail records what was given and taken."""
     mapping = rule(created, "财务部", "finance")
@@ -261,9 +258,6 @@ def test_queries_do_not_grow_with_people_and_rules(created: People) -> None:
         rule(created, "财务部", f"g{n}")
 
     assert count() <= first
-
-
-# --- Groups that lend rights ------------------------------------------------------------------------------------------
 
 
 def with_permission(group: Group) -> None:

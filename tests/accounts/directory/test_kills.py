@@ -91,9 +91,6 @@ def check_people(company: Company) -> None:
     assert said["[['is_active', True, False]]"] == len(company.leavers)
 
 
-# --- The second half of a run -----------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def sales(people: People) -> Group:
     """The group of everybody in sales or the department below it."""
@@ -138,7 +135,6 @@ def test_twenty_kills_while_the_policy_is_applied(workers: Workers, people: Peop
 
 
 def copy(company: Company) -> None:
-    """Do the first half of a run with a worker that lives."""
     place = company.place
     place.clock.now = max(place.clock.now, timezone.now())
     place.sync_saying_yes()
@@ -152,9 +148,6 @@ def changes_nothing(company: Company, workers: Workers) -> None:
     assert workers.work("people")
     assert SyncRun.objects.latest("pk").applied_counts == {}
     assert AuditEntry.objects.count() == before
-
-
-# --- Events -----------------------------------------------------------------------------------------------------------
 
 
 def test_twenty_kills_over_events(workers: Workers, wecom_events: WeComEvents) -> None:

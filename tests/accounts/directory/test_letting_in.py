@@ -125,9 +125,6 @@ def test_a_userid_that_came_back_waits_for_an_administrator(people: People, phon
     assert sign_in(people.place, phone) == "/"
 
 
-# --- Open sessions ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("leave", "halves"), [(delete_leaver, 1), (move_out_of_scope, 1), (disable_leaver, 1), (delete_leaver, 2)]
 )

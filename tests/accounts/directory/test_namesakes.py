@@ -105,9 +105,6 @@ def test_a_hundred_namesakes_cost_a_query_more_for_each_number(people: People, n
     assert len(queries) == 3
 
 
-# --- The page 未关联 ----------------------------------------------------------------------------------------------
-
-
 def get_list(client: Client) -> str:
     response = client.get(LIST)
     assert response.status_code == 200
@@ -168,9 +165,6 @@ def test_nobody_is_created_for_a_member_who_cannot_be_linked(root: User, corp: C
             create_user_by_hand(member=one, editor=root)
     assert links(corp) == {"somebody": "linked"}
     assert CREATE not in get_list(signed_in(root))
-
-
-# --- A made-up username identifies nobody -----------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from tests.jobs import do_jobs
 
 @pytest.fixture
 def chief(people: People) -> Client:
-    """A browser of the company's system administrator."""
     return signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, people.corp))
 
 

@@ -41,9 +41,6 @@ def grounds_for(one: Member) -> dict[str, tuple[str, ...]]:
     return {suggestion.user.username: tuple(reason.value for reason in suggestion.reasons) for suggestion in found}
 
 
-# --- Suggestions ------------------------------------------------------------------------------------------------------
-
-
 def test_each_ground_proposes_somebody_the_best_first(corp: Corp, number: Attribute) -> None:
     one = member(corp, "LiLei", name="李雷", email="Li@Example.com", mobile="13000000001")
     make("somebody", name="李雷")
@@ -109,9 +106,6 @@ def test_the_other_side_proposes_members_who_are_nobody_here(corp: Corp, other_c
         ("m", (MatchReason.MOBILE,)),
         ("name", (MatchReason.NAME,)),
     ]
-
-
-# --- The lists --------------------------------------------------------------------------------------------------------
 
 
 def test_members_who_are_nobody_here_are_listed_with_the_reason(admin: Client, corp: Corp) -> None:
@@ -266,9 +260,6 @@ def test_who_may_only_look_gets_no_buttons(corp: Corp) -> None:
     assert [word in text for word in ("用户名相同", LINK, BULK)] == [True, False, False]
 
 
-# --- One link ---------------------------------------------------------------------------------------------------------
-
-
 def make_form(one: Member, user: User, **values: str) -> dict[str, Any]:
     return {"member": one.pk, "user": user.pk, **values}
 
@@ -407,9 +398,6 @@ def test_a_link_by_hand_does_not_deadlock_with_a_run_of_the_directory(root: User
     assert list(user.wecom_accounts.values_list("userid", flat=True)) == ["other"]
 
 
-# --- Many -------------------------------------------------------------------------------------------------------------
-
-
 def bulk(corp: Corp, **values: str) -> dict[str, Any]:
     return {"corp": corp.pk, "match_username": "on", **values}
 
@@ -487,9 +475,6 @@ def test_linking_many_costs_the_same_queries_for_one_and_for_many(admin: Client,
     assert len(links(corp)) == 42
 
 
-# --- Conflicts --------------------------------------------------------------------------------------------------------
-
-
 def test_conflicts_are_shown(admin: Client, corp: Corp, other_corp: Corp) -> None:
     both = make_person("both", corp, "both")
     WeComAccount.objects.create(user=both, corp=other_corp, userid="both", is_primary=False)
@@ -516,9 +501,6 @@ def test_conflicts_are_shown(admin: Client, corp: Corp, other_corp: Corp) -> Non
     assert "没有冲突" in get_list(
         signed_in(with_role("elsewhere", Role.READ_ONLY, make_corp("西岭", 9))), side="conflicts"
     )
-
-
-# --- The admin's index ------------------------------------------------------------------------------------------------
 
 
 def request_of(user: User) -> HttpRequest:

@@ -65,7 +65,6 @@ def upload(editor: User, content: bytes, **values: Any) -> PeopleImport:
 
 
 def upload_and_read(editor: User, content: bytes, **values: Any) -> PeopleImport:
-    """Upload a file and have it read."""
     return finish_work(upload(editor, content, **values))
 
 
@@ -75,7 +74,6 @@ def finish_work(run: PeopleImport) -> PeopleImport:
 
 
 def confirm_and_write(run: PeopleImport, mode: str = "skip", by: User | None = None) -> PeopleImport:
-    """Confirm and write an upload, by its owner unless `by` names somebody else."""
     editor = by or run.requested_by
     assert editor is not None
     assert jobs.confirm_import(run=run, mode=mode, editor=editor, ip="192.0.2.7", now=NOW)

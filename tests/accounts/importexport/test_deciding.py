@@ -30,7 +30,6 @@ Status = PeopleImport.Status
 
 
 def reason_of(run: PeopleImport) -> str:
-    """Return the reason of the only refused row."""
     ((_number, reason),) = read_refusals(run)
     return reason
 

@@ -233,7 +233,6 @@ class TestDownloads:
 
 
 def words_of(module: Any) -> set[str]:
-    """Return the reasons that a module's source names."""
     source = Path(module.__file__).read_text(encoding="utf-8")
     return {part.split('"')[0] for part in source.split('RefusedError("')[1:]}
 

@@ -46,7 +46,6 @@ def hanmei(db: None) -> User:
 
 @pytest.fixture
 def sheet(corp: Corp, person: User, hanmei: User, number: Attribute, region: Attribute) -> bytes:
-    """A file that changes two people."""
     return xlsx(
         HEADER,
         ["lilei", "李雷雷", corp.name, "LiLei2", "A1", "华东;华北"],
@@ -287,7 +286,6 @@ class TestAWorldThatChangesMeanwhile:
 
 class TestKilledWorkers:
     def later(self, run: PeopleImport) -> PeopleImport:
-        """Let another worker take over once the dead one's lease has ended."""
         assert finish_work(run).status == run.status
         Job.objects.update(due_at=NOW)
         return finish_work(run)

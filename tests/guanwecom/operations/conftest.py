@@ -28,7 +28,6 @@ def ticked(*, seconds_ago: float = 0) -> None:
 
 
 def read_metrics(settings: Settings) -> str:
-    """Return what a monitor reads at /metrics."""
     settings.METRICS_TOKEN = "invented-token-of-at-least-32-characters"
     headers = {"authorization": f"Bearer {settings.METRICS_TOKEN}"}
     return Client().get("/metrics", headers=headers).content.decode()

@@ -144,9 +144,6 @@ def test_ticks_begin_with_a_period_whenever_beat_was_started() -> None:
     assert 0 < state.next <= settings.DISPATCH_INTERVAL_SECONDS
 
 
-# --- The clock --------------------------------------------------------------------------------------------------------
-
-
 def test_after_the_database_s_clock_was_set_back_entries_are_due_as_before(
     valkey_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

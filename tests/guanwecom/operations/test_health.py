@@ -49,9 +49,6 @@ def overdue_subscription(**passed: float) -> Subscription:
     return make_subscription(crontab="* * * * *", next_run_at=database_now() - timedelta(**passed))
 
 
-# --- Who may ask, and the answer ------------------------------------------------------------------------------------
-
-
 def test_a_monitor_is_told_how_everything_stands(settings: Settings) -> None:
     heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=SILENT)
     overdue_subscription(minutes=2)
@@ -115,9 +112,6 @@ def test_without_a_database_it_says_so() -> None:
         response = answer()
 
     assert (response.status_code, response.json()) == (503, {"status": "down", "problems": ["database"]})
-
-
-# --- What fails ------------------------------------------------------------------------------------------------------
 
 
 def test_one_of_two_beats_is_enough_and_a_queue_needs_a_live_worker() -> None:

@@ -207,9 +207,6 @@ def test_imports_that_were_under_way_are_stopped() -> None:
     assert set(stopped.values_list("reason", flat=True)) == {"restored"}
 
 
-# --- Checks: at each sending, and now and then while drawing ----------------------------------------------------------
-
-
 @pytest.fixture
 def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, "_known", installation._CachedAnswer())

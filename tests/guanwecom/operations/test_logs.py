@@ -98,9 +98,6 @@ def test_what_looks_like_a_credential_is_masked(said: str, shown: str) -> None:
     assert logs._mask_line(None, "", {"event": said})["event"].endswith(shown.removeprefix("…"))
 
 
-# --- Requests --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.django_db
 def test_a_request_is_a_line_without_its_query(lines: Lines) -> None:
     person = make_superuser()
@@ -182,9 +179,6 @@ def test_a_refusal_is_a_line_without_a_traceback(
     (line,) = (line for line in lines() if line["logger"] == "django.request")
     assert line["event"].startswith(words)
     assert "exception" not in line
-
-
-# --- A server that is away --------------------------------------------------------------------------------------------
 
 
 class Clock:

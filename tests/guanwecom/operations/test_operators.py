@@ -31,9 +31,6 @@ def texts(wire: WeComStub) -> list[str]:
     return [json.loads(body)["text"]["content"] for body in wire.bodies]
 
 
-# --- Channels --------------------------------------------------------------------------------------------------------
-
-
 def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Settings, wire: WeComStub) -> None:
     settings.OPERATOR_EMAILS = ["b@example.com", "c@example.com"]
     settings.OPERATOR_ROBOT = (wire.url, "4e5f6a7b")
@@ -78,9 +75,6 @@ def test_a_robot_that_fails_keeps_no_mail_back(
     assert "4e5f6a7b" not in caplog.text
 
 
-# --- Who chooses -----------------------------------------------------------------------------------------------------
-
-
 def test_a_superuser_chooses_under_settings(wire: WeComStub) -> None:
     robot = Robot.objects.create(corp=make_corp(), name="运维群", key="0a1b2c3d")
     client = Client()
@@ -95,9 +89,6 @@ def test_a_superuser_chooses_under_settings(wire: WeComStub) -> None:
     assert OperatorContacts.objects.get().robot == robot
     entry = AuditEntry.objects.filter(model="notifications.operatorcontacts", action="changed").get()
     assert entry.changes == [["emails", "", "ops@example.com"], ["robot", None, "运维群"]]
-
-
-# --- While the database is away --------------------------------------------------------------------------------------
 
 
 class Clock:
@@ -118,7 +109,6 @@ def at_once(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
 
 
 def told() -> list[str]:
-    """Return the subjects in the order of sending."""
     return [str(sent.subject) for sent in mail.outbox]
 
 

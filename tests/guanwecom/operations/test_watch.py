@@ -34,9 +34,6 @@ def _watched(running: None) -> None:
 LASTED = CONFIRMED_AFTER.total_seconds()
 
 
-# --- How often -------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "looks",
     [
@@ -114,9 +111,6 @@ def test_what_nobody_could_be_told_is_told_again(settings: Settings, monkeypatch
 
     assert len(mail.outbox) == 1
     assert Installation.objects.get().engine_notified == "beat"
-
-
-# --- Contents of the reports -----------------------------------------------------------------------------------------
 
 
 def test_operators_get_the_words_and_the_command(

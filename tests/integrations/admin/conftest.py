@@ -9,7 +9,6 @@ from pytest_django import Settings
 
 @pytest.fixture
 def root(admin_client: Client) -> Client:
-    """A superuser's browser, in English."""
     return admin_client
 
 

@@ -37,7 +37,6 @@ def bi() -> Iterator[GuandataAnswers]:
 
 
 def open_list(client: Client, address: str = "", **sent: Any) -> str:
-    """Return the page that lists the choices."""
     return client.get(address or reverse(CHOOSE), sent or None).text
 
 

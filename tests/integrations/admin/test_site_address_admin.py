@@ -170,7 +170,6 @@ ROLES_THAT_CHANGE = (Role.SYSTEM_ADMINISTRATOR, Role.INTEGRATION_ADMINISTRATOR)
 
 @pytest.fixture(params=["default", "own"])
 def address(request: Any, default: SiteAddress, corp: Corp) -> SiteAddress:
-    """The address that `corp` uses."""
     if request.param == "default":
         return default
     corp.site_address = SiteAddress.objects.create(url="https://alpha.example/")

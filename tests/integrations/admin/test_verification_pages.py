@@ -38,7 +38,6 @@ def upload(client: Client, corp: Corp, name: str = NAME, content: bytes = CODE.e
 
 
 def section(client: Client, corp: Corp) -> str:
-    """Return the part of the page about verification files."""
     page = client.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
     return page.partition('class="upload"')[2].partition('</details>\n<details class="module step"')[0]
 

@@ -109,7 +109,6 @@ DONE = build_text_notice(Head(LINK, "已处理"))
 
 
 def text(content: str = "营收 1.2 亿", to: Sequence[str] = BOTH) -> bytes:
-    """Make the body of a text of the app."""
     return encode_body(builders.build_app_message(agentid=AGENTID, userids=to, content=build_text_content(content)))
 
 
@@ -119,7 +118,6 @@ def sent(at: Place, content: Content, to: Sequence[str] = BOTH) -> SendResult:
 
 
 def leave_card(task_id: str = "leave-7") -> Content:
-    """Make a card with two buttons."""
     return build_button_interaction(
         Head(LINK, "请假申请", "韩梅梅", task_id=task_id),
         buttons=[Button("同意", key="approve"), Button("驳回", key="reject", style=2)],

@@ -55,7 +55,6 @@ PAGE = {"type": "view", "name": "首页", "url": "https://portal.example.com/m"}
 
 @pytest.fixture
 def place(running_sandbox: SandboxHandle) -> Place:
-    """The sandbox, freshly seeded for each test."""
     running_sandbox.load(seed())
     return Place(running_sandbox)
 

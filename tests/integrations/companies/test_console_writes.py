@@ -41,7 +41,6 @@ def wecom() -> Iterator[WeComAnswers]:
 
 
 def in_wecom(wecom: WeComAnswers, **values: str) -> None:
-    """Set the next answer of agent/get."""
     wecom.says("agent_get", {**fixture("agent_get"), **values}, params=AGENT)
 
 
@@ -50,7 +49,6 @@ def ask(corp: Corp, kind: WriteKind = SETTINGS) -> Job:
 
 
 def step(write: Job) -> Job:
-    """Let a worker do the next step."""
     do_jobs(console.WRITE)
     write.refresh_from_db()
     return write

@@ -46,7 +46,6 @@ def stage(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> None:
 
 
 def confirm(at: dt.datetime = NOW) -> None:
-    """Do the job as a worker does."""
     job = take_job(Job.objects.filter(kind=services.CONFIRM).latest("pk"), lambda: at)
     services.confirm_credentials(job)
     put_back(job, is_over=True)

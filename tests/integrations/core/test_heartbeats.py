@@ -100,9 +100,6 @@ def test_a_process_lives_though_nothing_else_does(settings: Settings) -> None:
         assert answer("/healthz/ready") == (503, "down: database (no answer), valkey (no answer)")
 
 
-# --- Database --------------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def refused_statements() -> Iterator[None]:
     """Refuse every statement, as a lost database does."""
@@ -142,9 +139,6 @@ def test_a_database_that_lacks_a_migration_is_not_ready() -> None:
     MigrationRecorder(connection).record_applied(app, name)
     MigrationRecorder(connection).record_applied("integrations", "9999_of_newer_code")
     assert answer() == (200, "ok")
-
-
-# --- Valkey ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

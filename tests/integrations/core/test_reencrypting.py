@@ -165,9 +165,6 @@ def test_columns_of_every_app_are_found_by_themselves() -> None:
     )
 
 
-# --- Interruptions and other processes ------------------------------------------------------------------------------
-
-
 @pytest.mark.django_db
 def test_broken_off_in_the_middle_it_is_started_again_and_does_the_rest(
     under_old: Settings, monkeypatch: pytest.MonkeyPatch

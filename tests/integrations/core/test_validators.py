@@ -144,7 +144,6 @@ def test_what_is_no_proxy_is_refused_without_being_repeated(proxy: str) -> None:
 
 
 def certificate() -> str:
-    """Make a certificate in PEM."""
     with TemporaryDirectory() as folder:
         return Authority("example-root", Path(folder)).file.read_text()
 

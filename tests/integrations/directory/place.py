@@ -127,7 +127,6 @@ class Directory:
 
     @staticmethod
     def changes(run: SyncRun) -> list[tuple[str, str]]:
-        """Return kind and userid of a run's changes, in order."""
         written = SyncRun.objects.get(pk=run.pk).written
         userids = dict(Member.objects.values_list("pk", "userid"))
         return [(kind, userids[key]) for key, kind, _written_at in written]

@@ -29,9 +29,6 @@ def no_write(wecom_events: WeComEvents) -> list[tuple[object, ...]]:
     return [*Member.objects.order_by("pk").values_list(), *wecom_events.place.stored_departments().items()]
 
 
-# --- People -----------------------------------------------------------------------------------------------------------
-
-
 def test_a_change_costs_a_call_for_each_person_and_no_list(wecom_events: WeComEvents) -> None:
     """Read no list, because departments cannot have changed if nobody enters or leaves the scope."""
     wecom_events.place.put_members({"userid": "jim", "department": [3]}, {"userid": "LiLei", "name": "李磊"})
@@ -92,9 +89,6 @@ def test_a_tag_brings_people_where_the_scope_names_it_and_departments_ask_for_a_
         assert place.calls() == {"agent/get": 1}
 
 
-# --- Departments ------------------------------------------------------------------------------------------------------
-
-
 def test_a_person_in_a_department_that_was_not_told_of(wecom_events: WeComEvents, place: Directory) -> None:
     place.put_departments({"id": 5, "name": "研发部", "parentid": 1})
     wecom_events.heard()  # and lost
@@ -146,9 +140,6 @@ def test_with_the_contacts_secret_departments_outside_the_scope_are_known(wecom_
 
     assert place.stored()["lilei"][3] == frozenset({2, 4})
     assert "wang" not in place.stored()
-
-
-# --- Late, twice, out of order ----------------------------------------------------------------------------------------
 
 
 def test_a_repeat_an_hour_later_changes_nothing(wecom_events: WeComEvents) -> None:
@@ -207,9 +198,6 @@ def test_a_run_leaves_alone_whom_an_event_has_changed_since_it_began(
     assert (member.name, member.presence, member.waits_since) == ("old", Presence.DELETED, None)
 
 
-# --- Ignored events ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("why", ["disabled", "never copied"])
 def test_a_company_whose_directory_is_not_in_use(wecom_events: WeComEvents, why: str) -> None:
     if why == "disabled":
@@ -246,9 +234,6 @@ def test_leavers_one_by_one_are_counted_together(wecom_events: WeComEvents, monk
     assert wecom_events.place.member("LiLei").presence == Presence.DELETED
     assert wecom_events.place.member("jim").presence == Presence.HERE
     assert SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT).count() == 1
-
-
-# --- WeCom does not answer --------------------------------------------------------------------------------------------
 
 
 def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(wecom_events: WeComEvents, place: Directory) -> None:
@@ -312,7 +297,6 @@ pytestmark = pytest.mark.django_db
 
 
 def verify_address(wecom_events: WeComEvents, minutes: int = 1) -> None:
-    """Let WeCom have checked the address so many minutes ago."""
     wecom_events.place.corp.contacts_callback_verified_at = wecom_events.clock.now - timedelta(minutes=minutes)
     wecom_events.place.corp.save()
 
@@ -359,7 +343,6 @@ def test_events_that_wait_too_long_are_said(wecom_events: WeComEvents) -> None:
 
 
 def give_up_events(wecom_events: WeComEvents) -> Corp:
-    """Give up the events of two people."""
     wecom_events.place.put_members(*({"userid": one, "department": [3]} for one in ("jim", "LiLei")))
     wecom_events.send(*wecom_events.heard())
     CallbackEvent.objects.exclude(consumer="").update(

@@ -57,7 +57,6 @@ def gives_scope(wecom: WeComAnswers) -> None:
 
 
 def whole(wecom: WeComAnswers, *users: dict[str, Any]) -> None:
-    """Answer with one department and these people."""
     gives_departments(wecom, department(1, 0))
     gives_users(wecom, *users)
     gives_scope(wecom)
@@ -79,9 +78,6 @@ def with_members(corp: Corp, count: int = 30) -> None:
 
 def here(corp: Corp) -> int:
     return Member.objects.filter(corp=corp).here().count()
-
-
-# --- Errors in the middle of a run ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -193,9 +189,6 @@ def test_a_proxy_that_cannot_be_one_is_told_as_a_wrong_setting(corp: Corp) -> No
     assert here(corp) == 30
 
 
-# --- The list of the whole company ------------------------------------------------------------------------------------
-
-
 def page(cursor: str, *rows: tuple[str, int]) -> dict[str, Any]:
     people = [{"userid": userid, "department": number} for userid, number in rows]
     return {"errcode": 0, "errmsg": "ok", "next_cursor": cursor, "dept_user": people}
@@ -244,9 +237,6 @@ def test_rows_of_one_person_on_two_pages_are_one_person(corp: Corp, wecom: WeCom
     assert "spelling" in {one["code"] for one in run.warnings}
     new = Member.objects.get()
     assert sorted(new.departments.values_list("wecom_department_id", flat=True)) == [1, 2]
-
-
-# --- Empty and contradicting answers ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("departments", [[department(1, 0)], []])
@@ -306,9 +296,6 @@ def test_whom_one_list_shows_and_another_has_left_is_gone(corp: Corp, wecom: WeC
 
     assert run.counts == {"departments": 1, "deleted": 1}
     assert Member.objects.get(userid="u7").presence == Presence.DELETED
-
-
-# --- Hostile values ---------------------------------------------------------------------------------------------------
 
 
 def test_cycles_and_missing_parents_are_copied_and_told(corp: Corp, wecom: WeComAnswers) -> None:
@@ -371,9 +358,6 @@ def test_two_spellings_of_a_userid_are_one_person(corp: Corp, wecom: WeComAnswer
     member = Member.objects.get()
     assert sorted(member.departments.values_list("wecom_department_id", flat=True)) == [1, 2]
     assert [one["code"] for one in run.warnings] == ["spelling"]
-
-
-# --- Many calls -------------------------------------------------------------------------------------------------------
 
 
 def make_failing_call(times: int, error: Exception) -> Callable[[], str]:

@@ -31,9 +31,6 @@ def place_hundred(department: int = 1) -> dict[int, list[int]]:
     return {key: [department] for key in range(100)}
 
 
-# --- Deciding ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("losing", "able", "percent", "roots", "asked"),
     [
@@ -71,9 +68,6 @@ def test_some_people_may_go_unasked_but_never_most_of_them(
     monkeypatch.setattr(departments, "UNASKED_AT_LEAST", UNASKED_AT_LEAST)
 
     assert is_too_many(losing_count=losing, able_count=able, percent=percent) is is_asked
-
-
-# --- Asking -----------------------------------------------------------------------------------------------------------
 
 
 def twenty(place: Directory) -> None:
@@ -126,9 +120,6 @@ def test_whoever_has_lost_access_already_does_not_count(place: Directory) -> Non
     run = place.sync()
 
     assert (run.status, run.counts) == (Status.DONE, {"deleted": 2})
-
-
-# --- Answers ----------------------------------------------------------------------------------------------------------
 
 
 def make_asking_run(place: Directory) -> SyncRun:
@@ -192,9 +183,6 @@ def test_a_later_run_overtakes_one_that_asks(place: Directory) -> None:
     assert (run.status, later.status, again) == (Status.OVERTAKEN, Status.WAITING, later)
     assert not confirm_run(run=run, now=place.clock())
     assert place.carry_on(later).status == Status.ASKING
-
-
-# --- What a higher app reads ------------------------------------------------------------------------------------------
 
 
 def test_an_administrator_admits_a_userid_that_came_back(place: Directory) -> None:

@@ -30,9 +30,6 @@ def written_to_copies(queries: CaptureQueriesContext) -> list[str]:
     return [sql for sql in changing if any(f'"{table}"' in sql for table in COPIES)]
 
 
-# --- Calls ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
@@ -67,9 +64,6 @@ def test_nothing_is_written_when_nothing_changed(place: Directory, source: Sourc
     assert run.status == DONE
     assert written_to_copies(queries) == []
     assert (run.counts, run.warnings) == ({}, [])
-
-
-# --- Differences ------------------------------------------------------------------------------------------------------
 
 
 def test_joining_moving_renaming_and_disabling_are_followed(place: Directory) -> None:
@@ -139,9 +133,6 @@ def test_disabled_and_left_in_wecom(place: Directory, status: int, kind: str, pr
     assert (place.member("jim") in place.corp.members.able()) == (status == 2)
 
 
-# --- Leaving and coming back ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("source", SOURCES)
 def test_who_left_the_scope_comes_back_by_itself(place: Directory, source: Source) -> None:
     place.put_members({"userid": "hanmeimei", "department": [3]})
@@ -206,9 +197,6 @@ def test_a_userid_deleted_when_its_person_was_not_able_waits_on_coming_back(plac
     assert place.member("jim").waits_since is not None
 
 
-# --- Roots, and people named singly -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("source", SOURCES)
 def test_only_people_of_the_roots_take_part_and_a_root_that_is_not_there_stops_the_run(
     place: Directory, source: Source
@@ -237,9 +225,6 @@ def test_people_whom_the_scope_names_singly_or_by_a_tag_are_found(place: Directo
     assert run.warnings == []
     place.set_scope(userids=["jim", "nobody"], partyids=[2])
     assert place.sync().warnings == [{"code": "named_but_gone", "count": 1, "examples": ["nobody"]}]
-
-
-# --- What is not told -------------------------------------------------------------------------------------------------
 
 
 def test_withheld_fields_are_unknown_and_stay_known(place: Directory) -> None:
@@ -273,9 +258,6 @@ def test_of_two_corps_each_has_its_own_members(place: Directory) -> None:
     Directory(place.sandbox, theirs).sync()
 
     assert (place.corp.members.count(), theirs.members.count()) == (3, 3)
-
-
-# --- Wording ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("problem", [*_PROBLEMS, "broken"])

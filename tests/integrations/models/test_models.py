@@ -76,9 +76,6 @@ def test_a_secret_cannot_be_searched_for(corp: Corp) -> None:
     assert Corp.objects.filter(secret__isnull=False).exists()
 
 
-# --- Fixtures ---------------------------------------------------------------------------------------------------------
-
-
 def dump_data(*labels: str, written_as: str = "json") -> str:
     output = StringIO()
     call_command("dumpdata", *labels, format=written_as, stdout=output)

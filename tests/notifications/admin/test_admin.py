@@ -38,9 +38,6 @@ REPORTS = "/admin/notifications/report/"
 ADDS = [f"/admin/notifications/{model}/add/" for model in ("report", "subscription")]
 
 
-# --- Reports ---------------------------------------------------------------------------------------------------------
-
-
 # A report's page without cards and without rules of own rows.
 NO_PARTS = {
     f"{part}-{name}": "0"
@@ -103,9 +100,6 @@ def test_a_reports_company_changes_only_where_its_subscriptions_still_reach_some
     world.report.refresh_from_db()
     assert world.report.corp == other
     assert change_company(editor, world, "").status_code == 302
-
-
-# --- Subscriptions ---------------------------------------------------------------------------------------------------
 
 
 def version_on(client: Client, url: str) -> str:
@@ -239,9 +233,6 @@ def test_the_preview_of_an_unfinished_form_or_of_no_row_is_that_of_a_new_one(roo
     )
     for known in ("", "9" * 19, "-1", "٣"):
         assert "problem" not in preview(root, {"_id": known})
-
-
-# --- Run now, send to me ---------------------------------------------------------------------------------------------
 
 
 def token_on(page: Any) -> str:

@@ -144,9 +144,6 @@ def test_a_list_of_one_run_names_it_can_be_left_and_is_a_file(root: Client, two:
     assert list(form.errors) == ["from"]  # the invalid day is reported
 
 
-# --- Files -----------------------------------------------------------------------------------------------------------
-
-
 def file_of(client: Client, model: str, **query: str | int) -> list[dict[str, str]]:
     answer: Any = client.get(reverse(f"admin:notifications_{model}_csv"), query, headers={"accept-language": "en"})
     text = b"".join(answer.streaming_content).decode("utf-8-sig")
@@ -172,9 +169,6 @@ def test_each_file_holds_what_the_filters_show_the_newest_first(root: Client, tw
     # A status of the person's own counts before that of the message.
     assert [row["status"] for row in whole["receipt"]] == ["failed", "no licence"]
     assert whole["receipt"][1]["reason"] == errcodes.explain(NO_LICENCE).what
-
-
-# --- From a run down to a person, and back ---------------------------------------------------------------------------
 
 
 def test_one_goes_from_a_run_to_its_messages_to_a_person_and_back(root: Client, two: Two) -> None:
@@ -235,9 +229,6 @@ def test_a_manager_counts_the_people_of_the_own_company_alone(root: Client, two:
         context = client.get(reverse("admin:notifications_run_change", args=[run.pk])).context
         assert [count for _pill, count, _url in context["people_states"]] == [len(people)]
         assert {name for _pk, name, *_more in context["people"]} == {str(person) for person in people}
-
-
-# --- The lists and the pages of one push that was sent ---------------------------------------------------------------
 
 
 def settle(delivery: Delivery, **fields: object) -> None:

@@ -43,7 +43,6 @@ def page_of(person: User, seen_by: User | None = None) -> Any:
 
 
 def lines_of(person: User, seen_by: User | None = None) -> list[tuple[str, str, str]]:
-    """Return name, reason and obstacle of each line."""
     [context] = [one for one in page_of(person, seen_by).context if "lines" in one][:1] or [{"lines": []}]
     return [(name, why, obstacle) for _url, name, _kind, why, _when, obstacle in context["lines"]]
 

@@ -147,7 +147,6 @@ def test_the_list_is_filtered_by_state(root: Client) -> None:
 
 
 def cells(client: Client, model: str) -> dict[str, str]:
-    """Return the text of each column in the only row of a list."""
     path = reverse(f"admin:notifications_{model}_changelist")
     page = client.get(path, headers={"accept-language": "zh-hans"}).content.decode()
     found = re.findall(r'<td class="field-(\w+)[^"]*">(.*?)</td>', page)

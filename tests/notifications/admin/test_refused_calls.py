@@ -61,7 +61,6 @@ def ask_for_run(subscription: Subscription, trigger: str = "manual", person: Use
 
 
 def send(run: Run) -> None:
-    """Render and send the run, as the workers do."""
     ids = render_run(run_id=run.pk, now=timezone.now())
     send_deliveries(ids, clock=timezone.now, is_stopping=lambda: False)
 
@@ -74,7 +73,6 @@ def live_part(client: Client, page: str) -> dict[str, Any]:
 
 
 def words(html: str) -> str:
-    """Return the text of a part of a page."""
     return " ".join(re.sub("<[^>]+>", " ", html).split())
 
 
@@ -160,9 +158,6 @@ def test_sending_to_oneself_ends_with_what_happened(root: Client, push: Subscrip
     Delivery.objects.update(status="accepted")
     Run.objects.update(status="finished")
     assert root.get(reverse("admin:notifications_subscription_runs", args=[push.pk])).json()["is_unfinished"] is False
-
-
-# --- The company, the overview and what needs attention say one thing -------------------------------------------------
 
 
 def states_of_steps(client: Client, corp: Corp) -> dict[str, str]:

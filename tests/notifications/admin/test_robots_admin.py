@@ -69,7 +69,6 @@ def test_the_key_is_encrypted_and_never_shown(root: Client, robot: Robot) -> Non
 
 
 def opened(client: Client, address: str) -> dict[str, list[str]]:
-    """Return what a browser would send from the page's form."""
     return untouched(client.get(address).content.decode(), "robot_form")
 
 

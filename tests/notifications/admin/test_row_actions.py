@@ -20,7 +20,6 @@ def root() -> Client:
 
 
 def find_actions(client: Client, path: str) -> list[str]:
-    """Return the names of the actions on a list."""
     buttons = client.get(path).text.split('class="row-action" ')[1:]
     return [one.partition('title="')[2].partition('"')[0] for one in buttons]
 

@@ -37,7 +37,6 @@ def level() -> Attribute:
 
 
 def rows(*lines: tuple[Any, str, str]) -> dict[str, str]:
-    """Return the rows as form data."""
     sent: dict[str, str] = {}
     for number, (attribute, operator, text) in enumerate(lines):
         sent |= {

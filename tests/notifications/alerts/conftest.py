@@ -49,7 +49,6 @@ def list_used_codes() -> list[str]:
 
 
 def make_alert_channel(*people: User, corp: Corp | None = None, **fields: Any) -> InboundChannel:
-    """Create an inbound channel that opens incidents for these people."""
     owner = make_editor(*([corp] if corp is not None else []))
     defaults = {"name": "数据平台", "owner": owner, "corp": corp, "is_alert": True, "is_enabled": True}
     channel = InboundChannel(**{**defaults, **fields})
@@ -134,7 +133,6 @@ class Duty:
         return sorted(found, key=lambda one: one.sent_at)
 
     def card(self, userid: str = "LiLei", position: int = -1) -> dict[str, Any]:
-        """Return a card as the person sees it now."""
         return clicks.shown_card(self.phone(userid)[position], userid.lower())
 
     def press(self, userid: str, key: str, position: int = -1) -> None:
@@ -229,7 +227,6 @@ def duty(
 
 
 def payload(*alerts: Row, **more: Any) -> str:
-    """Return the body that Alertmanager posts."""
     return json.dumps(
         {
             "version": "4",

@@ -68,7 +68,6 @@ def _parse_line(line: str) -> Condition:
 def make_rule(
     card: Card, people: Iterable[User] = (), text: str = "sum 销售额 < 100", *, corp: Corp | None = None, **fields: Any
 ) -> AlertRule:
-    """Create a rule that tells `people`, of the company `corp` only if given."""
     rows = conditions.write_conditions(parse(text))
     defaults = {"name": "销售额过低", "crontab": "*/10 * * * *", "next_run_at": NOW}
     rule = AlertRule.objects.create(card=card, corp=corp, conditions=rows, **{**defaults, **fields})
@@ -101,6 +100,5 @@ def watch(rule: AlertRule, text: str, **fields: Any) -> None:
 def row(
     number: int, aggregate: str, column: str, comparison: str, value: str, second: str = "", filters: str = ""
 ) -> dict[str, str]:
-    """Return a condition as form data."""
     parts = {"aggregate": aggregate, "column": column, "comparison": comparison, "value": value, "second": second}
     return {f"conditions-{number}-{name}": text for name, text in {**parts, "filters": filters}.items()}

@@ -65,7 +65,6 @@ def rule(rule: AlertRule) -> AlertRule:
 
 
 def split_by_city(rule: AlertRule, people: list[User]) -> None:
-    """Split the rule by city: 张三 has 上海, 李四 has 北京."""
     city = Attribute.objects.create(key="city", name="城市", is_many_valued=True)
     set_values(attribute=city, values={people[0].pk: ["上海"], people[1].pk: ["北京"]})
     watch(rule, "max 销售额 < 100", split_column="城市", split_attribute=city)

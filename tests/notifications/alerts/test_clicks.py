@@ -183,7 +183,6 @@ def test_a_storms_card_takes_all_of_it(duty: Duty) -> None:
 class TestPage:
     @pytest.fixture(autouse=True)
     def _alert_now(self, duty: Duty, _first_alert: None) -> None:
-        """An incident at the real time: the pages read the real clock."""
         Incident.objects.all().delete()
         Run.objects.all().delete()
         duty.clock.now = timezone.now()

@@ -314,9 +314,6 @@ def test_a_backslash_makes_a_sign_part_of_a_value(text: str, expected: Filters) 
     assert parse_filters(text) == expected
 
 
-# --- In words ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("line", "chinese", "english"),
     [

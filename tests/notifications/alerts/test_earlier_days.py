@@ -214,7 +214,6 @@ def test_nothing_or_what_was_fetched_with_other_columns_or_cut_is_no_earlier_val
 
 
 def day(number: int) -> date:
-    """Return the date that many days before today."""
     return TODAY - timedelta(days=number)
 
 

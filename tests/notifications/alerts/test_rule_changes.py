@@ -131,7 +131,6 @@ def lose_card(rule: AlertRule, slot_at: datetime, code: str = "not-found") -> Al
 
 
 def render_notices() -> list[str]:
-    """Render the due notices of broken rules and return their texts."""
     texts = []
     for run_id in evaluation.request_broken_rule_notices(now=NOW):
         [delivery] = render_run(run_id=run_id, now=NOW)

@@ -41,13 +41,11 @@ def change(rule: AlertRule) -> str:
 
 
 def read_form(client: Client, rule: AlertRule | None = None, **changes: Any) -> dict[str, Any]:
-    """Return the values of the page's form with these changes."""
     address = ADD if rule is None else change(rule)
     return {**untouched(client.get(address).content.decode(), "alertrule_form"), **changes}
 
 
 def send(client: Client, address: str, **changes: Any) -> Any:
-    """Submit the page's form with these changes."""
     return client.post(address, {**untouched(client.get(address).content.decode(), "alertrule_form"), **changes})
 
 
@@ -272,7 +270,6 @@ def errors_of(answer: Any) -> dict[str, Any]:
 
 
 def try_out(client: Client, rule: AlertRule, *rows: dict[str, str]) -> str:
-    """Return what the page shows after "try", with these conditions in the form."""
     values = read_form(client, rule, _id=rule.pk)
     for condition in rows:
         values |= condition

@@ -28,7 +28,6 @@ def rule(card: Card, people: list[User]) -> AlertRule:
 
 
 def state_over(client: Client, rule: AlertRule, **data: Any) -> dict[str, Any]:
-    """Return the preview's answer once the rule's data is fetched, or failed as `data` says."""
     return preview_over(client, PREVIEW, read_form(client, rule, _id=rule.pk), **data)
 
 

@@ -225,7 +225,6 @@ def test_an_alert_that_reaches_nobody_is_told_to_the_owner_of_its_rule(
 
 
 def find_told() -> dict[str, list[int]]:
-    """Return the people whom each part's incident concerns."""
     found = {one.part: resolve_audience(find_audience(one)) for one in Incident.objects.all()}
     return {part: sorted(person.user_id for person in people) for part, people in found.items()}
 

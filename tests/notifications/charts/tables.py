@@ -57,7 +57,6 @@ CHARTS: dict[str, tuple[Chart, Table]] = {
 
 
 def make_spec(chart: Chart, table: Table, **options: Any) -> dict[str, Any]:
-    """Return the spec of the chart in Chinese."""
     return build_spec(chart, table, **options)
 
 

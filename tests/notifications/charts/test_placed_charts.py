@@ -37,7 +37,6 @@ def drawn(draw: Draw, table: Table) -> list[str]:
 
 
 def words_of(chart: Chart, table: Table) -> list[str]:
-    """Return the texts that the spec draws."""
     layers = make_spec(chart, table)["layer"]
     return [row["t"] for layer in layers for row in layer["data"]["values"] if "t" in row]
 

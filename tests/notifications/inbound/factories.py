@@ -40,7 +40,6 @@ def make_incoming(sender: ApiToken | InboundChannel, *people: User, **fields: An
 
 
 def png(width: int = 2, height: int = 2, *, seed: int = 0) -> bytes:
-    """Return a picture of one colour."""
     rows = b"".join(b"\0" + bytes([seed % 256, 120, 200]) * width for _row in range(height))
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, body) for kind, body in [*chunks, (b"IEND", b"")])

@@ -30,7 +30,6 @@ def sender(corp: Corp) -> ApiToken:
 
 
 def send_message(message: Incoming, *, now: Any = NOW) -> list[Delivery]:
-    """Accept and render the message, and return its deliveries."""
     for run_id in accept_message(message, now=now).run_ids:
         render_run(run_id=run_id, now=now)
         assert Run.objects.get(pk=run_id).error_text == ""

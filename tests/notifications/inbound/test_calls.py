@@ -57,7 +57,6 @@ def read_reasons(channel: InboundChannel) -> list[str]:
 
 
 def render_bodies() -> list[dict[str, Any]]:
-    """Render the waiting runs and return the bodies for WeCom."""
     for run in Run.objects.filter(status=Run.Status.WAITING).order_by("pk"):
         render_run(run_id=run.pk, now=timezone.now())
         run.refresh_from_db()

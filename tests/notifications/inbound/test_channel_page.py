@@ -34,7 +34,6 @@ def page_of(channel: InboundChannel, end: str = "change") -> str:
 
 
 def fill_form(client: Client, channel: InboundChannel, **values: Any) -> dict[str, Any]:
-    """Return the values of the page's form with these changes."""
     found = untouched(client.get(page_of(channel)).content.decode(), "inboundchannel_form")
     return {**found, **values}
 

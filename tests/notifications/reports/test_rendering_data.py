@@ -62,7 +62,6 @@ def ordered(report: Report, *people: User, render_after: datetime = NOW, **field
 
 
 def rendered(report: Report, *people: User, table: Table | None = None, **fields: Any) -> Run:
-    """Render a run of the report over data that is already there."""
     answer(report, table)
     run = ordered(report, *people, **fields)
     render_run(run_id=run.pk, now=NOW)

@@ -50,7 +50,6 @@ def making_addresses(html: str) -> list[str]:
 
 
 def drawn() -> None:
-    """Mark all waiting pictures as drawn, as a worker does."""
     fields = {"content": b"\x89PNG", "svg": zlib.compress(SVG), "width": 390, "height": 300, "recipe": b""}
     Medium.objects.filter(status="waiting").update(status="ready", made_at=timezone.now(), **fields)
 

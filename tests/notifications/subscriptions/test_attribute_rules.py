@@ -42,7 +42,6 @@ def regions(db: None) -> Attribute:
 
 
 def make_people(corp: Any, attribute: Attribute, *values: list[str]) -> list[User]:
-    """Create a person for each list of values."""
     people = [make_person(corp, f"{attribute.key}{number}") for number in range(len(values))]
     set_values(attribute=attribute, values={person.pk: texts for person, texts in zip(people, values, strict=True)})
     return people

@@ -65,9 +65,6 @@ def test_an_empty_product_begins_with_the_address_and_offers_every_step() -> Non
     ]
 
 
-# --- Each state of each step ------------------------------------------------------------------------------------------
-
-
 def state_of(name: str, person: User | None = None) -> tuple[bool, str, str]:
     """Return whether the step is done, its text, and its button."""
     [step] = [step for step in steps_of(person or make_superuser()) if step.name == name]
@@ -183,9 +180,6 @@ def test_what_became_of_the_newest_message(status: str, sentence: str) -> None:
     assert state_of("送达") == (is_done, sentence, "" if is_done else "查看送达记录")
 
 
-# --- On top of the pages on which they are taken ----------------------------------------------------------------------
-
-
 def strip_of(client: Client, page: str) -> str:
     text = client.get(page).content.decode()
     return text.partition('<aside class="first-steps"')[2].partition("</aside>")[0]
@@ -224,9 +218,6 @@ def test_they_are_gone_once_all_are_done() -> None:
     assert strip_of(client, f"/admin/integrations/corp/{corp.pk}/change/") == ""
     told = client.get("/admin/first-steps/").json()
     assert told == {"html": "", "is_unfinished": False}
-
-
-# --- Who sees what ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("codename", "taken"), [("add_subscription", [4]), ("view_subscription", [])])

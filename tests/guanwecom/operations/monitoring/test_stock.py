@@ -150,9 +150,6 @@ def test_a_site_is_looked_at_once_an_hour() -> None:
     assert address.certificate_checked_at == NOW + timedelta(minutes=60)
 
 
-# --- Secrets ---------------------------------------------------------------------------------------------------------
-
-
 def test_a_secret_is_as_old_as_its_last_change() -> None:
     corp = make_corp()
     robot = Robot.objects.create(corp=corp, name="daily", key="0a1b2c3d")

@@ -23,7 +23,6 @@ def clock() -> Clock:
 
 @pytest.fixture
 def bi() -> Iterator[GuandataAnswers]:
-    """A BI that lets its user sign in."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
         answers = GuandataAnswers(wire)
         answers.gives("sign_in")

@@ -14,8 +14,6 @@ SLOT = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that the test moves."""
-
     def __init__(self) -> None:
         self.now = NOW
 

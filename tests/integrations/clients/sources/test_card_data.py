@@ -162,7 +162,6 @@ def test_our_own_mistake_fails_the_row_and_says_so(bi: GuandataAnswers, clock: C
 
 
 def release(row: CardData) -> None:
-    """Give up the lease of a row, as its worker does at the end."""
     CardData.objects.held_by(row.pk, row.lease_token).update(lease_token="", lease_until=None)
 
 

@@ -410,9 +410,6 @@ def test_a_database_is_asked_at_the_address_that_was_checked(
     assert (table.rows, looked_up) == (((100,),), ["rebind.example.com"])
 
 
-# --- What a failure reveals of the network ----------------------------------------------------------------------------
-
-
 def failure_at(kind: str, place: str) -> SourceError:
     with pytest.raises(SourceError) as found:
         Database(f"{kind}://reader:{SECRET}@{place}/sales").ask("SELECT 1", seconds=1)
@@ -435,9 +432,6 @@ def test_open_and_closed_ports_are_told_apart_to_superusers_alone(kind: str) -> 
     assert sentence.startswith("The data source gave no answer.")
     assert any(one.startswith("The data source could not be reached") for one in seen)
     assert len(seen) > 1
-
-
-# --- Accounts ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])

@@ -73,7 +73,6 @@ def closes(connection: socket.socket) -> None:
 
 
 def resets(connection: socket.socket) -> None:
-    """Reset the connection."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
@@ -103,7 +102,6 @@ def drips(head: bytes, drop: bytes) -> Misbehaviour:
 
 
 def says(answer: bytes) -> Misbehaviour:
-    """Send this answer and nothing more."""
     return lambda connection: connection.sendall(answer)
 
 

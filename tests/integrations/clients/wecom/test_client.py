@@ -255,9 +255,6 @@ def test_every_method_has_a_case_in_the_contract() -> None:
     assert {case.endpoint for case in CASES} | {"gettoken"} == set(ENDPOINTS)
 
 
-# --- Constructing ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("base_url", ["", "qyapi.weixin.qq.com", "ftp://host", "https://", "http://[::1"])
 def test_an_address_that_cannot_be_used_is_a_matter_of_settings(base_url: str) -> None:
     with pytest.raises(ConfigurationError, match="address or its proxy cannot be used"):
@@ -283,9 +280,6 @@ def test_a_base_address_may_have_a_path() -> None:
         wecom.gives("agent_get", params={"agentid": str(AGENTID)})
 
         assert app_client(base_url="https://gateway.example.com/wecom/").agent_get().agentid == AGENTID
-
-
-# --- Tokens ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_reset_secret_ends_with_the_second_refusal() -> None:
@@ -335,9 +329,6 @@ def test_a_token_that_is_none_is_not_used(answer: dict[str, Any]) -> None:
 def test_the_directory_sync_assistant_has_no_agent() -> None:
     with pytest.raises(BadRequestError):
         app_client(agentid=None).agent_get()
-
-
-# --- Messages --------------------------------------------------------------------------------------------------------
 
 
 def test_partial_success_is_a_result() -> None:
@@ -404,9 +395,6 @@ def test_bodies_are_sent_byte_by_byte_with_their_type() -> None:
 
     assert [one.body for one in wecom.calls[1:]] == [body, '{"agentid":1000002,"home_url":"https://门户"}'.encode()]
     assert wecom.calls[1].headers["Content-Type"] == "application/json; charset=UTF-8"
-
-
-# --- Directory -------------------------------------------------------------------------------------------------------
 
 
 def test_all_pages_of_the_member_list_are_read() -> None:
@@ -479,9 +467,6 @@ def test_what_may_be_missing_is_empty() -> None:
         assert client.auth_getuserinfo("CODE1") == contacts_api.Identity(openid="oSIM0001")
 
 
-# --- Files and tickets -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("kind", "size", "file_name", "field"),
     [
@@ -519,9 +504,6 @@ def test_a_page_is_signed_without_its_fragment() -> None:
     )
 
     assert signed == "2985067f6f9de7927858a101be4d0160f69cd6f6"
-
-
-# --- Errors ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

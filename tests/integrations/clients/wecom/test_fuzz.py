@@ -102,9 +102,6 @@ class OneAnswer(Wire):
         return {"access_token": "token", "expires_in": 7200} if call.path == "gettoken" else self._answer
 
 
-# --- Callbacks -------------------------------------------------------------------------------------------------------
-
-
 def _opened(encrypted: str) -> bytes | None:
     signature = CRYPTO.sign(encrypted, timestamp="1", nonce="2")
     try:
@@ -135,9 +132,6 @@ def test_no_document_breaks_the_reader(document: bytes) -> None:
             read(document)
 
 
-# --- Answers ---------------------------------------------------------------------------------------------------------
-
-
 @given(
     st.one_of(st.binary(max_size=200), ANSWERS.map(lambda answer: json.dumps(answer).encode())), st.integers(100, 599)
 )
@@ -161,9 +155,6 @@ def test_no_answer_breaks_a_schema(answer: dict[str, Any]) -> None:
     for call in CALLS:
         with suppress(IntegrationError):
             assert hash(call(client)) is not None
-
-
-# --- Builders --------------------------------------------------------------------------------------------------------
 
 
 def _sent(build: Callable[[], Content]) -> None:

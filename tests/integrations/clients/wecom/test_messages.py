@@ -47,9 +47,6 @@ def refused(build: Callable[[], Any]) -> str:
     return caught.value.field
 
 
-# --- Payloads --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -96,9 +93,6 @@ def test_messages_to_members_to_a_chat_by_a_robot_and_in_the_place_of_another() 
 @pytest.mark.parametrize("payload", [{"x": "\ud800"}, {"x": float("nan")}])
 def test_what_json_cannot_say_is_refused(payload: dict[str, Any]) -> None:
     assert refused(lambda: encode_body(payload)) == "body"
-
-
-# --- What WeCom would refuse, by the name of the field ---------------------------------------------------------------
 
 
 def _card(**changed: str) -> Content:
@@ -182,9 +176,6 @@ def test_what_wecom_would_refuse_is_refused(build: Callable[[], Any], field: str
     assert refused(build) == field
 
 
-# --- Cutting ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "limit", "expected"),
     [
@@ -201,9 +192,6 @@ def test_a_text_is_cut_between_characters_and_says_so(text: str, limit: int, exp
     assert len(expected.encode()) <= limit
     with pytest.raises(ValueError, match="suffix"):
         clip_utf8("日报", 2)
-
-
-# --- Robots and cards ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

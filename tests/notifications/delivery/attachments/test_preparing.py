@@ -86,9 +86,6 @@ def medium_of(delivery: Delivery) -> Medium:
     return delivery.medium
 
 
-# --- Written ---
-
-
 @pytest.mark.parametrize("form", sorted(PICTURE_FORMS | FILE_FORMS))
 def test_a_message_with_a_picture_or_a_file_is_written_as_being_prepared(form: MessageForm) -> None:
     delivery = make_delivery(make_corp(), form)
@@ -106,9 +103,6 @@ def test_a_message_that_cannot_have_what_it_should_carry_goes_without() -> None:
     delivery = make_delivery(make_corp(), MessageForm.IMAGE, content=content)
 
     assert (delivery.status, delivery.medium_id, body_of(delivery)["msgtype"]) == (Status.PENDING, None, "textcard")
-
-
-# --- Prepared ---
 
 
 def test_a_picture_is_uploaded_for_its_message_and_frozen_into_it(wire: WeComStub, clock: FakeClock) -> None:
@@ -252,9 +246,6 @@ def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
     assert prepare(second, clock).status == Status.PENDING  # it was given back
 
 
-# --- Robots and mail ---
-
-
 def make_for_robot(corp: Corp, form: MessageForm, content: bytes = PNG) -> Delivery:
     robot, _is_new = Robot.objects.get_or_create(corp=corp, name="群", defaults={"key": "k" * 36})
     delivery = make_delivery(corp, form, channel=Channel.ROBOT, robot=robot)
@@ -302,9 +293,6 @@ def test_a_mail_carries_its_picture_or_file(
     parts = [part.get_content_type() for part in sent.message().walk() if not part.is_multipart()]
     assert parts == types
     assert "销售日报 2026-11-24" in str(body_of(delivery)["medium"]["name"])
-
-
-# --- What breaks on the way ---
 
 
 def test_of_two_workers_the_first_freezes_it(wire: WeComStub, clock: FakeClock) -> None:
@@ -396,9 +384,6 @@ def test_what_is_made_is_handed_out_once_and_not_of_a_disabled_company(clock: Fa
     assert prepare(disabled, clock).status == Status.PREPARING
 
 
-# --- Made ---
-
-
 def test_what_ends_its_worker_each_time_is_given_up(clock: FakeClock) -> None:
     medium = make_medium(make_run(), make_count=TRIES_AT_MOST)
 
@@ -430,9 +415,6 @@ def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> No
 
     medium.refresh_from_db()
     assert (medium.status, medium.error_text) == (Medium.Status.FAILED, "数据中没有列“没有”。")
-
-
-# --- Fetched by their addresses ---
 
 
 def make_picture_url(medium: Medium, **units: float) -> str:

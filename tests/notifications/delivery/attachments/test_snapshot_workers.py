@@ -69,7 +69,6 @@ def start_snapshots(stack: Stack, exits: ExitStack, name: str = "snapshots") -> 
 
 
 def image_of(stack: Stack, userid: str) -> bytes:
-    """Return the only picture on the person's phone."""
     [message] = stack.sandbox.messages(CORPID, userid)
     assert message["msgtype"] == "image"
     return requests.get(f"{stack.sandbox.base_url}/sandbox/media/{message['image']['media_id']}", timeout=30).content

@@ -83,7 +83,6 @@ def answer_pages(wire: responses.RequestsMock, content: bytes | Exception, statu
 
 
 def count_asked_pages(wire: responses.RequestsMock) -> int:
-    """Count the requests for a page."""
     return sum(PAGES.match(call.request.url or "") is not None for call in wire.calls)
 
 

@@ -19,8 +19,6 @@ COMPANY = Scope("company:ww1:send", per_minute=5, parallel=3)
 
 
 class Clock:
-    """A clock in milliseconds that the test moves."""
-
     def __init__(self) -> None:
         self.now = NOON
 

@@ -53,7 +53,6 @@ def acquire_all(gate: Gate, *names: str) -> list[Permit]:
 
 
 def restart_with_old_snapshot(server: Service) -> None:
-    """Restart the server with its last snapshot, as after a crash."""
     server.kill()
     server.restart()
 
@@ -148,9 +147,6 @@ def test_who_was_thought_dead_while_filling_changes_nothing_any_more(gate: Gate,
 
     assert not gate.restore(past())
     assert gate.count_used_today([APP]) == [1]
-
-
-# --- Its clock --------------------------------------------------------------------------------------------------------
 
 
 @needs("faketime")

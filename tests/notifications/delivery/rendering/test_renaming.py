@@ -51,7 +51,6 @@ def root() -> Client:
 
 
 def rename(client: Client, corp: Corp, name: str) -> None:
-    """Save the company's form with another name, as an administrator does."""
     address = f"/admin/integrations/corp/{corp.pk}/change/"
     response = client.post(address, {**sent_form(client, address), "name": name})
     assert response.status_code == 302, response.context["adminform"].form.errors

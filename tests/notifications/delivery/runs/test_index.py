@@ -74,9 +74,6 @@ def read_lines(found: dict[str, Any], name: str) -> dict[str, tuple[str, str]]:
     return {line.label: (line.value, line.tone) for line in lines}
 
 
-# --- The numbers ------------------------------------------------------------------------------------------------------
-
-
 def test_people_are_counted_by_day_in_the_zone_of_the_page() -> None:
     corp = make_corp()
     day = datetime(2026, 11, 24, tzinfo=UTC).date()
@@ -116,9 +113,6 @@ def test_what_waits_counts_whenever_it_was_made_and_what_is_settled_today_only()
     found = count_by_corp(Delivery.objects.all(), today=day, zone=SHANGHAI)
 
     assert found == {first.pk: Counts(accepted=60, waiting=5), second.pk: Counts(refused=4)}
-
-
-# --- The picture ------------------------------------------------------------------------------------------------------
 
 
 def make_days(*counts: Counts) -> list[Day]:
@@ -170,9 +164,6 @@ def test_the_page_draws_the_picture_and_says_the_same_in_a_table(root: Client) -
     assert "style=" not in svg
 
 
-# --- Today ------------------------------------------------------------------------------------------------------------
-
-
 def test_today_lists_what_went_out_what_comes_and_what_is_wrong(root: Client) -> None:
     make_corp()
     now = timezone.now()
@@ -206,9 +197,6 @@ def test_today_names_only_what_the_person_may_see() -> None:
 
     assert [line.name for line in read_index(client_of(make_manager(mine)))["today"]] == ["甲的"]
     assert read_index(client_of(make_staff("view_corp", manages_all_corps=True)))["today"] == []
-
-
-# --- Cards ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_card_says_how_its_company_stands(root: Client) -> None:
@@ -252,9 +240,6 @@ def test_every_link_of_the_index_opens(root: Client) -> None:
 
     assert {answer.status_code for answer in answers.values()} == {200}
     assert len(answers) == 7
-
-
-# --- Attention --------------------------------------------------------------------------------------------------------
 
 
 def test_what_needs_attention_is_named_with_its_page(root: Client) -> None:
@@ -399,9 +384,6 @@ def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_la
     assert read_index(blind)["attentions"] == []
 
 
-# --- Who sees what ----------------------------------------------------------------------------------------------------
-
-
 def make_staff(*codenames: str, **fields: Any) -> User:
     person = User.objects.create(username=f"staff{User.objects.count()}", is_staff=True, **fields)
     person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
@@ -439,9 +421,6 @@ def test_nobody_sees_what_they_may_not_open() -> None:
     assert not only_pushes["may_open_corps"]
     assert [nothing[name] for name in ("cards", "attentions", "steps")] == [[], [], []]
     assert nothing["picture"] is None
-
-
-# --- Queries ----------------------------------------------------------------------------------------------------------
 
 
 def count_queries(client: Client) -> int:

@@ -47,7 +47,6 @@ def make_wrong(subscription: Subscription, status: Run.Status = Run.Status.MISSE
 
 
 def render_notices(now: datetime = NOW) -> list[Run]:
-    """Make and render the notices."""
     ids = request_owner_notices(now=now)
     for pk in ids:
         render_run(run_id=pk, now=NOW)

@@ -62,7 +62,6 @@ def leaver(corp: Corp) -> User:
 
 @pytest.fixture
 def chief(corp: Corp) -> User:
-    """The system administrator of the company."""
     return make_linked("chief", corp, Role.SYSTEM_ADMINISTRATOR)
 
 

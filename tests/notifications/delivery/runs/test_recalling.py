@@ -355,7 +355,6 @@ def test_applying_the_policy_withdraws(corp: Corp, change: dict[str, Any]) -> No
 
 
 def resend(run: Run, me: User, *, number: int = 1, with_unknown: bool = False) -> list[str]:
-    """Send the run again and return the addresses."""
     run.refresh_from_db()
     [again], is_new = request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)
     assert is_new

@@ -89,9 +89,6 @@ def test_where_nobody_may_succeed_the_page_says_so_and_not_that_there_is_nobody(
         assert "还没有人员" not in text
 
 
-# --- Every way of disabling -------------------------------------------------------------------------------------------
-
-
 def disable_on_the_page(owner: User, chief: User) -> None:
     assert save(client_of(chief), owner, is_active=None).status_code == 302
 
@@ -170,9 +167,6 @@ def test_a_channel_goes_on_with_its_secret_which_the_successor_does_not_see(
         assert token.digest not in page
 
 
-# --- Who is not used --------------------------------------------------------------------------------------------------
-
-
 def test_a_successor_who_may_not_own_it_is_not_used_and_managers_are_told(owner: User, heir: User, chief: User) -> None:
     heir.groups.clear()
     User.objects.filter(pk=owner.pk).update(is_active=False)
@@ -222,9 +216,6 @@ def test_an_owner_who_stays_keeps_everything(owner: User, chief: User) -> None:
     assert let_successors_take_over() == []
 
     assert list_owners() == ["owner"] * 5
-
-
-# --- Choosing one -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", MODELS)

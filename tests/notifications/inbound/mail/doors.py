@@ -67,7 +67,6 @@ def open_door(
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """Create a self-signed certificate for localhost and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)

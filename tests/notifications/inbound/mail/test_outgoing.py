@@ -39,7 +39,6 @@ def make_forwarding_channel(corp: Corp, **fields: Any) -> InboundChannel:
 
 
 def send_outgoing() -> list[str]:
-    """Send what is due and return the subjects."""
     outbox.outbox.clear()
     clock = database_clock()
     outgoing.send_mails(outgoing.hand_out_mails(now=clock()), clock=clock, is_stopping=lambda: False)

@@ -67,7 +67,6 @@ def log_in(door: OpenDoor) -> Iterator[smtplib.SMTP]:
 
 
 def send_commands(client: smtplib.SMTP, *lines: str) -> list[int]:
-    """Return the codes of the answers to these commands."""
     return [client.docmd(line)[0] for line in lines]
 
 
