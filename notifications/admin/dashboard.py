@@ -80,20 +80,25 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
     queries."""
     lines: dict[int, list[Line]] = {corp.pk: [] for corp in corps}
     if request.user.has_perm("notifications.view_delivery"):
-        zone = timezone.get_current_timezone()
-        found = statistics.count_by_corp(Delivery.objects.filter(corp__in=lines), today=timezone.localdate(), zone=zone)
+        # Today's settled messages, and all that still wait.
+        today, zone = timezone.localdate(), timezone.get_current_timezone()
+        midnights = [statistics.find_midnight(today, zone, plus) for plus in (0, 1)]
+        sent, unsettled = Delivery.objects.filter(corp__in=lines), Q(status__in=Delivery.UNSETTLED)
+        todays = sent.filter(~unsettled, created_at__gte=midnights[0], created_at__lt=midnights[1])
+        found, waiting = statistics.sum_up(todays, "corp"), statistics.sum_up(sent.filter(unsettled), "corp")
         for pk, corp_lines in lines.items():
             # The counts are people, while the linked lists show their deliveries.
-            counts, todays = found.get(pk, statistics.Counts()), {"corp": str(pk), "day": "today"}
-            todays_url = _list_url("delivery", **todays)
+            counts, named = found.get(pk, statistics.Counts()), {"corp": str(pk), "day": "today"}
+            todays_url = _list_url("delivery", **named)
             refused, tone = _format_recipients(counts.refused), "bad" if counts.refused else ""
             corp_lines.append(Line(_("Accepted today"), _format_recipients(counts.accepted), url=todays_url))
             corp_lines.append(Line(_("Refused or canceled today"), refused, tone, todays_url))
             if counts.unknown:
-                url = _list_url("delivery", **todays, status__exact="unknown")
+                url = _list_url("delivery", **named, status__exact="unknown")
                 corp_lines.append(Line(_("Outcome unknown today"), _format_recipients(counts.unknown), "bad", url))
+            still_to_go = waiting.get(pk, statistics.Counts()).waiting
             url = _list_url("delivery", corp=pk, status__exact="pending")
-            corp_lines.append(Line(_("Waiting"), _format_recipients(counts.waiting), url=url))
+            corp_lines.append(Line(_("Waiting"), _format_recipients(still_to_go), url=url))
     if request.user.has_perm("notifications.view_subscription"):
         scheduled = Subscription.objects.visible_to(request.user).filter(is_enabled=True, next_run_at__isnull=False)
         # By company; the key None has the pushes to people of all companies.

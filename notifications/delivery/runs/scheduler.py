@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from operator import attrgetter
@@ -71,7 +70,20 @@ def claim_due_subscriptions(*, now: datetime) -> list[int]:
             # and these are locked now, so this query sees all.
             under_way = Run.objects.under_way().filter(subscription__in=[one.pk for one in subscriptions])
             former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
-            plans = _plan_in_time(subscriptions, now, former_ids)
+            # At least one is planned, then as many as fit into BATCH_SECONDS.
+            end_at, plans = read_boot_clock() + BATCH_SECONDS, list[RunPlan]()
+            known_times: dict[tuple[Any, ...], FoundTimes] = {}
+            for one in subscriptions:
+                with log_errors(logger, "subscription=%d could not be planned", one.pk) as row:
+                    plans.append(plan_runs(one, now=now, former_id=former_ids.get(one.pk), known=known_times))
+                if row.error is not None:  # an unforeseen error: this row must not block all others
+                    sentence = Sentence(
+                        "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved "
+                        "again."
+                    )
+                    plans.append(_plan_failure(one, now, sentence % {"error": type(row.error).__name__}))
+                if read_boot_clock() >= end_at:
+                    break
             planned = subscriptions[: len(plans)]
             is_moving = any(one.next_run_at != plan.next_run_at for one, plan in zip(planned, plans, strict=True))
             new_runs = []
@@ -202,26 +214,6 @@ def find_claimable(now: datetime) -> QuerySet[Subscription]:
     grace = ExpressionWrapper(F("grace_minutes") * Value(timedelta(minutes=1)), output_field=DurationField())
     due = Subscription.objects.due(now).alias(grace_end=F("next_run_at") + grace)
     return due.filter(Q(grace_end__lt=now) | ~Exists(under_way))
-
-
-def _plan_in_time(
-    subscriptions: list[Subscription], now: datetime, former_ids: Mapping[int | None, int]
-) -> list[RunPlan]:
-    """Plan the first subscriptions: at least one, then as many as fit into BATCH_SECONDS."""
-    plans: list[RunPlan] = []
-    end_at = read_boot_clock() + BATCH_SECONDS
-    known: dict[tuple[Any, ...], FoundTimes] = {}
-    for subscription in subscriptions:
-        with log_errors(logger, "subscription=%d could not be planned", subscription.pk) as row:
-            plans.append(plan_runs(subscription, now=now, former_id=former_ids.get(subscription.pk), known=known))
-        if row.error is not None:  # an unforeseen error: this row must not block all others
-            sentence = Sentence(
-                "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again."
-            )
-            plans.append(_plan_failure(subscription, now, sentence % {"error": type(row.error).__name__}))
-        if read_boot_clock() >= end_at:
-            break
-    return plans
 
 
 def _plan_failure(subscription: Subscription, now: datetime, reason: Sentence) -> RunPlan:

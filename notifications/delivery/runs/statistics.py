@@ -53,27 +53,21 @@ class Day:
 def count_last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: ZoneInfo) -> list[Day]:
     """Return the last `days` days up to `today`, oldest first, including days without messages. One query."""
     first = today - timedelta(days=days - 1)
-    of_these_days = deliveries.filter(created_at__gte=_midnight(first, zone), created_at__lt=_midnight(today, zone, 1))
-    found = _sum_up(of_these_days.annotate(day=TruncDate("created_at", tzinfo=zone)), "day")
+    of_these_days = deliveries.filter(
+        created_at__gte=find_midnight(first, zone), created_at__lt=find_midnight(today, zone, 1)
+    )
+    found = sum_up(of_these_days.annotate(day=TruncDate("created_at", tzinfo=zone)), "day")
     dates = [first + timedelta(days=number) for number in range(days)]
     return [Day(day, found.get(day, Counts())) for day in dates]
-
-
-def count_by_corp(deliveries: QuerySet[Delivery], *, today: date, zone: ZoneInfo) -> dict[int, Counts]:
-    """Return the counts by corp: today's settled messages, and all that still wait. Two queries."""
-    todays = deliveries.filter(created_at__gte=_midnight(today, zone), created_at__lt=_midnight(today, zone, 1))
-    settled = _sum_up(todays.exclude(status__in=Delivery.UNSETTLED), "corp")
-    waiting = _sum_up(deliveries.filter(status__in=Delivery.UNSETTLED), "corp")
-    return {corp: settled.get(corp, Counts()) + waiting.get(corp, Counts()) for corp in settled | waiting}
 
 
 def count_outcomes(column: str, key: int) -> Counts:
     """Count the outcomes of a run's messages, or of all runs of an incoming message. `column`: the path to its key from
     a delivery. One query."""
-    return _sum_up(Delivery.objects.filter(**{column: key}), column).get(key, Counts())
+    return sum_up(Delivery.objects.filter(**{column: key}), column).get(key, Counts())
 
 
-def _sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
+def sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
     """Map each value of the column to the counts of its deliveries. People whom WeCom names count as refused."""
     named, everybody = F("invalid_count") + F("unlicensed_count"), F("recipient_count")
     refused = Case(
@@ -94,7 +88,7 @@ def _sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
     return {key: Counts(*counts) for key, *counts in sums}
 
 
-def _midnight(day: date, zone: ZoneInfo, plus: int = 0) -> datetime:
+def find_midnight(day: date, zone: ZoneInfo, plus: int = 0) -> datetime:
     """Return the first moment of the day `plus` days later, in `zone`."""
     return datetime.combine(day + timedelta(days=plus), time(), tzinfo=zone)
 

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations.models import Card, CheckRun, Corp, DataSource, SiteAddress
 from notifications.admin import dashboard
-from notifications.delivery.runs.statistics import Counts, Day, count_by_corp, count_last_days
+from notifications.delivery.runs.statistics import Counts, Day, count_last_days
 from notifications.models import Delivery, FreeDays, Incident, Run
 from notifications.subscriptions.schedules import find_last_known_year
 from notifications.views import overview
@@ -100,19 +100,21 @@ def test_people_are_counted_by_day_in_the_zone_of_the_page() -> None:
     ]
 
 
-def test_what_waits_counts_whenever_it_was_made_and_what_is_settled_today_only() -> None:
-    first, second = make_corp(), make_corp()
-    day = datetime(2026, 11, 24, tzinfo=UTC).date()
-    yesterday, today = datetime(2026, 11, 23, 4, tzinfo=UTC), datetime(2026, 11, 24, 4, tzinfo=UTC)
+def test_what_waits_counts_whenever_it_was_made_and_what_is_settled_today_only(root: Client) -> None:
+    first, second = make_corp(name="甲"), make_corp(name="乙")
+    midnight = datetime.combine(timezone.localdate(), time(), tzinfo=SHANGHAI)
+    yesterday, today = midnight - timedelta(seconds=1), midnight
     make_deliveries(first, created_at=yesterday, status="pending", recipient_count=2)
     make_deliveries(first, created_at=today, status="pending", recipient_count=3)
     make_deliveries(first, created_at=yesterday, recipient_count=50)
     make_deliveries(first, created_at=today, recipient_count=60)
     make_deliveries(second, created_at=today, status="failed", recipient_count=4)
 
-    found = count_by_corp(Delivery.objects.all(), today=day, zone=SHANGHAI)
+    found = read_index(root)
 
-    assert found == {first.pk: Counts(accepted=60, waiting=5), second.pk: Counts(refused=4)}
+    names = ("今日已接受", "今日被拒绝或已取消", "等待")
+    values = [[read_lines(found, corp.name)[name][0] for name in names] for corp in (first, second)]
+    assert values == [["60 人次", "0 人次", "5 人次"], ["0 人次", "4 人次", "0 人次"]]
 
 
 def make_days(*counts: Counts) -> list[Day]:
