@@ -18,6 +18,7 @@ from django.db.models.functions import Length
 from django.utils import timezone
 
 from integrations.clients.wecom import builders
+from integrations.models import Corp
 from notifications.delivery.rows import RENDER_LEASE
 from notifications.inbound import content
 from notifications.inbound.content import CheckedFile, InboundError, format_text
@@ -37,7 +38,6 @@ from notifications.sources import Audience, Content, Figure, ReadyMedium, RunCon
 from notifications.subscriptions.recipients import (
     Recipient,
     find_reachable_people,
-    find_usable_corps,
     match_chosen,
     resolve_audience,
 )
@@ -133,8 +133,15 @@ def _find_people(incoming: Incoming) -> ResolvedAddresses:
     """Find the people whom the message names and its sender may reach, without those who have it already."""
     if incoming.only_user_id is not None:
         return ResolvedAddresses(frozenset({incoming.only_user_id}))
-    people = find_reachable_people(incoming.sender, through=incoming.message.corp, among=incoming.among)
-    found = resolve_addresses(incoming.addresses, among=people, corps=find_usable_corps(incoming.sender))
+    sender = incoming.sender
+    people = find_reachable_people(sender, through=incoming.message.corp, among=incoming.among)
+    # The companies whose userids and departments the sender may use: those its owner sees, within its own limit.
+    corps = Corp.objects.visible_to(sender.owner)
+    if isinstance(sender, InboundChannel):
+        corps = corps if sender.corp_id is None else corps.filter(pk=sender.corp_id)
+    elif sender.sends_to == ApiToken.SendReach.CORPS:
+        corps = corps.filter(pk__in=sender.send_corps.values("pk"))
+    found = resolve_addresses(incoming.addresses, among=people, corps=corps)
     user_ids = found.user_ids
     if incoming.audience is not None:
         user_ids |= set(people.filter(match_chosen(incoming.audience)).order_by().values_list("pk", flat=True))

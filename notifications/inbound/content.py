@@ -293,20 +293,36 @@ def _is_text(content: bytes) -> bool:
 _PICTURES = frozenset({"png", "jpg", "gif", "webp"})
 # Bytes of a file up to the end of the picture's size. JPEG is missing: its size comes after segments of any length.
 _HEADER_BYTES = {"png": 24, "gif": 10, "webp": 30}
+# How and where these two have width and height.
+_SIZE_PLACES = {"png": (">II", 16), "gif": ("<HH", 6)}
+# Of a JPEG.
+_SEGMENTS_AT_MOST = 1000
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def _read_picture_size(extension: str, content: bytes) -> tuple[int, int] | None:
     """Return width and height in pixels of a picture of this type; None if its header is broken."""
     if extension == "jpg":
-        return _read_jpeg_size(content)
+        # The first frame has it; segments before it are skipped.
+        at = 2
+        for _segment in range(_SEGMENTS_AT_MOST):
+            if at + 9 > len(content) or content[at] != 0xFF:
+                return None
+            marker = content[at + 1]
+            if marker in _FRAMES:
+                height, width = struct.unpack_from(">HH", content, at + 5)
+                return width, height
+            # These markers have no segment. An extra byte 0xFF may precede any marker.
+            is_alone = marker in {0xFF, 0x01} or 0xD0 <= marker <= 0xD8
+            at += (1 if marker == 0xFF else 2) if is_alone else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+        return None
     head = content[12:16]
     if len(content) < _HEADER_BYTES[extension] or (extension == "png" and head != b"IHDR"):
         return None
     width, height = 0, 0
-    if extension == "png":
-        width, height = struct.unpack(">II", content[16:24])
-    elif extension == "gif":
-        width, height = struct.unpack("<HH", content[6:10])
+    if extension in _SIZE_PLACES:
+        pattern, at = _SIZE_PLACES[extension]
+        width, height = struct.unpack_from(pattern, content, at)
     elif head == b"VP8X":
         width, height = 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
     elif head == b"VP8L":
@@ -315,23 +331,3 @@ def _read_picture_size(extension: str, content: bytes) -> tuple[int, int] | None
     elif head == b"VP8 ":
         width, height = (side & 0x3FFF for side in struct.unpack("<HH", content[26:30]))
     return width, height
-
-
-def _read_jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """Return the size in the first frame; segments before it are skipped."""
-    at = 2
-    for _segment in range(_SEGMENTS_AT_MOST):
-        if at + 9 > len(content) or content[at] != 0xFF:
-            return None
-        marker = content[at + 1]
-        if marker in _FRAMES:
-            height, width = struct.unpack(">HH", content[at + 5 : at + 9])
-            return width, height
-        # These markers have no segment. An extra byte 0xFF may precede any marker.
-        is_alone = marker in {0xFF, 0x01} or 0xD0 <= marker <= 0xD8
-        at += (1 if marker == 0xFF else 2) if is_alone else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return None
-
-
-_SEGMENTS_AT_MOST = 1000
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -499,16 +499,6 @@ def find_reachable_people(
     return people
 
 
-def find_usable_corps(sender: ApiToken | InboundChannel) -> QuerySet[Corp]:
-    """Return the companies whose userids and departments a sender may use: those its owner sees, within the sender's
-    limit."""
-    corps = Corp.objects.visible_to(sender.owner)
-    if isinstance(sender, InboundChannel):
-        return corps if sender.corp_id is None else corps.filter(pk=sender.corp_id)
-    is_limited = sender.sends_to == ApiToken.SendReach.CORPS
-    return corps.filter(pk__in=sender.send_corps.values("pk")) if is_limited else corps
-
-
 def find_chosen_audience(channel: InboundChannel) -> Audience:
     """Return the people chosen on the channel's page, reachable or not."""
     audience = _make_audience(channel.users, channel.groups, channel.departments)

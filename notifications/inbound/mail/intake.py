@@ -17,6 +17,7 @@ from datetime import datetime
 from multiprocessing import forkserver
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, transaction
 from django.db.models import QuerySet
 from django.utils import translation
@@ -173,8 +174,20 @@ SIZE_BYTES = 30_000_000
 _THIS_MACHINE: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
-def build_door(enqueue: Callable[[list[int]], None]) -> Door:
-    """Build the door from the settings. Raise OSError if certificate and key cannot be read or do not match."""
+async def serve_door(
+    enqueue: Callable[[list[int]], None], host: str, port: int, *, on_ready: Callable[[int], None]
+) -> None:
+    """Take mails until SIGTERM or SIGINT, then store and answer those under way. Raise ImproperlyConfigured if
+    certificate and key cannot be read or do not match, and OSError if the port is not free. `on_ready`: called with the
+    port once the door listens."""
+    tls = None
+    if settings.MAIL_DOOR_CERTIFICATE:
+        try:
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.load_cert_chain(settings.MAIL_DOOR_CERTIFICATE, settings.MAIL_DOOR_KEY or None)
+        except OSError as error:
+            problem = f"MAIL_DOOR_CERTIFICATE or MAIL_DOOR_KEY cannot be used: {error.strerror or error}"
+            raise ImproperlyConfigured(problem) from None
     networks = tuple(settings.MAIL_DOOR_NETWORKS)
     limits = Limits(
         size_bytes=SIZE_BYTES,
@@ -184,22 +197,8 @@ def build_door(enqueue: Callable[[list[int]], None]) -> Door:
         networks=networks,
         plain_networks=networks if settings.MAIL_DOOR_PLAIN_SIGN_IN else _THIS_MACHINE,
     )
-    tls = None
-    if settings.MAIL_DOOR_CERTIFICATE:
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(settings.MAIL_DOOR_CERTIFICATE, settings.MAIL_DOOR_KEY or None)
-    return Door(
-        Intake(enqueue),
-        limits,
-        name="guanwecom",
-        tls=tls,
-        is_tls_from_start=settings.MAIL_DOOR_TLS_FROM_START,
-    )
-
-
-async def serve_door(door: Door, host: str, port: int, *, on_ready: Callable[[int], None]) -> None:
-    """Take mails until SIGTERM or SIGINT, then store and answer those under way. Raise OSError if the port is not free.
-    `on_ready`: called with the port once the door listens."""
+    is_tls_from_start = settings.MAIL_DOOR_TLS_FROM_START
+    door = Door(Intake(enqueue), limits, name="guanwecom", tls=tls, is_tls_from_start=is_tls_from_start)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

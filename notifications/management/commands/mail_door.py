@@ -6,9 +6,10 @@ import asyncio
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from notifications.inbound.mail.intake import build_door, serve_door
+from notifications.inbound.mail.intake import serve_door
 from notifications.tasks import enqueue_runs
 
 
@@ -18,12 +19,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = settings.MAIL_DOOR_LISTEN
         try:
-            door = build_door(enqueue_runs)
-        except OSError as error:
-            text = f"MAIL_DOOR_CERTIFICATE or MAIL_DOOR_KEY cannot be used: {error.strerror or error}"
-            raise CommandError(text) from None
-        try:
-            asyncio.run(serve_door(door, host, port, on_ready=self._say))
+            asyncio.run(serve_door(enqueue_runs, host, port, on_ready=self._say))
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(f"MAIL_DOOR_LISTEN: cannot listen on {host}:{port}: {error.strerror}") from None
 

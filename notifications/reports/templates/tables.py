@@ -12,24 +12,33 @@ from zoneinfo import ZoneInfo
 
 from integrations.core.sentences import Sentence
 from integrations.data import figures
-from integrations.data.figures import EARLIER, Change, Period, find_day, is_unknown
-from integrations.data.table import LARGEST, NUMERIC, Column, Kind, Table
+from integrations.data.figures import (
+    EARLIER,
+    Change,
+    Period,
+    find_day,
+    fold_text,
+    is_unknown,
+    make_comparison_key,
+)
+from integrations.data.table import LARGEST, NUMERIC, TEMPORAL, Column, Kind, Table
 from notifications.reports.templates.values import (
     NOTHING,
     ColumnGoneError,
-    Convert,
     Exposed,
     ExpressionError,
     Figure,
     Nothing,
-    choose_conversion,
     compare_values,
     find_exposed,
     from_cell,
+    to_number,
 )
 
 # Called with the number of rows to read: the work of a rendering is limited.
 Charge = Callable[[int], None]
+# Converts a cell for a comparison; None if it cannot be compared, such as an empty one.
+Convert = Callable[[Any], Any]
 # Reading the values of a column again costs a tenth of the first time.
 CHEAPER_AGAIN = 10
 
@@ -170,6 +179,10 @@ class TableView(Exposed):
             raise ExpressionError(Sentence("A comparison is one of %(known)s.") % {"known": known})
         compared = _COMPARISONS[operator]
         convert, wanted = self._make_comparable(column, wanted)
+        if wanted is None:
+            sentence = Sentence("The values of the column “%(column)s” cannot be compared with this one.")
+            name = self._get_column(self._resolve_column(column)).name
+            raise ExpressionError(sentence % {"column": name})
         values = (convert(value) for value in self._read_values(column))
         return self._select_fitting(value is not None and compared(value, wanted) for value in values)
 
@@ -178,13 +191,26 @@ class TableView(Exposed):
         return self._keep_rows([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
 
     def _make_comparable(self, column: Any, wanted: Any) -> tuple[Convert, Any]:
-        """Return the conversion of the column's cells and the converted value. Raises ExpressionError."""
-        named = self._get_column(self._resolve_column(column))
-        convert, value = choose_conversion(named.kind, wanted, self._zone)
-        if value is None:
-            sentence = Sentence("The values of the column “%(column)s” cannot be compared with this one.")
-            raise ExpressionError(sentence % {"column": named.name})
-        return convert, value
+        """Return the conversion of the column's cells and the converted value, so that Python can compare them: 7 with
+        the text 7, a day with the moments in it. The value is None if it cannot be compared with cells of this kind.
+        Raises ExpressionError."""
+        kind, zone = self._get_column(self._resolve_column(column)).kind, self._zone
+        if isinstance(wanted, Nothing):
+            return (lambda cell: cell if isinstance(cell, Nothing) else None), wanted
+        if isinstance(wanted, datetime) and kind == Kind.DATETIME:
+            key = make_comparison_key(wanted, zone)
+            return (lambda cell: make_comparison_key(cell, zone) if isinstance(cell, datetime) else None), key
+        if isinstance(wanted, date) or kind in TEMPORAL:
+            fits = kind in TEMPORAL or kind == Kind.TEXT
+            return (lambda cell: find_day(cell, zone)), find_day(wanted, zone) if fits else None
+        if isinstance(wanted, bool) or kind == Kind.BOOLEAN:
+            fits = isinstance(wanted, bool) and kind == Kind.BOOLEAN
+            return (lambda cell: cell if isinstance(cell, bool) else None), wanted if fits else None
+        if isinstance(wanted, int | float | Decimal) or kind in NUMERIC:
+            return to_number, to_number(wanted)
+        return (lambda cell: fold_text(cell) if isinstance(cell, str) else None), (
+            fold_text(wanted) if isinstance(wanted, str) else None
+        )
 
     def _select_day(self, day: Any, column: Any = None) -> TableView:
         """Select rows of a day. `day`: as in a cell; for a moment its day, without a value no row."""
@@ -326,7 +352,7 @@ class UnknownView(TableView):
     def _make_comparable(self, column: Any, wanted: Any) -> tuple[Convert, Any]:
         """Accept any value, because the column's kind is unknown."""
         self._resolve_column(column)
-        return (lambda _cell: None), wanted
+        return (lambda _cell: None), NOTHING
 
     def _find_day_column(self, column: Any) -> str:
         """Accept any column, because the columns of days are unknown."""

@@ -22,15 +22,12 @@ from integrations.data.figures import (
     ARITHMETIC,
     Change,
     Period,
-    find_day,
-    fold_text,
     in_zone,
     is_unknown,
-    make_comparison_key,
     read_number,
     to_decimal,
 )
-from integrations.data.table import DASH, NUMERIC, TEMPORAL, Column, Kind, Month, Value
+from integrations.data.table import DASH, Column, Kind, Month, Value
 from notifications.models.subscriptions import MessageForm
 
 
@@ -125,31 +122,6 @@ def to_number(value: Any) -> Decimal | None:
     if isinstance(value, Decimal):
         return value if value.is_finite() else None
     return to_decimal(value) if isinstance(value, int | float) else None
-
-
-# Converts a cell for a comparison; None if it cannot be compared, such as an empty one.
-Convert = Callable[[Any], Any]
-
-
-def choose_conversion(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Convert, Any]:
-    """Return the conversion of a column's cells and the converted value, so that Python can compare them: 7 with the
-    text 7, a day with the moments in it. The value is None if it cannot be compared with cells of this kind."""
-    if isinstance(wanted, Nothing):
-        return (lambda cell: cell if isinstance(cell, Nothing) else None), wanted
-    if isinstance(wanted, datetime) and kind == Kind.DATETIME:
-        key = make_comparison_key(wanted, zone)
-        return (lambda cell: make_comparison_key(cell, zone) if isinstance(cell, datetime) else None), key
-    if isinstance(wanted, date) or kind in TEMPORAL:
-        fits = kind in TEMPORAL or kind == Kind.TEXT
-        return (lambda cell: find_day(cell, zone)), find_day(wanted, zone) if fits else None
-    if isinstance(wanted, bool) or kind == Kind.BOOLEAN:
-        fits = isinstance(wanted, bool) and kind == Kind.BOOLEAN
-        return (lambda cell: cell if isinstance(cell, bool) else None), wanted if fits else None
-    if isinstance(wanted, int | float | Decimal) or kind in NUMERIC:
-        return to_number, to_number(wanted)
-    return (lambda cell: fold_text(cell) if isinstance(cell, str) else None), (
-        fold_text(wanted) if isinstance(wanted, str) else None
-    )
 
 
 USUAL_FORMAT = "YYYY-MM-DD"

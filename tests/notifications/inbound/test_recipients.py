@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Attribute, AttributeValue, User, WeComAccount
 from integrations.models import BiConnection, Corp, Department, Member
+from notifications.inbound.accept import Incoming, preview_incoming
 from notifications.inbound.recipients import (
     SAME_NAMED_AT_MOST,
     Address,
@@ -19,8 +20,8 @@ from notifications.inbound.recipients import (
     ResolvedAddresses,
     resolve_addresses,
 )
-from notifications.models import ApiToken, InboundChannel
-from notifications.subscriptions.recipients import find_reachable_people, find_usable_corps
+from notifications.models import ApiToken, InboundChannel, IncomingMessage
+from notifications.subscriptions.recipients import find_reachable_people
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 from tests.notifications.inbound.factories import make_sender
 
@@ -44,7 +45,8 @@ def find(*addresses: Address) -> ResolvedAddresses:
 
 
 def find_for(sender: ApiToken | InboundChannel, *addresses: Address) -> ResolvedAddresses:
-    return resolve_addresses(addresses, among=find_reachable_people(sender), corps=find_usable_corps(sender))
+    preview = preview_incoming(Incoming(sender, IncomingMessage(), addresses))
+    return ResolvedAddresses(frozenset(one.user_id for one in preview.recipients), preview.unknown)
 
 
 @pytest.fixture
