@@ -64,10 +64,10 @@ def diagnosis(page: Page) -> None:
     corp(page)
     page.locator("[data-part-tabs]").get_by_role("link", name=say("Diagnosis")).click()
     page.click("[data-run-all]")
-    waiting = page.locator("[data-diagnosis-summary] .pill-quiet", has_text=say("waiting"))
-    waiting.wait_for()
-    waiting.wait_for(state="detached")
-    page.locator("[data-diagnosis-summary] .pill-quiet", has_text=say("running")).wait_for(state="detached")
+    waiting = page.locator("[data-diagnosis-summary] .pill-next")
+    waiting.first.wait_for()
+    waiting.first.wait_for(state="detached")
+    page.locator("[data-diagnosis-summary] .pill-busy").wait_for(state="detached")
 
 
 def card(page: Page) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -19,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from accounts.users import attributes
-from integrations.admin.base import ReadOnlyAdmin, find_row, own_page, own_routes
+from integrations.admin.base import ReadOnlyAdmin, find_row, own_page, own_routes, show_status
 from integrations.admin.jobs import find_visible_jobs, may_retry
 from integrations.core.admin_pages import AnyModelAdmin, CappedPaginator
 from integrations.jobs import requests
@@ -146,11 +145,10 @@ class ReadOnly(ReadOnlyAdmin):
 
 class RunPages(ReadOnly):
     """The page of a row on which jobs of one `kind` work, and its live state. The jobs' key is the row's key. `folder`:
-    of the templates; `tones`: colours of the pill, by status."""
+    of the templates."""
 
     folder: str
     kind: str = ""
-    tones: Mapping[str, str] = MappingProxyType({})
 
     def facts(self, request: HttpRequest, run: Any) -> dict[str, Any]:
         """Return what _state.html shows besides the run's pill and progress."""
@@ -158,11 +156,11 @@ class RunPages(ReadOnly):
 
     def state(self, request: HttpRequest, run: Any) -> dict[str, Any]:
         """Return `html`, `is_unfinished`, and `parts` if the page has several, as integrations/live.js expects."""
-        tone = self.tones.get(run.status, "quiet")
         job = self.find_job(run)
         is_seen = job is not None and find_visible_jobs(request).filter(pk=job.pk).exists()
         may_try = job is not None and is_seen and may_retry(request, job)
-        shown = {"run": run, "tone": tone, **describe_job(job), "may_retry": may_try, **self.facts(request, run)}
+        shown = {"run": run, "state": show_status(run.status, run.get_status_display()), **describe_job(job)}
+        shown |= {"may_retry": may_try, **self.facts(request, run)}
         html = render_to_string(f"{self.folder}/_state.html", shown, request)
         return {"html": html, "is_unfinished": shown["is_unfinished"]}
 

@@ -13,7 +13,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Count, Prefetch, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -33,7 +33,7 @@ from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, LinkConflic
 from accounts.users.bi_identity import EMAIL, is_identity
 from accounts.users.roles import people_visible_to, sees_all
 from integrations import callbacks
-from integrations.admin.base import find_row, hide_related_links, own_page, own_routes, pill
+from integrations.admin.base import State, find_row, hide_related_links, own_page, own_routes, show_state, show_status
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.directory import sync
 from integrations.directory.events import describe_reception
@@ -154,7 +154,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
         if policy.is_off:
             return "—"
         reception = describe_reception(policy.corp, now=timezone.now())
-        return pill(reception.tone, reception.words)
+        return show_status(reception.tone, reception.words)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)
@@ -278,12 +278,12 @@ class MemberAdmin(RowsAdmin, ReadOnly):
     @admin.display(description=_("state"))
     def state(self, member: Member) -> SafeString:
         if member.waits_since is not None:
-            return pill("warn", gettext("waits for an administrator"))
+            return show_state(State.WAITING, gettext("waits for an administrator"))
         if member.presence != Member.Presence.HERE:
-            return pill("bad", member.get_presence_display())
+            return show_state(State.FAILED, member.get_presence_display())
         if member.status == Member.Status.DISABLED:
-            return pill("bad", member.get_status_display())
-        return pill("good", member.get_status_display() or member.get_presence_display())
+            return show_state(State.DISABLED, member.get_status_display())
+        return show_state(State.FINE, member.get_status_display())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
         queryset = super().get_queryset(request).select_related("corp")
@@ -354,7 +354,6 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
 
     unconfirmed_pages = frozenset(f"integrations_syncrun_{name}" for name in ("start", "again", "answer"))
     folder = "admin/integrations/syncrun"
-    tones = {SyncRun.Status.DONE: "good", SyncRun.Status.ASKING: "warn", SyncRun.Status.FAILED: "bad"}
     empty_list = _(
         "Each synchronisation of WeCom's directory is listed here. Begin one with “Sync directory now” on a company's "
         "page."
@@ -396,7 +395,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         """GET: show what a run would do, with the button. POST: start one, or redirect to the one under way."""
         corp = _get_corp_or_404(request, corp_id)
         if request.method == "POST":
-            return _start_run(request, corp)
+            return self._start_run(request, corp)
         policy = DirectoryPolicy.objects.filter(corp=corp).first()
         form = SyncPolicyForm(instance=policy) if self._may_set(request, policy) else None
         return self._start_page(request, corp, policy, form)
@@ -417,7 +416,16 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
                 message = policies.construct_change_message(request, form, [], policy is None)
                 write = policies.log_addition if policy is None else policies.log_change
                 write(request, form.instance, message)
-        return _start_run(request, corp)
+        return self._start_run(request, corp)
+
+    def _start_run(self, request: HttpRequest, corp: Corp) -> HttpResponse:
+        """Start a run, or take the one under way. Redirect to its page, or return its state for the company's page."""
+        by, manual = request.user.get_username(), SyncRun.Trigger.MANUAL
+        run = sync.request_run(corp=corp, trigger=manual, now=timezone.now(), requested_by=by)
+        if "application/json" not in request.headers.get("Accept", ""):
+            return _redirect_to_run(run)
+        url = reverse("admin:integrations_syncrun_state", args=[run.pk])
+        return JsonResponse({**self.state(request, run), "url": url})
 
     def _may_set(self, request: HttpRequest, policy: DirectoryPolicy | None) -> bool:
         policies = self.admin_site.get_model_admin(DirectoryPolicy)
@@ -541,12 +549,6 @@ def _get_corp_or_404(request: HttpRequest, corp_id: int) -> Corp:
     if not request.user.has_perm(SYNC):
         raise PermissionDenied
     return corp
-
-
-def _start_run(request: HttpRequest, corp: Corp) -> HttpResponseRedirect:
-    """Start a run, or redirect to the one under way."""
-    by, manual = request.user.get_username(), SyncRun.Trigger.MANUAL
-    return _redirect_to_run(sync.request_run(corp=corp, trigger=manual, now=timezone.now(), requested_by=by))
 
 
 def _redirect_to_run(run: SyncRun) -> HttpResponseRedirect:

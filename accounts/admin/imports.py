@@ -125,7 +125,6 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
     empty_list = _(
         "Uploaded sheets of people are listed here, each with what it changed. Nothing changes before you confirm."
     )
-    tones = {Status.DONE: "good", Status.UNCONFIRMED: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
     # An upload changes nothing; only the answer to the check does.
     unconfirmed_pages = frozenset({"accounts_peopleimport_add"})
     list_display = (

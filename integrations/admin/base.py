@@ -56,23 +56,35 @@ class State(TextChoices):
 
     @property
     def tone(self) -> str:
-        return _STATE_TONES[self]
+        tones = ("good", "next", "busy", "good", "warn", "bad", "warn", "quiet")
+        return tones[list(State).index(self)]
 
 
-_STATE_TONES = {
-    **dict.fromkeys((State.FINE, State.DONE), "good"),
-    **dict.fromkeys((State.PARTLY, State.PAUSED), "warn"),
-    State.FAILED: "bad",
-    State.WAITING: "next",
-    State.RUNNING: "busy",
-    State.DISABLED: "quiet",
+def show_state(state: State, detail: object = "", tone: str = "") -> SafeString:
+    """Render the state as a pill, followed by `detail` in small letters."""
+    rendered = pill(tone or state.tone, state.label)
+    return format_html('{} <span class="meta">{}</span>', rendered, detail) if detail else rendered
+
+
+# The states of rows by status, and of findings by tone. The labels of the plain ones say no more than the state.
+_PLAIN = {
+    **{"ok": State.FINE, "done": State.DONE, "failed": State.FAILED, "wrong": State.FAILED},
+    **dict.fromkeys(("accepted", "delivered"), State.DONE),
+    **dict.fromkeys(("waiting", "pending", "skipped"), State.WAITING),
+    **dict.fromkeys(("running", "sending", "confirmed"), State.RUNNING),
+}
+_SAYING_MORE = {
+    **{"good": State.FINE, "busy": State.RUNNING},
+    **dict.fromkeys(("overtaken", "discarded", "repeated", "left_out", "noted", "without_file"), State.DONE),
+    **dict.fromkeys(("preparing", "asking", "warning", "warn", "quiet"), State.WAITING),
 }
 
 
-def show_state(state: State, detail: object = "") -> SafeString:
-    """Render the state as a pill, followed by `detail` in small letters."""
-    rendered = pill(state.tone, state.label)
-    return format_html('{} <span class="meta">{}</span>', rendered, detail) if detail else rendered
+def show_status(status: str, words: object) -> SafeString:
+    """Render the state that a status or a tone stands for, with the words behind it if they say more."""
+    state = _PLAIN.get(status) or _SAYING_MORE.get(status, State.FAILED)
+    tone = {"warning": "warn", "warn": "warn", "skipped": "quiet", "quiet": "quiet"}.get(status, "")
+    return show_state(state, "" if status in _PLAIN or words == state.label else words, tone)
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ from integrations.admin.base import (
     hide_related_links,
     own_page,
     own_routes,
-    pill,
     show_state,
+    show_status,
 )
 from integrations.admin.console import (
     CallbackKind,
@@ -343,13 +343,9 @@ class CorpAdmin(
     def status_label(self, corp: Any) -> str:
         if corp.refusal is not None:
             return show_state(State.FAILED, corp.refusal.cause)
-        if corp.is_enabled:
-            return show_state(State.FINE)
-        return (
-            show_state(State.DISABLED)
-            if corp.first_enabled_at
-            else show_state(State.WAITING, gettext("not enabled yet"))
-        )
+        if corp.is_enabled or corp.first_enabled_at:
+            return show_state(State.FINE if corp.is_enabled else State.DISABLED)
+        return show_state(State.WAITING, gettext("not enabled yet"))
 
     def list_row_actions(self, request: HttpRequest, corp: Corp) -> list[RowAction]:
         actions = []
@@ -363,11 +359,8 @@ class CorpAdmin(
 
     @admin.display(description=_("last diagnosis"))
     def last_diagnosis(self, corp: Any) -> str:
-        health: checks.Health = corp.health
-        if health.checked_at is None:
-            return pill(health.tone, health.words)
-        when = timezone.localtime(health.checked_at).strftime("%Y-%m-%d %H:%M")
-        return format_html("{} <time>{}</time>", pill(health.tone, health.words), when)
+        at, shown = corp.health.checked_at, show_status(corp.health.tone, corp.health.words)
+        return shown if at is None else format_html("{} {}", shown, f"{timezone.localtime(at):%Y-%m-%d %H:%M}")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse people limited to some corps, who would not see the new one."""
@@ -489,7 +482,7 @@ class CorpAdmin(
             "home_page": links.build_home_page_link(corp),
             "plain_login": links.build_plain_login_url(corp),
             "link": build_link(corp, "", ""),
-            **self.describe_steps(corp),
+            **self.describe_steps(request, corp),
             "files": [
                 (code, links.name_verification_file(code), links.build_verification_file_url(site, code))
                 for code in (file["code"] for file in corp.verification_files)

@@ -43,15 +43,16 @@ class ConsolePages(CorpPages):
 
     def steps_view(self, request: HttpRequest, corp: Corp) -> JsonResponse:
         """Return the state of each step and the values that WeCom reports. The page polls it while steps are open."""
-        panel = self.describe_steps(corp)
+        panel = self.describe_steps(request, corp)
         return JsonResponse({name: panel[name] for name in ("is_unfinished", "html", "parts")})
 
-    def describe_steps(self, corp: Corp) -> dict[str, Any]:
+    def describe_steps(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """Return the template context of the steps: whether to poll, `html` of the next step while the corp is
         disabled, and `parts`, the HTML of each element by its id, also under the id as a variable name."""
         steps = services.list_steps(corp)
         is_checked = corp.staged_state == CredentialsState.WAITING
         next_step = None if corp.is_enabled else next((step for step in steps if step.is_next), None)
+        following = {"next_step": next_step, "corp": corp, "can_act": self.has_change_permission(request, corp)}
         writes = console.list_last_writes(corp)
         credentials: dict[str, Any] = {"corp": corp}
         if found := corp.staged_finding:  # why the new credentials are not in use
@@ -79,7 +80,7 @@ class ConsolePages(CorpPages):
         is_open = any(write.is_unfinished for write in writes) or any(step.state.is_open for step in steps)
         return {
             "is_unfinished": is_checked or is_open,
-            "html": render_to_string(f"{FOLDER}/_next_step.html", {"next_step": next_step}),
+            "html": render_to_string(f"{FOLDER}/_next_step.html", following),
             "parts": parts,
             "steps": steps,
             **{place.replace("-", "_"): html for place, html in parts.items()},
@@ -189,8 +190,10 @@ def _render_write(request: HttpRequest, corp: Corp, write: Job) -> dict[str, Any
         # WeCom reports our address with every refusal. Show it only if the address was refused.
         "refused_ip": write.facts.get("caller_ip") if write.facts.get("errcode") in IP_REFUSED else None,
     }
-    html = render_to_string(f"{FOLDER}/_console_write.html", context, request)
-    return {"is_unfinished": write.is_unfinished, "html": html}
+    return {
+        "is_unfinished": write.is_unfinished,
+        "html": render_to_string(f"{FOLDER}/_console_write.html", context, request),
+    }
 
 
 def _answer_write(request: HttpRequest, corp: Corp, write: Job) -> JsonResponse:

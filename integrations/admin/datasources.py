@@ -18,13 +18,12 @@ from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import URLPattern, reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import View, find_row, fold_fields, hide_related_links, own_page, own_routes
+from integrations.admin.base import View, find_row, fold_fields, hide_related_links, own_page, own_routes, show_status
 from integrations.admin.datasource_forms import COLUMN_NOTES, DATABASE_FIELDS, QUESTIONS, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges, describe_empty_select
 from integrations.datasources import catalogue, fetch, source_tests
@@ -301,9 +300,7 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
         """Show rights of the database account beyond reading tables."""
         if not source.account_powers:
             return "—"
-        return format_html(
-            '<span class="pill pill-warn">{}</span>', datasources.describe_privileges(source.account_powers)
-        )
+        return show_status("warn", datasources.describe_privileges(source.account_powers))
 
     @admin.display(description=_("cards"))
     def cards_count(self, source: DataSource) -> int:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext as _
 
-from integrations.admin.base import CorpPages, State
+from integrations.admin.base import CorpPages, State, show_status
 from integrations.clients.wecom.builders import MessageError
 from integrations.companies import services
 from integrations.companies.diagnosis import checks
@@ -40,7 +40,6 @@ SECTION = "diagnosis"
 FOLDER = "admin/integrations/corp"
 # Polling interval in milliseconds, while a check runs and while a retry is planned.
 RUNNING_MS, PLANNED_MS = 1000, 3000
-TONES = {Status.OK: "good", Status.WARNING: "warn", Status.WRONG: "bad"}
 
 
 class DiagnosisPages(CorpPages):
@@ -90,7 +89,7 @@ class DiagnosisPages(CorpPages):
         wait = "" if job is None else explain_failure(job) or explain_wait(job)
         rows = [_render_row(corp, name, runs.get(name), wait, now, can_act=can_act) for name in checks.CHECKS]
         found = Counter(row["status"] for row in rows)
-        counts = [(status.label, TONES.get(status, "quiet"), found[status]) for status in Status if found[status]]
+        counts = [(show_status(status, status.label), found[status]) for status in Status if found[status]]
         # Poll only while something runs or is planned.
         next_ms = PLANNED_MS if any(run.next_try_at is not None for run in runs.values()) else 0
         if any(run.is_unfinished for run in runs.values()):
@@ -146,7 +145,8 @@ def render_results(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, str]:
 def _render_result(corp: Corp, run: CheckRun | None) -> str:
     if run is None:
         return ""
-    context = {"run": run, "tone": TONES.get(Status(run.status), "quiet"), "explanation": checks.explain_run(run)}
+    context = {"run": run, "state": show_status(run.status, run.get_status_display())}
+    context["explanation"] = checks.explain_run(run)
     context["is_outdated"] = not run.is_unfinished and not checks.is_current(run, corp)
     return render_to_string(f"{FOLDER}/_run_result.html", context)
 
@@ -162,12 +162,12 @@ def _render_row(
         "purpose": gettext(check.purpose),
         "run": run,
         "can_act": can_act and name != MESSAGE,
-        "tone": "quiet",
+        "state": show_status(Status.SKIPPED, ""),
     }
     if run is not None:
         is_bad = run.status in {Status.WRONG, Status.WARNING, Status.SKIPPED}
         context |= {
-            "tone": TONES.get(Status(run.status), "quiet"),
+            "state": show_status(run.status, run.get_status_display()),
             "is_one_line": run.status in {Status.OK, Status.SKIPPED},
             "explanation": checks.explain_run(run),
             "is_outdated": not run.is_unfinished and not checks.is_current(run, corp),
@@ -194,18 +194,15 @@ def list_connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[i
             page = f"{_link_to_corp(corp)}#{corp.refusal.anchor}"
             lines[corp.pk] = [Line(_("Status"), corp.refusal.line, "bad", page)]
             continue
-        health: checks.Health = corp.health
         token = next((run for run in corp.check_runs.all() if run.check_name == "token"), None)
         state = State.FINE if corp.is_enabled else State.DISABLED
         found = [Line(_("Status"), str(state.label), state.tone)]
-        found.append(Line(_("Last diagnosis"), health.words, health.tone, _link_to_diagnosis(corp)))
-        if health.checked_at is not None:
-            checked_at = timezone.localtime(health.checked_at)
-            found.append(Line(_("Diagnosed at"), f"{checked_at:%Y-%m-%d %H:%M}"))
+        found.append(Line(_("Last diagnosis"), corp.health.words, corp.health.tone, _link_to_diagnosis(corp)))
+        if corp.health.checked_at is not None:
+            found.append(Line(_("Diagnosed at"), f"{timezone.localtime(corp.health.checked_at):%Y-%m-%d %H:%M}"))
         if token is not None and token.connection_version == corp.connection_version:
-            status = CheckRun.Status(token.status)
-            tone = TONES.get(status, "quiet")
-            found.append(Line(_("Access token"), str(status.label), tone, _link_to_diagnosis(corp)))
+            tone = {Status.OK: "good", Status.WRONG: "bad"}.get(Status(token.status), "quiet")
+            found.append(Line(_("Access token"), token.get_status_display(), tone, _link_to_diagnosis(corp)))
         lines[corp.pk] = found
     return lines
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import ReadOnlyAdmin, View, find_row, own_page, own_routes, pill
+from integrations.admin.base import ReadOnlyAdmin, View, find_row, own_page, own_routes, show_status
 from integrations.core.admin_pages import CappedPaginator
 from integrations.jobs import requests
 from integrations.jobs.registry import describe_job, kinds, label_job
@@ -23,7 +23,6 @@ from integrations.models import Corp, Job
 from integrations.models.fields import corp_condition
 
 FOLDER = "admin/integrations/job"
-TONES = {Job.Status.DONE: "good", Job.Status.FAILED: "bad"}
 
 
 def find_visible_jobs(request: HttpRequest) -> QuerySet[Job]:
@@ -39,12 +38,11 @@ def render_state(request: HttpRequest, job: Job) -> dict[str, Any]:
     kind = kinds.get(job.kind)
     context = {
         **describe_job(job),
-        "tone": TONES.get(Job.Status(job.status), "quiet"),
+        "state": show_status(job.status, job.get_status_display()),
         "template": kind.template if kind is not None and job.status == Job.Status.DONE else "",
         "may_retry": may_retry(request, job),
     }
-    html = render_to_string(f"{FOLDER}/_state.html", context, request)
-    return {"html": html, "is_unfinished": job.is_unfinished}
+    return {"html": render_to_string(f"{FOLDER}/_state.html", context, request), "is_unfinished": job.is_unfinished}
 
 
 def may_retry(request: HttpRequest, job: Job) -> bool:
@@ -74,7 +72,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("status"), ordering="status")
     def status_label(self, job: Job) -> str:
-        return pill(TONES.get(Job.Status(job.status), "quiet"), job.get_status_display())
+        return show_status(job.status, job.get_status_display())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         return find_visible_jobs(request).select_related("corp").defer("payload", "result")

@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Max, TextChoices
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from integrations.clients.errors import IntegrationError, UnreadableSecretError
 from integrations.companies import links
@@ -230,11 +230,11 @@ def _judge_credentials(corp: Corp) -> Finding:
 class StepState(TextChoices):
     """The state of a step of setting up. `label`: the word on the page; `tone`: its colour."""
 
-    DONE = "done", gettext_lazy("done")
-    TO_DO = "to_do", gettext_lazy("to do")
-    WRONG = "wrong", gettext_lazy("wrong")
-    OPTIONAL = "optional", gettext_lazy("not needed")
-    RUNNING = "running", gettext_lazy("being checked")
+    DONE = "done", pgettext_lazy("state", "done")
+    TO_DO = "to_do", pgettext_lazy("state", "waiting")
+    WRONG = "wrong", pgettext_lazy("state", "failed")
+    OPTIONAL = "optional", pgettext_lazy("state", "done")
+    RUNNING = "running", pgettext_lazy("state", "in progress")
 
     @property
     def is_open(self) -> bool:
@@ -242,8 +242,7 @@ class StepState(TextChoices):
 
     @property
     def tone(self) -> str:
-        tones = {StepState.DONE: "good", StepState.WRONG: "bad", StepState.TO_DO: "next", StepState.RUNNING: "busy"}
-        return tones.get(self, "quiet")
+        return {StepState.WRONG: "bad", StepState.TO_DO: "next", StepState.RUNNING: "busy"}.get(self, "good")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,7 @@ corp_disabling: Hook[[Corp], list[str]] = Hook()
 @dataclass(frozen=True, slots=True)
 class CallsRefused:
     """The refusal of a corp's last calls. `errcode`: None if WeCom did not answer; `since`: when the refusals began;
-    `until`: no call can succeed before; `waiting_count`: recipients of the waiting messages, counted once for each
-    message.
+    `until`: no call can succeed before; `waiting_count`: recipients of waiting messages, counted once per message.
     """
 
     errcode: int | None
@@ -89,13 +88,14 @@ def list_offered_landing_pages() -> list[LandingPage]:
 class Line:
     """A fact on a corp's card of the admin's index: label, value and link.
 
-    `tone`: good, warn, bad or quiet draws the value as a state; empty leaves it plain text.
+    `tone`: good, warn, bad or quiet draws the value as a state; empty leaves it plain text. `is_main`: shown unfolded.
     """
 
     label: str
     value: str
     tone: str = ""
     url: str = ""
+    is_main: bool = False
 
 
 @dataclass(frozen=True)

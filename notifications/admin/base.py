@@ -1,4 +1,4 @@
-"""Base classes of the admin pages of pushes: recipients, successors, status pills."""
+"""Base classes of the admin pages of pushes: recipients, successors, states."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.directory.groups import DepartmentsSelect
 from accounts.models import User
 from accounts.users.roles import find_role_groups, people_visible_to
-from integrations.admin.base import State, hide_related_links, own_page, own_routes, show_state
-from integrations.admin.base import pill as tone_pill
+from integrations.admin.base import State, hide_related_links, own_page, own_routes, pill, show_state
+from integrations.admin.base import show_status as show_status
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Department
 from notifications.delivery.runs.ownership import ACTING, explain_objection, find_changeable, is_not_stronger
@@ -27,11 +27,6 @@ from notifications.models import AlertRule, Incident, Run
 from notifications.models.inbound import PERMISSION_BACKEND
 from notifications.subscriptions.recipients import read_rules
 
-TONES = {
-    **dict.fromkeys(["accepted", "finished", "delivered"], "good"),
-    **dict.fromkeys(["failed", "unknown", "missed", "invalid", "unlicensed", "refused", "given_up"], "bad"),
-    **dict.fromkeys(["paused", "without_file"], "warn"),
-}
 _RUN_STATES = {
     Run.Status.WAITING: State.WAITING,
     Run.Status.SENDING: State.RUNNING,
@@ -96,13 +91,8 @@ class SuccessorPage(AnyModelAdmin):
         return own_page(self, request, "admin/notifications/successor.html", context)
 
 
-def show_status(value: str, text: object) -> SafeString:
-    return tone_pill(TONES.get(value, "quiet"), text)
-
-
 def show_severity(row: AlertRule | Incident) -> SafeString:
-    tone = {"critical": "bad", "warning": "warn"}.get(row.severity, "quiet")
-    return tone_pill(tone, row.get_severity_display())
+    return pill({"critical": "bad", "warning": "warn"}.get(row.severity, "quiet"), row.get_severity_display())
 
 
 def find_run_state(status: str, error: str, recipient_count: int = 1) -> tuple[State, str]:

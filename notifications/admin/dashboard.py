@@ -31,7 +31,7 @@ from notifications.delivery.rendering.report_contents import expect_recipients
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.owner_notices import explain_auto_pauses
 from notifications.delivery.runs.ownership import find_attentions
-from notifications.delivery.sending.queue import CORP_SECRETS
+from notifications.delivery.sending.queue import CORP_SECRETS, find_sent
 from notifications.models import (
     AlertRule,
     Channel,
@@ -76,8 +76,7 @@ SILENT = {
 
 
 def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """Return per company the numbers of people today (accepted, refused, waiting) and the next due time. Makes three
-    queries."""
+    """Return per company today's last success and numbers of people, and the next due time. Makes four queries."""
     lines: dict[int, list[Line]] = {corp.pk: [] for corp in corps}
     if request.user.has_perm("notifications.view_delivery"):
         # Today's settled messages, and all that still wait.
@@ -86,19 +85,23 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
         sent, unsettled = Delivery.objects.filter(corp__in=lines), Q(status__in=Delivery.UNSETTLED)
         todays = sent.filter(~unsettled, created_at__gte=midnights[0], created_at__lt=midnights[1])
         found, waiting = statistics.sum_up(todays, "corp"), statistics.sum_up(sent.filter(unsettled), "corp")
+        last_sent = find_sent(list(lines), midnights[0])
         for pk, corp_lines in lines.items():
             # The counts are people, while the linked lists show their deliveries.
             counts, named = found.get(pk, statistics.Counts()), {"corp": str(pk), "day": "today"}
             todays_url = _list_url("delivery", **named)
             refused, tone = _format_recipients(counts.refused), "bad" if counts.refused else ""
-            corp_lines.append(Line(_("Accepted today"), _format_recipients(counts.accepted), url=todays_url))
+            last, accepted = last_sent.get(pk), _format_recipients(counts.accepted)
+            sent_at = f"{timezone.localtime(last[0]):%H:%M}" if last else "—"
+            corp_lines.append(Line(_("Last sent"), sent_at, is_main=True))
+            corp_lines.append(Line(_("Accepted today"), accepted, "", todays_url, is_main=True))
             corp_lines.append(Line(_("Refused or canceled today"), refused, tone, todays_url))
             if counts.unknown:
                 url = _list_url("delivery", **named, status__exact="unknown")
                 corp_lines.append(Line(_("Outcome unknown today"), _format_recipients(counts.unknown), "bad", url))
             still_to_go = waiting.get(pk, statistics.Counts()).waiting
             url = _list_url("delivery", corp=pk, status__exact="pending")
-            corp_lines.append(Line(_("Waiting"), _format_recipients(still_to_go), url=url))
+            corp_lines.append(Line(_("Waiting"), _format_recipients(still_to_go), "", url, is_main=still_to_go > 0))
     if request.user.has_perm("notifications.view_subscription"):
         scheduled = Subscription.objects.visible_to(request.user).filter(is_enabled=True, next_run_at__isnull=False)
         # By company; the key None has the pushes to people of all companies.

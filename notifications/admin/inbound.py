@@ -368,7 +368,6 @@ class IncomingMessageAdmin(log.LogAdmin):
         Column(
             "webhook",
             _("webhook"),
-            lambda one: one.get_callback_state_display(),
             lambda one: (
                 base.show_status(one.callback_state, one.get_callback_state_display()) if one.callback_state else "—"
             ),

@@ -29,7 +29,7 @@ from accounts.admin.base import Column, RowsAdmin, RowsList, format_plain_moment
 from accounts.importexport.sheets import format_csv_line
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import people_visible_to
-from integrations.admin.base import ReadOnlyAdmin, own_routes
+from integrations.admin.base import ReadOnlyAdmin, State, own_routes, show_state, show_status
 from integrations.companies.diagnosis import checks
 from integrations.core.admin_pages import read_newest_first
 from integrations.models import Card, Corp
@@ -51,6 +51,12 @@ ROWS_AT_MOST = 200_000
 BATCH = 1000
 Status = Receipt.Status
 LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
+# The states of people who were skipped, by the reason: what is not here failed.
+_SKIPPED = {
+    **dict.fromkeys(("paused", "declined"), State.PAUSED),
+    **dict.fromkeys(("corp_disabled", "user_disabled", "barred"), State.DISABLED),
+    **{"no_rows": State.DONE, "no_value": State.WAITING},
+}
 
 
 def link_to(request: HttpRequest, row: Model, label: str) -> SafeString | str:
@@ -232,8 +238,10 @@ def find_receipt_status(receipt: Receipt) -> str:
 
 
 def show_receipt_status(receipt: Receipt) -> SafeString:
+    if receipt.reason:  # the column beside it says why
+        return show_state(_SKIPPED.get(receipt.reason, State.FAILED))
     status = find_receipt_status(receipt)
-    return base.show_status(status, LABELS.get(status, ""))
+    return show_status(status, LABELS.get(status, ""))
 
 
 def find_reason(receipt: Receipt) -> str:

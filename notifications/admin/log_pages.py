@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.admin.base import Column, format_plain_moment, moment
 from accounts.models import User
-from integrations.admin.base import State, find_row, own_routes, show_state
+from integrations.admin.base import State, find_row, own_routes, show_state, show_status
 from integrations.core import sentences
 from integrations.core.background import database_now
 from integrations.models import CardData
@@ -163,7 +163,7 @@ class RunAdmin(log.LogAdmin):
             "deliveries": [(one, _show_delivery_status(one)) for one in listed],
             "states": [
                 (
-                    base.show_status(status, status.label),
+                    show_status(status, status.label),
                     states[status],
                     f"{url}?run__id__exact={run.pk}&status__exact={status}",
                 )
@@ -223,7 +223,7 @@ class DeliveryFilter(log.LogFilter):
 
 
 def _show_delivery_status(delivery: Delivery) -> SafeString:
-    return base.show_status(delivery.status, delivery.get_status_display())
+    return show_status(delivery.status, delivery.get_status_display())
 
 
 @admin.register(Delivery)
@@ -577,6 +577,7 @@ class IncidentAdmin(log.LogAdmin):
         return {
             "title": incident.title,
             "incident": incident,
+            "state": show_state(*_find_incident_state(incident)),
             "shown": actions.view_incident(incident, person=person, now=now),
             "pictures": charts.list_charts(incident, person=person, now=now),
             "labels": list(incident.labels.items()),

@@ -9,23 +9,24 @@ from typing import Any, NamedTuple
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import get_language, gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 
 from accounts.admin.base import Column, OptionFilter, RowsAdmin, moment
 from accounts.audit import signals
 from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_all_corps
-from integrations.admin.base import NamedDeletions, RowAction, State, show_state
+from integrations.admin.base import NamedDeletions, RowAction, State, find_row, own_routes, show_state
 from integrations.core.admin_pages import NATIVE_DATES, AnyModelForm, AnyStackedInline, VersionedFormSet
 from integrations.core.background import database_now
 from integrations.data.figures import LAST_WORKDAY, RELATIVE_DATES
@@ -227,7 +228,7 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
         fields["corp"].required = not sees_all_corps(self.person)
         names = {crontab: name for name, (crontab, _words) in EVERY.items()}
         del fields["on_date"]  # a rule is checked again and again
-        repeated = [choice for choice in Repeat.choices if choice[0] != Repeat.ONCE]
+        repeated = [choice for choice in fields["repeat"].choices if choice[0] != Repeat.ONCE]
         fields["repeat"].choices = [*((name, words) for name, (_crontab, words) in EVERY.items()), *repeated]
         if self.instance._state.adding:
             self.initial.update(repeat="every_10", crontab="", is_enabled=False)
@@ -462,10 +463,29 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         return moment(rule.checked_slot_at)
 
     def list_row_actions(self, request: HttpRequest, rule: AlertRule) -> list[RowAction]:
-        if not request.user.has_perm("notifications.view_incident"):
-            return []
-        url = f"{reverse('admin:notifications_incident_changelist')}?rule__id__exact={rule.pk}"
-        return [RowAction("bell", pgettext_lazy("menu", "Incidents"), url)]
+        found = []
+        if request.user.has_perm("notifications.view_incident"):
+            url = f"{reverse('admin:notifications_incident_changelist')}?rule__id__exact={rule.pk}"
+            found.append(RowAction("bell", pgettext_lazy("menu", "Incidents"), url))
+        if self.has_change_permission(request, rule) and (rule.is_enabled or rule.checked_slot_at is not None):
+            icon, label = ("pause", _("Disable")) if rule.is_enabled else ("resume", _("Enable"))
+            found.append(RowAction(icon, label, reverse("admin:notifications_alertrule_switch", args=[rule.pk]), True))
+        return found
+
+    def get_urls(self) -> list[URLPattern]:
+        ours = own_routes(self, {("<int:pk>/switch/", "switch"): require_POST(self.switch_view)})
+        return [*ours, *super().get_urls()]
+
+    def switch_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Disable or enable a rule. One never checked may be unfinished: its page enables it."""
+        rule = find_row(self, request, pk, to_change=True)
+        rule.is_enabled = not rule.is_enabled
+        reschedule(rule, now=database_now())
+        rule.save(update_fields=["is_enabled", "next_run_at"])
+        self.log_change(request, rule, [{"changed": {"fields": ["enabled"]}}])
+        words = gettext("“%(rule)s” is enabled.") if rule.is_enabled else gettext("“%(rule)s” is disabled.")
+        messages.success(request, words % {"rule": rule})
+        return HttpResponseRedirect(reverse("admin:notifications_alertrule_changelist"))
 
     def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
         owner = describe_owner(rule, base.get_administrator(request))
@@ -564,5 +584,4 @@ CARD = ""
 
 
 def _rename_filters(filters: conditions.Filters, names: Mapping[ColumnName, str]) -> str:
-    renamed = tuple((names.get((CARD, column), column), values) for column, values in filters)
-    return conditions.write_filters(renamed)
+    return conditions.write_filters(tuple((names.get((CARD, column), column), values) for column, values in filters))

@@ -61,6 +61,7 @@ _NEEDED: dict[str, dict[str, Any]] = {
 }
 _EMPTY: dict[str, Any] = {"on_date": None, "local_time": None, "weekdays": "", "month_day": "", "crontab": ""}
 USUAL_TIME = time(9)
+WORKDAYS = "workdays"  # a daily schedule that leaves out days off
 TIMES_SHOWN = 5
 
 
@@ -126,6 +127,9 @@ class ScheduleFormPart(AnyModelForm):
         fields["time_zone"].choices = [
             (name, calendar.find_zone_name(name)) for name in (*first, *sorted(list_zones() - set(first)))
         ]
+        fields["repeat"].choices = [*Repeat.choices[:2], (WORKDAYS, _("every working day")), *Repeat.choices[2:]]
+        if (self.instance.repeat, self.instance.free_days) == (Repeat.DAILY, FreeDays.SKIP):
+            self.initial["repeat"] = WORKDAYS
         # Named days come first, for people who know no crontab.
         numbers = [(str(number), calendar.describe_month_day(str(number))) for number in range(1, 32)]
         fields["month_day"].choices = [("", _("not chosen")), *MonthDay.choices, *numbers]
@@ -140,6 +144,7 @@ class ScheduleFormPart(AnyModelForm):
     def check_schedule(self, cleaned: dict[str, Any], *, now: datetime) -> None:
         """Add errors for a schedule that is impossible or has no future time. Clears fields in `cleaned` that the
         chosen kind of schedule does not use."""
+        self._read_workdays(cleaned)
         needed = _NEEDED.get(cleaned.get("repeat", ""), {})
         cleaned.update({name: value for name, value in _EMPTY.items() if name in cleaned and name not in needed})
         for name, sentence in needed.items():
@@ -167,6 +172,13 @@ class ScheduleFormPart(AnyModelForm):
             self.add_error("on_date", _("This time is over, or no working day: choose another day."))
         elif needs_time and find_next_due(schedule, now) is None:
             self.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
+
+    def _read_workdays(self, cleaned: dict[str, Any]) -> None:
+        """Replace the way of working days by the daily schedule that it stands for."""
+        if cleaned.get("repeat") == WORKDAYS:
+            cleaned |= {"repeat": Repeat.DAILY, "free_days": FreeDays.SKIP}
+        elif self.initial.get("repeat") == WORKDAYS and "free_days" not in self.changed_data:
+            cleaned["free_days"] = FreeDays.SEND
 
     def _read_schedule(self, cleaned: dict[str, Any]) -> Subscription:
         """Return an unsaved subscription with the schedule of the cleaned form."""

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.admin.base import pill
+from integrations.admin.base import State, show_state
 from notifications.admin import base
 from notifications.models import Incident, Run, Subscription
 
@@ -49,14 +49,14 @@ def list_today(request: HttpRequest, now: datetime) -> list[TodayLine]:
         for push in due_today.order_by("next_run_at")[:LINES_AT_MOST]:
             url = reverse("admin:notifications_subscription_change", args=[push.pk])
             if push.next_run_at is not None and url not in gone_out:
-                lines.append(TodayLine(push.next_run_at, push.name, url, pill("next", _("waiting")), is_to_come=True))
+                lines.append(TodayLine(push.next_run_at, push.name, url, show_state(State.WAITING), is_to_come=True))
     if request.user.has_perm("notifications.view_incident"):
         incidents = Incident.objects.visible_to(request.user).open().select_related("acknowledged_by").order_by("-pk")
         for incident in incidents[:LINES_AT_MOST]:
             by = incident.acknowledged_by
             note = _("%(person)s has taken it.") % {"person": by} if by else _("Nobody has taken it.")
             url = reverse("admin:notifications_incident_change", args=[incident.pk])
-            state = pill("bad", incident.get_status_display())
+            state = show_state(State.RUNNING, incident.get_status_display(), "bad")
             lines.append(TodayLine(incident.opened_at, incident.title, url, state, note=note))
     return sorted(lines, key=lambda line: line.at)[:LINES_AT_MOST]
 

@@ -257,8 +257,7 @@ def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> Http
     """Return a picture of an alert's data if the person may see it now. `extension`: svg or png."""
     person = signed_in_person(request)
     incident = actions.find_incident(person, pk)
-    medium = None if incident is None else charts.find_chart(incident, picture, person=person)
-    return answer_medium(medium, extension)
+    return answer_medium(None if incident is None else charts.find_chart(incident, picture, person=person), extension)
 
 
 @require_POST

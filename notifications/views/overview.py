@@ -18,7 +18,7 @@ from django.utils.translation import ngettext, pgettext
 from django.views.decorators.http import require_safe
 
 from accounts.directory.hooks import SYNC
-from accounts.models import User, WeComAccount
+from accounts.models import DirectoryPolicy, User, WeComAccount
 from accounts.users.roles import sees_all, whom_to_ask
 from integrations import bi
 from integrations.bi import explain_findings
@@ -168,6 +168,7 @@ def list_steps(request: HttpRequest, corps: Sequence[Corp] | None = None) -> lis
     # One row of facts about what the person may see.
     facts_by_name = {
         "has_people": Exists(linked.filter(user__is_active=True)),
+        "has_policy": Exists(DirectoryPolicy.objects.visible_to(request.user)),
         "has_members": Exists(Member.objects.visible_to(request.user)),
         "has_cards": Exists(Card.objects.visible_to(request.user)),
         # The person only sees some companies, and there are sources for all.
@@ -228,8 +229,8 @@ def _make_company_steps(request: HttpRequest, corps: Sequence[Corp], facts: Any)
     purpose = _("Connects WeCom: CorpId, AgentId and Secret. The company's page leads on step by step.")
     enabled = [corp for corp in corps if corp.is_enabled]
     if enabled:
-        names = _(", ").join(corp.name for corp in enabled[:3])
-        company = Step(name, purpose, _("Enabled: %(names)s") % {"names": names}, is_done=True)
+        state = _("Enabled: %(names)s") % {"names": _(", ").join(corp.name for corp in enabled[:3])}
+        company = Step(name, purpose, state, is_done=True)
     elif corps:
         sentence = _("“%(corp)s” is not enabled yet.") % {"corp": corps[0]}
         button = _offer_button(request, _COMPANY, _("Go on"), _find_change_page(corps[0]), [corps[0].pk])
@@ -245,10 +246,10 @@ def _make_company_steps(request: HttpRequest, corps: Sequence[Corp], facts: Any)
     if not enabled:
         missing = _("Nobody is linked yet: first a company has to be enabled.")
         return company, Step(name, purpose, missing, label=company.label, url=company.url, ask=company.ask)
-    missing = _("Nobody is linked yet.")
-    if facts.has_members:
-        missing = _("The directory was read, but no user is linked with it: choose what happens to users.")
-    page = reverse("admin:integrations_syncrun_start", args=[enabled[0].pk])
+    unlinked = _("The directory was read, but no user is linked with it: choose what happens to users.")
+    missing = unlinked if facts.has_members else _("Nobody is linked yet.")
+    start = reverse("admin:integrations_syncrun_start", args=[enabled[0].pk])
+    page = start if facts.has_policy else _find_change_page(enabled[0])  # which offers the first synchronisation
     return company, Step(name, purpose, missing, **_offer_button(request, SYNC, _("Synchronise the directory"), page))
 
 

@@ -43,7 +43,7 @@ def test_a_preview_survives_a_server_that_is_away_for_a_moment_and_says_when_it_
     failures = [502, 502]
     page.route("**/state/", lambda route: route.fulfill(status=failures.pop()) if failures else route.fallback())
     page.goto(address.replace("change/", f"console/{write.pk}/preview/"))
-    expect(page.locator("[data-live] .pill")).to_have_text("正在读取")
+    expect(page.locator("[data-live] .pill")).to_have_text("进行中")
 
     Job.objects.update(status="failed", problem="outdated", finished_at=now)
 

@@ -190,7 +190,7 @@ def sum_up_health(runs: Iterable[CheckRun], *, version: int) -> Health:
         text = ngettext("%(count)s check wrong", "%(count)s checks wrong", wrong)
         tone, words = "bad", text % {"count": wrong}
     elif any(run.is_unfinished for run in current):
-        tone, words = "quiet", _("being checked")
+        tone, words = "busy", _("being checked")
     elif warned := counts[Status.WARNING]:
         text = ngettext("%(count)s check to be looked at", "%(count)s checks to be looked at", warned)
         tone, words = "warn", text % {"count": warned}

@@ -100,6 +100,9 @@
     try {
       const answer = await jsonOf(form.action, { method: "POST", body: new FormData(form, submitter) });
       showHtml(place, answer.html);
+      // The button may stand outside of the folded part that shows the answer.
+      for (let part = place.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
+      place.scrollIntoView({ block: "nearest" });
       place.dataset.url = answer.url;
       if (!answer.is_unfinished) return;
       place.dataset.unfinished = "";

@@ -5,6 +5,7 @@
   const NEEDED = {
     once: ["on_date", "local_time"],
     daily: ["local_time"],
+    workdays: ["local_time"],
     weekly: ["weekdays", "local_time"],
     monthly: ["month_day", "local_time"],
     crontab: ["crontab"],

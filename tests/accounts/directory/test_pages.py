@@ -121,6 +121,29 @@ def test_the_first_copy_says_whom_it_would_create_and_link_and_one_button_does_i
     assert "创建并关联" not in page(admin, "integrations_syncrun_change", newest.pk)
 
 
+def test_the_first_copy_is_read_and_confirmed_on_the_companys_own_page(people: People, admin: Client) -> None:
+    people.policy.delete()
+    start = reverse("admin:integrations_syncrun_start", args=[people.corp.pk])
+    shown = page(admin, "integrations_corp_change", people.corp.pk)
+    assert f'<form method="post" action="{start}" data-live-form="sync-panel"' in shown
+
+    begun = admin.post(start, headers={"Accept": "application/json"}).json()
+    do_jobs(JOB)
+
+    run = SyncRun.objects.get()
+    assert begun["is_unfinished"] is True
+    assert begun["url"] == reverse("admin:integrations_syncrun_state", args=[run.pk])
+    offer = admin.get(begun["url"]).json()["html"].partition("sync-offer")[2]
+    assert 'data-live-form="sync-panel"' in offer
+    assert f'data-url="{begun["url"]}"' in page(admin, "integrations_corp_change", people.corp.pk)
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', offer.partition("</form>")[0]))
+    policy = reverse("admin:integrations_syncrun_policy", args=[people.corp.pk])
+    assert admin.post(policy, fields, headers={"Accept": "application/json"}).json()["url"] != begun["url"]
+    do_jobs(JOB)
+    assert len(links(people.corp)) == 3
+    assert 'id="sync-panel"' not in page(admin, "integrations_corp_change", people.corp.pk)
+
+
 def test_a_choice_is_saved_and_a_run_begun_at_once(people: People, admin: Client) -> None:
     people.policy.delete()
     address = reverse("admin:integrations_syncrun_policy", args=[people.corp.pk])

@@ -79,7 +79,8 @@ def test_where_nobody_signs_in_the_page_does_not_speak_of_it(admin_client: Clien
     assert "a link that opens one page of this site, where people sign in by themselves." in text
     assert "signing people in on the way" not in text
     assert states(corp)["verification"] == "optional"
-    assert '<span id="state-of-domain"><span class="pill pill-quiet">not needed</span></span>' in response.text
+    shown = '<span class="pill pill-good">done</span> <span class="meta">not needed</span>'
+    assert f'<span id="state-of-domain">{shown}</span>' in response.text
 
 
 @pytest.mark.parametrize(
@@ -173,10 +174,10 @@ def test_the_page_s_steps_and_values_are_told_anew_while_something_is_to_do(admi
         assert all(f'<span id="state-of-{name}">{html}</span>' in page for name, html in found.items())
         return [re.sub(r"<[^>]+>", "", html) for html in found.values()]
 
-    assert seen() == ["not checked in WeCom yet"] * 2
+    assert seen() == ["waiting not checked in WeCom yet"] * 2
     check_run(corp, "domain", "wrong")
     check_run(corp, "home_page", "ok")
-    assert seen() == ["not so in WeCom", "so in WeCom"]
+    assert seen() == ["failed not so in WeCom", "done so in WeCom"]
 
 
 def make_preview(corp: Corp, kind: str = "settings", **columns: Any) -> Job:

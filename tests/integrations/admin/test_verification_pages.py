@@ -54,7 +54,7 @@ def test_a_file_is_uploaded_served_checked_and_removed(admin_client: Client, cor
     assert LogEntry.objects.get().get_change_message() == f"Verification file {NAME} uploaded."
     shown = section(admin_client, corp)
     assert f'href="{SiteAddress.objects.default().url}{NAME}"' in shown
-    assert '<span class="pill pill-bad">wrong</span>' in shown
+    assert '<span class="pill pill-bad">failed</span>' in shown
     assert "Check the DNS entry of the host name, the firewall and the reverse proxy." in shown
     SiteAddress.objects.update(url="https://new.example.com/")
     assert "Something was changed after this: check again." in section(admin_client, corp)

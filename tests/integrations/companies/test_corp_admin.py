@@ -283,7 +283,7 @@ def test_the_list_shows_each_company_s_state(
         text = text_of(admin_client.get(LIST))
 
     assert f"北山制造 in order in order 2026-03-02 09:00 {CORPID} 1000002" in text
-    assert f"南海物流 waiting not enabled yet not checked yet {other_corp.corpid} 1000003" in text
+    assert f"南海物流 waiting not enabled yet waiting not checked yet {other_corp.corpid} 1000003" in text
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_the_head_of_the_page_says_whether_the_credentials_were_checked_and_work
     assert reach in admin_client.get(page(corp)).content.decode()
 
     check_run(corp, "token", "wrong", problem="refused", errcode=40001)
-    assert said() == ("an essential check is wrong Look",) * 2
+    assert said() == ("failed an essential check is wrong Look",) * 2
     reach = admin_client.get(page(corp, "steps")).json()["parts"]["corp-reach"]
     assert "An essential check is wrong: messages and sign-in of this company may fail." in reach
 

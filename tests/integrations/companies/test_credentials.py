@@ -248,7 +248,7 @@ class TestThePage:
         waiting = Corp.objects.get()
         assert (waiting.staged_agentid, waiting.staged_secret, waiting.staged_by) == (1000009, NEW, "root")
         assert Job.objects.get(kind=services.CONFIRM).kind == services.CONFIRM
-        assert "being checked New AgentId 1000009 and Secret, handed in by root at" in text
+        assert "in progress New AgentId 1000009 and Secret, handed in by root at" in text
         assert NEW not in text
         assert not AuditEntry.objects.filter(changes__icontains=NEW).exists()
         assert AuditEntry.objects.filter(changes__contains=[["staged_agentid", None, 1000009]]).exists()

@@ -276,7 +276,7 @@ def test_a_run_page_says_when_it_began_and_how_its_messages_stand(root: Client, 
     ]
     assert "40058" in text
     facts = {str(name): value for name, value in page.context["facts"]}
-    assert (facts["已接受"], facts["被拒绝或已取消"]) == (8, 10 + 2)
+    assert (facts["送达"], facts["被拒绝或已取消"]) == (8, 10 + 2)
     listed = root.get(page.context["states"][1][2]).context["cl"].result_list
     assert [row.pk for row in listed] == [other.pk]
 

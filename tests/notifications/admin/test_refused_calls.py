@@ -184,7 +184,7 @@ def test_a_refused_secret_is_said_of_the_company_wherever_it_stands(
     page = reverse("admin:integrations_corp_change", args=[corp.pk])
     steps, shown = states_of_steps(root, corp), root.get(page).content.decode()
     assert (steps["state-of-credentials"], steps["state-of-diagnosis"]) == ("失败", "失败")
-    assert " ".join(steps["corp-state"].split()) == line.replace(" · ", " ")
+    assert " ".join(steps["corp-state"].split()) == "失败 " + line.replace(" · ", " ")
     assert steps["corp-reach"] == "该公司的员工目前收不到任何消息。问题解决后，等待中的消息会自动发出。"
     assert '<a class="button" href="#credentials">更新 Secret</a>' in shown
     assert "接收消息。" not in shown

@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from notifications.models import Delivery, Subscription
+from integrations.models import Card, DataSource
+from notifications.models import AlertRule, Delivery, Subscription
 from tests.notifications.admin.conftest import World, client_of
+from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import make_corp, make_manager, make_superuser
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("enqueued")]
-PUSHES = "/admin/notifications/subscription/"
+PUSHES, RULES = "/admin/notifications/subscription/", "/admin/notifications/alertrule/"
 
 
 @pytest.fixture
@@ -50,6 +53,24 @@ def test_whoever_may_not_change_a_push_gets_no_actions_and_is_refused(world: Wor
         assert client.get(page).status_code == status
         assert client.post(page, {"apply": "1"}).status_code == status
     assert not Subscription.objects.get().is_paused
+
+
+def test_a_rule_is_disabled_and_enabled_from_its_row(root: Client, world: World) -> None:
+    card = Card.objects.create(name="销售", source=DataSource.objects.create(name="库", kind="sql", sql_url="x"))
+    rule = make_rule(card, corp=world.corp, is_enabled=True)
+    page = reverse("admin:notifications_alertrule_switch", args=[rule.pk])
+    assert find_actions(root, RULES) == ["事件", "停用"]
+
+    assert root.post(page).headers["Location"] == RULES
+    assert not AlertRule.objects.get().is_enabled
+    assert find_actions(root, RULES) == ["事件"]  # never checked: its page enables it
+    AlertRule.objects.update(checked_slot_at=timezone.now())
+    assert find_actions(root, RULES) == ["事件", "启用"]
+    root.post(page)
+
+    assert AlertRule.objects.get(is_enabled=True).next_run_at is not None
+    assert root.get(page).status_code == 405
+    assert client_of(make_manager(make_corp())).post(page).status_code == 404
 
 
 def test_other_lists_lead_to_what_a_row_can_do(root: Client, world: World) -> None:

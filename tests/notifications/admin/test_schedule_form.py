@@ -52,11 +52,27 @@ def saved(client: Client, order: tuple[Report, User], **changes: Any) -> Subscri
     return Subscription.objects.get()
 
 
+def test_a_push_of_working_days_shows_so_and_becomes_one_of_every_day(
+    admin_client: Client, order: tuple[Report, User]
+) -> None:
+    push = saved(admin_client, order, **DAILY, free_days="skip")
+    page = f"/admin/notifications/subscription/{push.pk}/change/"
+    assert '<option value="workdays" selected>每个工作日</option>' in admin_client.get(page).text
+
+    changes = {**DAILY, "free_days": "skip", "page_version": version_on(admin_client, page)}
+    answer = admin_client.post(page, values(*order, **changes))
+
+    assert answer.status_code == 302, errors_of(answer)
+    push.refresh_from_db()
+    assert push.free_days == "send"
+
+
 @pytest.mark.parametrize(
     ("fields", "expected", "words"),
     [
         (DAILY, (Repeat.DAILY, "", "", "send"), "每天 09:05"),
         ({**DAILY, "free_days": "skip"}, (Repeat.DAILY, "", "", "skip"), "每个工作日 09:05"),
+        ({**DAILY, "repeat": "workdays"}, (Repeat.DAILY, "", "", "skip"), "每个工作日 09:05"),
         (WEEKLY, (Repeat.WEEKLY, "1,3", "", "send"), "每周一、周三 09:05"),
         (
             {**WEEKLY, "free_days": "next"},

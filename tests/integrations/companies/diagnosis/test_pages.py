@@ -83,7 +83,7 @@ def test_the_connection_s_result_stands_beside_its_button_with_reason_and_remedy
     assert (asked, running) == (["network", "token"], "waiting")
     assert 'id="token-result"' in page
     assert "127.0.0.1 (127.0.0.1) does not take a connection at port 1: " in said
-    assert said.startswith("wrong 20")
+    assert said.startswith("failed 20")
     assert said.endswith("More in the guides") or "in the firewall, or set a proxy." in said
 
 
@@ -97,17 +97,17 @@ def test_the_answer_follows_what_is_found(
     admin_client: Client, corp: Corp, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     never = answer(admin_client, corp)
-    assert (never["next_ms"], text(never["summary"])) == (0, f"not tried {len(CHECKS)}")
-    assert "not tried Token Fetches a token with the saved CorpId and Secret. Check" in text(never["rows"][4]["html"])
+    assert (never["next_ms"], text(never["summary"])) == (0, f"waiting {len(CHECKS)}")
+    assert "waiting Token Fetches a token with the saved CorpId and Secret. Check" in text(never["rows"][4]["html"])
     assert "Not checked, or not since the last change" in never["reasons"]
     assert "not enabled yet" in never["state"]
 
     states = {
         "token": ("ok", "good", "in order"),
-        "ip": ("warning", "warn", "to be looked at"),
-        "agentid": ("skipped", "quiet", "not tried"),
-        "app": ("running", "quiet", "running"),
-        "scope": ("waiting", "quiet", "waiting"),
+        "ip": ("warning", "warn", "waiting"),
+        "agentid": ("skipped", "quiet", "waiting"),
+        "app": ("running", "busy", "in progress"),
+        "scope": ("waiting", "next", "waiting"),
     }
     for _number in range(10):
         for name, (status, _tone, _word) in states.items():
@@ -154,7 +154,7 @@ def test_a_refused_address_has_all_that_is_needed(admin_client: Client, corp: Co
     assert f"Tried 3 times; again by itself at {timezone.localtime(soon):%H:%M:%S}." in text(html)
     assert "beat" not in html
 
-    assert 'class="pill pill-bad">wrong<' in html
+    assert 'class="pill pill-bad">failed<' in html
     assert re.search(r'id="check-ip-copied"[^>]*value="203.0.113.9;203.0.113.10"', html)
     assert 'data-copy="check-ip-copied"' in html
     assert 'value="check ip; problem refused_ip; errcode 60020; no; hint 123; ip 203.0.113.9"' in html

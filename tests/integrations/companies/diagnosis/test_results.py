@@ -115,7 +115,7 @@ BEHIND = {"problem": "blocked", "facts": {"by": "token"}}
         ([("token", "ok", {}), ("scope", "skipped", BEHIND)], 1, "warn", "1 check to be looked at"),
         ([("scope", "warning", {}), ("ip", "wrong", {})], 1, "bad", "1 check wrong"),
         ([("domain", "wrong", {}), ("ip", "wrong", {})], 1, "bad", "2 checks wrong"),
-        ([("token", "ok", {}), ("ip", "running", {})], 1, "quiet", "being checked"),
+        ([("token", "ok", {}), ("ip", "running", {})], 1, "busy", "being checked"),
         ([("token", "ok", {})], 2, "warn", "credentials changed, not checked"),
     ],
 )
