@@ -590,8 +590,7 @@ class IncidentAdmin(log.LogAdmin):
     def picture_view(self, request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
         """Return a picture of the incident's data. `extension`: svg or png."""
         incident = find_row(self, request, pk, to_change=False)
-        medium = charts.find_chart(incident, picture, person=base.get_administrator(request))
-        return answer_medium(medium, extension)
+        return answer_medium(charts.find_chart(incident, picture, person=base.get_administrator(request)), extension)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Acknowledge, take over, silence, end the silence of, or close the incident."""

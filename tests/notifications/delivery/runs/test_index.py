@@ -112,7 +112,7 @@ def test_what_waits_counts_whenever_it_was_made_and_what_is_settled_today_only(r
 
     found = read_index(root)
 
-    names = ("今日已接受", "今日被拒绝或已取消", "等待")
+    names = ("今日送达", "今日被拒绝或已取消", "等待")
     values = [[read_lines(found, corp.name)[name][0] for name in names] for corp in (first, second)]
     assert values == [["60 人次", "0 人次", "5 人次"], ["0 人次", "4 人次", "0 人次"]]
 
