@@ -504,6 +504,7 @@ ORDERS = [
         {"name": "New name", "weekdays": [], **CONDITION},
     ),
     *deletes("notifications_alertrule", "alert_rule", EDITORS, EDITORS_ELSEWHERE, is_gone=True),
+    posts("notifications_alertrule_switch", EDITORS, "alert_rule", unseen=BLIND),
     Row("notifications_alertrule_preview", expect(ALL_EDITORS), method="post"),
     Row("notifications_alertrule_rename", expect(ALL_EDITORS), method="post"),
     Row("notifications_alertrule_draft", expect(ALL_EDITORS), method="post"),
