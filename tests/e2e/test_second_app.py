@@ -51,7 +51,7 @@ def test_the_secret_of_another_app_never_serves_though_a_superuser_pastes_it(
     waiting = page.locator("#staged-credentials .pill")
     expect(waiting).to_have_text("进行中")
     do_jobs()
-    expect(waiting).to_have_text("被拒绝")
+    expect(waiting).to_have_text("失败")
 
     # Li Lei taps the attacker's link, whose code arrives at the attacker's domain.
     victim = browser.new_context(user_agent=ua.WECOM_ANDROID, locale="zh-CN").new_page()
