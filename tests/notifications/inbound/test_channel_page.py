@@ -182,7 +182,7 @@ def test_it_is_sent_to_oneself_alone_and_the_log_shows_what_came_in_without_payl
     page = client.get(page_of(channel, "calls")).content.decode()
 
     assert [list(one.people.all()) for one in IncomingMessage.objects.order_by("pk")] == [[zhang], [root]]
-    assert "accepted" in page
+    assert ">done<" in page
     assert "The secret or the signature is missing or wrong." in page
     assert "机密内容" not in page
     assert "gwi_wrong" not in page
