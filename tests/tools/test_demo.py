@@ -138,6 +138,15 @@ def test_the_demo_inherits_no_database_and_keeps_its_own_keys(place: Place, monk
     assert stat.S_IMODE((place.folder / "keys.json").stat().st_mode) == 0o600
 
 
+def tap_app(phone: requests.Session, place: Place) -> requests.Response:
+    """Tap the app in the workbench of the person's phone. Return the page that it leads to."""
+    phone.get(f"{place.sandbox_url}/phone", params={"corpid": CORPID, "userid": USERID}, timeout=60)
+    workbench = phone.get(f"{place.sandbox_url}/phone/workbench", timeout=60).text
+    phone.cookies.set("sandbox_tapped", "1", domain="127.0.0.1")  # as the phone's script does at a tap
+    (app,) = re.findall(r'href="([^"]+/connect/oauth2/authorize\?[^"]+)"', workbench)
+    return phone.get(app.replace("&amp;", "&"), timeout=60)
+
+
 @pytest.mark.processes
 def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_all_ends_also_after_a_kill(
     place: Place, project_root: Path
@@ -155,11 +164,7 @@ def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_all_ends_also_a
         for _family, host in demo_program._loopback():
             web = requests.get(f"http://{'[::1]' if host == '::1' else host}:{place.web_port}/", timeout=60)
             assert web.status_code < 500
-        phone.get(f"{place.sandbox_url}/phone", params={"corpid": CORPID, "userid": USERID}, timeout=60)
-        workbench = phone.get(f"{place.sandbox_url}/phone/workbench", timeout=60).text
-        phone.cookies.set("sandbox_tapped", "1", domain="127.0.0.1")  # as the phone's script does at a tap
-        (app,) = re.findall(r'href="([^"]+/connect/oauth2/authorize\?[^"]+)"', workbench)
-        home = phone.get(app.replace("&amp;", "&"), timeout=60)
+        home = tap_app(phone, place)
         [article, *_] = within(articles)
         message = phone.get(article["url"], timeout=60)
         picture = requests.get(article["picurl"], timeout=60)  # as WeCom fetches it, without a session
