@@ -1,4 +1,4 @@
-"""Explanations for people: why a sign-in stopped, a member is linked with nobody, or an import refuses a row."""
+"""Explains to people why a sign-in stopped, why a member is linked with nobody, and why an import refused a row."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guide(Explanation):
-    """Texts of one error page, in English. `what` and `who` may contain %(corp)s, %(missing)s, %(where)s. `status`: the
-    HTTP status. `is_signed_in`: the person is signed in, so the page does not offer to sign in again."""
+    """Texts of one error page, in English. `what` and `who` may contain %(corp)s (the company), %(missing)s (the value
+    that the person lacks) and %(where)s (who can set it). `status`: the HTTP status. `is_signed_in`: whether the person
+    is signed in, so that the page does not offer to sign in again."""
 
     title: str
     status: int = 403
@@ -74,7 +75,7 @@ GUIDES: dict[Cause, Guide] = {
         ),
     ),
     Cause.NOT_ADMITTED: Guide(
-        title=_("Your WeCom account waits for an administrator"),
+        title=_("An administrator must confirm your WeCom account"),
         what=_(
             "Your account had been deleted in “%(corp)s”. It could belong to somebody else now, "
             "so it opens nothing yet."
@@ -179,7 +180,7 @@ GUIDES: dict[Cause, Guide] = {
     Cause.BI_OFF: Guide(
         status=404,
         title=_("The BI is not connected"),
-        what=_("This page belongs to the BI, and this site does not lead into it at the moment."),
+        what=_("This page belongs to the BI, and this site is not connected with it at the moment."),
         who=_("An administrator of this site can connect it in the administration, under Guandata BI."),
         is_signed_in=True,
     ),
@@ -191,7 +192,7 @@ GUIDES: dict[Cause, Guide] = {
         is_signed_in=True,
     ),
     Cause.BI_NOT_ALLOWED: Guide(
-        title=_("You do not enter the BI from here"),
+        title=_("You cannot enter the BI from here"),
         what=_("Sign-in to the BI is switched off for your company, or no company is set for you."),
         who=_(
             "An administrator of this site can switch it on in the administration, under WeCom configuration, "
@@ -222,8 +223,10 @@ GUIDES: dict[Cause, Guide] = {
     ),
 }
 
-# Pages that offer another company, since the same one would refuse again.
-CHOOSING = frozenset({Cause.UNKNOWN_COMPANY, Cause.COMPANY_DISABLED, Cause.NOT_A_MEMBER, Cause.OTHER_COMPANY})
+# Causes whose page offers to choose another company, since this one would refuse again.
+CAUSES_WITH_COMPANY_CHOICE = frozenset(
+    {Cause.UNKNOWN_COMPANY, Cause.COMPANY_DISABLED, Cause.NOT_A_MEMBER, Cause.OTHER_COMPANY}
+)
 
 
 # --- A member whom the directory links with nobody --------------------------------------------------------------------
@@ -236,10 +239,11 @@ _REASONS_ABOUT_THE_PERSON = frozenset({Reason.PROTECTED, Reason.PASSWORD_ONLY, R
 
 
 def explain_missing_link(person: Person, reason: str, *, sees_the_other: bool = False) -> str:
-    """Explain why a member is linked with nobody, or (`sees_the_other`) not with a person whom `person` sees.
+    """Explain to `person` why a member is not linked with anybody.
 
-    Administrators of some companies read the same sentence whether nobody matches or only an invisible person does. So
-    they do not learn that somebody elsewhere has this userid or e-mail address.
+    `sees_the_other`: the reason is about a person whom `person` sees. Administrators of some companies read the same
+    sentence whether nobody matches or only a person whom they do not see: otherwise it would reveal that somebody in
+    another company has this userid or e-mail address.
     """
     harmless = REASONS_ABOUT_MEMBERS | _REASONS_ABOUT_THE_PERSON if sees_the_other else REASONS_ABOUT_MEMBERS
     if sees_all(person) or reason in harmless:
@@ -252,9 +256,7 @@ def explain_missing_link(person: Person, reason: str, *, sees_the_other: bool = 
 _FILES = {
     "password": gettext_lazy("The file is protected by a password. Save it without one and upload it again."),
     "old_excel": gettext_lazy("This is an old Excel file (.xls). Save it as .xlsx and upload it again."),
-    "no_xlsx": gettext_lazy(
-        "The file is no xlsx that could be read. Save it anew in Excel or WPS as .xlsx and upload it again."
-    ),
+    "no_xlsx": gettext_lazy("The file cannot be read as xlsx. Save it again in Excel or WPS as .xlsx, then upload it."),
     "no_text": gettext_lazy("The file is neither xlsx nor a csv in UTF-8 or GBK."),
     "broken": gettext_lazy(
         "The csv is broken from line %(line)s on: a quotation mark is missing, or a cell is far too long."
@@ -275,30 +277,32 @@ _FILES = {
     "company_missing": gettext_lazy(
         "The file does not say to which company the accounts belong. Upload it again and choose the company."
     ),
-    "match_missing": gettext_lazy("The file has no column with the value by which people are to be found."),
+    "match_missing": gettext_lazy("The file lacks the column by which people are to be found."),
     "not_allowed": gettext_lazy("The person who uploaded the file may no longer change people."),
     "confirmer_not_allowed": gettext_lazy("The person who confirmed the import may no longer change people."),
     "gave_up": gettext_lazy(
         "It was started several times, and each time the program ended before it was done. Look into the worker's "
         "log, then upload the file again."
     ),
-    "restored": gettext_lazy("The database was restored from a backup before this was done. Upload the file again."),
+    "restored": gettext_lazy(
+        "The database was restored from a backup before this was finished. Upload the file again."
+    ),
     "row_refused": gettext_lazy("Row %(row)s is refused now, so nothing was changed. See the row for why."),
 }
 _ROWS = {
-    "formula": gettext_lazy("There is a formula in “%(column)s”. Paste it as a value."),
-    "error_cell": gettext_lazy("There is an error of Excel in “%(column)s”."),
+    "formula": gettext_lazy("“%(column)s” contains a formula. Paste it as a value."),
+    "error_cell": gettext_lazy("“%(column)s” contains an Excel error."),
     "merged": gettext_lazy("“%(column)s” is part of merged cells. Split them."),
     "rounded": gettext_lazy(
-        "Excel has rounded the number in “%(column)s”. Format the column as text and enter it anew."
+        "Excel has rounded the number in “%(column)s”. Format the column as text and enter the number again."
     ),
     "scientific": gettext_lazy(
-        "Excel has shortened the number in “%(column)s”, such as 1.38E+10. Enter it anew, as text."
+        "Excel has shortened the number in “%(column)s”, such as 1.38E+10. Enter it again, as text."
     ),
     "long_cell": gettext_lazy("The text in “%(column)s” is too long."),
     "no_key": gettext_lazy("The row does not say which person it is about."),
     "nobody": gettext_lazy(
-        "No person whom you may change matches. To create who is missing, tick “create people who are missing” when "
+        "No person whom you may change matches. To create missing people, tick “create people who are missing” when "
         "you upload the file."
     ),
     "not_creator": gettext_lazy("The person is missing, and you may not create people."),
@@ -311,7 +315,7 @@ _ROWS = {
     "unknown_company": gettext_lazy("There is no WeCom company “%(company)s”."),
     "no_company": gettext_lazy("The row does not say to which company the account belongs."),
     "company_needed": gettext_lazy(
-        "Without a company you would not see the person any more. To take away sign-in, empty the account."
+        "Without a company you would not see the person any more. To end sign-in with WeCom, empty the account."
     ),
     "other_account": gettext_lazy("The person has another account in “%(company)s”."),
     "account_taken": gettext_lazy(
@@ -319,7 +323,7 @@ _ROWS = {
         "with the next."
     ),
     "bad_text": gettext_lazy("“%(column)s” is too long (at most %(count)s characters) or has invisible characters."),
-    "bad_email": gettext_lazy("“%(value)s” is no e-mail address."),
+    "bad_email": gettext_lazy("“%(value)s” is not an e-mail address."),
     "bad_value": gettext_lazy("“%(column)s”: %(why)s"),
     "value_taken": gettext_lazy(
         "“%(value)s” belongs to %(person)s already. To exchange values between people, empty them with one file and "
@@ -331,14 +335,14 @@ _ROWS = {
 
 
 def explain_import(reason: str, words: dict[str, Any]) -> str:
-    """Explain why a file or a row was refused, or why an import stopped. `reason`, `words`: as stored with it."""
+    """Explain why a file or a row was refused, or why an import stopped. `reason`, `words`: the stored fields."""
     if reason in _FILES:
         return str(_FILES[reason]) % words
     if reason not in _ROWS:
         return reason
-    known = {"person": gettext("somebody else"), **words}
+    values = {"person": gettext("somebody else"), **words}
     if reason == "bad_text":
-        known["column"] = name_column(str(words["column"]), {})
+        values["column"] = name_column(str(words["column"]), {})
     if reason == "bad_value":
-        known["why"] = str(REFUSALS[words["code"]]) % words["params"]
-    return str(_ROWS[reason]) % known
+        values["why"] = str(REFUSALS[words["code"]]) % words["params"]
+    return str(_ROWS[reason]) % values

@@ -1,4 +1,4 @@
-"""Registrations: models for the audit trail with the companies of their rows, hooks, and signals."""
+"""Registers the models of the audit trail, with the companies of their rows, and connects hooks and signals."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from accounts.directory.sync import apply_events, follow_rename
 from accounts.models import Attribute, DepartmentGroup, DirectoryPolicy, SignInPolicy, User, WeComAccount
 from accounts.users.attributes import ensure_bi_login_id
 from accounts.users.bi_identity import list_external_ids
-from accounts.users.companies import describe_disabling, rests_on_corpid
-from accounts.users.roles import ensure_roles, make_corp_condition, whom_to_ask
+from accounts.users.companies import describe_disabling, has_linked_people
+from accounts.users.roles import describe_contacts, ensure_roles, make_corp_condition
 from accounts.views import errors
 from integrations.bi import is_open
 from integrations.companies.links import name_verification_file
@@ -58,8 +58,8 @@ def track_people_and_companies() -> None:
     )
     signals.track_model(
         WeComAccount,
-        # Never None: a move from or to no company concerns the other company alone. The person's rights are read from
-        # the database, since the object may have them withheld.
+        # Without None: a move from or to no company concerns only the other company. The person's rights are read from
+        # the database, since this object's may be withheld (User.withhold_rights).
         corps=lambda account: (
             {
                 account.corp_id,
@@ -100,20 +100,20 @@ def register(app: AppConfig) -> None:
     hooks.corp_disabling.register(describe_disabling)
     hooks.corp_disabling.register(warn_before_shutting_out)
     errors.tabs.register(("account", _("Account")))
-    # Run after the last app: each app's permissions exist only after its own signal.
-    last = [one for one in installed_apps.get_app_configs() if one.models_module is not None][-1]
+    # Run after the last app: Django creates each app's permissions at the post_migrate of that app.
+    last = [config for config in installed_apps.get_app_configs() if config.models_module is not None][-1]
     post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.users.roles")
     post_migrate.connect(ensure_bi_login_id, sender=app, dispatch_uid="accounts.bi_login_id")
     corp_conditions.register(make_corp_condition)
     hooks.people.register(
         People(
             external_ids=list_external_ids,
-            whom_to_ask=whom_to_ask,
-            rests_on_corpid=rests_on_corpid,
+            whom_to_ask=describe_contacts,
+            rests_on_corpid=has_linked_people,
             shut_out=warn_before_shutting_out,
             last_saved=services.find_last_save,
         )
     )
     track_people_and_companies()
-    user_logged_in.disconnect(dispatch_uid="update_last_login")  # written with the rest of a sign-in
+    user_logged_in.disconnect(dispatch_uid="update_last_login")  # accounts.authentication.sessions writes last_login
     user_logged_in.connect(reset_session_at_sign_in, dispatch_uid="accounts.sign_ins")

@@ -21,7 +21,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, override, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from accounts.users.roles import sees_all, whom_to_ask
+from accounts.users.roles import describe_contacts, sees_all
 from accounts.views import account, confirmation
 from accounts.views.account import OwnPassword
 from accounts.views.login import AdminLogin
@@ -215,7 +215,7 @@ class HelpfulPages(ModelAdminBase):
             owners = (row, getattr(row, "report", None), getattr(row, "source", None))
             owner: Any = next((each for each in owners if hasattr(each, "corp_id")), None)
             corps = None if owner is None else () if owner.corp_id is None else [owner.corp_id]
-        advice = whom_to_ask(request.user, permission, corps)
+        advice = describe_contacts(request.user, permission, corps)
         if not advice:
             return ""
         if row is None:

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from accounts.admin.security import unsent_attentions
-from accounts.directory.hooks import directory_attentions, directory_lines
+from accounts.directory.hooks import list_directory_attentions, list_directory_lines
 from accounts.users import bi_identity
 from guanwecom.admin import index_overview
 from guanwecom.operations.monitoring import monitoring_attentions
@@ -20,12 +20,12 @@ from notifications.views.overview import collect_overview
 # Only processes that serve pages or make links load this module; AppConfig.ready() loads no pages (guanwecom.apps).
 admin.autodiscover()
 # The lines and warnings of all apps in the administration's index.
-LINES = (list_connection_lines, directory_lines, push_lines)
+LINES = (list_connection_lines, list_directory_lines, push_lines)
 ATTENTIONS = (
     monitoring_attentions,
     push_attentions,
-    directory_attentions,
-    bi_identity.identity_attentions,
+    list_directory_attentions,
+    bi_identity.list_identity_attentions,
     unsent_attentions,
     list_connection_attentions,
     list_source_attentions,

@@ -30,7 +30,7 @@ from accounts.directory.hooks import SYNC
 from accounts.directory.matching import filter_unlinked
 from accounts.directory.sync import preview_policy
 from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, LinkConflict, WeComAccount
-from accounts.users.bi_identity import EMAIL, is_identity
+from accounts.users.bi_identity import EMAIL, is_bi_identity_source
 from accounts.users.roles import people_visible_to, sees_all
 from integrations import callbacks
 from integrations.admin.base import State, find_row, hide_related_links, own_page, own_routes, show_state, show_status
@@ -96,7 +96,7 @@ class DirectoryPolicyForm(VersionedForm):
             if self.instance._state.adding and not self.is_bound:
                 # By default, the first run of a company creates its people.
                 Mode = DirectoryPolicy.Mode
-                self.initial["mode"] = Mode.LINK if is_identity(EMAIL) else Mode.CREATE
+                self.initial["mode"] = Mode.LINK if is_bi_identity_source(EMAIL) else Mode.CREATE
             modes: Any = self.fields["mode"]
             modes.choices = MODES
             modes.help_text = _(
@@ -108,7 +108,7 @@ class DirectoryPolicyForm(VersionedForm):
         """Refuse to update e-mail addresses by which people enter the BI: people choose their e-mail in WeCom."""
         mode: str = self.cleaned_data["mode"]
         create = DirectoryPolicy.Mode.CREATE
-        if mode == create != self.instance.mode and is_identity(EMAIL):
+        if mode == create != self.instance.mode and is_bi_identity_source(EMAIL):
             message = _(
                 "People enter the BI by their e-mail, and may change it in WeCom: with this they could enter as "
                 "somebody else. First have the loginId attribute chosen, under Guandata BI."
@@ -443,7 +443,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         if policy is not None and not policy.is_off:
             return None
         offered = DirectoryPolicy(corp=run.corp) if policy is None else copy(policy)
-        offered.mode = DirectoryPolicy.Mode.LINK if is_identity(EMAIL) else DirectoryPolicy.Mode.CREATE
+        offered.mode = DirectoryPolicy.Mode.LINK if is_bi_identity_source(EMAIL) else DirectoryPolicy.Mode.CREATE
         counts = preview_policy(corp=run.corp, policy=offered)
         if not counts:
             return None

@@ -25,7 +25,7 @@ from accounts.directory.groups import DepartmentField, DepartmentSelect
 from accounts.models import DepartmentGroup, User
 from accounts.models.directory import ROLE_PREFIX
 from accounts.users import bi_identity, roles
-from accounts.users.roles import PermissionsField, find_choosable_permissions, name_right, sees_all
+from accounts.users.roles import PermissionsField, find_choosable_permissions, name_permission, sees_all
 from integrations.admin.base import NamedDeletions, State, hide_related_links, show_state
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.directory.departments import find_paths
@@ -61,7 +61,7 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     def shown_permissions(self, group: Group) -> SafeString:
         """Show a line for each kind of row with its permissions."""
         kinds = groupby(group.permissions.select_related("content_type"), lambda one: one.content_type)
-        lines = ((kind, gettext(", ").join(map(name_right, rows))) for kind, rows in kinds)
+        lines = ((kind, gettext(", ").join(map(name_permission, rows))) for kind, rows in kinds)
         return format_html_join("", "<div>{}: {}</div>", lines)
 
     def get_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:

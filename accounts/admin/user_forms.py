@@ -21,7 +21,7 @@ from accounts.importexport.sheets import RESERVED, fold_header
 from accounts.models import Attribute, User, WeComAccount, fold_userid, fold_value
 from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARACTERS
 from accounts.users import attributes, bi_identity, companies, roles
-from accounts.users.roles import rights_changeable_by, sees_all
+from accounts.users.roles import people_with_rights_changeable_by, sees_all
 from integrations.admin.base import TidyField
 from integrations.core.admin_pages import AnyModelForm, VersionedForm, VersionedFormSet
 from integrations.models import Corp
@@ -115,7 +115,7 @@ class WeComAccountFormSet(VersionedFormSet):
             others.update(is_primary=False)
         saved = super().save(commit=commit)
         if commit:
-            companies.settle_primary_accounts([self.instance.pk])
+            companies.choose_primary_accounts([self.instance.pk])
         return saved
 
     def _is_kept(self, form: AnyModelForm) -> bool:
@@ -142,7 +142,7 @@ def find_rights_fields(editor: User, person: User | None) -> tuple[str, ...]:
     """Return the fields that `editor` may change of `person`. Nobody gives more than they have."""
     if editor.is_superuser:
         return EVERY_RIGHT
-    if person is None or not rights_changeable_by(editor).filter(pk=person.pk).exists():
+    if person is None or not people_with_rights_changeable_by(editor).filter(pk=person.pk).exists():
         return ()
     return ("is_staff", "roles", *(["manages_all_corps"] if sees_all(editor) else []), "managed_corps")
 
@@ -219,13 +219,13 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
             words = gettext("%(name)s → %(person)s, if nobody is chosen below") % {"name": name, "person": successor}
             links.append((key, format_html('<a href="{}">{}</a>', url, words if successor else name)))
         fields["taken_over"].choices, self.initial["taken_over"] = links, [key for key, _name in links]
-        able = rights_changeable_by(self.editor) | User.objects.filter(pk=self.editor.pk)
+        able = people_with_rights_changeable_by(self.editor) | User.objects.filter(pk=self.editor.pk)
         fields["successor"].queryset = able.filter(is_active=True, is_staff=True).exclude(pk=self.instance.pk)
 
     def _find_group_choices(self) -> dict[str, QuerySet[Group]]:
         """Return the page's two lists of groups with their choices."""
         others = Group.objects.exclude(name__in=list(roles.Role))
-        return {"roles": roles.find_groups_to_hand_out(self.editor), "groups": others}
+        return {"roles": roles.find_assignable_roles(self.editor), "groups": others}
 
     def read_values(self, row: Any) -> dict[str, Any]:
         """Return the row's values as on the page: roles apart from groups, and only the editor's companies."""

@@ -408,22 +408,22 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
                 change.changed_count,
             )
             messages.success(request, sentence % {"corp": corp, "count": change.changed_count})
-            if change.taken:
+            if change.userid_taken:
                 sentence = ngettext(
                     "%(count)d person is left as before, because the WeCom account belongs to somebody else in "
                     "“%(corp)s”: %(names)s",
                     "%(count)d people are left as before, because the WeCom accounts belong to somebody else in "
                     "“%(corp)s”: %(names)s",
-                    len(change.taken),
+                    len(change.userid_taken),
                 )
-                messages.warning(request, sentence % _describe_left(change.taken, corp))
-            if change.there:
+                messages.warning(request, sentence % _describe_left(change.userid_taken, corp))
+            if change.has_other_account:
                 sentence = ngettext(
                     "%(count)d person is left as before, because of another account in “%(corp)s”: %(names)s",
                     "%(count)d people are left as before, because they have other accounts in “%(corp)s”: %(names)s",
-                    len(change.there),
+                    len(change.has_other_account),
                 )
-                messages.warning(request, sentence % _describe_left(change.there, corp))
+                messages.warning(request, sentence % _describe_left(change.has_other_account, corp))
             return None
         context = {"title": _("Set the WeCom company"), "form": form}
         return selection_page(self, request, "set_company", queryset, people, context)

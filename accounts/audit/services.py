@@ -1,7 +1,7 @@
 """Writes audit entries (who changed what, from where, and the former values), and sends them to a syslog server.
 
-Entries to be sent are marked when they are written. So nothing is lost while the server is away, and nobody has to
-wait for it.
+Entries are marked as unsent when they are written, and sent in the background. So an unreachable syslog server neither
+loses an entry nor delays a request.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 SUBJECT_CHARACTERS = 255
 NOTE_CHARACTERS = 500
 PURGED_AT_ONCE = 5000
-# find_last_save searches so many of a row's newest entries.
+# Number of a row's newest entries that find_last_save reads.
 ENTRIES_SEARCHED = 20
-# Notes of sign-in entries: the way of signing in.
+# Notes of sign-in entries: how the person signed in.
 PASSWORD, WECOM, WECOM_AND_CODE = "password", "wecom", "wecom-and-code"  # noqa: S105  # names of ways, no password
 # Shown in place of every secret.
 MASK = "••••••"
@@ -49,7 +49,7 @@ Change = list[Any]
 
 
 class Actor(NamedTuple):
-    """The person who makes a change, and their address; both None for the program itself."""
+    """The person who makes a change, and their IP address. Both are None for commands and background tasks."""
 
     person: User | None
     ip: str | None
@@ -60,7 +60,7 @@ _find_actor: ContextVar[Callable[[], Actor] | None] = ContextVar("accounts_audit
 
 @contextmanager
 def attribute_entries(find_actor: Callable[[], Actor]) -> Iterator[None]:
-    """Attribute entries recorded inside the block to the person and address that `find_actor` returns at that time."""
+    """Attribute the entries recorded inside the block to the actor that `find_actor` returns at recording time."""
     token = _find_actor.set(find_actor)
     try:
         yield
@@ -68,8 +68,8 @@ def attribute_entries(find_actor: Callable[[], Actor]) -> Iterator[None]:
         _find_actor.reset(token)
 
 
-def on_behalf(user: User, ip: str | None) -> AbstractContextManager[None]:
-    """Attribute entries recorded inside the block to `user` at the address `ip`."""
+def attribute_entries_to(user: User, ip: str | None) -> AbstractContextManager[None]:
+    """Attribute the entries recorded inside the block to `user` at the address `ip`."""
     return attribute_entries(lambda: Actor(user, ip))
 
 
@@ -82,11 +82,11 @@ def make_entry(
     note: str = "",
     corps: Iterable[int | None] = (),
 ) -> AuditEntry:
-    """Return an unsaved row, so that many can be saved at once. `name`: replaces str(subject). `corps`: the companies
-    concerned; None among them means no company."""
+    """Make an entry without saving it, so that many can be saved at once. `name`: replaces str(subject). `corps`: the
+    companies concerned; None among them means no company."""
     find_actor = _find_actor.get()
     actor, ip = find_actor() if find_actor is not None else Actor(None, None)
-    concerned = set(corps)
+    corp_ids = set(corps)
     return AuditEntry(
         action=action,
         actor_id=actor.pk if actor else None,
@@ -97,22 +97,22 @@ def make_entry(
         subject=(name or (str(subject) if subject is not None else ""))[:SUBJECT_CHARACTERS],
         changes=list(changes),
         note=note[:NOTE_CHARACTERS],
-        corp_id=concerned.pop() if len(concerned) == 1 else None,
+        corp_id=corp_ids.pop() if len(corp_ids) == 1 else None,
         is_unsent=settings.AUDIT_SYSLOG is not None,
     )
 
 
 @transaction.atomic(savepoint=False)
 def record(**values: Any) -> None:
-    """Save the entry made from `values`. If it cannot be recorded, the change fails, too."""
-    made = make_entry(**values)
-    made.save(force_insert=True)
-    queue_for_syslog([made])
+    """Make and save an entry. `values`: as for make_entry. An error also undoes the change in the same transaction."""
+    entry = make_entry(**values)
+    entry.save(force_insert=True)
+    queue_for_syslog([entry])
 
 
 @transaction.atomic(savepoint=False)
 def record_many(entries: Iterable[AuditEntry]) -> None:
-    """Save the entries of a service that changes many rows past the models' own save()."""
+    """Save the entries of a service that changes many rows without calling save() of their model."""
     queue_for_syslog(AuditEntry.objects.bulk_create(entries, batch_size=500))
 
 
@@ -122,50 +122,51 @@ def record_sign_in(*, user: User, note: str) -> None:
 
 
 def record_failure(*, username: str, action: AuditEntry.Action) -> None:
-    """Record a wrong password, a lock or its end. Unknown usernames take the same queries, so that timing reveals
-    nothing. An unknown username is not stored: often it is a password typed into the wrong field."""
+    """Record a wrong password, a lock or the end of a lock. An unknown username takes the same queries, so that timing
+    reveals nothing, and is not stored: often it is a password typed into the wrong field."""
     user = User.objects.filter(username=username).first()
     record(action=action, subject=user, corps=_find_entry_corps(username, user))
 
 
 def find_last_save(rows: Sequence[Model], since: datetime) -> LastSave | None:
-    """Find the last save of `rows`, or of parts on their pages; saves by people come before those by the program."""
-    saved = []
+    """Find the last save of `rows`, or of related rows on their pages, since that time. A save by a person is preferred
+    to a later one by a background task."""
+    saves = []
     for row in rows:
-        changed = AuditEntry.objects.filter(model=row._meta.label_lower, object_id=row.pk, at__gte=since)
-        for one in changed.filter(action=AuditEntry.Action.CHANGED).order_by("-pk")[:ENTRIES_SEARCHED]:
-            saved.append(LastSave(one.actor_name, one.at))
-        kind = ContentType.objects.get_for_model(row)
-        pages = LogEntry.objects.filter(content_type=kind, object_id=str(row.pk), action_time__gte=since)
-        for page in pages.select_related("user").order_by("-pk")[:1]:
-            saved.append(LastSave(str(page.user), page.action_time))
-    return max(saved, key=lambda one: (bool(one.by), one.at), default=None)
+        entries = AuditEntry.objects.filter(model=row._meta.label_lower, object_id=row.pk, at__gte=since)
+        for entry in entries.filter(action=AuditEntry.Action.CHANGED).order_by("-pk")[:ENTRIES_SEARCHED]:
+            saves.append(LastSave(entry.actor_name, entry.at))
+        content_type = ContentType.objects.get_for_model(row)
+        page_saves = LogEntry.objects.filter(content_type=content_type, object_id=str(row.pk), action_time__gte=since)
+        for page_save in page_saves.select_related("user").order_by("-pk")[:1]:
+            saves.append(LastSave(str(page_save.user), page_save.action_time))
+    return max(saves, key=lambda save: (bool(save.by), save.at), default=None)
 
 
-def purge(*, now: datetime) -> int:
-    """Remove entries older than settings.AUDIT_RETENTION_DAYS, in steps that keep transactions small."""
+def purge_entries(*, now: datetime) -> int:
+    """Delete entries older than settings.AUDIT_RETENTION_DAYS, PURGED_AT_ONCE in a transaction. Return how many."""
     removed = 0
     since = now - timedelta(days=settings.AUDIT_RETENTION_DAYS)
     old = AuditEntry.objects.filter(at__lt=since).order_by("pk")
-    # The database refuses to delete entries without this switch (migration append_only_audit).
-    switch = "SELECT set_config('guanwecom.removes_old_audit', %s, true)"
+    # A database trigger refuses to delete entries unless this setting is on (accounts/migrations/0001_initial.py).
+    set_switch = "SELECT set_config('guanwecom.removes_old_audit', %s, true)"
     while keys := list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(switch, ["on"])
+            cursor.execute(set_switch, ["on"])
             removed += AuditEntry.objects.filter(pk__in=keys).delete()[0]
-            cursor.execute(switch, ["off"])
+            cursor.execute(set_switch, ["off"])
     return removed
 
 
 def _find_entry_corps(username: str, user: User | None) -> set[int]:
-    """Return the companies of a person's accounts and those that they manage; none for people who see all. An unknown
-    username (`user` is None) takes the same queries."""
+    """Return the companies of a person's accounts and those that the person manages; none for people who see all. An
+    unknown username (`user` is None) takes the same queries."""
     corps = find_corps_of(username=username)
     return set() if user is not None and (user.is_superuser or user.manages_all_corps) else set(corps)
 
 
 def find_corps_of(**person: Any) -> list[int]:
-    """Find the companies of a person's accounts and those that they manage. `person`: conditions on User."""
+    """Find the companies of a person's accounts and those that the person manages. `person`: conditions on User."""
     of_user = {f"user__{name}": value for name, value in person.items()}
     accounts = WeComAccount.objects.filter(corp__isnull=False, **of_user).order_by().values_list("corp_id", flat=True)
     managed = User.managed_corps.through.objects.filter(**of_user).values_list("corp_id", flat=True)
@@ -173,7 +174,7 @@ def find_corps_of(**person: Any) -> list[int]:
 
 
 def name_account(account: WeComAccount) -> str:
-    """Return the account's username and userid; the company has its own column."""
+    """Name an account by username and userid; the company has a column of its own."""
     return f"{account.user.username} / {account.userid or '—'}"
 
 
@@ -181,10 +182,10 @@ def record_accounts(
     changes: Mapping[int, Sequence[Change]],
     action: AuditEntry.Action,
     *,
-    left: Mapping[int, int | None] | None = None,
+    former_corps: Mapping[int, int | None] | None = None,
 ) -> None:
-    """Record `changes` just written to accounts, by their keys. Two queries, and one for each 500 entries. `left`: the
-    companies of the accounts before."""
+    """Record changes just written to accounts. `changes` and `former_corps` (the companies before the change) are
+    mapped by the accounts' keys. Two queries, and one for each 500 entries."""
     if not changes:
         return
     accounts = list(WeComAccount.objects.filter(pk__in=list(changes)).select_related("user").order_by("pk"))
@@ -195,14 +196,15 @@ def record_accounts(
             subject=account,
             name=name_account(account),
             changes=changes[account.pk],
-            corps={*corps[account.user_id], account.corp_id, (left or {}).get(account.pk)} - {None},
+            corps={*corps[account.user_id], account.corp_id, (former_corps or {}).get(account.pk)} - {None},
         )
         for account in accounts
     )
 
 
 def record_people(changes: Mapping[int, Sequence[Change]], action: AuditEntry.Action) -> None:
-    """Record `changes` just written to people, by their keys. Two queries, and one for each 500 entries."""
+    """Record changes just written to people. `changes`: by the people's keys. Two queries, and one for each 500
+    entries."""
     if not changes:
         return
     corps = _map_people_to_corps(changes)
@@ -223,10 +225,10 @@ def _map_people_to_corps(user_ids: Iterable[int]) -> dict[int, set[int]]:
 
 # --- Sending entries to a syslog server -------------------------------------------------------------------------------
 
-TASK = "accounts.send_audit"
+SEND_TASK = "accounts.send_audit"
 TIMEOUT_SECONDS = 5
 SENT_AT_ONCE = 200
-# One process sends at a time. If it dies, its lock expires after this time.
+# Only one process sends at a time, under a lock that expires after this time.
 LOCK_SECONDS = 120
 TASK_EXPIRES_SECONDS = 60
 # Facility 13 (log audit), severity 6 (informational), version 1: RFC 5424.
@@ -237,7 +239,7 @@ BYTES_AT_MOST = 8192
 
 @dataclass(frozen=True)
 class UnsentEntries:
-    """The number of unsent entries, and the time of the oldest."""
+    """Number of unsent entries, and the time of the oldest."""
 
     count: int = 0
     since: datetime | None = None
@@ -246,7 +248,7 @@ class UnsentEntries:
 def queue_for_syslog(entries: Sequence[AuditEntry]) -> None:
     """Queue the sending of `entries`, just saved, after the commit. Does nothing if no server is set."""
     if settings.AUDIT_SYSLOG is not None and entries:
-        queue_by_name_on_commit(TASK, [entries[0].pk], expires_seconds=TASK_EXPIRES_SECONDS)
+        queue_by_name_on_commit(SEND_TASK, [entries[0].pk], expires_seconds=TASK_EXPIRES_SECONDS)
 
 
 def count_unsent_entries() -> UnsentEntries:
@@ -260,7 +262,8 @@ def send_unsent_entries() -> int:
     """Send all unsent entries, oldest first, and return how many were sent. Raises OSError if the server is
     unreachable.
 
-    If a process dies between sending and clearing the marks, up to SENT_AT_ONCE entries are sent twice, with equal ids.
+    If the process stops between sending entries and marking them as sent, up to SENT_AT_ONCE entries are sent twice,
+    with equal ids.
     """
     if settings.AUDIT_SYSLOG is None:
         return 0
@@ -268,19 +271,19 @@ def send_unsent_entries() -> int:
     try:
         with valkey().lock("accounts:audit-syslog", timeout=LOCK_SECONDS, blocking=False):
             while entries := list(unsent.order_by("pk")[:SENT_AT_ONCE]):
-                _send(settings.AUDIT_SYSLOG, entries)
+                _send_entries(settings.AUDIT_SYSLOG, entries)
                 sent += unsent.filter(pk__in=[entry.pk for entry in entries]).update(is_unsent=False)
     except LockError:  # another process is sending, or has taken the lock over
         return sent
     return sent
 
 
-def _send(server: tuple[str, tuple[str, int]], entries: Iterable[AuditEntry]) -> None:
+def _send_entries(server: tuple[str, tuple[str, int]], entries: Iterable[AuditEntry]) -> None:
     """Send over one connection, which keeps the order."""
-    kind, address = server
-    with _connect(kind, address) as connection:
+    protocol, address = server
+    with _connect(protocol, address) as connection:
         for entry in entries:
-            # One line of RFC 5424 with ASCII JSON, so that input can neither end the line nor begin another.
+            # A message is one line of RFC 5424 with ASCII JSON, so no value can end the line and begin another.
             values = {
                 "id": entry.pk,
                 "actor": entry.actor_name,
@@ -298,31 +301,31 @@ def _send(server: tuple[str, tuple[str, int]], entries: Iterable[AuditEntry]) ->
             whole = head + json.dumps({**values, "changes": entry.changes})
             short = head + json.dumps({**values, "changes": None, "is_shortened": True})
             text = (whole if len(whole) <= BYTES_AT_MOST else short).encode()
-            connection.sendall(f"{len(text)} ".encode() + text if kind == "tcp" else text)
+            connection.sendall(f"{len(text)} ".encode() + text if protocol == "tcp" else text)
 
 
 @contextmanager
-def _connect(kind: str, address: tuple[str, int]) -> Iterator[socket.socket]:
-    if kind == "tcp":
+def _connect(protocol: str, address: tuple[str, int]) -> Iterator[socket.socket]:
+    if protocol == "tcp":
         with socket.create_connection(address, timeout=TIMEOUT_SECONDS) as connection:
             yield connection
         return
-    family, _type, _protocol, _name, found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0]
+    family, _type, _protocol, _name, resolved = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, socket.SOCK_DGRAM) as connection:
-        connection.connect(found)
+        connection.connect(resolved)
         yield connection
 
 
 class AuditMiddleware:
-    """Attributes changes to the request's user and address. It follows AuthenticationMiddleware. It also sets whether
-    that user may see what machines of the internal network answered."""
+    """Attributes audit entries to the request's user and address, and lets only superusers see answers from the
+    internal network. It must follow AuthenticationMiddleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         def find_actor() -> Actor:
-            # Read at recording time, since signing in changes the user.
+            # Read at recording time, since a sign-in changes the request's user.
             user = getattr(request, "user", None)
             return Actor(user if isinstance(user, User) else None, request.META.get("REMOTE_ADDR") or None)
 

@@ -1,6 +1,6 @@
 """Records every save and deletion of tracked models, with the values before and after.
 
-Services that change rows past save() (update(), bulk_create()), or their callers, record these changes themselves.
+Code that changes rows by update() or bulk_create(), for which Django sends no signals, must record the changes itself.
 """
 
 from __future__ import annotations
@@ -22,35 +22,36 @@ from integrations.models.fields import EncryptedTextField, list_encrypted_column
 
 TEXT_CHARACTERS = 300
 NAMES_AT_MOST = 20
-# Attributes of an instance between the signals before and after it is saved or deleted.
+# Attributes set on an instance between the signals before and after it is saved or deleted.
 _BEFORE, _CORPS, _NAME = "_audit_before", "_audit_corps", "_audit_name"
-# Stays on a saved instance, because many-to-many rows and inlines are written afterwards.
+# This attribute stays after the save, because many-to-many rows and inlines are written afterwards.
 _FORMER_CORPS = "_audit_former_corps"
 
-Corps = Callable[[Any], Iterable[int | None]]
+# Returns the keys of an instance's companies.
+FindCorps = Callable[[Any], Iterable[int | None]]
 
 
 @dataclass(frozen=True)
-class Tracked:
-    """Options of a tracked model. `fields`: those whose changes are recorded."""
+class TrackedModel:
+    """Options of a tracked model (see track_model). `fields`: fields whose changes are recorded."""
 
-    corps: Corps
-    new_corps: Corps
+    corps: FindCorps
+    new_corps: FindCorps
     secrets: frozenset[str]
     name: Callable[[Any], str]
     fields: list[Field[Any, Any]]
 
 
-_tracked: dict[type[Model], Tracked] = {}
-# Functions that put a field's machine-readable value into words for the trail's page.
+_tracked: dict[type[Model], TrackedModel] = {}
+# Functions that describe the recorded values of a field, by model and field name (see describe_field).
 descriptions: dict[tuple[type[Model], str], Callable[[Any], str]] = {}
 
 
 def track_model(
     model: type[Model],
     *,
-    corps: Corps,
-    new_corps: Corps | None = None,
+    corps: FindCorps,
+    new_corps: FindCorps | None = None,
     left_out: Collection[str] = (),
     secrets: Collection[str] = (),
     m2m: Collection[str] = (),
@@ -58,14 +59,15 @@ def track_model(
 ) -> None:
     """Record changes of `model` from now on. Call it in AppConfig.ready(), in the model's app or a higher one.
 
-    `corps`: the companies of an instance; `new_corps`: a cheaper answer for one just created. `secrets`: fields to mask
-    besides the encrypted ones. `name`: the name of an instance in the trail.
+    `corps`: returns the companies of an instance; `new_corps`: the same for a new instance, with fewer queries.
+    `left_out`: fields that are not recorded. `secrets`: fields to mask besides the encrypted ones. `m2m`: many-to-many
+    fields to record. `name`: returns the name of an instance for the trail.
     """
     if model in _tracked:
         return
     columns = [column for column in model._meta.concrete_fields if not column.primary_key]
-    kept = [column for column in columns if column.name not in left_out]
-    _tracked[model] = Tracked(corps, new_corps or corps, frozenset(secrets), name, kept)
+    fields = [column for column in columns if column.name not in left_out]
+    _tracked[model] = TrackedModel(corps, new_corps or corps, frozenset(secrets), name, fields)
     for signal, receiver in (
         (pre_save, _before_save),
         (post_save, _after_save),
@@ -81,7 +83,7 @@ def track_model(
 
 
 def list_tracked_models() -> list[type[Model]]:
-    """Return all models that track_model() was called for, of all apps."""
+    """Return the models of all apps for which track_model() was called."""
     return list(_tracked)
 
 
@@ -92,19 +94,19 @@ def find_corps(instance: Model) -> set[int]:
 
 
 def _find_all_corps(instance: Model) -> set[int | None]:
-    """Return the companies of an instance, and those before a move. None stands for no company: a move from or to no
-    company concerns more than the other company."""
+    """Return the companies of an instance, now and before a move. None stands for no company: a move from or to no
+    company is recorded without a company, so that only administrators of all companies see it."""
     former = _find_former_corps(instance)
     return former | set(_tracked[type(instance)].corps(instance)) if former else {*find_corps(instance)}
 
 
 def _find_former_corps(instance: Model) -> set[int | None]:
     """Return the companies that the instance, or a row it points to, had before its foreign key was changed."""
-    found: set[int | None] = set(instance.__dict__.get(_FORMER_CORPS, ()))
+    former: set[int | None] = set(instance.__dict__.get(_FORMER_CORPS, ()))
     for column in instance._meta.concrete_fields:
-        held = column.get_cached_value(instance, default=None) if isinstance(column, ForeignKey) else None
-        found |= _find_former_corps(held) if held is not None else set()
-    return found
+        related = column.get_cached_value(instance, default=None) if isinstance(column, ForeignKey) else None
+        former |= _find_former_corps(related) if related is not None else set()
+    return former
 
 
 def _drop_none(corps: Iterable[int | None]) -> set[int]:
@@ -112,9 +114,9 @@ def _drop_none(corps: Iterable[int | None]) -> set[int]:
 
 
 def record_admin_log_entry(instance: LogEntry, created: bool, **_: Any) -> None:
-    """Receive post_save of Django's admin log: record actions that are no change of a field."""
+    """Receive post_save of Django's admin log: record actions other than changes of fields."""
     entry = instance
-    if not created or entry.change_message.startswith("["):  # field changes are recorded in more detail elsewhere
+    if not created or entry.change_message.startswith("["):  # a list of changed fields, which _after_save records
         return
     model = entry.content_type.model_class() if entry.content_type is not None and entry.object_id else None
     subject = _select_rows(model).filter(pk=entry.object_id).first() if model is not None else None
@@ -127,7 +129,7 @@ def record_admin_log_entry(instance: LogEntry, created: bool, **_: Any) -> None:
 
 
 def _select_rows(model: type[Model]) -> QuerySet[Any]:
-    """Return the rows without encrypted columns, so that an unreadable secret does not stop the recording."""
+    """Select rows without encrypted columns: a secret that cannot be decrypted must not prevent the recording."""
     return model._base_manager.defer(*list_encrypted_columns(model))
 
 
@@ -145,7 +147,7 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
         if column.attname not in deferred
         and (update_fields is None or column.name in update_fields or column.attname in update_fields)
     ]
-    if not wanted:  # nothing to record: every sign-in saves `last_login` alone
+    if not wanted:  # no field that is recorded
         return
     rows = sender._base_manager.filter(pk=instance.pk).values(*(column.attname for column in wanted))
     before = next(iter(rows), {})  # values() also reads secrets that no key can decrypt
@@ -170,24 +172,26 @@ def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, 
         action, changes = AuditEntry.Action.CREATED, _list_values(tracked, instance, is_before=False)
         corps = {*_drop_none(tracked.new_corps(instance))}
     else:
-        columns = [one for one in tracked.fields if one.attname in before]
-        changed = [one for one in columns if _is_different(before[one.attname], getattr(instance, one.attname))]
+        loaded = [column for column in tracked.fields if column.attname in before]
+        changed = [
+            column for column in loaded if _is_different(before[column.attname], getattr(instance, column.attname))
+        ]
         if not changed:
             return
         action, corps = AuditEntry.Action.CHANGED, _find_all_corps(instance)
         changes = [
             [
-                one.name,
-                _convert_value(tracked, one, before[one.attname]),
-                _convert_value(tracked, one, getattr(instance, one.attname), instance),
+                column.name,
+                _convert_value(tracked, column, before[column.attname]),
+                _convert_value(tracked, column, getattr(instance, column.attname), instance),
             ]
-            for one in changed
+            for column in changed
         ]
     services.record(action=action, subject=instance, name=tracked.name(instance), changes=changes, corps=corps)
 
 
 def _is_different(before: Any, after: Any) -> bool:
-    if hasattr(after, "resolve_expression"):  # computed by the database, no input
+    if hasattr(after, "resolve_expression"):  # an expression such as F(), whose result is not known here
         return False
     return bool(before != after and not (before in (None, "") and after in (None, "")))
 
@@ -196,7 +200,7 @@ def _is_different(before: Any, after: Any) -> bool:
 
 
 def _before_delete(sender: type[Model], instance: Model, **_: Any) -> None:
-    """Remember companies and name, which may depend on rows that are deleted, too."""
+    """Remember companies and name, which may depend on rows that are deleted together with the instance."""
     setattr(instance, _CORPS, _find_all_corps(instance))
     setattr(instance, _NAME, _tracked[sender].name(instance))
 
@@ -208,15 +212,15 @@ def _after_delete(sender: type[Model], instance: Model, **_: Any) -> None:
     services.record(action=AuditEntry.Action.DELETED, subject=instance, name=name, changes=changes, corps=corps)
 
 
-def _list_values(tracked: Tracked, instance: Model, *, is_before: bool) -> list[services.Change]:
-    """Return every loaded value that is neither empty nor the default."""
+def _list_values(tracked: TrackedModel, instance: Model, *, is_before: bool) -> list[services.Change]:
+    """List the loaded values that are neither empty nor the default, as changes from or to nothing."""
     changes: list[services.Change] = []
     for column in tracked.fields:
         value = instance.__dict__.get(column.attname)
         if value in (None, "", []) or value == column.get_default() or hasattr(value, "resolve_expression"):
             continue
-        shown = _convert_value(tracked, column, value, instance)
-        changes.append([column.name, shown, None] if is_before else [column.name, None, shown])
+        recorded = _convert_value(tracked, column, value, instance)
+        changes.append([column.name, recorded, None] if is_before else [column.name, None, recorded])
     return changes
 
 
@@ -254,18 +258,18 @@ def _record_m2m(owner: Model, name: str, others: list[Model], *, is_added: bool)
 # --- Values ----------------------------------------------------------------------------------------------------------
 
 
-def _convert_value(tracked: Tracked, column: Field[Any, Any], value: Any, instance: Model | None = None) -> Any:
-    """Convert a value for the trail: plain JSON, secrets masked, rows by their names, long texts clipped. `instance`:
-    the object with this value; it may have the related row cached."""
+def _convert_value(tracked: TrackedModel, column: Field[Any, Any], value: Any, instance: Model | None = None) -> Any:
+    """Convert a value for the trail: to JSON, with secrets masked, related rows named, and long texts cut. `instance`:
+    the object with this value, which may have the related row cached."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(column, EncryptedTextField) or column.name in tracked.secrets:
         return services.MASK if value else ""
     if isinstance(column, ForeignKey):
-        held = column.get_cached_value(instance, default=None) if instance is not None else None
-        if held is None or held.pk != value or held.get_deferred_fields():
-            held = _select_rows(column.related_model).filter(pk=value).first()
-        return _clip(str(held)) if held is not None else f"#{value}"
+        related = column.get_cached_value(instance, default=None) if instance is not None else None
+        if related is None or related.pk != value or related.get_deferred_fields():
+            related = _select_rows(column.related_model).filter(pk=value).first()
+        return _clip(str(related)) if related is not None else f"#{value}"
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, int | float):
@@ -280,7 +284,7 @@ def _clip(text: str) -> str:
 
 
 def label_field(model: type[Model], name: str) -> str:
-    """Return the field's verbose name, or its own name if the field is gone."""
+    """Return the field's verbose name, or `name` if the model no longer has the field."""
     try:
         return str(getattr(model._meta.get_field(name), "verbose_name", name))
     except FieldDoesNotExist:
@@ -288,5 +292,5 @@ def label_field(model: type[Model], name: str) -> str:
 
 
 def describe_field(model: type[Model], name: str, description: Callable[[Any], str]) -> None:
-    """Show a field's recorded values through the function `description`."""
+    """Let `description` put the recorded values of a field into words for the page of the trail."""
     descriptions[model, name] = description

@@ -454,7 +454,7 @@ def end_all_sessions(*, user: User) -> None:
     SignedInSession.objects.filter(user=user).delete()
 
 
-def purge(*, now: datetime) -> int:
+def purge_rows(*, now: datetime) -> int:
     """Remove rows of sessions that have expired unused."""
     return SignedInSession.objects.filter(last_used_at__lte=now - LONGEST).delete()[0]
 

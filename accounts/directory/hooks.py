@@ -19,7 +19,7 @@ from integrations.models import CallbackEvent, Corp, SyncRun
 SYNC = "integrations.sync_directory"
 
 
-def directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
+def list_directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
     """Return the time of the last directory sync for each company. One query."""
     if not request.user.has_perm("integrations.view_syncrun"):
         return {}
@@ -29,7 +29,7 @@ def directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, li
     return {pk: [Line(_("Directory synchronised"), moment)] for pk, moment in moments.items()}
 
 
-def directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+def list_directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """List runs that wait for an answer or stopped, events given up, and members not linked. Two queries."""
     names = {corp.pk: corp.name for corp in corps}
     found = []

@@ -21,7 +21,7 @@ from accounts.audit import services
 from accounts.directory.groups import sync_groups
 from accounts.directory.matching import Candidate, Match, filter_unlinked, match_members
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
-from accounts.users.companies import settle_primary_accounts
+from accounts.users.companies import choose_primary_accounts
 from accounts.users.roles import people_changeable_by
 from integrations.core.background import repeat_on_conflict
 from integrations.models import Corp, Member, fold_userid
@@ -72,7 +72,7 @@ def link_matches(*, corp: Corp, found: Sequence[Match], are_new: bool = False) -
     services.record_accounts({one.pk: [["userid", None, one.userid]] for one in made}, Action.CREATED)
     services.record_accounts(filled, Action.CHANGED)
     if found:
-        settle_primary_accounts([one.user.pk for one in found if one.user])
+        choose_primary_accounts([one.user.pk for one in found if one.user])
 
 
 # --- One person, by hand ----------------------------------------------------------------------------------------------

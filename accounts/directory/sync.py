@@ -28,7 +28,7 @@ from accounts.directory.linking import (
 )
 from accounts.directory.matching import filter_unlinked, match_members
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
-from accounts.users.companies import ownership, settle_primary_accounts
+from accounts.users.companies import choose_primary_accounts, ownership
 from integrations.callbacks import EventBatch
 from integrations.core.background import database_now, repeat_on_conflict
 from integrations.core.hooks import RenameRefusedError
@@ -99,7 +99,7 @@ class PolicyStep:
         userids = [one.userid_folded for one in self._members]
         now_linked = WeComAccount.objects.filter(corp=self._corp, userid_folded__in=userids)
         user_ids = {one.user_id for one in self._accounts.values()} | set(now_linked.values_list("user_id", flat=True))
-        settle_primary_accounts(user_ids)
+        choose_primary_accounts(user_ids)
         self._counts += sync_groups(corp=self._corp, user_ids=user_ids, rules=rules)
         if unable := [one.userid_folded for one in self._members if not one.is_able]:
             people_left(self._corp, unable, self._now)
@@ -292,7 +292,7 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
     if holder is not None:
         changes[holder.pk] = [["userid", holder.userid, None]]
         WeComAccount.objects.filter(pk=holder.pk).update(userid="", userid_folded="")
-        settle_primary_accounts([holder.user_id])
+        choose_primary_accounts([holder.user_id])
         made_for_it = Q(username__iexact=new) | Q(made_username=F("username"))
         people = User.objects.select_for_update(no_key=True).filter(
             made_for_it, pk=holder.user_id, last_login__isnull=True

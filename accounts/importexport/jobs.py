@@ -96,7 +96,7 @@ def discard_import(*, run: PeopleImport, now: datetime) -> bool:
     return bool(unconfirmed.update(status=Status.DISCARDED, finished_at=now))
 
 
-def forget_old_rows(*, now: datetime) -> int:
+def delete_old_rows(*, now: datetime) -> int:
     """Remove the rows of old imports, which hold names and values. The counts stay."""
     old = PeopleImport.objects.filter(requested_at__lt=now - ROWS_KEPT).values("pk")
     return ImportRow.objects.filter(run__in=old).delete()[0]
@@ -279,7 +279,7 @@ def _apply_import(run: JobRun) -> None:
         return
     done_count = sum(written.counts.get(one, 0) for one in (Outcome.APPLIED, Outcome.CREATED))
     run.report_progress(done_count, done_count + sum(written.counts.get(one, 0) for one in TO_WRITE))
-    with services.on_behalf(editor, written.confirmed_from):
+    with services.attribute_entries_to(editor, written.confirmed_from):
         claims = RowClaims()
         if written.mode != Mode.ALL:
             while rows := _next_rows(run):

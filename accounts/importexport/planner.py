@@ -32,7 +32,7 @@ from accounts.importexport.sheets import (
 )
 from accounts.models import Attribute, AuditEntry, PeopleImport, User, WeComAccount, fold_userid, fold_value
 from accounts.users.attributes import find_holders, find_values, may_set, set_values
-from accounts.users.companies import settle_primary_accounts
+from accounts.users.companies import choose_primary_accounts
 from accounts.users.roles import people_changeable_by, people_visible_to, sees_all
 from integrations.core.validators import remove_invisible
 from integrations.models import Corp
@@ -431,7 +431,7 @@ def _write_accounts(decisions: list[Decision]) -> None:
     services.record_accounts(changed, Action.CHANGED)
     made = WeComAccount.objects.bulk_create(new, batch_size=200)
     services.record_accounts({one.pk: recorded for one, recorded in zip(made, created, strict=True)}, Action.CREATED)
-    settle_primary_accounts([_get_user(one).pk for one in decisions])
+    choose_primary_accounts([_get_user(one).pk for one in decisions])
 
 
 def _get_user(decision: Decision) -> User:

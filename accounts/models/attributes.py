@@ -1,4 +1,4 @@
-"""User attributes besides the two of WeCom: definitions by administrators, and people's values."""
+"""User attributes that administrators define, and people's values. The two WeCom attributes are in WeComAccount."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from django.utils.translation import pgettext_lazy
 from integrations.data.figures import fold_text
 
 VALUE_CHARACTERS = 255
-# Limit for one person and a many-valued attribute.
+# Limit for the values of one person in one attribute.
 VALUES_AT_MOST = 100
 CHOICES_AT_MOST = 500
 # Limit for the digits before the point, and for those after it.
 NUMBER_DIGITS = 30
-# Separate the values of a many-valued attribute in one text.
+# Separators between the values of a many-valued attribute in one text.
 SEPARATORS = re.compile(r"[;；\r\n]+")  # noqa: RUF001  # the Chinese semicolon is meant
 
-# Sentences of refused values, by code. An import stores code and parameters, since its reader's language may differ
-# from the worker's.
+# Sentences that say why a value is refused, by code. An import stores code and parameters, and the page translates them
+# into its reader's language.
 REFUSALS = {
     "one_value": _("“%(name)s” has one value only."),
     "many_values": _("At most %(count)d values."),
@@ -45,7 +45,7 @@ def _make_error(code: str, **params: str | int) -> ValidationError:
 
 class AttributeQuerySet(models.QuerySet["Attribute"]):
     def employee_numbers(self) -> Self:
-        """Keep attributes by which the directory may find people."""
+        """Keep attributes that hold employee numbers, by which the directory may find people."""
         return self.filter(is_employee_number=True)
 
     def bi_login_ids(self) -> Self:
@@ -57,7 +57,7 @@ class AttributeQuerySet(models.QuerySet["Attribute"]):
 
 
 class Attribute(models.Model):
-    """A definition by an administrator. A person's company is not an attribute: see WeComAccount."""
+    """The definition of an attribute. A person's company is not an attribute: see WeComAccount."""
 
     class Kind(models.TextChoices):
         TEXT = "text", _("text")
@@ -119,8 +119,8 @@ class Attribute(models.Model):
             raise ValidationError({"is_many_valued": _("A person has one loginId in the BI.")})
 
     def clean_values(self, texts: Iterable[str]) -> list[str]:
-        """Return `texts` as stored: without surrounding spaces, empty ones and repetitions; numbers in plain digits.
-        Raises ValidationError with a code of REFUSALS."""
+        """Return `texts` as they are stored: stripped, without empty and repeated ones, numbers in plain digits. Raises
+        ValidationError with a code of REFUSALS."""
         cleaned = (self._clean_value(text) for text in texts)
         values = list({fold_value(value): value for value in cleaned if value}.values())
         if len(values) > 1 and not self.is_many_valued:
@@ -134,7 +134,7 @@ class Attribute(models.Model):
         return SEPARATORS.split(text) if self.is_many_valued else [text]
 
     def _clean_value(self, text: str) -> str:
-        """Return one value as stored, empty for blank text. Raises ValidationError with a code of REFUSALS."""
+        """Return one value as it is stored, empty for blank text. Raises ValidationError with a code of REFUSALS."""
         value = text.strip()
         if not value:
             return ""
@@ -158,10 +158,11 @@ class Attribute(models.Model):
             return "0" if plain in {"-0", ""} else plain
         if self.kind != self.Kind.CHOICE:
             return value
-        spelt: str | None = {fold_value(choice): choice for choice in self.choices}.get(fold_value(value))
-        if spelt is None:
+        # Use the spelling of the choice.
+        choice: str | None = {fold_value(choice): choice for choice in self.choices}.get(fold_value(value))
+        if choice is None:
             raise _make_error("no_choice", value=value[:64])
-        return spelt
+        return choice
 
 
 class AttributeValueQuerySet(models.QuerySet["AttributeValue"]):
@@ -173,7 +174,7 @@ class AttributeValueQuerySet(models.QuerySet["AttributeValue"]):
 
 
 class AttributeValue(models.Model):
-    """A value of a person. Only accounts.users.attributes writes it, with audit entries."""
+    """One value that a person has for an attribute. Only accounts.users.attributes writes it, with audit entries."""
 
     # Neither key has an index of its own: the constraint and the index below begin with them.
     user = models.ForeignKey("User", on_delete=models.CASCADE, related_name="attribute_values", db_index=False)
@@ -192,14 +193,14 @@ class AttributeValue(models.Model):
         verbose_name_plural = _("values of user attributes")
         default_permissions = ()
         constraints = [
-            # Serves one person's page.
+            # Serves the page of one person.
             models.UniqueConstraint(fields=["user", "attribute", "position"], name="attribute_values_by_user"),
             models.UniqueConstraint(
                 fields=["attribute", "folded"], condition=Q(is_unique=True), name="one_person_per_unique_value"
             ),
         ]
         indexes = [
-            # Serves people by some values, and everybody's values of one attribute.
+            # Serves look-ups of people by values, and of all values of one attribute.
             models.Index(fields=["attribute", "folded", "user"], name="people_by_attribute_value"),
         ]
 
@@ -207,5 +208,5 @@ class AttributeValue(models.Model):
         return self.value
 
 
-# Values are compared in this form, like all data.
+# The form in which values are compared; the same as for all other data.
 fold_value = fold_text

@@ -10,8 +10,9 @@ from django.utils.translation import pgettext_lazy
 
 
 class AuditEntry(models.Model):
-    """A change or a sign-in. Written once and never changed, but for `is_unsent`; removed only when too old. Names are
-    stored beside keys, so that an entry stays readable after its subject is deleted."""
+    """A change or a sign-in. A row never changes, except that `is_unsent` is cleared; it is deleted after
+    settings.AUDIT_RETENTION_DAYS. Names are stored beside keys, so that an entry stays readable after its subject is
+    deleted."""
 
     class Action(models.TextChoices):
         CREATED = "created", pgettext_lazy("audit", "created")
@@ -24,7 +25,7 @@ class AuditEntry(models.Model):
         UNLOCKED = "unlocked", pgettext_lazy("audit", "unlocked")
 
     at = models.DateTimeField(_("time"), default=timezone.now)
-    # No constraint: entries outlive their subjects, and are written while these are deleted. Keys are never reused.
+    # No constraint in the database: entries stay after the person or company is deleted. Keys are never reused.
     actor = models.ForeignKey(
         "User",
         on_delete=models.DO_NOTHING,
@@ -34,7 +35,7 @@ class AuditEntry(models.Model):
         db_index=False,
         verbose_name=_("administrator"),
     )
-    # Empty for the program itself (a command, a background task), and for people who are not signed in.
+    # Empty for commands, background tasks, and people who are not signed in.
     actor_name = models.CharField(_("administrator"), max_length=255, blank=True)
     ip = models.GenericIPAddressField(_("IP address"), null=True)
     action = models.CharField(_("action"), max_length=16, choices=Action.choices)
@@ -55,7 +56,7 @@ class AuditEntry(models.Model):
         db_index=False,
         verbose_name=_("WeCom company name"),
     )
-    # True until the syslog server has the entry. The database lets nobody set it again, or change more than it.
+    # True until the syslog server has the entry. A database trigger refuses every change except clearing it.
     is_unsent = models.BooleanField(default=False, editable=False)
 
     class Meta:
@@ -64,11 +65,13 @@ class AuditEntry(models.Model):
         ordering = ["-pk"]
         default_permissions = ("view",)
         indexes = [
-            # Serve the list of an administrator of some companies; the history of one row; days, and the purge.
+            # Serves the list for administrators of some companies.
             models.Index(fields=["corp", "-id"], name="audit_by_corp"),
+            # Serves the history of one row.
             models.Index(fields=["model", "object_id", "-id"], name="audit_by_object"),
+            # Serves the list of one day, and the purge.
             models.Index(fields=["at"], name="audit_by_time"),
-            # Serves the sender, oldest first, and the count of waiting entries with the time of the oldest.
+            # Serves the sending, oldest first, and the count of unsent entries with the time of the oldest.
             models.Index(fields=["id", "at"], condition=Q(is_unsent=True), name="audit_unsent"),
         ]
 

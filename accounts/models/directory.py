@@ -1,4 +1,4 @@
-"""Directory policies of companies, results of runs, unlinked members, and groups by department."""
+"""Directory policies of companies, members that runs could not link, and groups given by departments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DirectoryPolicyQuerySet(OfCorpQuerySet["DirectoryPolicy"]):
 
 
 class DirectoryPolicy(models.Model):
-    """The policy of a company. A company without a row counts as off."""
+    """The effect of the WeCom directory of a company on people here. A company without a row counts as off."""
 
     class Mode(models.TextChoices):
         OFF = "off", _("off")
@@ -96,7 +96,7 @@ class DirectoryPolicy(models.Model):
     def clean(self) -> None:
         keys = (self.match_username, self.match_email, self.match_mobile, self.number_attribute_id)
         if self.mode == self.Mode.LINK and not any(keys):
-            raise ValidationError(_("Choose by what people are found, or nobody would be linked."))
+            raise ValidationError(_("Choose how people are found, or nobody would be linked."))
         if self.number_field and self.number_attribute_id is None:
             raise ValidationError({"number_attribute": _("Choose the attribute that is compared with it.")})
 
@@ -115,8 +115,8 @@ class LinkConflictQuerySet(models.QuerySet["LinkConflict"]):
 
 
 class LinkConflict(models.Model):
-    """The reason why a member is linked with nobody: one row until an administrator has solved it. Only
-    accounts.directory writes it. The first run that finds the reason gone deletes the row."""
+    """The reason why a member is linked with nobody. Only accounts.directory writes it. The first run that finds the
+    reason gone deletes the row."""
 
     class Reason(models.TextChoices):
         NOBODY = "nobody", _("nobody here fits")
@@ -147,7 +147,7 @@ class LinkConflict(models.Model):
         indexes = [models.Index(fields=["reason", "id"], name="conflicts_by_reason")]
 
     def __str__(self) -> str:
-        """Leave out the reason, which not everybody who sees the member may read (accounts.explanations)."""
+        """Return the member only: not everybody who sees the member may read the reason (accounts.explanations)."""
         return str(self.member)
 
 
@@ -157,25 +157,25 @@ ROLE_PREFIX = "role:"
 
 class DepartmentGroupQuerySet(models.QuerySet["DepartmentGroup"]):
     def in_force(self) -> Self:
-        """Leave out roles, and groups that got permissions after a non-superuser set the rule."""
+        """Leave out roles, and groups with permissions unless a superuser set the rule."""
         allowed = self.exclude(group__name__startswith=ROLE_PREFIX)
-        lends_rights = Exists(Group.permissions.through.objects.filter(group=OuterRef("group_id")))
-        return allowed.exclude(lends_rights, may_lend_rights=False)
+        has_permissions = Exists(Group.permissions.through.objects.filter(group=OuterRef("group_id")))
+        return allowed.exclude(has_permissions, may_lend_rights=False)
 
     def visible_to(self, person: Person) -> Self:
         return self.filter(department__corp__in=Corp.objects.visible_to(person))
 
 
 class DepartmentGroup(models.Model):
-    """A rule: people in `department` are in `group`, if the directory policy creates and updates people."""
+    """A rule that puts the people of `department` into `group`, if the directory policy creates and updates people."""
 
     department = models.ForeignKey(
         Department, on_delete=models.CASCADE, related_name="groups", verbose_name=_("department")
     )
     with_subdepartments = models.BooleanField(_("with the departments below it"), default=True)
     group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="+", verbose_name=_("group"))
-    # True if a superuser set the rule: then the group may have permissions. WeCom's administrators decide who gets
-    # them.
+    # True if a superuser set the rule. Only then may the group have permissions: WeCom's administrators decide who is
+    # in the department, and so who gets them.
     may_lend_rights = models.BooleanField(default=False, editable=False)
 
     objects = DepartmentGroupQuerySet.as_manager()
@@ -193,7 +193,7 @@ class DepartmentGroup(models.Model):
 
 
 class GivenGroup(models.Model):
-    """A membership given by the directory of `corp`, which removes no other ones."""
+    """A group membership that the directory of `corp` has given. It removes only memberships that have such a row."""
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="given_groups")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="given_groups")
@@ -204,7 +204,7 @@ class GivenGroup(models.Model):
         verbose_name_plural = _("groups given by directories")
         default_permissions = ()
         constraints = [
-            # Serves the people of a step, and all of a corp (accounts.directory.groups).
+            # Serves look-ups by company and people (accounts.directory.groups).
             models.UniqueConstraint(fields=["corp", "user", "group"], name="one_given_group"),
         ]
 

@@ -1,4 +1,4 @@
-"""Imports of people, and their rows. The uploaded file belongs to the job that reads it."""
+"""Imports of people, and their rows. The uploaded file is stored in the job that reads it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PeopleImport(models.Model):
     status = models.CharField(_("status"), max_length=12, choices=Status.choices, default=Status.WAITING)
     mode = models.CharField(_("refused rows"), max_length=8, choices=Mode.choices, blank=True)
     file_name = models.CharField(_("file"), max_length=255)
-    # The company of a file from WeCom's console, which does not name it.
+    # The company of the accounts in a file from WeCom's console: the file itself does not name it.
     corp = models.ForeignKey(
         Corp, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("WeCom company name")
     )
@@ -46,7 +46,7 @@ class PeopleImport(models.Model):
     requested_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     requested_by_name = models.CharField(_("administrator"), max_length=255)
     requested_at = models.DateTimeField(_("uploaded"), default=timezone.now)
-    # The confirmer, not always the uploader: the import is written with their rights.
+    # The person who confirmed it, not always the one who uploaded it. The import is written with their rights.
     confirmed_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     confirmed_by_name = models.CharField(_("confirmed by"), max_length=255, blank=True)
     confirmed_from = models.GenericIPAddressField(null=True, editable=False)
@@ -56,9 +56,9 @@ class PeopleImport(models.Model):
     # [[header, meaning], …] in the order of the file; an unused column has an empty meaning.
     titles = models.JSONField(default=list, editable=False)
     row_count = models.PositiveIntegerField(_("rows"), default=0)
-    # {"same": 3, "change": 2, "refused": 1, …}: by ImportRow.Outcome, and "same".
+    # {"same": 3, "change": 2, "refused": 1, …}: numbers of rows by ImportRow.Outcome, and of unchanged ones.
     counts = models.JSONField(default=dict, editable=False)
-    # Why the file was refused, or the writing stopped: a key in accounts.explanations with its values.
+    # Why the file was refused, or the writing stopped: a key in accounts.explanations, and values for its sentence.
     reason = models.CharField(max_length=32, blank=True, editable=False)
     words = models.JSONField(default=dict, editable=False)
 
@@ -73,7 +73,7 @@ class PeopleImport(models.Model):
 
 
 class ImportRow(models.Model):
-    """A row that would create or change a person, or is refused. Rows without changes are only counted."""
+    """A row of the file that would create or change a person, or is refused. Rows without changes are only counted."""
 
     class Outcome(models.TextChoices):
         CREATE = "create", pgettext_lazy("import", "would be created")
@@ -83,10 +83,10 @@ class ImportRow(models.Model):
         CREATED = "created", pgettext_lazy("import", "created")
 
     run = models.ForeignKey(PeopleImport, on_delete=models.CASCADE, related_name="rows", db_index=False)
-    # The number that the spreadsheet shows.
+    # The row's number in the spreadsheet, from 1.
     number = models.PositiveIntegerField(_("row"))
     outcome = models.CharField(_("outcome"), max_length=8, choices=Outcome.choices)
-    # The row's person: the key found, and the name in the file.
+    # The person of the row: the key of the user who was found, and a name to show.
     user_id = models.BigIntegerField(null=True)
     name = models.CharField(_("person"), max_length=255)
     # Maps the meaning of a column to the text of its cell.

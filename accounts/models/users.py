@@ -25,7 +25,7 @@ WITHHELD = {"is_staff": False, "is_superuser": False, "manages_all_corps": False
 
 
 class User(AbstractUser):
-    """A person, who signs in by password, or by WeCom through one of the accounts."""
+    """A person, who signs in by password, or with WeCom through one of their WeCom accounts."""
 
     first_name = None  # type: ignore[assignment]  # Chinese names have one part: `name`
     last_name = None  # type: ignore[assignment]  # see above
@@ -45,7 +45,8 @@ class User(AbstractUser):
     # Not stored: true if the session does not carry the person's rights (accounts.authentication.sessions).
     has_withheld_rights = False
 
-    # The username that the directory made because the userid was taken as a name (accounts.directory.linking).
+    # The username that the directory made because the userid was already somebody's username
+    # (accounts.directory.linking).
     made_username = models.CharField(max_length=150, blank=True, default="", db_default="", editable=False)
 
     # Incremented to end all sessions of the person at once, see _get_session_auth_hash.
@@ -68,25 +69,25 @@ class User(AbstractUser):
         return f"{self.name} ({self.username})" if self.name else self.username
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
-        """Return the hash that each session holds and Django compares at each request. While session_epoch is 0 it is
-        Django's own hash, so that its introduction signed nobody out."""
+        """Return the hash that each session stores and Django compares at each request. While session_epoch is 0 it is
+        Django's own hash."""
         if not self.session_epoch:
-            own: str = super()._get_session_auth_hash(secret=secret)  # type: ignore[misc]  # not in the stubs
-            return own
+            django_hash: str = super()._get_session_auth_hash(secret=secret)  # type: ignore[misc]  # not in the stubs
+            return django_hash
         value = f"{self.password}:{self.session_epoch}"
         return salted_hmac("accounts.models.User.session", value, secret=secret, algorithm="sha256").hexdigest()
 
     def withhold_rights(self) -> None:
-        """Give this object an employee's rights, whatever the person's are. They are never saved."""
+        """Reduce the rights of this object to those of an employee. The stored rights do not change."""
         self.has_withheld_rights = True
         for name, value in WITHHELD.items():
             setattr(self, name, value)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Leave stored rights unchanged if this object's rights are withheld."""
+        """Leave the stored rights unchanged if this object's rights are withheld."""
         if self.has_withheld_rights:
-            named = kwargs.get("update_fields") or {field.name for field in self._meta.concrete_fields}
-            kwargs["update_fields"] = set(named) - {*WITHHELD, "id"}
+            names = kwargs.get("update_fields") or {field.name for field in self._meta.concrete_fields}
+            kwargs["update_fields"] = set(names) - {*WITHHELD, "id"}
         super().save(*args, **kwargs)
 
     def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
@@ -104,14 +105,15 @@ class User(AbstractUser):
         return set() if self.has_withheld_rights else super().get_all_permissions(obj)
 
     def has_rights_outside(self, *, corp_id: int) -> bool:
-        """Return whether the person has rights outside this company. One query at most, none for employees."""
+        """Return whether the person has rights in other companies than this one. One query at most, none for
+        employees."""
         if self.is_superuser or self.manages_all_corps:
             return True
         return self.is_staff and self.managed_corps.exclude(pk=corp_id).exists()
 
     @property
     def has_made_username(self) -> bool:
-        """True while the username is the one that the directory made."""
+        """True if the directory made the username, and nobody has changed it since."""
         return bool(self.made_username) and self.made_username == self.username
 
     def get_full_name(self) -> str:
@@ -123,7 +125,7 @@ class User(AbstractUser):
 
 class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
     def complete(self) -> Self:
-        """Keep accounts with both attributes: only they can sign in and receive messages."""
+        """Keep accounts with company and userid: only they can sign in and receive messages."""
         return self.filter(corp__isnull=False).exclude(userid_folded="")
 
     def for_userid(self, userid: str) -> Self:
@@ -134,14 +136,14 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
         return self.filter(corp__isnull=True)
 
     def signing_in(self) -> Self:
-        """Keep complete accounts that may sign in, according to their corp and to WeCom."""
+        """Keep complete accounts that may sign in: their company allows sign-in, and WeCom does not bar them."""
         return self.complete().filter(~barred_by_wecom(), corp__in=Corp.objects.signing_in())
 
     def in_departments(self, department_ids: Collection[int]) -> Self:
-        """Keep accounts whose members are in one of these WeCom departments, and may have access."""
-        standing = Member.objects.able().filter(departments__in=list(department_ids))
-        theirs = standing.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
-        return self.complete().filter(Exists(theirs))
+        """Keep accounts whose members may have access and are in one of these departments (keys of Department)."""
+        members = Member.objects.able().filter(departments__in=list(department_ids))
+        same_member = members.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
+        return self.complete().filter(Exists(same_member))
 
     def shut_out(self) -> Self:
         """Keep accounts of people who may not sign in: barred, or unlinked because they left the company."""
@@ -154,12 +156,12 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
 def barred_by_wecom(corp: str = "corp_id", userid_folded: str = "userid_folded") -> Exists:
     """Return the condition for accounts whose member is deleted, disabled, out of scope, or waits for an administrator.
 
-    Only companies with a directory policy in force bar people, and only known members. `corp`, `userid_folded`: the
-    outer query's columns. One look-up in an index.
+    Only members in the copied directory of a company whose directory policy is on are barred. `corp`, `userid_folded`:
+    columns of the outer query. One look-up in an index.
     """
-    unable = ~Q(presence=Member.Presence.HERE) | Q(status=Member.Status.DISABLED) | Q(waits_since__isnull=False)
-    named = Member.objects.filter(corp=OuterRef(corp), userid_folded=OuterRef(userid_folded))
-    return Exists(named.filter(unable, corp__directory_policy__mode__in=("link", "create")))
+    is_barred = ~Q(presence=Member.Presence.HERE) | Q(status=Member.Status.DISABLED) | Q(waits_since__isnull=False)
+    members = Member.objects.filter(corp=OuterRef(corp), userid_folded=OuterRef(userid_folded))
+    return Exists(members.filter(is_barred, corp__directory_policy__mode__in=("link", "create")))
 
 
 class WeComAccount(models.Model):
@@ -184,12 +186,12 @@ class WeComAccount(models.Model):
     is_primary = models.BooleanField(
         _("receives messages"), default=True, help_text=_("Of several accounts of one person, messages go to this one.")
     )
-    # The identity with which this account last signed its person in. It proves nothing once the account's differs.
+    # Company and userid of the last sign-in through this account. The sign-in proves nothing for a changed account.
     proven_corp_id = models.BigIntegerField(null=True, editable=False)
     proven_userid = models.CharField(max_length=64, blank=True, editable=False)
     signed_in_at = models.DateTimeField(_("last sign-in with WeCom"), null=True, editable=False)
-    # When the directory unlinked the person because WeCom had deleted the member. Such people get nothing by other ways
-    # either, unlike people never linked. The next userid clears it.
+    # When the directory unlinked the person because WeCom had deleted the member. Such people receive no messages by
+    # other channels either, unlike people who were never linked. A new userid clears it.
     left_at = models.DateTimeField(null=True, editable=False)
 
     objects = WeComAccountQuerySet.as_manager()
@@ -223,21 +225,22 @@ class WeComAccount(models.Model):
 
 
 class TotpDevice(models.Model):
-    """An app that shows codes which change every half minute. Created with its first right code."""
+    """An authenticator app, which shows a new code every half minute. The row is created with the first right code."""
 
     user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="+")
     # In base32, as apps expect it.
     key = EncryptedTextField(_("key"))
     confirmed_at = models.DateTimeField(_("set up"))
-    # True if the session that set it up did not rest on WeCom alone. Another app may belong to an administrator of
-    # WeCom, so its codes give no rights beyond a sign-in with WeCom (accounts.authentication.sessions).
+    # True if the app was set up in a session that had more proof than a sign-in with WeCom. Otherwise an administrator
+    # of WeCom may have set it up, so its codes add no rights to a sign-in with WeCom
+    # (accounts.authentication.sessions).
     is_independent = models.BooleanField(default=False, db_default=False)
     # The half minute of the last accepted code. That code and earlier ones are refused.
     last_counter = models.BigIntegerField(default=0)
     # Wrong codes in a row, and the time of the last one.
     failed_count = models.PositiveIntegerField(default=0)
     failed_at = models.DateTimeField(null=True)
-    # Digests of the unused recovery codes; each is good once.
+    # Digests of the unused recovery codes. Each code is accepted once.
     recovery_digests = models.JSONField(default=list)
 
     class Meta:
@@ -254,10 +257,10 @@ USER_AGENT_CHARACTERS = 255
 
 
 class SignedInSession(models.Model):
-    """A browser in which a person is signed in. Written at sign-in, and then at most every few minutes."""
+    """A browser in which a person is signed in. Written at sign-in and at use, at most every few minutes."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    # The key of Django's stored session, to end it from another browser: a digest of the cookie's value.
+    # The key of the stored session: a digest of the cookie's value. Other browsers end the session by it.
     session_key = models.CharField(max_length=40, unique=True)
     # The company of the sign-in; empty after sign-in by password.
     corp = models.ForeignKey("integrations.Corp", on_delete=models.SET_NULL, null=True, related_name="+")

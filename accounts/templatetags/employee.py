@@ -1,4 +1,4 @@
-"""Template tags of the employees' page frame."""
+"""Template tags of the frame around employees' pages."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ register = template.Library()
 
 @register.filter
 def in_words(moment: datetime) -> SafeString:
-    """Write a time as people say it: "today 07:59", "yesterday 18:30", else its date. Pointing at it shows the date."""
+    """Return a <time> element that reads "today 07:59", "yesterday 18:30", else the date. Its tooltip has the full
+    date."""
     local = timezone.localtime(moment)
-    names = {0: gettext("today %(time)s"), -1: gettext("yesterday %(time)s"), 1: gettext("tomorrow %(time)s")}
-    name = names.get((local.date() - timezone.localdate()).days)
+    patterns = {0: gettext("today %(time)s"), -1: gettext("yesterday %(time)s"), 1: gettext("tomorrow %(time)s")}
+    pattern = patterns.get((local.date() - timezone.localdate()).days)
     exact = f"{local:%Y-%m-%d %H:%M}"
-    words = exact if name is None else name % {"time": f"{local:%H:%M}"}
+    words = exact if pattern is None else pattern % {"time": f"{local:%H:%M}"}
     return format_html('<time datetime="{}" title="{}">{}</time>', local.isoformat(timespec="seconds"), exact, words)
 
 
@@ -37,9 +38,9 @@ def tabs() -> list[tuple[str, Any]]:
 
 @register.simple_tag(takes_context=True)
 def share_off_url(context: dict[str, Any]) -> str:
-    """Return the URL that signs the page's address, so that its script can hide WeCom's sharing menu; else empty. It is
-    for people inside WeCom who signed in through a company. Some error pages have no request."""
-    request = context.get("request")
+    """Return the URL that signs the page's address, with which the page's script hides WeCom's sharing menu. Empty
+    unless the person is inside WeCom and signed in through a company."""
+    request = context.get("request")  # missing on some error pages
     if request is None or not hasattr(request, "session"):
         return ""
     is_inside = detect_surface(request.headers.get("User-Agent", "")).is_inside_wecom

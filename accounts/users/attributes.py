@@ -1,6 +1,6 @@
-"""User attributes: values with audit entries, uses of a definition, and form fields.
+"""User attributes: reading and writing values, checking changed definitions, and form fields.
 
-Callers decide which people and attributes an administrator may see and change (accounts.users.roles).
+Callers check which people and attributes an administrator may see and change (accounts.users.roles).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 
 class ValueTakenError(Exception):
-    """A value of a unique attribute belongs to somebody else already. `taken`: by the key of the person who was to get
-    it, the value and the key of its holder."""
+    """A value of a unique attribute belongs to somebody else already. `taken` maps the key of each person who was to
+    get a value to the value and the key of its holder."""
 
     def __init__(self, taken: Mapping[int, tuple[str, int]]) -> None:
         super().__init__(f"{len(taken)} values are taken")
@@ -46,8 +47,8 @@ class ValueTakenError(Exception):
 
 
 def find_values(*, attribute: Attribute, users: QuerySet[User] | Sequence[int] | None = None) -> dict[int, list[str]]:
-    """Map people's keys to their values in order. People without values are left out. `users`: a queryset or keys; None
-    for everybody. One query; for everybody one walk over an index: about 0.4 s and 40 MB for 100,000 people."""
+    """Map people's keys to their values, in order. People without values are left out. `users`: a queryset or keys;
+    None for everybody, which takes about 0.4 s and 40 MB for 100,000 people. One query."""
     rows = AttributeValue.objects.of(attribute)
     if users is not None:
         rows = rows.filter(user__in=users.order_by() if isinstance(users, QuerySet) else users)
@@ -67,8 +68,8 @@ def list_attributes_with_values(*, user_id: int) -> list[tuple[Attribute, list[s
 
 
 def find_holders(*, attribute: Attribute, values: Iterable[str]) -> dict[str, set[int]]:
-    """Map folded values (accounts.models.fold_value) to the keys of the people who have them. One query. Use it to find
-    people by an employee number, a thousand at a time."""
+    """Map folded values (accounts.models.fold_value) to the keys of the people who have them. One query; pass at most a
+    thousand values."""
     found: dict[str, set[int]] = defaultdict(set)
     rows = AttributeValue.objects.of(attribute).among(values)
     for folded, user_id in rows.values_list("folded", "user_id"):
@@ -80,35 +81,35 @@ def find_holders(*, attribute: Attribute, values: Iterable[str]) -> dict[str, se
 
 
 def set_values(*, attribute: Attribute, values: Mapping[int, Sequence[str]]) -> int:
-    """Set the values of people, given by key; an empty list removes them. Returns how many people changed.
+    """Set the values of people, by their keys; an empty list removes them. Returns how many people changed.
 
-    All in one transaction, with audit entries. People who already have these values are not written; keys of deleted
-    people are skipped. Raises ValidationError for a value that the attribute does not take, and ValueTakenError;
-    nothing is written then.
+    One transaction, with audit entries. People who already have these values are not written; keys of deleted people
+    are skipped. Raises ValidationError for a value that the attribute does not accept, and ValueTakenError; then
+    nothing is written.
     """
     wanted = {user_id: attribute.clean_values(texts) for user_id, texts in values.items()}
     try:
         return _write_values(attribute, wanted)
     except IntegrityError:
-        # Somebody else has just saved the same value. A second check finds the holder.
+        # Somebody else has just saved the same value: check again to name the holder.
         _check_taken(attribute, wanted)
         raise
 
 
 @transaction.atomic
 def _write_values(attribute: Attribute, wanted: dict[int, list[str]]) -> int:
-    """Write the values in five queries, and those of the audit trail."""
+    """Write the values. Five queries, and those of the audit trail."""
     people = User.objects.select_for_update().filter(pk__in=list(wanted)).order_by("pk")
-    here = list(people.values_list("pk", flat=True))
-    before = find_values(attribute=attribute, users=here)
-    changed = {pk: wanted[pk] for pk in here if wanted[pk] != before.get(pk, [])}
+    existing = list(people.values_list("pk", flat=True))
+    before = find_values(attribute=attribute, users=existing)
+    changed = {pk: wanted[pk] for pk in existing if wanted[pk] != before.get(pk, [])}
     if not changed:
         return 0
     _check_taken(attribute, changed)
     AttributeValue.objects.of(attribute).filter(user__in=list(changed)).delete()
-    same: dict[str, Any] = {"attribute": attribute, "is_unique": attribute.is_unique}
+    common: dict[str, Any] = {"attribute": attribute, "is_unique": attribute.is_unique}
     rows = [
-        AttributeValue(user_id=pk, position=position, value=value, folded=fold_value(value), **same)
+        AttributeValue(user_id=pk, position=position, value=value, folded=fold_value(value), **common)
         for pk, texts in changed.items()
         for position, value in enumerate(texts)
     ]
@@ -119,12 +120,12 @@ def _write_values(attribute: Attribute, wanted: dict[int, list[str]]) -> int:
     return len(changed)
 
 
-# The keys of a person and of an attribute.
+# The keys of a person and an attribute.
 CellKey = tuple[int, int]
 
 
 class CellsRefusedError(Exception):
-    """Cells of a grid that cannot be saved; nothing was written. `problems`: a sentence for each."""
+    """Cells of the grid cannot be saved, so nothing was written. `problems`: a sentence for each of them."""
 
     def __init__(self, problems: Mapping[CellKey, str]) -> None:
         super().__init__(f"{len(problems)} cells cannot be saved")
@@ -133,34 +134,35 @@ class CellsRefusedError(Exception):
 
 @transaction.atomic
 def save_cells(*, cells: Mapping[CellKey, tuple[str, str]], editor: User, since: datetime) -> tuple[int, int]:
-    """Set values of many people and attributes, each given as the text that the page showed and the typed one.
+    """Set values of many people and attributes. `cells`: for each the text that the page showed, and the typed text.
 
-    Cells of people whom `editor` may not change, and of attributes that `editor` may not set, are left out. `since`:
-    when the page was opened. Returns the numbers of changed cells and people. Raises CellsRefusedError.
+    Cells of people whom `editor` may not change, and of attributes that `editor` may not set, are skipped. `since`:
+    when the page was opened. Returns the numbers of changed cells and people. Raises CellsRefusedError, also if
+    somebody else has changed a cell since the page was opened.
     """
     wanted = {user_id for user_id, _attribute_id in cells}
     keys = list(people_changeable_by(editor).filter(pk__in=wanted).order_by("pk").values_list("pk", flat=True))
-    people = {one.pk: one for one in User.objects.select_for_update().filter(pk__in=keys).order_by("pk")}
+    people = {person.pk: person for person in User.objects.select_for_update().filter(pk__in=keys).order_by("pk")}
     problems: dict[CellKey, str] = {}
     changed: set[CellKey] = set()
-    for attribute in (one for one in Attribute.objects.by_name() if may_set(editor, one)):
-        typed = {
-            pk: both for (pk, attribute_id), both in cells.items() if attribute_id == attribute.pk and pk in people
+    for attribute in filter(partial(may_set, editor), Attribute.objects.by_name()):
+        texts = {
+            pk: pair for (pk, attribute_id), pair in cells.items() if attribute_id == attribute.pk and pk in people
         }
-        now = find_values(attribute=attribute, users=list(typed))
+        stored = find_values(attribute=attribute, users=list(texts))
         values: dict[int, list[str]] = {}
-        for pk, (opened, text) in typed.items():
-            held = join_values(now.get(pk, []))
+        for pk, (shown, typed) in texts.items():
+            present = join_values(stored.get(pk, []))
             try:
-                values[pk] = attribute.clean_values(attribute.split_values(text))
+                values[pk] = attribute.clean_values(attribute.split_values(typed))
             except ValidationError as error:
                 problems[pk, attribute.pk] = " ".join(error.messages)
                 continue
-            if held not in {opened, join_values(values[pk])}:
+            if present not in {shown, join_values(values[pk])}:
                 first = describe_saving(services.find_last_save([people[pk]], since))
-                second = _("Now it is “%(value)s”. Save once more to put yours in its place.")
-                problems[pk, attribute.pk] = f"{first} {second % {'value': held or '—'}}"
-            elif held != join_values(values[pk]):
+                second = _("Now it is “%(value)s”. Save again to replace it by yours.")
+                problems[pk, attribute.pk] = f"{first} {second % {'value': present or '—'}}"
+            elif present != join_values(values[pk]):
                 changed.add((pk, attribute.pk))
         try:
             if not problems:
@@ -174,7 +176,7 @@ def save_cells(*, cells: Mapping[CellKey, tuple[str, str]], editor: User, since:
 
 
 def join_values(values: Sequence[str]) -> str:
-    """Join several values into one text, as forms and sheets expect it."""
+    """Join several values into one text, as forms and sheets show it."""
     return "; ".join(values)
 
 
@@ -182,15 +184,15 @@ def _check_taken(attribute: Attribute, changed: Mapping[int, Sequence[str]]) -> 
     """Raise ValueTakenError if a unique value belongs to a person outside `changed`, or to two people in `changed`."""
     if not attribute.is_unique:
         return
-    wishes = [(pk, value) for pk, texts in changed.items() for value in texts]
-    holders = find_holders(attribute=attribute, values=(value for _pk, value in wishes))
-    taken, seen = {}, {folded: next(iter(pks - set(changed)), None) for folded, pks in holders.items()}
-    for pk, value in wishes:
+    pairs = [(pk, value) for pk, texts in changed.items() for value in texts]
+    stored = find_holders(attribute=attribute, values=(value for _pk, value in pairs))
+    taken, holders = {}, {folded: next(iter(pks - set(changed)), None) for folded, pks in stored.items()}
+    for pk, value in pairs:
         folded = fold_value(value)
-        holder = seen.get(folded)
+        holder = holders.get(folded)
         if holder is not None and holder != pk:
             taken[pk] = (value, holder)
-        seen[folded] = pk
+        holders[folded] = pk
     if taken:
         raise ValueTakenError(taken)
 
@@ -199,16 +201,14 @@ def _check_taken(attribute: Attribute, changed: Mapping[int, Sequence[str]]) -> 
 
 
 def check_definition(*, attribute: Attribute) -> None:
-    """Check that a changed definition fits the values that people have and the rows that use it. Raises ValidationError
-    with a sentence for each field in the way. A new definition always fits."""
+    """Check that a changed definition fits the values that people have and the rows that use the attribute. Raises
+    ValidationError with a sentence for each field that must not change."""
     stored = Attribute.objects.filter(pk=attribute.pk).first()
-    if stored is not None and (
-        problems := _find_problems_of_values(stored, attribute) or _find_uses(stored, attribute)
-    ):
+    if stored is not None and (problems := _find_value_problems(stored, attribute) or _find_uses(stored, attribute)):
         raise ValidationError(problems)
 
 
-def _find_problems_of_values(stored: Attribute, attribute: Attribute) -> dict[str, str]:
+def _find_value_problems(stored: Attribute, attribute: Attribute) -> dict[str, str]:
     rows = AttributeValue.objects.of(attribute)
     problems: dict[str, str] = {}
     if stored.kind != attribute.kind and rows.exists():
@@ -241,63 +241,66 @@ def _find_uses(stored: Attribute, attribute: Attribute) -> dict[str, str]:
         policies = DirectoryPolicy.objects.filter(number_attribute=attribute).select_related("corp")
         names = _(", ").join(policy.corp.name for policy in policies[:NAMED_AT_MOST])
         if names:
-            said = _("The directory finds people by it, in %(companies)s: choose another one in the directory policy.")
-            problems["is_employee_number"] = said % {"companies": names}
+            sentence = _(
+                "The directory finds people by it, in %(companies)s: choose another one in the directory policy."
+            )
+            problems["is_employee_number"] = sentence % {"companies": names}
     loses_login_id = stored.is_bi_login_id and not attribute.is_bi_login_id
     if loses_login_id and bi.is_open() and bi.load_connection().external_id_source == LOGIN_ID:
         problems["is_bi_login_id"] = _(
             "People enter the BI by it. Switch the BI connection off first, and on again once another attribute is "
             "marked."
         )
-    rests = _("These depend on it and must be changed first: %(rows)s.")
+    sentence = _("These depend on it and must be changed first: %(rows)s.")
     # A rule's comparison changes its meaning if values get another kind, or if people may have several.
     changed = [name for name in ("kind", "is_many_valued") if getattr(stored, name) != getattr(attribute, name)]
     if changed and (rows := [str(row) for row in find_protecting_rows(stored)]):
-        problems |= dict.fromkeys(changed, rests % {"rows": "; ".join(rows[:NAMED_AT_MOST])})
+        problems |= dict.fromkeys(changed, sentence % {"rows": "; ".join(rows[:NAMED_AT_MOST])})
     # A rule that compares with a removed choice would match nobody.
     dropped = _find_dropped_choices(stored, attribute)
     if dropped and (uses := values_dropped.joined(stored, dropped)):
-        problems["choices"] = rests % {"rows": "; ".join(uses[:NAMED_AT_MOST])}
+        problems["choices"] = sentence % {"rows": "; ".join(uses[:NAMED_AT_MOST])}
     return problems
 
 
 def _find_dropped_choices(stored: Attribute, attribute: Attribute) -> set[str]:
-    """Find the choices, folded, that the new definition removes; none if it changes the kind."""
+    """Find the choices, folded, that the new definition removes; none if the kind changes."""
     if not (stored.kind == attribute.kind == Attribute.Kind.CHOICE):
         return set()
-    return {fold_value(one) for one in stored.choices} - {fold_value(one) for one in attribute.choices}
+    return {fold_value(choice) for choice in stored.choices} - {fold_value(choice) for choice in attribute.choices}
 
 
-# So many obstacles of each kind are named; the rest is named once these are gone.
+# Number of obstacles of each kind that a sentence names.
 NAMED_AT_MOST = 20
 
-# Called before an attribute is saved without these folded values. Returns descriptions of all rules that compare with
-# one of them. Must be quick and write nothing.
+# Called before an attribute is saved without some of its choices (folded). Returns descriptions of the rules that
+# compare with one of them. Must be quick and write nothing.
 values_dropped: Hook[[Attribute, Collection[str]], list[str]] = Hook()
 
 
 def find_protecting_rows(attribute: Attribute) -> list[models.Model]:
-    """Return the rows that forbid deleting the attribute: of this app and of higher ones, wherever a key says PROTECT.
-    They are found by foreign keys, so every new reference to an attribute is guarded without further code."""
-    # Include hidden relations: most keys to an attribute have no reverse accessor.
-    pointing: list[Any] = [one for one in Attribute._meta.get_fields(include_hidden=True) if one.one_to_many]
+    """Return the rows, of this app and of higher ones, that refer to the attribute by a foreign key with PROTECT and so
+    prevent deleting it. Foreign keys added later are included."""
+    # Include hidden relations: most foreign keys to an attribute have no reverse accessor.
+    relations: list[Any] = [one for one in Attribute._meta.get_fields(include_hidden=True) if one.one_to_many]
     rows: list[models.Model] = []
-    for relation in (one for one in pointing if one.on_delete is models.PROTECT):
+    for relation in (one for one in relations if one.on_delete is models.PROTECT):
         found = relation.related_model._default_manager.filter(**{relation.field.name: attribute.pk})
         rows += found.order_by("pk")[:NAMED_AT_MOST]
     return rows
 
 
-# --- People have the two WeCom attributes from the first enabling of a WeCom company on, for good ---
+# --- The two WeCom attributes, shown from the time when a WeCom company is first enabled ---
 
-_REMEMBERED = "guanwecom.wecom_attributes"
+_CACHE_KEY = "guanwecom.wecom_attributes"
 
 
 def has_wecom_attributes(request: HttpRequest) -> bool:
-    """Return whether people have the two WeCom attributes. One query for each request, cached on it."""
-    if _REMEMBERED not in request.META:
-        request.META[_REMEMBERED] = Corp.objects.ever_enabled().exists()
-    return bool(request.META[_REMEMBERED])
+    """Return whether people have the two WeCom attributes: whether a WeCom company was ever enabled. One query, cached
+    on the request."""
+    if _CACHE_KEY not in request.META:
+        request.META[_CACHE_KEY] = Corp.objects.ever_enabled().exists()
+    return bool(request.META[_CACHE_KEY])
 
 
 # --- The user attribute that exists from the start: the person's loginId in the BI ---
@@ -306,10 +309,10 @@ KEY, NAME = "bi_login_id", "BI loginId"
 
 
 def ensure_bi_login_id(*, apps: Any = installed_apps, using: str = DEFAULT_DB_ALIAS, **_signal: Any) -> None:
-    """Create the attribute after migrations, unless another one is marked as the loginId."""
+    """Receive post_migrate: create the attribute unless another one is marked as the loginId."""
     try:
         attributes = apps.get_model("accounts", "Attribute")._base_manager.using(using)
-    except LookupError:  # migrated back to before there were attributes
+    except LookupError:  # migrated back to a state without the model
         return
     if not attributes.filter(Q(is_bi_login_id=True) | Q(key=KEY) | Q(name=NAME)).exists():
         attributes.create(key=KEY, name=NAME, is_unique=True, is_bi_login_id=True, position=10)
@@ -319,7 +322,8 @@ PREFIX = "attribute_"
 
 
 class ValuesField(forms.CharField):
-    """Field for the values of one attribute: a line for each of several values, a list for choices."""
+    """Field for a person's values of one attribute: a text area with a value in each line, a list of choices, or one
+    line."""
 
     def __init__(self, attribute: Attribute, **kwargs: Any) -> None:
         self.attribute = attribute
@@ -337,7 +341,7 @@ class ValuesField(forms.CharField):
         super().__init__(required=False, strip=False, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
-        """Return the value as the widget shows it; typed text comes back unchanged."""
+        """Return the value as the widget shows it; text typed before an error is returned unchanged."""
         if isinstance(value, str):
             return value
         is_list = isinstance(self.widget, forms.SelectMultiple)
@@ -364,13 +368,13 @@ def make_field_name(attribute: Attribute) -> str:
 
 
 def may_set(person: Person, attribute: Attribute) -> bool:
-    """Return whether `person` may set values of `attribute`. Only administrators of all companies set the BI's loginId:
-    the BI knows people of every company."""
+    """Return whether `person` may set values of `attribute`. Only administrators of all companies may set the loginId
+    of the BI, which could belong to a person of any company."""
     return sees_all(person) or not attribute.is_bi_login_id
 
 
 def make_fields(person: User, *, editor: Person) -> dict[str, ValuesField]:
-    """Return a field with the person's values for each attribute."""
+    """Make a form field for each attribute, with the person's values."""
     return {
         make_field_name(attribute): ValuesField(attribute, initial=values, disabled=not may_set(editor, attribute))
         for attribute, values in list_attributes_with_values(user_id=person.pk)

@@ -1,4 +1,4 @@
-"""People's identities in the BI, and whether they may enter it. integrations.bi signs them in."""
+"""Finds the accounts under which people enter the BI, and who may enter it. integrations.bi signs them in."""
 
 from __future__ import annotations
 
@@ -33,25 +33,26 @@ if TYPE_CHECKING:
 USERNAME, EMAIL, LOGIN_ID = "username", "email", "bi_login_id"
 
 
-def is_identity(*sources: str) -> bool:
-    """Return whether people enter the BI by one of `sources`. Locks the connection until the caller's transaction ends,
-    so that nobody chooses another source meanwhile."""
+def is_bi_identity_source(*sources: str) -> bool:
+    """Return whether people enter the BI by one of `sources`. Locks the connection's row until the caller's transaction
+    ends, so that nobody chooses another source meanwhile."""
     rows = BiConnection.objects.select_for_update().filter(pk=THE_ONE, is_enabled=True)
     with transaction.atomic():
         return rows.values_list("external_id_source", flat=True).first() in sources
 
 
 def list_external_ids() -> list[ExternalId]:
-    """Return the sources of BI accounts. The attribute is offered while one is marked as the loginId."""
+    """List the values by which people can enter the BI: username, e-mail, and the attribute marked as loginId, if
+    any."""
     found = [
         ExternalId(
             USERNAME,
             _("user name"),
             _(
-                "It is the name with which you sign in here. One that was made with a number, because somebody else "
-                "had yours, does not count: an administrator can give you another."
+                "It is the name with which you sign in here. A name to which this site added a number, because yours "
+                "was taken, does not count: an administrator can give you another one."
             ),
-            partial(find_unshared, USERNAME),
+            partial(find_unshared_values, USERNAME),
             _warn_about_wecom,
             explain_objection_to_names,
         ),
@@ -59,7 +60,7 @@ def list_external_ids() -> list[ExternalId]:
             EMAIL,
             _("e-mail"),
             _("An administrator sets it on your user's page. It must be yours alone."),
-            partial(find_unshared, EMAIL),
+            partial(find_unshared_values, EMAIL),
             objection=_explain_objection_to_email,
         ),
     ]
@@ -79,9 +80,9 @@ def list_external_ids() -> list[ExternalId]:
 
 
 def find_entry_company(request: HttpRequest) -> Corp | None:
-    """Return the company through which the person enters the BI: the session's, or one of the person's after a
-    password."""
-    corps = find_open_corps()
+    """Return the company through which the person enters the BI: the company of the session, or after a sign-in by
+    password one of the person's companies."""
+    corps = find_bi_corps()
     corp_id = request.session.get(sessions.CORP_KEY)
     if corp_id is not None:
         return corps.filter(pk=corp_id).first()
@@ -94,16 +95,16 @@ def _warn_about_wecom() -> str:
     if not DirectoryPolicy.objects.in_force().filter(mode=DirectoryPolicy.Mode.CREATE).exists():
         return ""
     return gettext(
-        "A directory policy takes it from WeCom, whose administrators thus decide with which BI account people enter. "
+        "A directory policy takes it from WeCom, so WeCom's administrators decide with which BI account people enter. "
         "Choose the loginId attribute, which only administrators of all companies set."
     )
 
 
 def _explain_objection_to_email() -> str:
-    """Explain why e-mail may not be used, or return an empty text. WeCom lets people change their own e-mail, and a
-    directory policy that updates people copies it."""
-    if found := explain_objection_to_names():
-        return found
+    """Explain why people must not enter the BI by e-mail; empty if they may. People can change their own e-mail in
+    WeCom, and a directory policy that updates people copies it."""
+    if objection := explain_objection_to_names():
+        return objection
     if not DirectoryPolicy.objects.filter(mode=DirectoryPolicy.Mode.CREATE).exists():
         return ""
     return gettext(
@@ -113,8 +114,8 @@ def _explain_objection_to_email() -> str:
     )
 
 
-def identity_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Warn administrators who may change the BI connection that its identity source is no longer offered."""
+def list_identity_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+    """Warn administrators who see the BI connection that people must not enter by the chosen value any more."""
     if not (sees_all(request.user) and request.user.has_perm("integrations.view_biconnection")):
         return []
     connection = bi.load_connection()
@@ -129,22 +130,23 @@ def find_identities(user_ids: Collection[int]) -> dict[int, str]:
     if source is None:
         return {}
     accounts = WeComAccount.objects.complete().filter(
-        ~barred_by_wecom(), corp__in=find_open_corps(), user__is_active=True
+        ~barred_by_wecom(), corp__in=find_bi_corps(), user__is_active=True
     )
     may_enter = set(accounts.filter(user__in=user_ids).values_list("user_id", flat=True))
     return {pk: found for pk, found in source.of_all(may_enter).items() if found}
 
 
-def find_open_corps() -> QuerySet[Corp]:
-    """Return the companies through which people enter the BI."""
+def find_bi_corps() -> QuerySet[Corp]:
+    """Return the enabled companies whose people may enter the BI."""
     return Corp.objects.enabled().filter(bi_sign_in_enabled=True)
 
 
-def find_unshared(field: str, user_ids: Collection[int]) -> dict[int, str]:
-    """Map people's keys to the user names or e-mail addresses (`field`) that are safe as BI accounts.
+def find_unshared_values(field: str, user_ids: Collection[int]) -> dict[int, str]:
+    """Map people's keys to their user names or e-mail addresses (`field`), if these are safe as BI accounts.
 
-    Left out are those that differ from another one at most in capitals (they can be one account in the BI), and user
-    names that the directory has made (accounts.directory.linking), which may belong to another person there.
+    Two kinds of values are unsafe: values equal to another person's when capitals are ignored, which can be one account
+    in the BI; and user names that the directory has made (accounts.directory.linking), which can be another person's
+    account in the BI.
     """
     people = User.objects.filter(pk__in=user_ids).exclude(**{field: ""}).only(field, "made_username")
     values = {one.pk: getattr(one, field) for one in people if field != USERNAME or not one.has_made_username}
@@ -155,12 +157,12 @@ def find_unshared(field: str, user_ids: Collection[int]) -> dict[int, str]:
     return {pk: value for pk, value in values.items() if not holders[value.lower()] - {pk}}
 
 
-# So many people are named in a sentence.
+# Number of people named in a sentence.
 _NAMED = 3
 
 
 def find_naming_permissions() -> QuerySet[Permission]:
-    """Return the permissions to create people, and to change their user names and e-mail addresses."""
+    """Return the permissions to create people and to change their user names and e-mail addresses."""
     return Permission.objects.filter(content_type__app_label="accounts", codename__in=("add_user", "change_user"))
 
 
@@ -177,7 +179,8 @@ def find_administrators_who_name_people() -> QuerySet[User]:
 
 
 def explain_objection_to_names() -> str:
-    """Explain that limited administrators choose people's names, so these are no BI identity; empty if none may."""
+    """Explain that limited administrators may choose people's names, so people must not enter the BI by them; empty if
+    no such administrator may."""
     found = list(find_administrators_who_name_people().order_by("username")[: _NAMED + 1])
     if not found:
         return ""
@@ -194,35 +197,35 @@ def explain_objection_to_names() -> str:
 
 
 def explain_objection_to_rights(person: User, values: dict[str, Any]) -> str:
-    """Explain why `person` cannot get the rights in `values` (a form's changes); return an empty text if nothing is
-    against it. People who have such rights already keep them. Call it in the transaction that saves them."""
+    """Explain why `person` must not get the rights in `values`, the changes of a form; empty if there is no objection.
+    People keep such rights if they have them already. Call it in the transaction that saves the rights."""
     flags = ("is_active", "is_staff", "is_superuser", "manages_all_corps")
     active, staff, superuser, manages_all = (values.get(name, getattr(person, name)) for name in flags)
     if not (active and staff) or superuser or manages_all:
         return ""
-    saved = person.pk is not None
-    groups = values.get("groups", person.groups.all() if saved else [])
-    permissions = values.get("user_permissions", person.user_permissions.all() if saved else [])
-    lent = Q(group__in=[group.pk for group in groups]) | Q(pk__in=[one.pk for one in permissions])
-    if not find_naming_permissions().filter(lent).exists():
+    is_saved = person.pk is not None
+    groups = values.get("groups", person.groups.all() if is_saved else [])
+    permissions = values.get("user_permissions", person.user_permissions.all() if is_saved else [])
+    granted = Q(group__in=[group.pk for group in groups]) | Q(pk__in=[permission.pk for permission in permissions])
+    if not find_naming_permissions().filter(granted).exists():
         return ""
-    if saved and find_administrators_who_name_people().filter(pk=person.pk).exists():
+    if is_saved and find_administrators_who_name_people().filter(pk=person.pk).exists():
         return ""
-    return _explain_refusal() if is_identity(USERNAME, EMAIL) else ""
+    return _explain_refusal() if is_bi_identity_source(USERNAME, EMAIL) else ""
 
 
 def explain_objection_to_permissions(group: Group, permissions: Iterable[Permission]) -> str:
-    """Explain why `group` cannot get the permissions, which all its members would hold (see
-    explain_objection_to_rights)."""
+    """Explain why `group` must not get `permissions`, because limited administrators are in it; empty if there is no
+    objection. See explain_objection_to_rights."""
     chosen = [permission.pk for permission in permissions]
     if group.pk is None or not find_naming_permissions().filter(pk__in=chosen).exists():
         return ""
-    made = (
+    new_holders = (
         find_limited_administrators()
         .filter(groups=group)
         .exclude(pk__in=find_administrators_who_name_people().values("pk"))
     )
-    return _explain_refusal() if made.exists() and is_identity(USERNAME, EMAIL) else ""
+    return _explain_refusal() if new_holders.exists() and is_bi_identity_source(USERNAME, EMAIL) else ""
 
 
 def _explain_refusal() -> str:

@@ -1,4 +1,4 @@
-"""The companies of people: the primary account, bulk changes, consequences of disabling, and hooks for higher apps."""
+"""The companies of people: primary accounts, bulk changes, what disabling a company does, and hooks of higher apps."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 
-def settle_primary_accounts(user_ids: Collection[int]) -> None:
-    """Make an account that can receive the primary one, for each person whose primary account cannot. Call it in the
-    transaction that creates, fills, empties or bars accounts. One query if nothing is to be changed."""
-    unable = Q(corp__isnull=True) | Q(userid_folded="") | barred_by_wecom()
-    rank = Case(When(unable, then=Value(1)), default=Value(0))
+def choose_primary_accounts(user_ids: Collection[int]) -> None:
+    """Make another account the primary one, for each person whose primary account cannot receive messages while another
+    can. Call it in the transaction that creates, fills, empties or bars accounts. One query if nothing changes."""
+    cannot_receive = Q(corp__isnull=True) | Q(userid_folded="") | barred_by_wecom()
+    rank = Case(When(cannot_receive, then=Value(1)), default=Value(0))
     accounts = WeComAccount.objects.filter(user__in=user_ids).order_by("user_id", rank, "-is_primary", "pk")
     first: dict[int, tuple[int, bool]] = {}
     for user_id, pk, is_primary in accounts.values_list("user_id", "pk", "is_primary"):
@@ -43,7 +43,7 @@ def settle_primary_accounts(user_ids: Collection[int]) -> None:
     services.record_accounts(changes, AuditEntry.Action.CHANGED)
 
 
-def rests_on_corpid(corp: Corp) -> bool:
+def has_linked_people(corp: Corp) -> bool:
     """Return whether people are linked with userids of `corp`."""
     return WeComAccount.objects.complete().filter(corp=corp).exists()
 
@@ -69,16 +69,16 @@ def describe_disabling(corp: Corp) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class CompanyChange:
-    """The result of a bulk change. `taken`, `there`: keys of people left unchanged. `taken`: somebody else has their
-    userid in that company. `there`: they have another account in that company."""
+    """The result of a bulk change. The lists hold keys of people left unchanged: somebody else has their userid in that
+    company, or they have another account there."""
 
     changed_count: int
-    taken: list[int]
-    there: list[int]
+    userid_taken: list[int]
+    has_other_account: list[int]
 
 
 def set_company(*, people: QuerySet[User], corp: Corp) -> CompanyChange:
-    """Set the company of each person's primary account, creating one if there is none; all in one transaction. 10,000
+    """Set the company of each person's primary account, creating an account if there is none. One transaction; 10,000
     people take some seconds."""
     return repeat_on_conflict(partial(_set_company, list(people.order_by("pk").values_list("pk", flat=True)), corp))
 
@@ -90,45 +90,49 @@ def _set_company(user_ids: list[int], corp: Corp) -> CompanyChange:
     # Lock the accounts, so that neither company nor person changes meanwhile.
     accounts = list(elsewhere.select_for_update(of=("self",)).order_by("pk"))
     in_corp = WeComAccount.objects.filter(corp=corp)
-    has_another = set(in_corp.filter(user__in=[one.user_id for one in accounts]).values_list("user_id", flat=True))
+    with_other_account = set(
+        in_corp.filter(user__in=[one.user_id for one in accounts]).values_list("user_id", flat=True)
+    )
     userids = {one.userid_folded for one in accounts} - {""}
     used = set(in_corp.filter(userid_folded__in=userids).values_list("userid_folded", flat=True))
-    taken, there = [], []
+    userid_taken, has_other_account = [], []
+    # Maps accounts to their former companies.
     moved: dict[int, int | None] = {}
-    for one in accounts:
-        if one.user_id in has_another:
-            there.append(one.user_id)
-        elif one.userid_folded in used:
-            taken.append(one.user_id)
+    for account in accounts:
+        if account.user_id in with_other_account:
+            has_other_account.append(account.user_id)
+        elif account.userid_folded in used:
+            userid_taken.append(account.user_id)
         else:
-            moved[one.pk] = one.corp_id
-            used |= {one.userid_folded} - {""}
+            moved[account.pk] = account.corp_id
+            used |= {account.userid_folded} - {""}
     WeComAccount.objects.filter(pk__in=list(moved)).update(corp=corp)
     names = dict(Corp.objects.filter(pk__in=set(moved.values())).values_list("pk", "name"))
     changes = {pk: [["corp", names.get(former or 0), corp.name]] for pk, former in moved.items()}
-    services.record_accounts(changes, AuditEntry.Action.CHANGED, left=moved)
+    services.record_accounts(changes, AuditEntry.Action.CHANGED, former_corps=moved)
     linked = set(primary.values_list("user_id", flat=True))
     new = [WeComAccount(user_id=user_id, corp=corp) for user_id in user_ids if user_id not in linked]
     WeComAccount.objects.bulk_create(new)
     services.record_accounts({one.pk: [["corp", None, corp.name]] for one in new}, AuditEntry.Action.CREATED)
-    return CompanyChange(len(moved) + len(new), taken, there)
+    return CompanyChange(len(moved) + len(new), userid_taken, has_other_account)
 
 
-# Called when a person's page is shown. Returns a section of HTML, empty if the viewer may see none of it.
+# Called for a person's page in the administration. Returns a section of HTML, or an empty text if the viewer may not
+# see it.
 person_panels: Hook[[HttpRequest, User], SafeString] = Hook()
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Functions for the things that people own in a higher app, each identified by a key.
+    """Functions of a higher app for the objects that people own there, each identified by a key.
 
-    - `find(owner, editor)`: key, name and address of the things that the editor may hand over, and the name of the
-      successor chosen in advance (empty if there is none, or if the chosen person may not own the thing).
-    - `find_objections(owner, keys, successor, editor)`: sentences that say why the editor must not hand them over.
-    - `hand_over(owner, keys, successor, editor)`: hands over if nothing forbids it, in the transaction that saves the
-      owner; returns how many things.
-    - `succeed(user_ids)`: lets others take over from people who were disabled or lost the right to enter the admin,
-      in the transaction that does it; returns sentences that name the successors.
+    - `find(owner, editor)` returns key, name and address of each object that the editor may hand over, and the name of
+      the successor chosen in advance (empty if there is none, or if that person may not own the object).
+    - `find_objections(owner, keys, successor, editor)` returns sentences on why the editor must not hand them over.
+    - `hand_over(owner, keys, successor, editor)` hands them over unless there are objections, in the transaction that
+      saves the owner; returns how many.
+    - `succeed(user_ids)` gives the objects of people who were disabled, or may no longer enter the administration, to
+      their successors, in the same transaction; returns sentences that name the successors.
     """
 
     find: Callable[[User, User], list[tuple[str, str, str, str]]]

@@ -1,9 +1,10 @@
-"""The four roles and their permissions, what an administrator may see and change, and whom others ask.
+"""The four roles and their permissions, what an administrator may see and change, and whom to ask for more rights.
 
 Superusers and administrators of all companies see everything. Others see the companies that they manage and the people
-with an account there. Only superusers change people with more rights, or people who also belong to a foreign company:
-linking such a person with one's own userid, or setting their password, would lend their rights. Only administrators
-who may hand out roles change people who may enter the administration.
+with an account there. Only superusers change people with more rights, or people who also belong to a company that the
+administrator does not see: otherwise an administrator could set such a person's password, or link the person with a
+userid of their own, and use the person's rights. Only administrators who may hand out roles change people who may enter
+the administration.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _VERBS = {
 }
 
 
-# Permissions of other apps open no page.
+# Apps whose permissions open a page.
 _APPS = ("accounts", "auth", "integrations", "notifications")
 
 
@@ -40,8 +41,8 @@ def find_choosable_permissions() -> QuerySet[Permission]:
     return Permission.objects.filter(content_type__app_label__in=_APPS)
 
 
-def name_right(permission: Permission) -> str:
-    """Name what a permission allows, such as “change”. `permission` should have its content type loaded."""
+def name_permission(permission: Permission) -> str:
+    """Name what a permission allows, such as “change”. Reads the permission's content type."""
     verb, _underscore, model = permission.codename.partition("_")
     is_usual = verb in _VERBS and model == permission.content_type.model
     return str(_VERBS[verb]) if is_usual else gettext(permission.name)
@@ -52,16 +53,16 @@ class PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg
 
     def label_from_instance(self, obj: Permission) -> str:
         """Return a label such as “People | user · change”."""
-        return f"{obj.content_type} · {name_right(obj)}"
+        return f"{obj.content_type} · {name_permission(obj)}"
 
 
-# --- The four roles: groups whose permissions the code defines, so that they mean the same in every installation ---
+# --- The four roles: groups whose permissions are defined here, so that they are the same in every installation ---
 
-HAND_OUT_ROLES = "accounts.assign_roles"
+ASSIGN_ROLES = "accounts.assign_roles"
 
 
 class Role(TextChoices):
-    """Roles. The values are the stored names of the groups; people read the labels."""
+    """The four roles. Values are the stored names of the groups, labels the names that people read."""
 
     SYSTEM_ADMINISTRATOR = "role:system-administrator", _("System administrator")
     INTEGRATION_ADMINISTRATOR = "role:integration-administrator", _("Integration administrator")
@@ -87,7 +88,7 @@ _granted: dict[Role, set[str]] = {
         *_list_model_rights("accounts.user", "accounts.wecomaccount", "integrations.corp", "integrations.siteaddress"),
         *_list_model_rights("accounts.attribute", "accounts.departmentgroup"),
         *("accounts.view_peopleimport", "accounts.add_peopleimport"),
-        *(HAND_OUT_ROLES, "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
+        *(ASSIGN_ROLES, "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *("integrations.view_biconnection", "integrations.change_biconnection"),
         *_list_model_rights("integrations.datasource", "integrations.card"),
@@ -101,7 +102,7 @@ _granted: dict[Role, set[str]] = {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"),
         *(*_DIRECTORY_READERS, "integrations.sync_directory", "integrations.view_biconnection"),
     },
-    # Push editors look groups up by name only, as recipients: accounts.admin.groups keeps the groups' pages shut.
+    # Push editors may only choose groups as recipients: accounts.admin.groups does not show them the pages of groups.
     Role.PUSH_EDITOR: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "auth.view_group"),
         *("integrations.view_department", "integrations.view_datasource", *_list_model_rights("integrations.card")),
@@ -126,11 +127,12 @@ def find_role_permissions(role: Role) -> frozenset[str]:
 
 
 def ensure_roles(*, apps: Any = installed_apps, using: str = DEFAULT_DB_ALIAS, **_signal: Any) -> None:
-    """Create the groups and set their permissions. Run after every migrate: only then do all permissions exist."""
+    """Receive post_migrate of the last app, when all permissions exist: create the roles' groups and set their
+    permissions."""
     try:
         names = ("Group", "Permission")
         groups, permissions = (apps.get_model("auth", name)._base_manager.using(using) for name in names)
-    except LookupError:  # migrated back to before there were groups
+    except LookupError:  # migrated back to a state without the models
         return
     for role in Role:
         group = groups.get_or_create(name=role.value)[0]
@@ -139,8 +141,8 @@ def ensure_roles(*, apps: Any = installed_apps, using: str = DEFAULT_DB_ALIAS, *
             app, _dot, codename = name.partition(".")
             condition |= Q(content_type__app_label=app, codename=codename)
         wanted = set(permissions.filter(condition).values_list("pk", flat=True))
-        held = set(group.permissions.values_list("pk", flat=True))
-        if wanted != held:
+        present = set(group.permissions.values_list("pk", flat=True))
+        if wanted != present:
             group.permissions.set(wanted)
 
 
@@ -154,14 +156,14 @@ def label_group(group_name: str) -> str:
     return str(Role(group_name).label) if group_name in set(Role) else group_name
 
 
-def may_hand_out(person: Person) -> bool:
-    """Return whether the person may give roles to others at all; find_groups_to_hand_out returns which."""
-    return isinstance(person, User) and person.is_active and person.has_perm(HAND_OUT_ROLES)
+def may_assign_roles(person: Person) -> bool:
+    """Return whether the person may give roles to others; find_assignable_roles returns which."""
+    return isinstance(person, User) and person.is_active and person.has_perm(ASSIGN_ROLES)
 
 
-def find_groups_to_hand_out(person: Person) -> QuerySet[Group]:
+def find_assignable_roles(person: Person) -> QuerySet[Group]:
     """Return the roles that hold no permission which `person` lacks."""
-    if not isinstance(person, User) or not may_hand_out(person):
+    if not isinstance(person, User) or not may_assign_roles(person):
         return Group.objects.none()
     return find_role_groups().exclude(pk__in=find_stronger_groups(person).values("pk")).order_by("pk")
 
@@ -175,40 +177,41 @@ def find_missing_permissions(person: User) -> QuerySet[Permission]:
     """Return the permissions that `person` holds neither directly nor by a group."""
     if person.is_superuser:
         return Permission.objects.none()
-    held = Permission.objects.filter(Q(group__user=person) | Q(user=person))
-    return Permission.objects.exclude(pk__in=held.order_by().values("pk"))
+    own = Permission.objects.filter(Q(group__user=person) | Q(user=person))
+    return Permission.objects.exclude(pk__in=own.order_by().values("pk"))
 
 
 def make_corp_condition(person: Person) -> Q:
-    """Return the condition on Corp that integrations.models.fields asks for."""
+    """Return the condition on Corp for the companies that `person` sees (see integrations.models.fields)."""
     if not isinstance(person, User) or not (person.is_active and person.is_staff):
         return NOTHING
     return Q() if sees_all(person) else Q(pk__in=person.managed_corps.values("pk"))
 
 
 def sees_all(person: Person) -> bool:
-    """Return whether the person administers every company: superusers, and staff who manage all."""
+    """Return whether the person administers every company: a superuser, or staff with `manages_all_corps`."""
     if not isinstance(person, User) or not person.is_active:
         return False
     return person.is_superuser or (person.is_staff and person.manages_all_corps)
 
 
-def sees_all_corps(person: Person) -> bool:
-    """Return whether `person` also sees rows of no single corp in the administration."""
+def sees_rows_without_corp(person: Person) -> bool:
+    """Return whether `person` may enter the administration and sees rows there that belong to no single company."""
     return isinstance(person, User) and person.is_staff and sees_all(person)
 
 
-def scope_condition(person: Person) -> Q:
-    """Return the condition on a model with a nullable `corp` (empty: for people of every company)."""
-    return EVERYTHING if sees_all_corps(person) else Q(corp__in=Corp.objects.visible_to(person))
+def make_scope_condition(person: Person) -> Q:
+    """Return the condition for the rows that `person` sees, on a model whose `corp` is empty for all companies."""
+    return EVERYTHING if sees_rows_without_corp(person) else Q(corp__in=Corp.objects.visible_to(person))
 
 
 def people_visible_to(person: Person) -> QuerySet[User]:
-    """Return the people whom `person` sees. Only those who see all see people without a company."""
+    """Return the people whom `person` sees. People without a company are visible only to administrators of all
+    companies."""
     if sees_all(person):
         return User.objects.all()
-    theirs = WeComAccount.objects.filter(corp__in=Corp.objects.visible_to(person))
-    return User.objects.filter(pk__in=theirs.values("user_id"))
+    accounts = WeComAccount.objects.filter(corp__in=Corp.objects.visible_to(person))
+    return User.objects.filter(pk__in=accounts.values("user_id"))
 
 
 def people_changeable_by(person: Person) -> QuerySet[User]:
@@ -216,21 +219,21 @@ def people_changeable_by(person: Person) -> QuerySet[User]:
     people = people_visible_to(person)
     if not isinstance(person, User) or (person.is_active and person.is_superuser):
         return people
-    harmless = Q(is_staff=False)
-    if may_hand_out(person):
-        harmless |= make_weaker_condition(person)
-    people = people.filter(harmless, is_superuser=False)
+    is_changeable = Q(is_staff=False)
+    if may_assign_roles(person):
+        is_changeable |= make_weaker_condition(person)
+    people = people.filter(is_changeable, is_superuser=False)
     if sees_all(person):
         return people
     elsewhere = WeComAccount.objects.filter(corp__isnull=False).exclude(corp__in=Corp.objects.visible_to(person))
-    # EXISTS runs for each person, so that for one person the database does not read all accounts.
+    # Use EXISTS for each person: a query for one person must not read all accounts.
     return people.filter(~Exists(elsewhere.filter(user=OuterRef("pk"))))
 
 
-def rights_changeable_by(person: Person) -> QuerySet[User]:
-    """Return the people whose rights `person` may change: none with rights that `person` lacks, staff or not."""
+def people_with_rights_changeable_by(person: Person) -> QuerySet[User]:
+    """Return the people whose rights `person` may change: nobody with a right that `person` lacks."""
     people = people_changeable_by(person)
-    if not isinstance(person, User) or not may_hand_out(person):
+    if not isinstance(person, User) or not may_assign_roles(person):
         return people.none()
     return people if person.is_superuser else people.filter(make_weaker_condition(person))
 
@@ -249,7 +252,7 @@ def make_weaker_condition(person: User) -> Q:
 
 
 NAMED_AT_MOST = 3
-# The weakest role comes first.
+# Roles as a sentence names them, the weakest first.
 _ROLES = {
     Role.PUSH_EDITOR: gettext_lazy("a push editor"),
     Role.INTEGRATION_ADMINISTRATOR: gettext_lazy("an integration administrator"),
@@ -257,11 +260,12 @@ _ROLES = {
 }
 
 
-def whom_to_ask(person: Person, permission: str, corp_ids: Collection[int] | None = None) -> str:
-    """Return one sentence that tells `person` whom to ask; empty if no role has the permission.
+def describe_contacts(person: Person, permission: str, corp_ids: Collection[int] | None = None) -> str:
+    """Return a sentence on whom `person` can ask for what needs `permission` (app_label.codename); empty if no role has
+    it.
 
-    `permission`: as app_label.codename. `corp_ids`: the companies that need it; empty: all, as for the site address;
-    None: any that `person` sees. Only people whom `person` sees in the administration are named.
+    `corp_ids`: companies of which the contact must manage one; None: any that `person` sees; empty: the contact must
+    manage all companies. Only people whom `person` sees in the administration are named.
     """
     names = [str(name) for role, name in _ROLES.items() if permission in find_role_permissions(role)]
     if permission == "auth.add_group":
@@ -275,15 +279,15 @@ def whom_to_ask(person: Person, permission: str, corp_ids: Collection[int] | Non
     people = ""
     if isinstance(person, User) and person.has_perm("accounts.view_user"):
         corps = Corp.objects.visible_to(person)
-        theirs = corps if corp_ids is None else corps.filter(pk__in=corp_ids)
-        managed = User.managed_corps.through.objects.filter(corp__in=theirs).values("user_id")
-        able = find_permission_holders(permission).filter(
+        concerned = corps if corp_ids is None else corps.filter(pk__in=corp_ids)
+        managed = User.managed_corps.through.objects.filter(corp__in=concerned).values("user_id")
+        holders = find_permission_holders(permission).filter(
             Q(is_superuser=True) | Q(manages_all_corps=True) | Q(pk__in=managed)
         )
-        seen = able.filter(pk__in=people_visible_to(person).values("pk")).exclude(pk=person.pk)
-        found = list(seen.order_by("is_superuser", "name", "pk")[: NAMED_AT_MOST + 1])
-        people = pgettext("between people", ", ").join(one.name or one.username for one in found[:NAMED_AT_MOST])
-        if len(found) > NAMED_AT_MOST:
+        visible = holders.filter(pk__in=people_visible_to(person).values("pk")).exclude(pk=person.pk)
+        contacts = list(visible.order_by("is_superuser", "name", "pk")[: NAMED_AT_MOST + 1])
+        people = pgettext("between people", ", ").join(one.name or one.username for one in contacts[:NAMED_AT_MOST])
+        if len(contacts) > NAMED_AT_MOST:
             people = gettext("%(people)s and others") % {"people": people}
     if corp_ids is not None and not corp_ids and not sees_all(person):
         named = gettext("Ask %(roles)s who manages all companies: %(people)s.")
@@ -294,11 +298,11 @@ def whom_to_ask(person: Person, permission: str, corp_ids: Collection[int] | Non
 
 
 def find_permission_holders(permission: str) -> QuerySet[User]:
-    """Return people who may enter the administration and have the permission, by a group or directly."""
+    """Return the people who may enter the administration and have the permission, by a group or directly."""
     app, _dot, codename = permission.partition(".")
     granted = Permission.objects.filter(content_type__app_label=app, codename=codename)
     groups = Group.objects.filter(permissions__in=granted)
     by_group = User.groups.through.objects.filter(group__in=groups).values("user_id")
     directly = User.user_permissions.through.objects.filter(permission__in=granted).values("user_id")
-    held = Q(is_superuser=True) | Q(pk__in=by_group) | Q(pk__in=directly)
-    return User.objects.filter(held, is_active=True, is_staff=True)
+    has_permission = Q(is_superuser=True) | Q(pk__in=by_group) | Q(pk__in=directly)
+    return User.objects.filter(has_permission, is_active=True, is_staff=True)

@@ -21,9 +21,9 @@ from django.views.decorators.http import require_safe
 
 from accounts.authentication import flow
 from accounts.authentication.flow import Cause
-from accounts.explanations import CHOOSING, GUIDES
+from accounts.explanations import CAUSES_WITH_COMPANY_CHOICE, GUIDES
 from accounts.models import User
-from accounts.users.roles import whom_to_ask
+from accounts.users.roles import describe_contacts
 from integrations.core.http import choose_safe_path
 from integrations.core.redis import LIMIT_SECONDS
 from integrations.core.sentences import translate_explanation
@@ -92,7 +92,7 @@ def render_error_page(request: HttpRequest, found: ErrorDetails) -> HttpResponse
         "shows_ip": found.cause is Cause.IP_NOT_TRUSTED and found.caller_ip,
         "query": urlencode({"next": target, "stay": "1"}),
         "retry_url": f"{reverse('wecom-start', args=[found.corp_id])}?{query}" if found.corp_id is not None else "",
-        "is_choosing": found.cause in CHOOSING and Corp.objects.signing_in()[:2].count() > 1,
+        "is_choosing": found.cause in CAUSES_WITH_COMPANY_CHOICE and Corp.objects.signing_in()[:2].count() > 1,
     }
     response = render(request, "accounts/error.html", context, status=guide.status)
     if guide.status == TOO_MANY_STATUS:
@@ -136,7 +136,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
         verb = "view" if found["page"] == "changelist" else found["page"]
         permission = f"{found['app']}.{verb}_{found['model']}"
         # A user with the permission lacks a company.
-        ask = whom_to_ask(user, permission, () if user.has_perm(permission) else None)
+        ask = describe_contacts(user, permission, () if user.has_perm(permission) else None)
     return render(request, "403.html", {"ask": ask}, status=HTTPStatus.FORBIDDEN)
 
 

@@ -222,7 +222,7 @@ def _spend_refused_code(corp: Corp, code: str) -> None:
         return
     sealed = flow.seal_values(backends.SEALED_CODE, code)
     try:
-        tasks.burn_code.apply_async((corp.pk, sealed), expires=flow.CODE_SECONDS, retry=False)
+        tasks.spend_refused_code.apply_async((corp.pk, sealed), expires=flow.CODE_SECONDS, retry=False)
     except OperationalError as error:
         logger.warning("refused code not spent corp=%s error=%s", corp.pk, type(error).__name__)
 

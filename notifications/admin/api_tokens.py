@@ -24,7 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin.base import Column, RowsAdmin, moment
 from accounts.directory.groups import DepartmentsField
 from accounts.models import User
-from accounts.users.roles import people_visible_to, sees_all_corps
+from accounts.users.roles import people_visible_to, sees_rows_without_corp
 from integrations.admin.base import ONE_SAVE_BUTTON, RowAction, State, find_row, own_page, own_routes, show_state
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges
 from integrations.models import Corp
@@ -82,7 +82,7 @@ class ApiTokenForm(AnyModelForm):
         # All permissions start unchecked, so that none is granted by oversight.
         self.initial.update(dict.fromkeys(PURPOSES, False))
         # People limited to some companies must name the scope: otherwise it would grow with their companies.
-        if not sees_all_corps(self.person):
+        if not sees_rows_without_corp(self.person):
             fields["reach"].choices = [one for one in Reach.choices if one[0] != Reach.EVERYTHING]
             fields["sends_to"].choices = [one for one in SendReach.choices if one[0] != SendReach.EVERYONE]
         fields["send_corps"].queryset = Corp.objects.visible_to(self.person).order_by("name")

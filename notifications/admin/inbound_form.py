@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Attribute, User
-from accounts.users.roles import sees_all_corps
+from accounts.users.roles import sees_rows_without_corp
 from integrations.clients import expressions
 from integrations.clients.expressions import InvalidExpressionError
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
@@ -91,7 +91,7 @@ class NewChannelForm(AnyModelForm):
             channel.scheme, channel.mapping = preset.scheme, preset.mapping.to_document()
             channel.is_alert = preset.is_alert
         # People limited to some companies get a channel for one: it must not grow with their companies.
-        if not sees_all_corps(self.person):
+        if not sees_rows_without_corp(self.person):
             channel.corp = Corp.objects.visible_to(self.person).order_by("pk").first()
         saved: InboundChannel = super().save(commit=commit)
         return saved
@@ -175,7 +175,7 @@ class ChannelForm(VersionedForm):
         if "corp" not in fields:  # view permission only
             return
         fields["corp"].queryset = Corp.objects.visible_to(self.person)
-        fields["corp"].required = not sees_all_corps(self.person)
+        fields["corp"].required = not sees_rows_without_corp(self.person)
         offer_people(fields, self.instance, self.person)
         fields["form"].choices = [("", _("chosen by what comes in")), *INCOMING_FORMS]
         fields["form"].required = False

@@ -26,7 +26,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.base import Column
 from accounts.models import User
-from accounts.users.roles import sees_all_corps
+from accounts.users.roles import sees_rows_without_corp
 from integrations.admin.base import NamedDeletions, hide_related_links
 from integrations.clients.wecom.builders import LINK_BYTES, MessageError
 from integrations.core import admin_pages
@@ -120,7 +120,7 @@ class ReportForm(admin_pages.VersionedForm):
             corp: Any = self.fields["corp"]
             corp.queryset = Corp.objects.visible_to(self.person)
             # Only people who see all companies may write for all.
-            corp.required = not sees_all_corps(self.person)
+            corp.required = not sees_rows_without_corp(self.person)
         if self.instance._state.adding:
             self.initial = {**self.new_values, **self.initial}
         if "body" in self.fields:

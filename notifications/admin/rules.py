@@ -25,7 +25,7 @@ from django.views.decorators.http import require_POST
 from accounts.admin.base import Column, OptionFilter, RowsAdmin, moment
 from accounts.audit import signals
 from accounts.models import User
-from accounts.users.roles import people_visible_to, sees_all_corps
+from accounts.users.roles import people_visible_to, sees_rows_without_corp
 from integrations.admin.base import NamedDeletions, RowAction, State, find_row, own_routes, show_state
 from integrations.core.admin_pages import NATIVE_DATES, AnyModelForm, AnyStackedInline, VersionedFormSet
 from integrations.core.background import database_now
@@ -225,7 +225,7 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
         self.offer_times()
         self.offer_recipients()
         fields["corp"].queryset = Corp.objects.visible_to(self.person)
-        fields["corp"].required = not sees_all_corps(self.person)
+        fields["corp"].required = not sees_rows_without_corp(self.person)
         names = {crontab: name for name, (crontab, _words) in EVERY.items()}
         del fields["on_date"]  # a rule is checked again and again
         repeated = [choice for choice in fields["repeat"].choices if choice[0] != Repeat.ONCE]

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, npgettext, pgettext
 
 from accounts.models import AttributeValue, User, fold_value
-from accounts.users.roles import sees_all_corps
+from accounts.users.roles import sees_rows_without_corp
 from integrations.clients.wecom import builders, cards
 from integrations.clients.wecom.builders import encode_body
 from integrations.clients.wecom.cards import Button, Source
@@ -386,7 +386,7 @@ def may_act(incident: Incident, person: User) -> bool:
     if not person.is_staff or not person.has_perm("notifications.change_incident"):
         return False
     if incident.corp_id is None:
-        return sees_all_corps(person)
+        return sees_rows_without_corp(person)
     return Corp.objects.visible_to(person).filter(pk=incident.corp_id).exists()
 
 

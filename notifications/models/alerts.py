@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import Attribute, User
-from accounts.users.roles import scope_condition
+from accounts.users.roles import make_scope_condition
 from integrations.core import sentences
 from integrations.models import Card, Corp
 from integrations.models.jobs import Moment
@@ -292,7 +292,7 @@ CHECKS_AT_MOST = 100
 class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
     def visible_to(self, person: Person) -> Self:
         """Rules whose company and card `person` sees: the rule names people, the card shows data."""
-        return self.filter(scope_condition(person), card__in=Card.objects.visible_to(person))
+        return self.filter(make_scope_condition(person), card__in=Card.objects.visible_to(person))
 
     def unnotified(self) -> Self:
         """Broken rules whose owner is not notified yet."""

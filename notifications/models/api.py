@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from accounts.users.roles import rights_changeable_by
+from accounts.users.roles import people_with_rights_changeable_by
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField, Person
 from notifications.models.recipients import WithSuccessor
@@ -29,7 +29,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def visible_to(self, person: Person) -> Self:
         """Tokens of `person`, and of people whose rights `person` may change."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
-        return self.filter(own | Q(owner__in=rights_changeable_by(person)))
+        return self.filter(own | Q(owner__in=people_with_rights_changeable_by(person)))
 
 
 class ApiToken(WithSuccessor):

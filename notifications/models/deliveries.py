@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User, WeComAccount
-from accounts.users.roles import sees_all_corps
+from accounts.users.roles import sees_rows_without_corp
 from integrations.core.sentences import translate_stored
 from integrations.models import Corp
 from integrations.models.fields import Person
@@ -149,7 +149,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(status__in=Delivery.UNSETTLED)
 
     def visible_to(self, person: Person) -> Self:
-        return self.all() if sees_all_corps(person) else self.filter(corp__in=Corp.objects.keys_visible_to(person))
+        return (
+            self.all() if sees_rows_without_corp(person) else self.filter(corp__in=Corp.objects.keys_visible_to(person))
+        )
 
 
 class Delivery(models.Model):
@@ -351,7 +353,7 @@ _LOST = (Delivery.Status.FAILED, Delivery.Status.CANCELED)
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def visible_to(self, person: Person) -> Self:
         """Receipts of visible deliveries; receipts without a delivery (skipped people) of visible people and runs."""
-        if sees_all_corps(person):
+        if sees_rows_without_corp(person):
             return self.all()
         corp_ids = Corp.objects.keys_visible_to(person)
         people = WeComAccount.objects.filter(corp__in=corp_ids).values("user")

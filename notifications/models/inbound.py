@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.users.roles import rights_changeable_by, scope_condition
+from accounts.users.roles import make_scope_condition, people_with_rights_changeable_by
 from integrations.core import sentences
 from integrations.models import Corp, Department
 from integrations.models.fields import NOTHING, EncryptedTextField
@@ -51,7 +51,7 @@ class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
         """Channels of `person`, and of people whose rights `person` may change, because a channel acts with its owner's
         rights. Rights of an owner who is not staff at present count too."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
-        return self.filter(own | Q(owner__in=rights_changeable_by(person)))
+        return self.filter(own | Q(owner__in=people_with_rights_changeable_by(person)))
 
     def usable(self) -> Self:
         """Channels whose owner may send messages and enter the administration."""
@@ -225,7 +225,7 @@ class IncomingMessageQuerySet(models.QuerySet["IncomingMessage"]):
     def visible_to(self, person: Person) -> Self:
         """Messages of visible companies, and those that `person` sent to all companies."""
         own = Q(requested_by=person.pk, corp__isnull=True) if isinstance(person, User) else NOTHING
-        return self.filter(scope_condition(person) | own)
+        return self.filter(make_scope_condition(person) | own)
 
     def settled(self) -> Self:
         """Messages whose runs have all ended."""

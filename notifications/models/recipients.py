@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.users.roles import scope_condition
+from accounts.users.roles import make_scope_condition
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField, Person
 
@@ -23,7 +23,7 @@ M = TypeVar("M", bound=models.Model, covariant=True)
 class ScopedQuerySet(models.QuerySet[M]):
     def visible_to(self, person: Person) -> Self:
         """Rows of corps that `person` may see; rows of all corps if `person` may see all."""
-        return self.filter(scope_condition(person))
+        return self.filter(make_scope_condition(person))
 
 
 class RobotQuerySet(models.QuerySet["Robot"]):

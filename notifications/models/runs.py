@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.users.roles import sees_all_corps
+from accounts.users.roles import sees_rows_without_corp
 from integrations.core import sentences
 from integrations.models import Corp
 from integrations.models.fields import EVERYTHING, Person
@@ -62,7 +62,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 def run_condition(person: Person, *, path: str = "") -> Q:
     """Return the condition on a run that `person` may see. `path`: from the filtered model to the run, as `run__`."""
-    if sees_all_corps(person):
+    if sees_rows_without_corp(person):
         return EVERYTHING
     visible = Q(**{f"{path}corp__in": Corp.objects.keys_visible_to(person)})
     if isinstance(person, User):

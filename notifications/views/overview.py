@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.directory.hooks import SYNC
 from accounts.models import DirectoryPolicy, User, WeComAccount
-from accounts.users.roles import sees_all, whom_to_ask
+from accounts.users.roles import describe_contacts, sees_all
 from integrations import bi
 from integrations.bi import explain_findings
 from integrations.core.hooks import Attention, Line
@@ -202,7 +202,7 @@ def _offer_button(
     empty if only people who see all companies may take it."""
     if request.user.has_perm(permission) and (corp_ids != () or sees_all(request.user)):
         return {"label": label, "url": url}
-    return {"ask": whom_to_ask(request.user, permission, corp_ids)}
+    return {"ask": describe_contacts(request.user, permission, corp_ids)}
 
 
 def _make_address_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:

@@ -1,4 +1,4 @@
-"""Emergency exit: switches passwords on again if nobody can sign in with WeCom."""
+"""Switches sign-in with a password on or off: the emergency exit if nobody can sign in with WeCom."""
 
 from __future__ import annotations
 

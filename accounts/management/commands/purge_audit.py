@@ -1,4 +1,4 @@
-"""Removes audit entries that are older than settings.AUDIT_RETENTION_DAYS."""
+"""Deletes audit entries that are older than settings.AUDIT_RETENTION_DAYS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from accounts.audit import services
 
 
 class Command(BaseCommand):
-    help = "Remove the entries of the audit trail that are older than AUDIT_RETENTION_DAYS."
+    help = "Delete the entries of the audit trail that are older than AUDIT_RETENTION_DAYS."
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
-        self.stdout.write(_("%(count)d entries removed.") % {"count": services.purge(now=timezone.now())})
+        self.stdout.write(_("%(count)d entries removed.") % {"count": services.purge_entries(now=timezone.now())})

@@ -1,4 +1,4 @@
-"""Lets an administrator in again who has lost the authenticator app and the recovery codes."""
+"""Removes the authenticator app of a person who has lost it together with the recovery codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from accounts.models import User
 
 
 class Command(BaseCommand):
-    help = "Remove the authenticator app of somebody who has lost it. The audit trail says so."
+    help = "Remove the authenticator app of somebody who has lost it. The audit trail records the removal."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")

@@ -1,4 +1,4 @@
-"""Ends a lock after wrong passwords."""
+"""Ends the lock of a username after wrong passwords."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AttributeValue, User, WeComAccount, fold_value
-from accounts.users.roles import people_visible_to, whom_to_ask
+from accounts.users.roles import describe_contacts, people_visible_to
 from integrations.admin.datasources import ID_CHARACTERS, WITHOUT_ROWS
 from integrations.data.table import Kind, Table
 from integrations.datasources import catalogue
@@ -69,9 +69,9 @@ def list_choices(request: HttpRequest) -> JsonResponse:
         "is_bi_connected": is_connected,
         "is_bi_hidden": is_connected and hidden.exists(),
         "bi_url": f"{bi_page}?kind={SourceKind.GUANDATA.value}" if bi_page and is_connected else bi_page,
-        "bi_ask": "" if bi_page else whom_to_ask(request.user, permission, ()),
+        "bi_ask": "" if bi_page else describe_contacts(request.user, permission, ()),
         "are_cards_hidden": Card.objects.hidden_from(request.user).exists(),
-        "card_ask": "" if request.user.has_perm(_NEW_CARD) else whom_to_ask(request.user, _NEW_CARD),
+        "card_ask": "" if request.user.has_perm(_NEW_CARD) else describe_contacts(request.user, _NEW_CARD),
         "add_card_url": _link_if_allowed(request, _NEW_CARD, "integrations_card_add"),
     }
     html = render_to_string(TEMPLATE, context, request)

@@ -26,8 +26,8 @@ from accounts.users.roles import (
     find_permission_holders,
     make_weaker_condition,
     people_changeable_by,
-    rights_changeable_by,
-    sees_all_corps,
+    people_with_rights_changeable_by,
+    sees_rows_without_corp,
 )
 from integrations.core.hooks import Attention
 from integrations.models import Corp, Member
@@ -66,7 +66,7 @@ def describe_owner(row: Any, viewer: User) -> str:
 
 def find_objections(owner: User, keys: Collection[str], successor: User, editor: User) -> list[str]:
     """Explain, in whole sentences, why `successor` may not take over the rows of `keys`."""
-    may_choose = successor == editor or rights_changeable_by(editor).filter(pk=successor.pk).exists()
+    may_choose = successor == editor or people_with_rights_changeable_by(editor).filter(pk=successor.pk).exists()
     if not (may_choose and _may_act(successor)):
         return [_("You may not have %(person)s take something over.") % {"person": successor}]
     return list(filter(None, (explain_objection(row, successor) for row in _choose_rows(owner, keys, editor))))
@@ -159,7 +159,7 @@ def explain_objection(row: Any, successor: User) -> str:
     # A new owner sees the row, and does not widen the reach of a token or channel.
     if not isinstance(row, ACTING):
         is_within = type(row).objects.visible_to(successor).filter(pk=row.pk).exists()
-    elif sees_all_corps(successor):
+    elif sees_rows_without_corp(successor):
         is_within = True
     elif isinstance(row, InboundChannel):
         is_within = Corp.objects.visible_to(successor).filter(pk=row.corp_id or 0).exists()
@@ -230,7 +230,7 @@ class _Notice(NamedTuple):
 def _find_managers(owner: User, now: datetime) -> dict[User, list[Any]]:
     """Map people who may hand over some of what `owner` has in use to those rows."""
     holders = find_permission_holders("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
-    managers = [one for one in holders if rights_changeable_by(one).filter(pk=owner.pk).exists()]
+    managers = [one for one in holders if people_with_rights_changeable_by(one).filter(pk=owner.pk).exists()]
     found = {one: _find_working(Q(owner=owner), now=now, seen_by=one) for one in managers}
     return {one: rows for one, rows in found.items() if rows}
 

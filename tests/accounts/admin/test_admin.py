@@ -472,7 +472,7 @@ class TestManyPeople:
         ):
             change = companies.set_company(people=User.objects.filter(pk=person.pk), corp=other_corp)
 
-        assert (change.changed_count, change.taken) == (0, [person.pk])
+        assert (change.changed_count, change.userid_taken) == (0, [person.pk])
         assert accounts_of(person) == [("北山制造", "LiLei", True)]
         assert accounts_of(holder) == [("南湖贸易", "lilei", True)]
 

@@ -136,7 +136,7 @@ def test_a_server_that_is_away_stops_nobody_and_loses_nothing(
     tasks.send_audit(first.pk)
 
     assert services.count_unsent_entries() == services.UnsentEntries(1, first.at)
-    assert "audit entries wait for the syslog server error=ConnectionRefusedError" in caplog.text
+    assert "audit entries not sent to the syslog server error=ConnectionRefusedError" in caplog.text
 
     server = TcpServer(port)
     tasks.send_audit(first.pk)

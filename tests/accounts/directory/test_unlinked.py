@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory
 
 from accounts.admin.linking import ROWS
-from accounts.directory.hooks import directory_attentions, directory_lines
+from accounts.directory.hooks import list_directory_attentions, list_directory_lines
 from accounts.directory.linking import LinkRefusedError, link_by_hand
 from accounts.directory.matching import SUGGESTIONS_SHOWN, MatchReason, suggest_members, suggest_people
 from accounts.models import Attribute, AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
@@ -524,7 +524,7 @@ def test_the_index_points_at_who_is_not_linked_and_at_runs_that_ask_or_stopped(
     run(corp, "done", finished_at=NOW)
     asking, failed = run(corp, "asking"), run(other_corp, "failed")
 
-    found = directory_attentions(request_of(root), corps)
+    found = list_directory_attentions(request_of(root), corps)
 
     assert [(one.url.split("/")[-3], one.tone) for one in found[:2]] == [
         (str(asking.pk), "bad"),
@@ -533,6 +533,6 @@ def test_the_index_points_at_who_is_not_linked_and_at_runs_that_ask_or_stopped(
     [people] = found[2:]
     assert (people.url, people.tone) == (f"{LIST}?company={corp.pk}", "warn")
     assert "1 名企业微信成员" in people.sentence
-    lines = directory_lines(request_of(root), corps)
+    lines = list_directory_lines(request_of(root), corps)
     assert {pk: [line.value for line in those] for pk, those in lines.items()} == {corp.pk: ["2026-11-24 09:00"]}
-    assert directory_attentions(request_of(with_role("p", Role.PUSH_EDITOR)), corps) == []
+    assert list_directory_attentions(request_of(with_role("p", Role.PUSH_EDITOR)), corps) == []

@@ -179,7 +179,7 @@ class TestTheResult:
 
     def test_old_imports_say_that_their_rows_are_gone(self, editor: User, person: User) -> None:
         run = upload_and_read(editor, csv_bytes(HEADER, ["lilei", "李"]))
-        jobs.forget_old_rows(now=timezone.now() + timedelta(days=9999))
+        jobs.delete_old_rows(now=timezone.now() + timedelta(days=9999))
 
         assert "较早的导入不再保留明细。" in signed_in(editor).get(page_of(run)).content.decode()
 

@@ -148,8 +148,8 @@ class TestWriting:
     def test_old_rows_are_forgotten_and_counts_stay(self, editor: User, sheet: bytes) -> None:
         run = upload_and_read(editor, sheet)
 
-        assert jobs.forget_old_rows(now=NOW + timedelta(days=90)) == 0
-        assert jobs.forget_old_rows(now=NOW + timedelta(days=90, seconds=1)) == 2
+        assert jobs.delete_old_rows(now=NOW + timedelta(days=90)) == 0
+        assert jobs.delete_old_rows(now=NOW + timedelta(days=90, seconds=1)) == 2
         run.refresh_from_db()
         assert run.counts == {"same": 0, "change": 2}
 

@@ -11,7 +11,7 @@ from django.core.management import call_command
 
 from accounts.models import User, WeComAccount
 from accounts.users import roles
-from accounts.users.roles import Role, people_changeable_by, rights_changeable_by
+from accounts.users.roles import Role, people_changeable_by, people_with_rights_changeable_by
 from integrations.models import Corp
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, sent_form, signed_in, with_role
@@ -151,7 +151,7 @@ class TestWhoMayBeChanged:
         sleeping = {"sleeping-rights", "sleeping-reach"}
 
         assert self.names(people_changeable_by(limited)) == {"employee", "peer", "editor", "without-role"} | sleeping
-        assert self.names(rights_changeable_by(limited)) == {"employee", "peer", "editor", "without-role"}
+        assert self.names(people_with_rights_changeable_by(limited)) == {"employee", "peer", "editor", "without-role"}
 
     @pytest.mark.parametrize("role", [Role.INTEGRATION_ADMINISTRATOR, Role.PUSH_EDITOR, Role.READ_ONLY, None])
     def test_without_the_right_to_hand_out_roles_no_staff_and_no_rights(
@@ -160,7 +160,7 @@ class TestWhoMayBeChanged:
         one = with_role("one", role, corp)
 
         assert not people_changeable_by(one).filter(is_staff=True).exists()
-        assert not rights_changeable_by(one).exists()
+        assert not people_with_rights_changeable_by(one).exists()
 
 
 class TestHandingOut:
@@ -236,7 +236,7 @@ class TestHandingOut:
         refused = self.save(mixed, employee, roles=[self.pk(Role.PUSH_EDITOR)])
         given = self.save(mixed, employee, is_staff="on", roles=[self.pk(Role.READ_ONLY)])
 
-        assert list(roles.find_groups_to_hand_out(mixed).values_list("name", flat=True)) == [Role.READ_ONLY]
+        assert list(roles.find_assignable_roles(mixed).values_list("name", flat=True)) == [Role.READ_ONLY]
         assert (refused.status_code, given.status_code) == (200, 302)
         assert self.rights_of(employee)["groups"] == {Role.READ_ONLY.value}
 
