@@ -5,8 +5,6 @@ people named and the one for the `unseen` (people who hold the permission, but n
 get 403; everybody else is sent to the login page (302). tests.admin_world names the people.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A site with two companies and every kind of administrator, for tests that walk all pages of the administration."""
 
-from __future__ import annotations
-
 import zlib
 from dataclasses import dataclass, field
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """The audit trail in tests, which begin with an empty one."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Changes made between two statements of ours, as another process would make them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

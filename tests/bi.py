@@ -1,7 +1,5 @@
 """A connected BI, and readers of the addresses by which people are passed on to it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """Cards of the sandbox's BI, and a count of their rows on a picture."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The Chromium of this machine. Playwright's own browsers cannot be downloaded everywhere."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A company with many people for tests that run real processes, and the count of each person's messages."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The databases of a test run: migrated once (seconds), then copied by the server (CREATE DATABASE … TEMPLATE)."""
 
-from __future__ import annotations
-
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Answers of the BI for `responses`, from tests/fixtures/guandata. Bodies and headers must match."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

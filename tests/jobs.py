@@ -1,7 +1,5 @@
 """Jobs done inside a test, as a worker would do them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 

@@ -5,8 +5,6 @@ and sign-in states. Text that looks like a random token is refused too. Lines ar
 formatter, from DEBUG on.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -1,7 +1,5 @@
 """Made-up rows, in any number, in every table that an administrator can list."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """A MariaDB from the system's package, for tests of data sources."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pwd

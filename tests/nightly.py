@@ -1,7 +1,5 @@
 """The mark of tests that take too long for each change and run with `make nightly`."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

@@ -1,7 +1,5 @@
 """A real pgbouncer in transaction mode between the programs and PostgreSQL."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

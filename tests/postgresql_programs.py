@@ -1,7 +1,5 @@
 """PostgreSQL's client programs, in the version of the tests' server."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Iterator

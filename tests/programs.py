@@ -1,7 +1,5 @@
 """Programs that tests take from the machine, and that a Debian with git, make and Python 3 may lack."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

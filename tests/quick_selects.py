@@ -4,8 +4,6 @@ A page of the administration has up to 1,000 options. Each is two templates, of 
 contexts: three quarters of the processor time of a page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from html import escape
 from typing import Any

@@ -1,7 +1,5 @@
 """Rows of tests, each written in one statement. Like bulk services, these writes bypass the audit trail."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import TypeVar
 

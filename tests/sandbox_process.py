@@ -3,8 +3,6 @@
 docs/en/sandbox.md documents the seed's format.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

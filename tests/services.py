@@ -5,8 +5,6 @@ another PostgreSQL; its user must be allowed to create databases. Otherwise one 
 database, or with pytest-xdist's workers, which share it.
 """
 
-from __future__ import annotations
-
 import gc
 import os
 import zlib

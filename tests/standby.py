@@ -1,7 +1,5 @@
 """A standby of a PostgreSQL that can be promoted."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import tempfile

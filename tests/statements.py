@@ -1,7 +1,5 @@
 """The number of database statements of some work."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import ParamSpec
 

@@ -1,7 +1,5 @@
 """The administration's pages and actions for every role, limited or not, and for nobody signed in; its languages."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """The promises of the test suite: no network, a real and empty Valkey, a database of its own."""
 
-from __future__ import annotations
-
 import socket
 
 import pytest

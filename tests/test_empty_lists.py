@@ -1,7 +1,5 @@
 """Empty lists that say what they are for and what comes first, unless a search or a filter has emptied them."""
 
-from __future__ import annotations
-
 import pytest
 from django.contrib import admin
 from django.test import Client

@@ -1,7 +1,5 @@
 """The list of problems above a form that cannot be saved, with a link to each field."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

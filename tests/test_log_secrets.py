@@ -1,7 +1,5 @@
 """Failure of a test that logs a secret, and of a program whose log holds one."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A lost encryption key: secrets stored under it are shown as unreadable and can be entered again."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from copy import copy
 from typing import Any

@@ -1,7 +1,5 @@
 """Texts that send somebody to a page of the administration name it as the menu does, in both languages."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

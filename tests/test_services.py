@@ -1,7 +1,5 @@
 """The message of a test run without Chromium."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Simultaneous edits by administrators: the second to save is told what the first saved, and overwrites nothing."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, time, timedelta
 from typing import Any

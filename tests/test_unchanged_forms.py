@@ -1,7 +1,5 @@
 """Change forms, for everybody who may use them: one saved as it was opened changes nothing."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The words of every page of the administration in Chinese: no English but names, and no sentence of Django's own."""
 
-from __future__ import annotations
-
 import re
 from html import unescape
 from pathlib import Path

@@ -1,7 +1,5 @@
 """User agents as programs send them: from wecom-api.md of the project's reference, and browsers of 2024 to 2026."""
 
-from __future__ import annotations
-
 _WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 _MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)"
 _IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"

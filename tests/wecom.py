@@ -7,8 +7,6 @@
 An answer that no test asked for fails it, and so does a request whose parameters or body differ.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

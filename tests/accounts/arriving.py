@@ -1,7 +1,5 @@
 """A browser that follows every redirect: our site in Django's test client, WeCom's pages in the sandbox over HTTP."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from html import unescape

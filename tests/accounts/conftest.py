@@ -1,7 +1,5 @@
 """Fixtures: companies, a person in one of them, and a browser that goes to WeCom and returns."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count

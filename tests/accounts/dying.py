@@ -5,8 +5,6 @@ call to WeCom. Clock times would mean other steps on another machine. Workers ar
 takes longer than a worker lives.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Administrators of every kind, and values of the admin's form of a person."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib.auth.models import Group

@@ -1,7 +1,5 @@
 """A WeCom for tests of sign-in: it answers requests and counts them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 The seed is printed, so that the same disturbances can be repeated. Their effect still depends on milliseconds.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import secrets

@@ -1,7 +1,5 @@
 """The disturbances of a town, by the kinds that the plan names."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

@@ -1,7 +1,5 @@
 """Impatient people and systems that ask the web for something while it is being broken."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from collections.abc import Callable

@@ -6,8 +6,6 @@ is added to the time of day only. The monotonic clock stands still in sleep, so 
 would move it too, which no sleeping machine does.
 """
 
-from __future__ import annotations
-
 import struct
 import subprocess
 import threading

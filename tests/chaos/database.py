@@ -1,7 +1,5 @@
 """A database with a movable clock that can be read-only, full or crowded. The machine's clock stays right."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress

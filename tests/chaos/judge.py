@@ -1,7 +1,5 @@
 """A comparison of the push engine's rows with the messages on the sandbox's phones, receipt by receipt."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

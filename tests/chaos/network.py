@@ -6,8 +6,6 @@ Stop this program (SIGSTOP) for a network on which nothing arrives and no side n
 ends go on. When it continues, what was sent meanwhile arrives.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The orders of a round: to everyone, to one company, pictures, personal rows, groups and single people."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The plan of what is broken when. A seed decides it before anything runs. Pure."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field

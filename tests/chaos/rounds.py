@@ -1,7 +1,5 @@
 """Rounds of chaos: orders, disturbances, mending, and a comparison of every receipt with every phone."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """Rounds of `make chaos` with every program that can be killed, in a short form."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

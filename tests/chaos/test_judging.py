@@ -1,7 +1,5 @@
 """Errors that the judge of the chaos suite and of the state machine must find."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """The plan of a seed: it is repeatable, contains everything sooner or later, and stays within its bounds."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 from wecom_sandbox.limits.limits import KINDS, Fault

@@ -1,7 +1,5 @@
 """The whole product as real programs, with people and orders, and everything that can be broken about it."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ WeCom does not forget what it accepted. Before it is killed, the sandbox is aske
 steps of its loop, and ends with SIGKILL at that moment: connections break, calls under way are lost.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

@@ -1,7 +1,5 @@
 """Commands and environments of compose.yaml and of systemd's units, as a test can start them here."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from dataclasses import dataclass

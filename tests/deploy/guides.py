@@ -1,7 +1,5 @@
 """Commands that readers of the guides type."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A machine for tests: an empty Debian by debootstrap, with systemd, in namespaces without a network."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """nginx with the site of deploy/nginx, on free ports of this machine."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

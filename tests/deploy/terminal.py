@@ -1,7 +1,5 @@
 """A person at a terminal who answers a program's questions."""
 
-from __future__ import annotations
-
 import os
 import pty
 import select

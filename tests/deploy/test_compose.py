@@ -1,7 +1,5 @@
 """compose.yaml and the Dockerfile as Docker reads them, and what every container must have."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

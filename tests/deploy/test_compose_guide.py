@@ -6,8 +6,6 @@ nginx:stable, or reach a registry. The ports 80 and 443 of this machine must be 
 Podman leaves health checks to systemd's timers. Without systemd, repeat `podman healthcheck run` for each container.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

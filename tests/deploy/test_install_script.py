@@ -1,7 +1,5 @@
 """deploy/install.sh: its dry run and its refusals. tests/deploy/test_offline_install.py runs it."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

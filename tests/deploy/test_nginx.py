@@ -1,7 +1,5 @@
 """The site of nginx, checked by nginx itself."""
 
-from __future__ import annotations
-
 import http.client
 import shutil
 import ssl

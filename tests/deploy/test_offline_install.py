@@ -1,7 +1,5 @@
 """The offline bundle, installed and upgraded on a Debian without a network, under its own systemd."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -3,8 +3,6 @@
 systemd's units start the same (test_compose.py).
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

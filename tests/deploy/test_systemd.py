@@ -1,7 +1,5 @@
 """The units of systemd, checked by systemd itself."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

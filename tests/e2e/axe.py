@@ -1,7 +1,5 @@
 """Checks of pages with axe-core, in light and dark mode, at the width of a phone and of a desk."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page

@@ -1,7 +1,5 @@
 """Fixtures of the browser tests: Debian's (or any) Chromium and the product's real processes."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from typing import Any

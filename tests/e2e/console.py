@@ -1,7 +1,5 @@
 """An administrator's actions in the admin, in a real browser."""
 
-from __future__ import annotations
-
 from playwright.sync_api import Page, expect
 
 from tests.e2e.stack import Stack

@@ -1,7 +1,5 @@
 """A site with one company of the sandbox and two people, for tests of signing in by a browser."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from urllib.parse import quote
 

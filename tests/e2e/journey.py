@@ -1,7 +1,5 @@
 """Counts of a person's actions on the way through pages: clicks, fields filled in, pages opened."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect

@@ -1,7 +1,5 @@
 """Pages of the product, for browser tests, over the rows of tests.admin_world and rows that are drawn otherwise."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A company of the running sandbox, connected to the running product, and its people's phones."""
 
-from __future__ import annotations
-
 import re
 
 from django.utils import timezone

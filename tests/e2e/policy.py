@@ -1,7 +1,5 @@
 """Violations of the Content-Security-Policy, as Chromium reports them."""
 
-from __future__ import annotations
-
 from playwright.sync_api import BrowserContext
 
 LISTEN = """

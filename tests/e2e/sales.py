@@ -1,7 +1,5 @@
 """A report over a database of its own, and the worker that fetches its data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A browser that is already signed in, for tests of something else."""
 
-from __future__ import annotations
-
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.test import Client

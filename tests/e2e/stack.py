@@ -1,7 +1,5 @@
 """The product's processes for browser tests: web, worker, beat and the sandbox, as real programs on free ports."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

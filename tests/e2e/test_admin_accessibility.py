@@ -3,8 +3,6 @@
 Every change tests a page of each kind, `make nightly` all pages.
 """
 
-from __future__ import annotations
-
 import pytest
 from django.urls import reverse
 from django.utils import timezone

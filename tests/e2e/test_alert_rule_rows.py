@@ -1,7 +1,5 @@
 """The rows of an alert rule's form, by mouse and by keyboard, under the strict Content-Security-Policy."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

@@ -3,8 +3,6 @@
 The whole table of ways is in tests/accounts/authentication/test_ways_to_arrive.py.
 """
 
-from __future__ import annotations
-
 import re
 
 import pytest

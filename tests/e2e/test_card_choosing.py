@@ -1,7 +1,5 @@
 """Choosing a card of the BI by page and name instead of an id, without losing what was typed before."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The page of an inbound channel in a real browser: from the first call and picked fields to a phone."""
 
-from __future__ import annotations
-
 import pytest
 import requests
 from playwright.sync_api import BrowserContext, expect

@@ -1,7 +1,5 @@
 """The page of a company in a real browser: behaviour that needs scripts."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

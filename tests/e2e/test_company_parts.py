@@ -1,7 +1,5 @@
 """The page of a company shows the next step in at most two screens, whatever the company's state."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -3,8 +3,6 @@
 test_admin_accessibility.py walks all pages and listens for the same.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

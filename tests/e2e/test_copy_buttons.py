@@ -5,8 +5,6 @@ encoded once) and from docs/decisions 0002 and 0003 (our callback in its place, 
 tests/integrations/admin/test_console_pages.py tests other things to copy and other links.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

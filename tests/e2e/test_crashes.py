@@ -1,7 +1,5 @@
 """Real processes on a real PostgreSQL, killed on purpose: each person has each message exactly once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime

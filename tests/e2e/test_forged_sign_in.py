@@ -4,8 +4,6 @@ The attacker has everything that leaks from their own browser or, in the other d
 address with code and state, before anybody has opened it. Neither browser becomes the other person.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -3,8 +3,6 @@
 The PC, forms and refusals are in tests/accounts/authentication/test_ways_to_arrive.py.
 """
 
-from __future__ import annotations
-
 import pytest
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect

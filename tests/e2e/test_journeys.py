@@ -1,7 +1,5 @@
 """Ways through the administration whose clicks are counted: why somebody got nothing, and a wrong Secret mended."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """The login page with WeCom's own panel (@wecom/jssdk as we serve it); its fixed host leads to the sandbox."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The preview of a message and the sandbox's phone, compared by pictures: cropping, joined lines, cuts."""
 
-from __future__ import annotations
-
 import io
 import json
 

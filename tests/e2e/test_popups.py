@@ -3,8 +3,6 @@
 Every change tests one of each kind, `make nightly` all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

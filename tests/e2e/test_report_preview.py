@@ -1,7 +1,5 @@
 """Previews of pushes, trials of alert rules, and alerts in a real browser: real workers fetch and draw."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -5,8 +5,6 @@ Redeemed with that app's Secret at our callback, with a state of the attacker's 
 in.
 """
 
-from __future__ import annotations
-
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest

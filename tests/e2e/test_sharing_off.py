@@ -3,8 +3,6 @@
 WeCom's app is not available here. The stand-in for its bridge records the component's requests and says yes.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from typing import Any

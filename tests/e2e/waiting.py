@@ -1,7 +1,5 @@
 """Waiting for effects of other processes."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Settings with values that cannot work: the start names the variable in one line and shows no secret."""
 
-from __future__ import annotations
-
 import re
 import runpy
 from datetime import timedelta

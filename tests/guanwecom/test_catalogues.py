@@ -1,7 +1,5 @@
 """The merged catalogues as Django reads them: if two apps translate one text, the earlier app wins."""
 
-from __future__ import annotations
-
 from babel.messages.catalog import Message
 from django.utils.translation import gettext, ngettext, npgettext, override, pgettext
 

@@ -1,7 +1,5 @@
 """Rules of the database: a second row, or one without an owner, is refused for every writer."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import timedelta
 from typing import Any

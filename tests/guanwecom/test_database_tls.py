@@ -3,8 +3,6 @@
 The test's server answers "wrong password" after TLS, so a client that gets this answer has accepted it.
 """
 
-from __future__ import annotations
-
 import socket
 import ssl
 import struct

@@ -1,7 +1,5 @@
 """Django's own deployment checks of production's settings."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Pages for errors: not found, forbidden, broken."""
 
-from __future__ import annotations
-
 import pytest
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import OperationalError, ProgrammingError, connection

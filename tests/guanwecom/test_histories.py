@@ -1,7 +1,5 @@
 """The history of a row, which names changes in the reader's language."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """`manage.py init_env` writes an .env that starts the product, before any setting exists."""
 
-from __future__ import annotations
-
 import os
 import pty
 import re

@@ -3,8 +3,6 @@
 Runs with `make nightly` and prints the time of each list.
 """
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,7 +1,5 @@
 """Lists of the admin need as many queries for 1,000 rows (nightly 10,000) as for 10, and count no large table."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """The menu: twelve entries by task, limited to what a person may open, with tabs for lists that belong together."""
 
-from __future__ import annotations
-
 import re
 from html import unescape
 

@@ -1,7 +1,5 @@
 """Statements of docs/en/asvs.md about the whole site that no other test proves."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A bad value in the environment: the start stops and names the variable, in a process of its own."""
 
-from __future__ import annotations
-
 import os
 import runpy
 import socket

@@ -1,7 +1,5 @@
 """Real processes that refuse to start on impossible settings, in one line without a traceback."""
 
-from __future__ import annotations
-
 import signal
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One file of values for all pages: no other stylesheet writes a colour or a size of type of its own."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

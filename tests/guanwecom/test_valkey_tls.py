@@ -3,8 +3,6 @@
 The tests' Valkey has no TLS, so a TLS server with a certificate made for the test stands before it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket

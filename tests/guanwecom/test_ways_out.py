@@ -1,7 +1,5 @@
 """Selects of the administration without choices: they say why, and link to the page that changes it."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Pages of the administration name whom to ask if one may only look, and reveal nothing of other companies."""
 
-from __future__ import annotations
-
 from html import unescape
 
 import pytest

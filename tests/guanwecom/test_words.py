@@ -1,7 +1,5 @@
 """Dates in their one format, and our words in place of Django's."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A worker's connection pool, which other programs do not have."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A worker and beat that wait for a missing broker, however long that takes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from types import SimpleNamespace
 

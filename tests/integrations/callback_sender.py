@@ -1,7 +1,5 @@
 """WeCom's side of a callback address. It seals with wechatpy, an independent program."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode

@@ -1,7 +1,5 @@
 """A company, and people who may or may not administer it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

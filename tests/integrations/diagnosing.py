@@ -1,7 +1,5 @@
 """Results of the diagnosis as rows, for tests of something else, and checks run at once."""
 
-from __future__ import annotations
-
 import base64
 import datetime as dt
 import json

@@ -1,7 +1,5 @@
 """Readers of a page of the administration, people who open it, and the version that they save it with."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Work on events: stored with the event, done once, repeated if lost, by one worker at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

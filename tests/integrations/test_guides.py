@@ -1,7 +1,5 @@
 """The guides in the administration: who may read them, and where errors lead."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

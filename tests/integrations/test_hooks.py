@@ -1,7 +1,5 @@
 """Hooks that ask the installed apps in their order."""
 
-from __future__ import annotations
-
 from integrations.hooks import Hook
 
 

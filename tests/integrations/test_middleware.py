@@ -1,7 +1,5 @@
 """Hosts that are answered, requests that count as secure, and origins whose forms are accepted."""
 
-from __future__ import annotations
-
 import ipaddress
 from http.cookies import Morsel
 from typing import Any

@@ -1,7 +1,5 @@
 """The tick: due rows make its query true, and are swept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Fixtures of the push engine's tests."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 

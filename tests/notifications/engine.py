@@ -3,8 +3,6 @@
 The tests do the tasks' work themselves and in any order, so that a worker can end between any two steps.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections import deque

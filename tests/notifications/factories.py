@@ -1,7 +1,5 @@
 """Rows for the tests of notifications. All names and numbers are invented."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any

@@ -1,7 +1,5 @@
 """The ways in which a person stops being reachable in a company's WeCom."""
 
-from __future__ import annotations
-
 from accounts.models import DirectoryPolicy, User, WeComAccount
 from integrations.models import Corp, Member
 from tests.notifications.factories import NOW

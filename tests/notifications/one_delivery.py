@@ -1,7 +1,5 @@
 """Messages for one person each, and the engine's functions for many deliveries called with one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import count

@@ -1,7 +1,5 @@
 """Pages that preview a form over data: the requests of a browser, and the work of the workers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

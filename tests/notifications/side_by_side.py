@@ -1,7 +1,5 @@
 """Database connections in parallel: the work of another process, and work between two statements."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The effect of disabling a company, and of moving its people to another one, on messages."""
 
-from __future__ import annotations
-
 import pytest
 
 from accounts.models import User

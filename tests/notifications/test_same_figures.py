@@ -1,7 +1,5 @@
 """A number is the same wherever it is shown: in a text, an alert and a table."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any

@@ -1,7 +1,5 @@
 """Tasks hand over to each other: what is due is rendered, what is rendered is sent, what was lost is found."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any

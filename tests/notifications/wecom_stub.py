@@ -1,7 +1,5 @@
 """A WeCom stand-in behind a real socket: keeps what was sent and answers as a test scripts it."""
 
-from __future__ import annotations
-
 import json
 import socket
 import struct

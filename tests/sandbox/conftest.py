@@ -1,7 +1,5 @@
 """The sandbox, freshly seeded for each test; calls of its API; receivers of its callbacks."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass

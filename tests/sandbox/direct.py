@@ -1,7 +1,5 @@
 """The API without a server: a world of its own, called as an app or the directory-sync assistant calls it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from typing import Any

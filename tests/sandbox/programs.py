@@ -1,7 +1,5 @@
 """Programs of others to test the sandbox with: npm packages."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

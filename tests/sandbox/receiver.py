@@ -1,7 +1,5 @@
 """An app's callback address: a server in a thread that decrypts with wechatpy, an independent program."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The sandbox's pages under axe-core, light on a phone and dark on a desktop: colours do not depend on the width."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

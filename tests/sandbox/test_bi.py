@@ -1,7 +1,5 @@
 """The stand-in BI: tokens that it opens and refuses, its pages, and its API, also read by our own client."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -3,8 +3,6 @@
 Expected values are computed anew from the rows, by neither the stand-in nor the reader.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta

@@ -1,7 +1,5 @@
 """The sandbox's pages in a real browser: phone, QR page, console."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Callbacks: encryption, receivers and retries, the effect of an answer, and addresses that hang or lead elsewhere."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import time

@@ -1,7 +1,5 @@
 """The program wecom-sandbox: its start, names and authority, its wheel, its fixtures, and what its guides say."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The control interface: it refuses unusable values by the field's name, and switches faults on."""
 
-from __future__ import annotations
-
 import copy
 import json
 import time

@@ -1,7 +1,5 @@
 """WeCom's directory: what apps and the sync assistant read, its limits, new userids, and the events of its changes."""
 
-from __future__ import annotations
-
 import pytest
 from wecom_sandbox.callbacks import clicks
 from wecom_sandbox.pages.sign_in import Visit, code_for

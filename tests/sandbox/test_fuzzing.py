@@ -1,7 +1,5 @@
 """Fuzzing by hypothesis: the sandbox answers every input with an errcode."""
 
-from __future__ import annotations
-
 import copy
 import json
 from typing import Any

@@ -3,8 +3,6 @@
 Nothing is intercepted: the sandbox's authority is trusted by its fingerprint, and the app's site is a server.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field

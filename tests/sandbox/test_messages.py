@@ -1,7 +1,5 @@
 """Message types, cards and calls: refusals with their numbers, in tables of requests, and cuts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

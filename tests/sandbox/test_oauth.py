@@ -1,7 +1,5 @@
 """The authorise page, the QR page, and their codes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit

@@ -1,7 +1,5 @@
 """Phone and console over HTTP: who sees and may do what, and messages, in which hostile content does nothing."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The whole state, saved and restored, and the limits of what the sandbox keeps."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable

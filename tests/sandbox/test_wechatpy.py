@@ -3,8 +3,6 @@
 The shape is no error, and the fields that wechatpy's users read, as in WeCom's examples and wechatpy's own fixtures.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The summary table of all benchmarks, with stand-in programs that measure nothing."""
 
-from __future__ import annotations
-
 import shutil
 import tomllib
 from pathlib import Path

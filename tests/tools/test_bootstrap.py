@@ -1,7 +1,5 @@
 """Set-up on machines whose Pythons are broken in ways seen on real ones. No package is downloaded here."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Contents of the bundle for machines without internet. tests/deploy/test_offline_install.py installs one."""
 
-from __future__ import annotations
-
 import tarfile
 import zipfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Catalogues: what is extracted, what an update keeps, what a check refuses, and what Django reads."""
 
-from __future__ import annotations
-
 import gettext
 import os
 import shutil

@@ -1,7 +1,5 @@
 """`make demo` with its real programs: its refusals, its promises to a newcomer, and its clean end."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

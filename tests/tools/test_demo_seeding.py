@@ -1,7 +1,5 @@
 """The demo's data: complete, repeatable, refused in production, and understood by the sandbox."""
 
-from __future__ import annotations
-
 from collections import Counter
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -3,8 +3,6 @@
 The threat model and the ASVS table name existing tests, and list every requirement in both languages.
 """
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -1,7 +1,5 @@
 """The guides as a site: both languages build without a warning, and load nothing from another host."""
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path

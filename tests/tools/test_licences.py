@@ -1,7 +1,5 @@
 """Admitted licences of dependencies. `make lint` checks all pinned packages."""
 
-from __future__ import annotations
-
 import pytest
 
 from tools.licences import is_admitted

@@ -1,7 +1,5 @@
 """Rules that tools.names checks: first words, participles, class names, modules and subjects of commits."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Differences between the pinned requirements and the short files they come from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

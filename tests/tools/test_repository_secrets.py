@@ -1,7 +1,5 @@
 """Keys, tokens and passwords of real systems are not in the repository. Tests have invented ones."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from pathlib import Path

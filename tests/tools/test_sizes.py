@@ -1,7 +1,5 @@
 """Rules that tools.sizes checks: sizes and broad `except` clauses."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

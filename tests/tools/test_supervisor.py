@@ -1,7 +1,5 @@
 """Programs under one parent, as real processes: prefixes, order, endings, signals, what is left behind."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

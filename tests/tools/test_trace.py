@@ -1,7 +1,5 @@
 """A measure of how hard the code is to follow."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The administration of people: who may see and change whom, what the forms accept, and the company of many at once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """User attributes in the administration: definitions, a person's page, the list, and many people at once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

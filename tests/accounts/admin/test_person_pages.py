@@ -1,7 +1,5 @@
 """The card of a person, and the grid of people and attributes."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The audit trail, in which nobody changes or deletes an entry; its readers may download it as csv."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """The audit trail: who changed what from where, without secrets, and nothing about other people's companies."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

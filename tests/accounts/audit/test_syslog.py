@@ -1,7 +1,5 @@
 """Audit entries reach a real syslog server, and none is lost while it is away."""
 
-from __future__ import annotations
-
 import json
 import re
 import socket

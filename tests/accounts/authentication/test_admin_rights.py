@@ -1,7 +1,5 @@
 """Rights after a sign-in with WeCom: none beyond its company, unless a superuser allowed them there."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import time

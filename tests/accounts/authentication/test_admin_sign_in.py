@@ -1,7 +1,5 @@
 """Sign-in to the administration by WeCom, for staff only, and without passwords where they are switched off."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Returns from WeCom, and the page to which each leads."""
 
-from __future__ import annotations
-
 import re
 from http.cookies import Morsel, SimpleCookie
 

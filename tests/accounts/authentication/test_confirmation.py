@@ -1,7 +1,5 @@
 """Confirmation: whoever changes rights, secrets, addresses or tokens signed in or confirmed within 15 minutes."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -4,8 +4,6 @@ Views are followed redirect by redirect, and each Location is read as browsers r
 tries more examples.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from html import unescape

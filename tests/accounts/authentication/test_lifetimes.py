@@ -1,7 +1,5 @@
 """Lifetimes of sessions. Tests change the age and last use in the session instead of the clock."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

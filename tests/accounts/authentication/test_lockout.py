@@ -1,7 +1,5 @@
 """Wrong passwords: they lock out the place they come from, not the right person, and only for a while."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from concurrent.futures import Future, ThreadPoolExecutor, wait

@@ -1,7 +1,5 @@
 """Login page, choice of company, sign-out, and the frame around them."""
 
-from __future__ import annotations
-
 import gzip
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Protection of every answer to employees: no framing, no cache, HSTS, cookie flags; and session fixation."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from http.cookies import Morsel

@@ -1,7 +1,5 @@
 """Limits on sign-in steps per minute, and refused codes, which are spent in the background."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

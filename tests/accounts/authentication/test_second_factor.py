@@ -1,7 +1,5 @@
 """Authenticator apps of administrators: set-up, codes, recovery codes, and what a session without one may do."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

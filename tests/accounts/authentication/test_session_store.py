@@ -1,7 +1,5 @@
 """Sessions while Valkey is away: people stay signed in, sign in by password and sign out; no page says too much."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

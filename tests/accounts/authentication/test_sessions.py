@@ -1,7 +1,5 @@
 """Sessions of a person and a company: when they end, and the browsers in which a person is signed in."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial

@@ -1,7 +1,5 @@
 """The way from WeCom's code to a session: who gets in, who does not, and which page says why."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import pytest

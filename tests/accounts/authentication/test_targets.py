@@ -3,8 +3,6 @@
 These tests cover single paths and queries; test_landings_property.py checks every view.
 """
 
-from __future__ import annotations
-
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
 import pytest

@@ -3,8 +3,6 @@
 The work is counted, not timed: a password sign-in's time goes into the hasher and the database.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Recognition of the program that opens a page, and names of a session's program and device."""
 
-from __future__ import annotations
-
 import pytest
 
 from accounts.authentication.flow import Surface, describe_device, detect_surface

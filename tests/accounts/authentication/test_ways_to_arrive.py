@@ -3,8 +3,6 @@
 A company has people of every kind, who arrive in their browsers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode

@@ -1,7 +1,5 @@
 """A sandbox with an invented company, the corp connected with it, and that corp's policy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 

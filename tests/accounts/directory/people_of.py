@@ -1,7 +1,5 @@
 """A directory run's halves for the tests' company, and the resulting people."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any

@@ -1,8 +1,6 @@
 """The directory of WeCom, through the sandbox over HTTP, applied to people: linked, also by employee number, created,
 updated, deactivated."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from itertools import count
 from typing import Any

@@ -1,7 +1,5 @@
 """Events of WeCom and their effect on people, at once: sent by the sandbox, received by us, processed by tasks."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

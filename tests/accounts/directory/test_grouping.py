@@ -1,7 +1,5 @@
 """Groups by WeCom department, through the sandbox over HTTP: given and taken away again, never more than that."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

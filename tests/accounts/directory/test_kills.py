@@ -4,8 +4,6 @@ However often and wherever workers die, the result is that of one worker that li
 once. (The first half, the copy, has its own kills: tests/integrations/directory/test_lease.py.)
 """
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 

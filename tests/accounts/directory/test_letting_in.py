@@ -1,7 +1,5 @@
 """Sign-in and open sessions checked against the copied directory, with the sandbox as WeCom over HTTP."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 

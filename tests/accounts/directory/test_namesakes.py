@@ -1,7 +1,5 @@
 """The same userid in two companies: two people. The second gets a made-up username, which identifies nobody."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The directory's pages of the administration, as a browser uses them."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """Background runs of both halves: by hand, at night, and after a crash between the two."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo

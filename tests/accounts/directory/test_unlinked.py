@@ -1,7 +1,5 @@
 """The page 未关联: both sides with suggestions, a link by one click or for many, and conflicts."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Files as people upload them, and their results."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

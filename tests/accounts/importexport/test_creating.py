@@ -1,7 +1,5 @@
 """Imports that create people: only if asked for, shown before, and by those who may add people."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The meaning of rows: finding people, the differences, and reasons for refusal. Nothing is written."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

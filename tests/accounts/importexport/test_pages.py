@@ -1,7 +1,5 @@
 """The pages of imports and downloads."""
 
-from __future__ import annotations
-
 import csv
 import io
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Uploaded files: what is read from them, and which are refused with which sentence."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io

@@ -1,7 +1,5 @@
 """Running imports: all or nothing, skipping, the trail, killed workers, and changes by others meanwhile."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Downloaded sheets: they contain no formula, and change nothing when uploaded again."""
 
-from __future__ import annotations
-
 import io
 from typing import Any, cast
 

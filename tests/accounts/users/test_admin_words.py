@@ -1,7 +1,5 @@
 """Our texts in place of Django's in the administration of people: permissions, passwords, deletions."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

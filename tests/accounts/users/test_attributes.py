@@ -1,7 +1,5 @@
 """User attributes: values and definitions; and the two of WeCom, which appear when the first company is enabled."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

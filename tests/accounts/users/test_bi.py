@@ -1,7 +1,5 @@
 """The way into the BI: who is passed on, as whom, to which page, and who is told why not."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Identity in the BI: never a name that people, or an administrator of one company, may choose."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The person to ask for what one may not do: which role, and who of the people one sees."""
 
-from __future__ import annotations
-
 import pytest
 
 from accounts.models import User, WeComAccount

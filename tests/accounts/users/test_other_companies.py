@@ -1,7 +1,5 @@
 """A person's other companies, which pages must not reveal to an administrator of one company."""
 
-from __future__ import annotations
-
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType

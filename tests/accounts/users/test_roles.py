@@ -1,7 +1,5 @@
 """The four roles: what they hold, who assigns them, and that none leads to more rights."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

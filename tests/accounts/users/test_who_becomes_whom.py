@@ -4,8 +4,6 @@ Each form is sent as its page shows it, with one field changed, by a system admi
 and a superuser. The company has been enabled.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Links of the specification to the site's first page: the inner page is found, and the code is never used."""
 
-from __future__ import annotations
-
 import pytest
 
 from accounts.models import User

@@ -1,7 +1,5 @@
 """Our views for WeCom's scripts: the QR code's panel with its states, and addresses signed for the JS-SDK."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

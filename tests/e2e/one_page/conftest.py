@@ -3,8 +3,6 @@
 A test module names its page by a fixture `address`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Adding what a push or an alert lacks from its page: what was typed stays, and the page offers what was added."""
 
-from __future__ import annotations
-
 import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect

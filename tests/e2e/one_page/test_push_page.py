@@ -1,7 +1,5 @@
 """The page of a push in a real browser: from a card to an enabled push, and nothing typed is lost."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The page of an alert rule in a real browser: from a card to an enabled alert, with a trial on its data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """A running product that the tests of this folder share, and that is emptied before each test."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

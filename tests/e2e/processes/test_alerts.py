@@ -1,7 +1,5 @@
 """An alert from Alertmanager: it fires, somebody takes it on the phone, everybody sees that, it ends."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The way from an empty product to the first push on a phone, without knowing the product, counted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

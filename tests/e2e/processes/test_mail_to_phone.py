@@ -1,7 +1,5 @@
 """Mails on the phone: an administrator makes a mail channel, the BI mails its dashboard, two people read it."""
 
-from __future__ import annotations
-
 import smtplib
 import sys
 from collections.abc import Iterator

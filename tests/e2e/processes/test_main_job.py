@@ -1,7 +1,5 @@
 """The main job of employees: real Chromium, real processes, real HTTP."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """A click in the logs of real processes, from the answer in the browser to the worker's lines."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from datetime import UTC, datetime, timedelta

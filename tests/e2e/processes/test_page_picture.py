@@ -1,7 +1,5 @@
 """Choosing a page of the BI on the page of a push: each recipient gets it on the phone as they see it in the BI."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A running engine: fresh heartbeats of beat and of a worker for all required queues, and a tick."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 

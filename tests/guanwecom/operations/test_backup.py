@@ -1,7 +1,5 @@
 """Backups with real servers: what the file holds, what a restore does and what it refuses."""
 
-from __future__ import annotations
-
 import os
 import signal
 import stat

@@ -1,7 +1,5 @@
 """Beat's entries: settings make them at its start, and entries that an administrator disabled stay disabled."""
 
-from __future__ import annotations
-
 import re
 from contextlib import closing
 from datetime import UTC, datetime, timedelta

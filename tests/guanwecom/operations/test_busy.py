@@ -1,7 +1,5 @@
 """Overload: requests that waited too long are asked to come again, and clients with half a request block nobody."""
 
-from __future__ import annotations
-
 import io
 import resource
 import runpy

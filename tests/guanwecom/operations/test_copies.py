@@ -1,7 +1,5 @@
 """Copies of a PostgreSQL database, made in the usual ways, and changes that make no copy."""
 
-from __future__ import annotations
-
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Commands of operators while the database is away."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The standstills that the engine recognises, and the answer to a monitor."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Copies of the database: they do nothing until somebody confirms that this is the installation."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Log lines: their form, their fields, what they never hold, and how often they say that a server is away."""
 
-from __future__ import annotations
-
 import io
 import ipaddress
 import json

@@ -1,7 +1,5 @@
 """Warnings to operators: by which channel, chosen by whom, and while the database is away."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

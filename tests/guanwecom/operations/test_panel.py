@@ -1,7 +1,5 @@
 """The engine's panel on the start page and on the page of operation, who sees it, and the file for support."""
 
-from __future__ import annotations
-
 import io
 import re
 import zipfile

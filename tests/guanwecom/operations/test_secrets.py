@@ -1,7 +1,5 @@
 """Secrets stay out of a file for support, a command's output and the log."""
 
-from __future__ import annotations
-
 import logging
 import stat
 import zipfile

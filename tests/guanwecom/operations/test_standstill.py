@@ -1,7 +1,5 @@
 """Real processes are killed. The health address, the index and mails to operators report it, and its end."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Sentry reports: errors and where they were raised, but no address, header, body or secret."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

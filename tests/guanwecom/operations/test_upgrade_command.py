@@ -1,7 +1,5 @@
 """`manage.py upgrade`: the locks of pending migrations, and its refusals."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Reports of a standstill: to whom, how often, and in which words."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

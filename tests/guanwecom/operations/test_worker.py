@@ -1,7 +1,5 @@
 """The thread that writes a process's heartbeats."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 

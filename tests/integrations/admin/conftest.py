@@ -1,7 +1,5 @@
 """The viewer of the admin pages."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import Client
 from pytest_django import Settings

@@ -1,7 +1,5 @@
 """The admin page of the BI: saving, keys, tests and entering. Secrets go in and are never shown."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Callback addresses on a company's page: who sees the keys, where, and what is recorded."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 

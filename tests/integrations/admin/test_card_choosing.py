@@ -1,7 +1,5 @@
 """Choosing a card of the BI: lists, search, filled-in fields, and what is said if the BI cannot be asked."""
 
-from __future__ import annotations
-
 import html
 import json
 import re

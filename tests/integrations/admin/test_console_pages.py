@@ -1,7 +1,5 @@
 """The company's page as a guided path: values to copy, links to build, addresses to enter, changes to write."""
 
-from __future__ import annotations
-
 import html
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """Single fields for a database. Its password is never shown, and never sent elsewhere."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import Client
 from django.urls import reverse

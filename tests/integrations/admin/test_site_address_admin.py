@@ -1,7 +1,5 @@
 """The page of the site address: it saves nothing before it has shown the consequences."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Data sources and cards in the admin: refusals, secrets that are never shown, and the test of a card."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A data source's test right after saving, and its result in words."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

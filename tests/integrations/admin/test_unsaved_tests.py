@@ -1,7 +1,5 @@
 """Tests of a data source and a query as typed, before they are saved. No password is sent back."""
 
-from __future__ import annotations
-
 import socket
 from typing import Any
 

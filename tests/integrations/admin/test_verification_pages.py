@@ -1,7 +1,5 @@
 """Verification files on a company's page."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

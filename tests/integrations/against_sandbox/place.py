@@ -3,8 +3,6 @@
 Two engineers read one contract, one for the client and one for the sandbox. Where they differ, the contract decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Our clients against the sandbox: every method, every kind of message, and refusals that come from its state."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The BI connection: saving it and its key pair, its test at the wire, and what is never said."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterator

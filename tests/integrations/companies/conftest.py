@@ -1,7 +1,5 @@
 """English, so that sentences can be compared, WeCom at the wire (responses), and a company at a real address."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """The callback addresses at the wire: WeCom's check, its events, and everybody else."""
 
-from __future__ import annotations
-
 import base64
 import datetime as dt
 import logging

@@ -1,7 +1,5 @@
 """Writing into WeCom: read, shown, confirmed, written, and what stops it. Answers come over the wire."""
 
-from __future__ import annotations
-
 import datetime as dt
 import threading
 from collections.abc import Callable, Iterator

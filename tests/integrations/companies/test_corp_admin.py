@@ -1,7 +1,5 @@
 """The pages of a company in the admin: what they keep, refuse, show, and never show."""
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """New credentials of a company that was enabled before: used once WeCom has confirmed them."""
 
-from __future__ import annotations
-
 import datetime as dt
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 

@@ -1,7 +1,5 @@
 """Enabling a company, switching sign-in on, disabling: reasons against it, and the sentences of the pages."""
 
-from __future__ import annotations
-
 import datetime as dt
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Links and addresses that follow from the site address."""
 
-from __future__ import annotations
-
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest

@@ -1,7 +1,5 @@
 """Saving a corp: what has to be tested again, and what becomes of its token."""
 
-from __future__ import annotations
-
 import datetime as dt
 
 import pytest

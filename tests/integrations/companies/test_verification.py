@@ -1,7 +1,5 @@
 """Verification files: which are accepted, how they are served, and what a check of the public address reports."""
 
-from __future__ import annotations
-
 import datetime as dt
 
 import pytest

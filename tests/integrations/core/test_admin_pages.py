@@ -1,7 +1,5 @@
 """Common parts of administration pages: versions of a page, long lists, paths that stay on this site."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor, wait
 from time import sleep
 from typing import Any

@@ -1,7 +1,5 @@
 """A lease that is renewed, a guard, the database's clock, and the single query of a tick."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

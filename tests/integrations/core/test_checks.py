@@ -1,7 +1,5 @@
 """Settings that are valid alone and cannot work together, and commands for operators of the site."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

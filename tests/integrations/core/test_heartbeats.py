@@ -1,7 +1,5 @@
 """Heartbeats, a row for each process, and whether this process can serve people."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager

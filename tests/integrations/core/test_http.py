@@ -1,7 +1,5 @@
 """The content policy of our answers, and requests behind trusted proxies."""
 
-from __future__ import annotations
-
 import ipaddress
 import runpy
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Counters of several processes that add up in Valkey. None is lost while Valkey is away."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """New keys for stored secrets: every column of every app, in steps, beside a running site, after any crash."""
 
-from __future__ import annotations
-
 import io
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Stored sentences: read in the reader's language, not in the language of the time of writing."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import override_settings
 from django.urls import reverse

@@ -1,7 +1,5 @@
 """Pasted input: tidied, or refused with a sentence."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from tempfile import TemporaryDirectory
 

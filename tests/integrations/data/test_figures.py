@@ -1,7 +1,5 @@
 """Tables, their form as JSON, and figures: unknown is never a number, and the order of rows is irrelevant."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """Reading of values and kinds of columns: a table of examples, and what one odd cell must not change."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any

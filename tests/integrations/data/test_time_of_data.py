@@ -1,7 +1,5 @@
 """The time of data: by the column that the card names, else by the source."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo

@@ -1,7 +1,5 @@
 """A sandbox with an invented company, and the corp that is connected with it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 

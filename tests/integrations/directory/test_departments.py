@@ -1,7 +1,5 @@
 """The people that a chosen department means, also in a broken tree."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Differences for any values; and after anything in WeCom, a run that makes our tables equal to it."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

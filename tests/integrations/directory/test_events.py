@@ -1,7 +1,5 @@
 """Events of WeCom that update the copy: sent by the sandbox, received by us, processed by workers, told on pages."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -3,8 +3,6 @@
 If some are lost, the next run does.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Answers of WeCom in the middle of a run, at the wire: nobody is disabled, and the row says why."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """The guard: a run that would take access from many asks first, and does only what was allowed."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """Workers that fall asleep or die: a run that another has, and twenty kills in the middle."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

@@ -1,8 +1,6 @@
 """Renames of userids in WeCom: the member stays the same for any order of the events, once WeCom confirms the
 rename."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

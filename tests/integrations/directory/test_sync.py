@@ -1,7 +1,5 @@
 """Whole runs against the sandbox over HTTP: what is read with which secret, and what is written."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The page of a job: its progress, its result, and a button to retry for those who may."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Real workers: a job survives the fate of its worker and of its connections."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """The runner of all jobs: who gets one, what ends it, and what waits behind it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Secrets at rest: encrypted, under keys that can rotate."""
 
-from __future__ import annotations
-
 import json
 import pickle
 from io import StringIO

@@ -1,7 +1,5 @@
 """Clients of the administration, and one company's push that was sent once."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import Client
 

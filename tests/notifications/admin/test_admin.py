@@ -1,7 +1,5 @@
 """Reports and pushes in the administration: refusals, previews, double submits and the audit trail."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import UTC, datetime

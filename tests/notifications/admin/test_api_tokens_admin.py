@@ -1,7 +1,5 @@
 """Making and revoking tokens in the administration: the secret is shown once, the reach is limited."""
 
-from __future__ import annotations
-
 import re
 import uuid
 from datetime import timedelta

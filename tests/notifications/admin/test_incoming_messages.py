@@ -1,7 +1,5 @@
 """Incoming messages in the administration: list and page, and their names in the log, the search and the receipts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

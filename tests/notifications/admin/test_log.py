@@ -1,7 +1,5 @@
 """The delivery log: filters, search and file exports of each list, and the links between runs, messages and people."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

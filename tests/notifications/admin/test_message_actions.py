@@ -1,7 +1,5 @@
 """Messages and whole runs sent again or taken back from their pages and from the list."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The picture of a BI page on the page of a push: choosing, saving and showing it, and with whose rights."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The number of people shown before a push is sent is the number of people who get it, on every page."""
 
-from __future__ import annotations
-
 import html
 import re
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Beat's periodic tasks: only superusers switch one on or off, and nobody changes anything else."""
 
-from __future__ import annotations
-
 import pytest
 from django.contrib.auth.models import Permission
 from django.urls import reverse

@@ -1,7 +1,5 @@
 """The panel on a person's page: the pushes and alerts that reach them, why, and the last messages."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

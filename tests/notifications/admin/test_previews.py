@@ -1,7 +1,5 @@
 """Previews of a push and of an alert rule: waiting, finished or failed, and for which person."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

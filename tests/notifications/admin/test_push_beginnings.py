@@ -1,7 +1,5 @@
 """Choosing data proposes a finished message: tables of many shapes, taken through the page's own preview."""
 
-from __future__ import annotations
-
 import re
 from datetime import date, timedelta
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """The page of a push with a source that is down, with very much data, with missing permissions, and sent twice."""
 
-from __future__ import annotations
-
 from datetime import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The lists of pushes and of rules: actions on several rows, filters by state, and the columns."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, time
 from typing import Any

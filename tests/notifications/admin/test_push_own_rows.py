@@ -1,7 +1,5 @@
 """Own rows on the page of a push: which pairs are proposed, and what can be chosen besides attributes."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import Client
 

@@ -1,7 +1,5 @@
 """The page of a push: a subscription and its content are written, changed, copied and saved together."""
 
-from __future__ import annotations
-
 import uuid
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A push whose column or card was renamed or removed in the BI: it says which one, and nothing wrong is sent."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pages that show a company whose Secret was reset in WeCom, or a BI that is down."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

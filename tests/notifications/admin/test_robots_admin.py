@@ -1,7 +1,5 @@
 """Group robots and channels in the administration: pasting a webhook, refusals, and keys that are never shown again."""
 
-from __future__ import annotations
-
 import pytest
 from django.db import connection
 from django.test import Client

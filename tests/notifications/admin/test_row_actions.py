@@ -1,7 +1,5 @@
 """The last column of lists: what can be done with a row, for whoever may do it."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import Client
 from django.urls import reverse

@@ -1,7 +1,5 @@
 """Attribute rules in the subscription's form: parsing of the rows, and the errors for each row."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

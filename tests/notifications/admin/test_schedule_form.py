@@ -1,7 +1,5 @@
 """The schedule part of the form: presets, working days, spread, and the notes before and after saving."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta

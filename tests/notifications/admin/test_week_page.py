@@ -1,7 +1,5 @@
 """The week page: enabled pushes by day and hour, with numbers of people, limits, and advice to spread."""
 
-from __future__ import annotations
-
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo

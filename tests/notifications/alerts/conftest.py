@@ -1,7 +1,5 @@
 """A company of the sandbox whose people on duty get alerts on their phones and press buttons there."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 A condition is a line: `sum 销售额 < 1000 where 城市=上海|北京; 品类=酒`, `sum 销售额 fell 20 % week`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """People who may act on an incident: those who are notified, and administrators of its company."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """The lists of rules and incidents in the administration, and closing an incident there."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

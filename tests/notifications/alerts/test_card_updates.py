@@ -1,7 +1,5 @@
 """Updates of alert cards keep to WeCom's limits, and wait together while their company is refused."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """Charts of the data with which an incident opened: when they are made, how long they are kept, who sees them."""
 
-from __future__ import annotations
-
 import re
 import zlib
 from datetime import date, datetime, timedelta

@@ -1,7 +1,5 @@
 """Buttons of an alert's card: the first click counts, everybody sees it, and people without rights are refused."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Conditions over tables and relative dates: examples that people would write, and properties of all tables."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """Falls and rises against the day, week or year before, and rules tried over past data."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """Incidents under any order of reports, clicks and ticks: one open incident per key, and one notice of each change."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

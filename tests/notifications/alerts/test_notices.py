@@ -1,7 +1,5 @@
 """Alerts on people's phones: once, in order, grouped when there are many, and quiet when an alert flaps."""
 
-from __future__ import annotations
-
 import json
 import zoneinfo
 from datetime import datetime, time, timedelta

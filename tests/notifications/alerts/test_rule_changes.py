@@ -1,7 +1,5 @@
 """Changed rules begin anew, whichever way they were changed; owners are told when a rule's data was changed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta

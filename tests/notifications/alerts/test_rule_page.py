@@ -1,7 +1,5 @@
 """The page of an alert rule: its people, times and draft, and the panel beside the form."""
 
-from __future__ import annotations
-
 import json
 import re
 import zlib

@@ -1,7 +1,5 @@
 """The page of a rule whose data has a renamed column or lost its card: it asks for today's name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

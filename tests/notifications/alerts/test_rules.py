@@ -1,7 +1,5 @@
 """Alert rules: checked when due or on request, decided once, quiet where there is no answer."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal

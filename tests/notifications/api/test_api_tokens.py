@@ -1,7 +1,5 @@
 """Tokens of the HTTP API: what is stored of a secret, how a token is found, and what revoking ends."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 

@@ -1,7 +1,5 @@
 """The API answers any request as its document says, and never with a 500 (schemathesis)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

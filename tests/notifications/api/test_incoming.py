@@ -1,7 +1,5 @@
 """Sending messages over the API: what is accepted and refused, and who may see the result."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 from typing import Any

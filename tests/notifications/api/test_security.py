@@ -1,7 +1,5 @@
 """Access to the API: only tokens, while token and owner are entitled, and not too often."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

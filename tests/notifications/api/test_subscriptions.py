@@ -1,7 +1,5 @@
 """Running a subscription over the API: the run that is made, refusals, and idempotency."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import timedelta

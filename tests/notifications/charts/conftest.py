@@ -1,7 +1,5 @@
 """Fixtures that draw charts in a separate process: a process that draws must not be forked, and some tests fork."""
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor

@@ -1,7 +1,5 @@
 """Tables to draw, and readers of the drawn SVG."""
 
-from __future__ import annotations
-
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Labels along an axis and in a legend: days with their years, figures at the ends of bars, distinct names."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any

@@ -5,8 +5,6 @@ TVCG 15, 2009), matrices of severity 1.0 for linear sRGB. Distances: CIELAB with
 two colours side by side are just distinguishable at 2.
 """
 
-from __future__ import annotations
-
 from itertools import combinations
 from typing import Any
 

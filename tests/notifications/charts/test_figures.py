@@ -1,7 +1,5 @@
 """Numbers and dates as people read them."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any

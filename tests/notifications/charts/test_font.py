@@ -1,7 +1,5 @@
 """The copied font: it draws the same picture as the packaged one, and no foreign file is used."""
 
-from __future__ import annotations
-
 import multiprocessing
 import resource
 import tempfile

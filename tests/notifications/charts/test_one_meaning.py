@@ -1,7 +1,5 @@
 """A figure is the same in charts, tables, pages and files."""
 
-from __future__ import annotations
-
 import csv
 import io
 from datetime import date, datetime

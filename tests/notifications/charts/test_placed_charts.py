@@ -1,7 +1,5 @@
 """Charts that we lay out ourselves: tables with whole or omitted numbers, parts of a whole, one large number."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """Chart specs for any column names and values."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta

@@ -1,7 +1,5 @@
 """The company of the delivery tests."""
 
-from __future__ import annotations
-
 import pytest
 
 from integrations.models import Corp

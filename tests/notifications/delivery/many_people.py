@@ -1,7 +1,5 @@
 """A company with a person for each message, and the programs that send, for tests that kill programs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime

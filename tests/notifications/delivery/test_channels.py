@@ -1,7 +1,5 @@
 """Channels: the same receipts for each, and how each treats an answer or the lack of one."""
 
-from __future__ import annotations
-
 import json
 import smtplib
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Explanations of failures on the pages of runs, messages and receipts, in both languages."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

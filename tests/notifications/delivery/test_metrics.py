@@ -1,7 +1,5 @@
 """Prometheus metrics, and who may not read them."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

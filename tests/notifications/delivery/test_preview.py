@@ -1,7 +1,5 @@
 """The preview of a draft has the bytes that a run of the same rows freezes, and writes nothing."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Inbound channels for webhooks and mails, and calls and mails to them as senders make them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

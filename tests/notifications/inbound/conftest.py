@@ -1,7 +1,5 @@
 """The company's manager and one of its people."""
 
-from __future__ import annotations
-
 import pytest
 
 from accounts.models import User

@@ -1,7 +1,5 @@
 """Rows and values for the tests of incoming messages."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Accepting messages: once, within the sender's rights, and up to the bytes of the message."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A channel marked as an alert: calls of Alertmanager, Grafana and Nightingale open and end incidents."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any

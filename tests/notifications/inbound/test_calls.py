@@ -1,7 +1,5 @@
 """Calls of inbound channels: from the body of the call to the bytes of the message, and all refusals."""
 
-from __future__ import annotations
-
 import hmac
 import json
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """The admin page of an inbound channel: creating it, mapping fields of a received call, and trying it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

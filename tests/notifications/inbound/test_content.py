@@ -1,7 +1,5 @@
 """The type of a file by its content, and which parts of an untrusted text are obeyed."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zipfile

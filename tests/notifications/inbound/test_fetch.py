@@ -1,7 +1,5 @@
 """Pictures and files by address: a worker fetches them under the guard of web sources, never the call itself."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from datetime import timedelta

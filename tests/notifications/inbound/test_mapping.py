@@ -1,7 +1,5 @@
 """Bodies of other systems as trees, expressions on them, and their fields as an editor picks them."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """A channel and a token send with their owner's rights, and stop when the owner loses them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The people whom a message's addresses name. People out of reach are as unknown as those who do not exist."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Signatures of the usual senders: what is accepted, and everything that is refused."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

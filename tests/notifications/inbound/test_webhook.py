@@ -1,7 +1,5 @@
 """Webhooks about settled messages: signed, sent at least once, and given up visibly."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

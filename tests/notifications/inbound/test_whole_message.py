@@ -1,7 +1,5 @@
 """A message with files as one unit: taken back, resent and reported to its sender's owner as a whole."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 

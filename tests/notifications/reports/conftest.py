@@ -1,7 +1,5 @@
 """A superuser's client and a BI with one card."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """Invented tables for tests of reports."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo

@@ -4,8 +4,6 @@ The fetches run in threads as in the worker for data, over real connections and 
 The tests do by hand what would be queued.
 """
 
-from __future__ import annotations
-
 import socket
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor

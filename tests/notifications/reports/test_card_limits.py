@@ -4,8 +4,6 @@ The lengths of template_card: title 36, desc 44, emphasis 14 and 22, sub_title_t
 title 38 and desc 160, 6 lines. WeCom cuts longer texts itself without an error.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Column names in a template: reading and renaming them."""
 
-from __future__ import annotations
-
 import pytest
 
 from notifications.reports.templates.column_names import find_named_columns, rename_columns

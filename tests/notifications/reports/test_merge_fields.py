@@ -1,7 +1,5 @@
 """Merge fields: each inserted field works and is read back as the field that was inserted."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo

@@ -1,7 +1,5 @@
 """Own rows: nobody sees another person's row."""
 
-from __future__ import annotations
-
 from datetime import date
 from decimal import Decimal
 from typing import Any

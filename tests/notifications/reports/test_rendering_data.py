@@ -1,7 +1,5 @@
 """A run of a report with cards waits for its data, and renders it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The page of a report: its cards, its templates, own rows, and its preview on real data."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime, timedelta
 from html import unescape

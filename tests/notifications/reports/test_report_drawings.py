@@ -1,7 +1,5 @@
 """Charts and files in the preview of a push: made by the workers, for the person who looks and nobody else."""
 
-from __future__ import annotations
-
 import io
 import re
 import zlib

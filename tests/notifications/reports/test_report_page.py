@@ -1,7 +1,5 @@
 """The page of a report's message: whole, with the recipient's own rows, and for nobody else."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """Starting points: each is a message that its data can fill, or names what the data lacks."""
 
-from __future__ import annotations
-
 from datetime import date
 from decimal import Decimal
 

@@ -1,7 +1,5 @@
 """Templates reach only what they are given, and none uses up time or memory."""
 
-from __future__ import annotations
-
 import contextlib
 
 import pytest

@@ -1,7 +1,5 @@
 """Report templates: times, cells, aggregates, changes and formats, and the line of an error."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any

@@ -1,7 +1,5 @@
 """Recipients by attributes: who matches, the number of queries, and that rules are stored as entered."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """My subscriptions: what is sent to me, and what I pause or do not want."""
 
-from __future__ import annotations
-
 import gzip
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """People, groups and everyone become recipients: each once, each reachable or with the reason why not."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

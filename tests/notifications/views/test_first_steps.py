@@ -1,7 +1,5 @@
 """The six steps on the overview: each is ticked when it is done, and has a button for those who may do it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

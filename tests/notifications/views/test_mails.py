@@ -1,7 +1,5 @@
 """The whole mail on the page of its message: for its recipients, in a frame that runs and loads nothing."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import Client
 

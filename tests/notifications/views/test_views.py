@@ -1,7 +1,5 @@
 """The home page and the message page show a person's own messages and nobody else's."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

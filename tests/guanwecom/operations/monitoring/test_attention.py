@@ -1,7 +1,5 @@
 """The overview's warnings: those of the alert rules, shown only to those who see all companies."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Alert rules and dashboard: they name existing metrics, and each rule links to its instructions, in both languages."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Metrics of what waits, what is used up and what expires, in /metrics and on the overview."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import threading

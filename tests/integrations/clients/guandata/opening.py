@@ -1,7 +1,5 @@
 """Opening of single sign-on tokens with the public key alone, by hand and by OpenSSL, without our code."""
 
-from __future__ import annotations
-
 import base64
 import json
 import subprocess

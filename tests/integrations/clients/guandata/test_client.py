@@ -1,7 +1,5 @@
 """The client of the public API at the wire: its requests, its reading of answers, and its repeats."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Sign-on to the BI: keys, pages, and the token, which two independent programs open."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import textwrap

@@ -1,7 +1,5 @@
 """Pictures of pages of the sandbox's BI by a real Chromium, and the browser of a worker, which is restarted."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Pages that are no dashboard, lead elsewhere, or call other hosts, on a web server of this test."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A MariaDB with an account that only reads, and others that may do more (PostgreSQL: tests.integrations.conftest)."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import closing

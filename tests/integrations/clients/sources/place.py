@@ -1,7 +1,5 @@
 """A connected BI at the wire with one card, as rows and as answers."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Reading the data of a source's card for each kind, and the messages about wrong rows."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta
 from typing import Any

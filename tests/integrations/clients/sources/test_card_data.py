@@ -1,7 +1,5 @@
 """Data of cards: one fetch for a slot and all readers, leases, retries, deletion, and people who wait at a page."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from datetime import timedelta

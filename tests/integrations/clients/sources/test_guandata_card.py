@@ -1,7 +1,5 @@
 """A card's answer in each layout: single titles, levels of a pivot, merged cells, pages, units and kinds."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

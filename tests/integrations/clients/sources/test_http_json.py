@@ -1,7 +1,5 @@
 """JSON over HTTP: rows of every form, and misbehaving services, which all end in time with a message."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import socket

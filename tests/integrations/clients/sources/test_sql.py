@@ -1,7 +1,5 @@
 """Queries on real databases: which only read, which addresses are admitted, and what a failure reveals."""
 
-from __future__ import annotations
-
 import socket
 import tracemalloc
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """A web service on this machine that answers a request with raw bytes, or misbehaves, as a test says."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The contract of the clients' methods: for each the call, the request that must go out, and the result."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field

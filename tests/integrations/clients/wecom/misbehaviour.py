@@ -1,7 +1,5 @@
 """Misbehaviours of the other side of a connection, each a function of its socket."""
 
-from __future__ import annotations
-
 import select
 import socket
 import struct

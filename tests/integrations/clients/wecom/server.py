@@ -1,7 +1,5 @@
 """A WeCom at the other end of a real socket. It counts calls, checks tokens, and misbehaves if a test wants it."""
 
-from __future__ import annotations
-
 import json
 import socket
 import ssl

@@ -1,7 +1,5 @@
 """Callbacks sealed as WeCom seals them: every kind of event, varying spellings, and refusals."""
 
-from __future__ import annotations
-
 import base64
 
 import pytest

@@ -1,7 +1,5 @@
 """The WeCom client at the wire: every method's success and stale token, failures of each kind, and what differs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Fuzzing: any input raises no exception but ours. HYPOTHESIS_PROFILE=nightly tries 10,000 examples."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Secrets, tokens and keys do not leak into logs or pages, at every failure, with every library at DEBUG."""
 
-from __future__ import annotations
-
 import logging
 import traceback
 from collections.abc import Callable, Iterator

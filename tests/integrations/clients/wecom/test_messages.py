@@ -1,7 +1,5 @@
 """Message builders: the payload of every msgtype, and refusals by the name of the field."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Links of sign-in: what they carry (their whole form: tests/integrations/companies)."""
 
-from __future__ import annotations
-
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest

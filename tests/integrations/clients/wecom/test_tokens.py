@@ -1,7 +1,5 @@
 """Tokens: one fetch for all threads, and for all stores on one Valkey."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 import time

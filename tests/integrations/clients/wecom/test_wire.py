@@ -1,7 +1,5 @@
 """Deadlines, broken connections, TLS, proxies and reuse of connections, which only a real socket can show."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import os

@@ -1,7 +1,5 @@
 """Checks of credentials, and of what WeCom lets them read: every outcome of each, at the wire."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Checks of what WeCom's console holds of this site: verification file, callback, ownership, home page, domain."""
 
-from __future__ import annotations
-
 import datetime as dt
 from typing import Any
 from urllib.parse import parse_qs, urlsplit

@@ -1,7 +1,5 @@
 """Checks of the way to WeCom: name, port, proxy, TLS and clock over real sockets; the trusted IP at the wire."""
 
-from __future__ import annotations
-
 import datetime as dt
 import socket
 from email.utils import format_datetime

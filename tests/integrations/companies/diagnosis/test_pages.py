@@ -1,7 +1,5 @@
 """The diagnosis on the corp's page: started, followed, copied and exported, by those who may."""
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 from typing import Any

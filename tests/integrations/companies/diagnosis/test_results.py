@@ -1,7 +1,5 @@
 """Reading results: which are current, health at a glance, reasons against enabling, and the text for support."""
 
-from __future__ import annotations
-
 import datetime as dt
 from typing import Any
 

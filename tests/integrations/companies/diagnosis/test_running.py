@@ -1,7 +1,5 @@
 """Requesting and running checks: once for any number of workers, and again once something may have been repaired."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable
 from typing import Any

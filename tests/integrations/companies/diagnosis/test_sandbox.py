@@ -1,7 +1,5 @@
 """The command that diagnoses companies, against a real sandbox."""
 
-from __future__ import annotations
-
 import pytest
 from django.core.management import CommandError, call_command
 

@@ -1,7 +1,5 @@
 """Answers of WeCom, a method for each call of a check. Each compares the query that it gets."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Runs with pictures and files to be made, for the tests."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Pictures and files on the pages of messages: for their recipients, as long as the message exists."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

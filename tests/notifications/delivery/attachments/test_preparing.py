@@ -1,7 +1,5 @@
 """Preparing messages, from waiting for a picture or file to frozen bytes: once, whatever fails in between."""
 
-from __future__ import annotations
-
 import io
 import json
 import time

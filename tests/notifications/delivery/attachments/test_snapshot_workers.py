@@ -1,7 +1,5 @@
 """A real worker with a real Chromium takes pictures of the sandbox's BI as each recipient sees the page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path

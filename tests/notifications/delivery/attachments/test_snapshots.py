@@ -3,8 +3,6 @@
 The stand-in for Chromium fetches a page's address and takes the answer as the picture.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import asdict

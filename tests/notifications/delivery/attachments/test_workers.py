@@ -1,7 +1,5 @@
 """The worker that draws pictures and makes files, and the time that each of its tasks has."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path

@@ -3,8 +3,6 @@
 A frame to an unused hardware address is lost without an error, as on a cable that was cut.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

@@ -1,7 +1,5 @@
 """Valkey with a replica, and a Sentinel that promotes the replica when the primary is silent."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import tempfile

@@ -1,7 +1,5 @@
 """Workers on two hosts, one of which loses its way to our services while its way to WeCom stays open."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

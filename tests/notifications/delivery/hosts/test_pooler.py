@@ -1,7 +1,5 @@
 """Commands that need a session of their own refuse a pooler. Programs work behind one: tests/chaos."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

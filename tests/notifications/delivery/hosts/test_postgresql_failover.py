@@ -1,7 +1,5 @@
 """The primary of two PostgreSQLs is killed while messages go out, and its standby is promoted."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """The primary of two Valkeys falls silent and a Sentinel promotes the replica: all clients and messages follow."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

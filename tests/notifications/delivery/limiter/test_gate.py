@@ -1,7 +1,5 @@
 """The limiter against a real Valkey: with a clock that the test moves, and with racing processes and threads."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any

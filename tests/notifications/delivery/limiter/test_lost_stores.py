@@ -1,7 +1,5 @@
 """Stores of the limiter that lost their counts: emptied, restored from an old snapshot, or lost during a refill."""
 
-from __future__ import annotations
-
 import sysconfig
 from collections.abc import Iterator
 from importlib import import_module

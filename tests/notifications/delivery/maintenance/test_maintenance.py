@@ -1,7 +1,5 @@
 """Maintenance of the engine's rows: the sweep, deletion, repairs after a wrong clock, and checks of Valkey."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """The bytes of a message: whole if it fits, otherwise cut between characters, always with the link."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Sequence

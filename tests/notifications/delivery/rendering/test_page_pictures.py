@@ -1,7 +1,5 @@
 """Pictures of a BI page: which one each recipient gets, before any is taken."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The specification's example: company AA is renamed to BB. There 小张 is corrected by hand; here nobody has to be."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Rendering freezes a run into deliveries and receipts, in one transaction, once."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import timedelta

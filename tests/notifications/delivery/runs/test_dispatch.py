@@ -1,7 +1,5 @@
 """Due subscriptions become runs: once per slot, whatever was missed and whoever else dispatches."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from typing import Any

@@ -4,8 +4,6 @@ After each step every receipt agrees with the phones of a sandbox, and no limit 
 repaired: then each person has each message exactly once or a reason why not, and nothing is left over.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count, takewhile

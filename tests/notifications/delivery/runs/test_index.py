@@ -1,7 +1,5 @@
 """The admin's index: cards, what needs attention, and the chart of the last 14 days."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any

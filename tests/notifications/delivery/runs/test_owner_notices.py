@@ -1,7 +1,5 @@
 """The owner of a subscription is notified once of each run that was missed or failed."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Handing over what a person owns, and the warnings to administrators before it stops and when it does."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 from typing import Any

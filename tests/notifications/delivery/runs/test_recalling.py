@@ -1,7 +1,5 @@
 """Taking a run back: what waits is canceled, what was accepted is recalled, and what cannot be recalled says why."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """A successor chosen in advance takes over from an owner who is disabled or leaves, and nobody gains rights by it."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

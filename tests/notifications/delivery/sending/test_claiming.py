@@ -1,7 +1,5 @@
 """Messages are sent as they were locked: rows that change between a task's reading and its claim."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Companies with a broken configuration: the queue waits, administrators are notified once, and it resumes alone."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 

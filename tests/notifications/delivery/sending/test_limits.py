@@ -1,7 +1,5 @@
 """Limits and rows: messages that must wait go back, some are split off, a lost store is refilled, calls slow down."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

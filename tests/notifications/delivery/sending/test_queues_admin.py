@@ -1,7 +1,5 @@
 """The send queues in the administration: their rows, who may pause them, and the notes on the index."""
 
-from __future__ import annotations
-
 import re
 import threading
 import time

@@ -1,7 +1,5 @@
 """Sending: claim, call, settle. Certain and unclear outcomes, at the socket and in the rows."""
 
-from __future__ import annotations
-
 import tempfile
 import threading
 import time

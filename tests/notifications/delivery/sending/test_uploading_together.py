@@ -1,7 +1,5 @@
 """A task that uploads for many messages: in parallel, with few statements, and no failure affects another message."""
 
-from __future__ import annotations
-
 import threading
 import time
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """A channel that tells its sender whom it did not reach, and a person."""
 
-from __future__ import annotations
-
 import pytest
 
 from accounts.models import User

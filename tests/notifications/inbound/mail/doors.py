@@ -1,7 +1,5 @@
 """A mail door that listens in this process, in a thread of its own."""
 
-from __future__ import annotations
-
 import asyncio
 import datetime as dt
 import ssl

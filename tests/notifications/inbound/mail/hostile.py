@@ -1,7 +1,5 @@
 """Hostile mails, made by kinds from one seed; each kind is a known attack on mail systems."""
 
-from __future__ import annotations
-
 import base64
 import random
 from collections.abc import Callable, Iterator

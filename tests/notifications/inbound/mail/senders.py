@@ -6,8 +6,6 @@ documentation of Guandata and FineReport says what a mail contains (picture or H
 theirs are as Java's mail library commonly writes them.
 """
 
-from __future__ import annotations
-
 from email import encoders
 from email.header import Header
 from email.mime.application import MIMEApplication

@@ -1,7 +1,5 @@
 """The admin pages of a mail channel and of its messages."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

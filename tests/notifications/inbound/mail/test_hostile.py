@@ -1,7 +1,5 @@
 """Hostile mails take at most one second of CPU time and become a message or are refused; so is one of 100 MB."""
 
-from __future__ import annotations
-
 import os
 import resource
 import smtplib

@@ -1,7 +1,5 @@
 """HTML from outside as Markdown, as text and as a page: what is shown, and what never gets through."""
 
-from __future__ import annotations
-
 import base64
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Intake of mails: the sender, the recipients, and one message for each mail."""
 
-from __future__ import annotations
-
 import json
 import zlib
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Mails that the door sends because of a mail: notes to senders about unreached people, and forwarded mails."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Sequence
 from datetime import timedelta

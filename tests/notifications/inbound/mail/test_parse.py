@@ -1,7 +1,5 @@
 """Parsing of mails: of known senders, and of broken ones."""
 
-from __future__ import annotations
-
 import base64
 from email.mime.application import MIMEApplication
 from email.mime.image import MIMEImage

@@ -1,7 +1,5 @@
 """The mail door as a process: killed between DATA and its answer, stopped in order, and refusing wrong settings."""
 
-from __future__ import annotations
-
 import smtplib
 import socket
 import ssl

@@ -1,7 +1,5 @@
 """SMTP with Python's own client and with raw sockets: who may send, how much, and the answers."""
 
-from __future__ import annotations
-
 import smtplib
 import socket
 import ssl
