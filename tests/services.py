@@ -7,6 +7,7 @@ database, or with pytest-xdist's workers, which share it.
 
 import gc
 import os
+import sys
 import zlib
 from collections.abc import Generator
 from contextlib import suppress
@@ -20,7 +21,11 @@ from tests.chromium import find_chromium
 from tools import catalogues
 from tools.services import Service, start_postgresql, start_valkey
 
-ROOT = Path(__file__).resolve().parent.parent
+# Byte code is kept, whatever the environment says: rewriting asserts takes two thirds of the collection, in each of
+# pytest-xdist's workers, and tests start dozens of our programs.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # pytest-xdist's workers inherit the variable from the process that starts them.
 RUN_FOLDER = "TEST_RUN_FOLDER"
 # With `-n auto`: one more than there are processors, because tests of browsers and processes mostly wait. More than
