@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
 from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.html import format_html
@@ -186,7 +187,7 @@ def _give_row(row: Any, successor: User) -> None:
 
 
 def find_attentions(person: User, now: datetime) -> list[Attention]:
-    """List rows that lost their owner or soon will, and tokens that expire soon. Two queries; six if there are any."""
+    """List rows that lost their owner or soon will, and tokens that expire soon. Three to seven queries."""
     found = []
     for owner, rows in _find_ownerless(now=now, seen_by=person).items():
         url = _make_owner_url(owner) if person.has_perm("accounts.change_user") else _make_row_url(rows[0])
@@ -255,15 +256,21 @@ def _find_working(
     models: Collection[Any] = MODELS,
     is_locked: bool = False,
     is_used: Callable[[Any, datetime], Q] = _is_used,
+    names_at_most: int = 0,
 ) -> list[Any]:
     """List owned rows in use. `seen_by`: only those that this person may change; `is_locked`: lock them until the
-    transaction ends; `is_used`: the condition for being in use."""
+    transaction ends; `is_used`: the condition for being in use; `names_at_most`: read only the names and owners of so
+    many rows of each owner and model."""
+    rank = Window(RowNumber(), partition_by="owner", order_by="pk")
     found: list[Any] = []
     for model in models:
         rows = model.objects.filter(is_used(model, now), condition, owner__isnull=False)
         rows = rows.select_related("owner", "successor").order_by("pk")
         if is_locked:
             rows = rows.select_for_update(of=("self",), no_key=True)
+        if names_at_most:
+            named = rows.select_related(None).only("name", "owner")
+            rows = named.annotate(rank=rank).filter(rank__lte=names_at_most)
         if seen_by is None:
             found += rows
         elif seen_by.has_perm(f"notifications.change_{model._meta.model_name}"):
@@ -272,15 +279,18 @@ def _find_working(
 
 
 def _find_ownerless(*, now: datetime, seen_by: User | None = None) -> dict[User, list[Any]]:
-    """Map owners who can no longer act, or have left in WeCom, to their rows in use. One query if there are none."""
-    first, *others = (model.objects.filter(_is_used(model, now)).order_by().values("owner") for model in MODELS)
+    """Map owners who can no longer act, or have left in WeCom, to the first of their rows in use of each model, one
+    more than are named. Two queries if there are none."""
+    first, *others = (model.objects.filter(_is_used(model, now)).order_by().values_list("owner") for model in MODELS)
+    # Read first: with a subquery the database would look at every user.
+    keys = [key for (key,) in first.union(*others)]
     channels = InboundChannel.objects.filter(owner=OuterRef("pk"), is_enabled=True)
     may_not_send = Exists(channels) & ~Q(pk__in=find_senders().values("pk"))
     cannot_act = Q(is_active=False) | Q(is_staff=False) | _has_left() | may_not_send
-    owners = list(User.objects.filter(cannot_act, pk__in=first.union(*others)))
+    owners = User.objects.filter(cannot_act).in_bulk(keys)
     by_owner: dict[User, list[Any]] = defaultdict(list)
-    for row in _find_working(Q(owner__in=owners), now=now, seen_by=seen_by) if owners else []:
-        by_owner[row.owner].append(row)
+    for row in _find_working(Q(owner__in=list(owners)), now=now, seen_by=seen_by, names_at_most=NAMED_AT_MOST + 1):
+        by_owner[owners[row.owner_id]].append(row)
     return by_owner
 
 

@@ -252,6 +252,17 @@ def test_those_who_manage_it_are_told_once_a_month_and_read_it_on_the_overview(c
     assert sentence in client_of(chief).get("/admin/").text
 
 
+def test_the_first_five_of_many_rows_are_named(chief: User, leaver: User, corp: Corp) -> None:
+    for number in range(7):
+        make_subscription(name=f"周报{number}", owner=leaver, report=make_report(corp=corp))
+    User.objects.filter(pk=leaver.pk).update(is_active=False)
+
+    [attention] = find_attentions(chief, timezone.now())
+
+    names = "API 令牌“仓库”、接入通道“监控”、推送“日报”、推送“周报0”、推送“周报1”、…"
+    assert attention.sentence == f"leaver已停用，其名下有{names}：其中的令牌和通道已停止工作。"
+
+
 def test_they_are_told_before_it_stops_when_the_owner_has_left_in_wecom(chief: User, leaver: User) -> None:
     leaver.wecom_accounts.update(userid="", userid_folded="", left_at=timezone.now())
 
