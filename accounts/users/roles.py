@@ -216,26 +216,31 @@ def people_visible_to(person: Person) -> QuerySet[User]:
 
 def people_changeable_by(person: Person) -> QuerySet[User]:
     """Return the visible people whom `person` may change, link and give a password."""
+    is_changeable = Q(is_staff=False)
+    if isinstance(person, User) and may_assign_roles(person):
+        is_changeable |= make_weaker_condition(person)
+    return _find_changeable(person, is_changeable)
+
+
+def people_with_rights_changeable_by(person: Person) -> QuerySet[User]:
+    """Return the people whose rights `person` may change: nobody with a right that `person` lacks."""
+    if not isinstance(person, User) or not may_assign_roles(person):
+        return User.objects.none()
+    return _find_changeable(person, make_weaker_condition(person))
+
+
+def _find_changeable(person: Person, is_changeable: Q) -> QuerySet[User]:
+    """Return the visible people, for superusers all; for others those who meet the condition and are in no other
+    company."""
     people = people_visible_to(person)
     if not isinstance(person, User) or (person.is_active and person.is_superuser):
         return people
-    is_changeable = Q(is_staff=False)
-    if may_assign_roles(person):
-        is_changeable |= make_weaker_condition(person)
     people = people.filter(is_changeable, is_superuser=False)
     if sees_all(person):
         return people
     elsewhere = WeComAccount.objects.filter(corp__isnull=False).exclude(corp__in=Corp.objects.visible_to(person))
     # Use EXISTS for each person: a query for one person must not read all accounts.
     return people.filter(~Exists(elsewhere.filter(user=OuterRef("pk"))))
-
-
-def people_with_rights_changeable_by(person: Person) -> QuerySet[User]:
-    """Return the people whose rights `person` may change: nobody with a right that `person` lacks."""
-    people = people_changeable_by(person)
-    if not isinstance(person, User) or not may_assign_roles(person):
-        return people.none()
-    return people if person.is_superuser else people.filter(make_weaker_condition(person))
 
 
 def make_weaker_condition(person: User) -> Q:

@@ -29,7 +29,9 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def visible_to(self, person: Person) -> Self:
         """Tokens of `person`, and of people whose rights `person` may change."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
-        return self.filter(own | Q(owner__in=people_with_rights_changeable_by(person)))
+        # Only owners are looked at, not every user.
+        owners = people_with_rights_changeable_by(person).filter(pk__in=self.model._base_manager.values("owner"))
+        return self.filter(own | Q(owner__in=owners))
 
 
 class ApiToken(WithSuccessor):

@@ -51,7 +51,9 @@ class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
         """Channels of `person`, and of people whose rights `person` may change, because a channel acts with its owner's
         rights. Rights of an owner who is not staff at present count too."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
-        return self.filter(own | Q(owner__in=people_with_rights_changeable_by(person)))
+        # Only owners are looked at, not every user.
+        owners = people_with_rights_changeable_by(person).filter(pk__in=self.model._base_manager.values("owner"))
+        return self.filter(own | Q(owner__in=owners))
 
     def usable(self) -> Self:
         """Channels whose owner may send messages and enter the administration."""
