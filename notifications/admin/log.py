@@ -280,8 +280,7 @@ def search_people(words: str, *, seen_by: Person) -> list[int]:
 
 def read_few_keys(found: QuerySet[Any, Any]) -> list[Any] | QuerySet[Any, Any]:
     """Return the keys as a list if there are at most KEYS_AT_MOST, because with a subquery the database would scan all
-    rows. Else return the query."""
-    found = found.order_by()
+    rows. Else return the query. Its order should follow an index, or be empty."""
     keys = list(found[: KEYS_AT_MOST + 1])
     return keys if len(keys) <= KEYS_AT_MOST else found
 
@@ -383,10 +382,11 @@ class LogFilter(admin.ListFilter):
                 people = search_people(value, seen_by=self.person)
                 if rows.model is Receipt:
                     return rows.filter(user_id__in=people)
-                theirs = Receipt.objects.filter(user_id__in=people).order_by()
+                theirs = Receipt.objects.filter(user_id__in=people).order_by("user", "-pk")
                 if rows.model is Run:
-                    return rows.filter(pk__in=theirs.values("run"))
-                return rows.filter(pk__in=theirs.filter(delivery__isnull=False).values("delivery"))
+                    return rows.filter(pk__in=read_few_keys(theirs.values_list("run", flat=True)))
+                sent = theirs.filter(delivery__isnull=False).values_list("delivery", flat=True)
+                return rows.filter(pk__in=read_few_keys(sent))
             case "push":
                 runs = search_run_keys(value, seen_by=self.person)
                 return rows.filter(**{f"{'pk' if rows.model is Run else 'run'}__in": runs})

@@ -276,9 +276,9 @@ class DeliveryAdmin(log.LogAdmin):
         if mark is not None:
             return rows.filter(mark=mark)
         theirs = Receipt.objects.filter(user_id__in=log.search_people(words, seen_by=seen_by), delivery__isnull=False)
-        to_people = Q(pk__in=log.read_few_keys(theirs.values_list("delivery", flat=True)))
+        to_people = Q(pk__in=log.read_few_keys(theirs.order_by("user", "-pk").values_list("delivery", flat=True)))
         # Select only the key, so that the index on titles suffices, a small part of the table.
-        titled = Delivery.objects.filter(title__contains=words).values_list("pk", flat=True)
+        titled = Delivery.objects.filter(title__contains=words).order_by().values_list("pk", flat=True)
         return rows.filter(Q(pk__in=log.read_few_keys(titled)) | to_people)
 
     def get_urls(self) -> list[URLPattern]:
