@@ -69,13 +69,14 @@ def claim_due_subscriptions(*, now: datetime) -> list[int]:
             # The query above may not have seen the newest runs. All code that makes a run locks its subscription first,
             # and these are locked now, so this query sees all.
             under_way = Run.objects.under_way().filter(subscription__in=[one.pk for one in subscriptions])
-            former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
+            under_way = under_way.order_by("-pk").only("subscription_id", "slot_at")
+            formers = {run.subscription_id: run for run in under_way}
             # At least one is planned, then as many as fit into BATCH_SECONDS.
             end_at, plans = read_boot_clock() + BATCH_SECONDS, list[RunPlan]()
             known_times: dict[tuple[Any, ...], FoundTimes] = {}
             for one in subscriptions:
                 with log_errors(logger, "subscription=%d could not be planned", one.pk) as row:
-                    plans.append(plan_runs(one, now=now, former_id=former_ids.get(one.pk), known=known_times))
+                    plans.append(plan_runs(one, now=now, former=formers.get(one.pk), known=known_times))
                 if row.error is not None:  # an unforeseen error: this row must not block all others
                     sentence = Sentence(
                         "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved "
@@ -128,11 +129,11 @@ def plan_runs(
     subscription: Subscription,
     *,
     now: datetime,
-    former_id: int | None = None,
+    former: Run | None = None,
     known: dict[tuple[Any, ...], FoundTimes] | None = None,
 ) -> RunPlan:
     """Plan the runs of a due subscription without writing. `subscription.next_run_at`, set on every due one, is the
-    earliest time not yet seen. `former_id`: its run that is under way. `known`: a cache of times by schedule, for many
+    earliest time not yet seen. `former`: its run that is under way. `known`: a cache of times by schedule, for many
     subscriptions with one `now`."""
     first, known = subscription.next_run_at or now, {} if known is None else known
     key = (first, subscription.grace_minutes, *_read_schedule(subscription))
@@ -143,20 +144,23 @@ def plan_runs(
     except ScheduleError as error:
         # Forms refuse such a schedule. Otherwise it is stopped with a failed run and does not block the others.
         return _plan_failure(subscription, now, error.sentence)
+    if former is not None:
+        # A clock that was set back makes the time of the run under way come once more.
+        missed = [time for time in missed if time.slot_at != former.slot_at]
     runs = []
     if missed:
         # One run for all missed times. Times that one run held up share a row, whenever they are found.
         reason = Sentence("It did not begin within its grace period of %(minutes)d minutes.")
-        if former_id is not None:
+        if former is not None:
             reason = Sentence(
                 "The run before it was still under way at the end of its grace period of %(minutes)d minutes."
             )
         sentence = reason % {"minutes": subscription.grace_minutes}
         missed_run = _describe_run(subscription, missed[0], now, Run.Status.MISSED, len(missed), sentence)
-        if former_id is not None:
-            missed_run["key"] = f"{_OVERLAP}{former_id}"
+        if former is not None:
+            missed_run["key"] = f"{_OVERLAP}{former.pk}"
         runs.append(missed_run)
-    if due and former_id is not None:
+    if due and former is not None:
         return RunPlan(runs, due[0].due_at)
     if due:
         runs.append(_describe_run(subscription, due[-1], now, Run.Status.WAITING, len(due)))

@@ -105,7 +105,7 @@ def test_a_run_is_finished_when_its_last_delivery_is_settled(status: str) -> Non
     for unsettled in ("pending", "sending"):
         Delivery.objects.update(status=unsettled, lease_until=NOW + timedelta(seconds=60))
         maintenance.sweep_deliveries(now=NOW)
-        assert Run.objects.get().status == Run.Status.SENDING
+    assert Run.objects.get().status == Run.Status.SENDING
     Delivery.objects.update(status=status)
 
     maintenance.sweep_deliveries(now=NOW + timedelta(seconds=5))
@@ -234,6 +234,17 @@ def test_a_slot_that_ran_before_its_time_runs_again_only_if_nothing_was_made_of_
     assert (len(run_ids), Run.objects.filter(status=Run.Status.MISSED).count()) == ((0, 0) if is_sent else (1, 1))
     assert Run.objects.filter(key=f"sub:{subscription.pk}:2026-11-25T01:00Z").exists()
     assert read_next_run_at(subscription) == utc("2026-11-26 01:00")
+
+
+def test_a_slot_that_ran_before_its_time_and_is_under_way_for_long_is_not_missed() -> None:
+    make_subscription(next_run_at=utc("2026-11-25 01:00"), grace_minutes=60)
+    scheduler.claim_due_subscriptions(now=utc("2026-11-25 01:00:10"))
+    Run.objects.update(status=Run.Status.SENDING)
+
+    repair_clock_damage(now=utc("2026-11-25 00:50"))
+    scheduler.claim_due_subscriptions(now=utc("2026-11-25 06:00"))
+
+    assert Run.objects.get().status == Run.Status.SENDING
 
 
 def test_one_whose_validity_had_ended_goes_on() -> None:
