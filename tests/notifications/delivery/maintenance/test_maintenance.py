@@ -105,7 +105,7 @@ def test_a_run_is_finished_when_its_last_delivery_is_settled(status: str) -> Non
     for unsettled in ("pending", "sending"):
         Delivery.objects.update(status=unsettled, lease_until=NOW + timedelta(seconds=60))
         maintenance.sweep_deliveries(now=NOW)
-    assert Run.objects.get().status == Run.Status.SENDING
+        assert Run.objects.get().status == Run.Status.SENDING
     Delivery.objects.update(status=status)
 
     maintenance.sweep_deliveries(now=NOW + timedelta(seconds=5))
