@@ -215,9 +215,10 @@ def show_week(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
     return own_page(model_admin, request, "admin/notifications/subscription/week.html", context)
 
 
-# The newest complete run of a push, and whether it was missed, failed, or did not reach everybody.
-_WHOLE = Run.objects.filter(subscription=OuterRef(OuterRef("pk"))).exclude(trigger__in=Run.PARTIAL)
-_FAILING = Exists(Run.objects.went_wrong().filter(pk=Subquery(_WHOLE.order_by("-pk").values("pk")[:1])))
+# Pushes whose newest complete run was missed, failed, or did not reach everybody.
+_WHOLE = Run.objects.exclude(trigger__in=Run.PARTIAL)
+_LATER = _WHOLE.filter(subscription=OuterRef("subscription"), pk__gt=OuterRef("pk"))
+_FAILING = Q(pk__in=_WHOLE.went_wrong().filter(~Exists(_LATER)).order_by().values("subscription"))
 _PAUSED = Q(is_paused=True) | Q(failures_paused_at__isnull=False, is_enabled=False)
 
 

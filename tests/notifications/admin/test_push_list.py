@@ -125,13 +125,16 @@ def test_the_list_is_filtered_by_state(root: Client) -> None:
     make_run(failing, status="failed")
     make_run(failing, status="finished", trigger="trial")
     make_run(make_subscription(name="was lost"), status="finished", error="some")
+    recovered = make_subscription(name="recovered")
+    make_run(recovered, status="failed")
+    make_run(recovered, status="finished")
     make_run(make_subscription(name="trial"), status="failed", trigger="trial")
     make_subscription(name="paused", is_paused=True)
     make_subscription(name="off", is_enabled=False)
     make_subscription(name="gave up", is_enabled=False, failures_paused_at=NOW)
     # Without a day it never runs, but the page still works.
     make_subscription(name="dayless", repeat="monthly", month_day="x", local_time=time(9), crontab="", next_run_at=None)
-    enabled = {"runs", "fails", "paused", "was lost", "trial", "dayless"}
+    enabled = {"runs", "fails", "paused", "was lost", "recovered", "trial", "dayless"}
 
     for state, names in (
         ("enabled", enabled),
