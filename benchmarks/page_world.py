@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from django.db.models import DateTimeField, Field, Model
 
 HOST = "localhost:3001"
-PASSWORD = "a long enough password"  # noqa: S105  # of this benchmark alone
+PASSWORD = "a long enough password"
 ROOT, OPERATOR = "root", "operator"
 EMPLOYEE = "person40"
 TABLES = Path(__file__).with_name("page_rows.toml")

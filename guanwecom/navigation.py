@@ -198,7 +198,7 @@ def build_menu(site: AdminSite, request: HttpRequest) -> Menu:
 
 
 @cache
-def _build_whole_menu(prefix: str) -> tuple[Section, ...]:  # noqa: ARG001  # the site path under which they hold
+def _build_whole_menu(prefix: str) -> tuple[Section, ...]:
     """Return the whole menu, built once a process; labels are translated when shown."""
     sections = []
     for section in SECTIONS:

@@ -35,7 +35,7 @@ class RenderingError(SentenceError):
         return cls(Sentence("This cannot be a message: %(reason)s") % {"reason": error})
 
 
-class NotWorthSending(SentenceError):  # noqa: N818  # no error: as the subscription asks
+class NotWorthSending(SentenceError):  # no error: as the subscription asks
     """The run is not sent, as its subscription asks."""
 
 

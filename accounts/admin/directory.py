@@ -88,7 +88,7 @@ MODES = [
 class DirectoryPolicyForm(VersionedForm):
     class Meta:
         model = DirectoryPolicy
-        fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
+        fields = "__all__"  # the admin limits them by its fieldsets
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -52,7 +52,7 @@ class BulkForm(AnyModelForm):
 
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "instance": DirectoryPolicy(mode=DirectoryPolicy.Mode.LINK)})
-        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # its own field
+        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # of a ModelChoiceField
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or self.cleaned_data

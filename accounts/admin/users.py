@@ -481,7 +481,7 @@ def choose_people(request: HttpRequest, selected: QuerySet[User]) -> QuerySet[Us
     return None
 
 
-def selection_page(  # noqa: PLR0913, PLR0917  # a page of the admin
+def selection_page(
     model_admin: Any,
     request: HttpRequest,
     action: str,

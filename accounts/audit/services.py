@@ -41,7 +41,7 @@ PURGED_AT_ONCE = 5000
 # Number of a row's newest entries that find_last_save reads.
 ENTRIES_SEARCHED = 20
 # Notes of sign-in entries: how the person signed in.
-PASSWORD, WECOM, WECOM_AND_CODE = "password", "wecom", "wecom-and-code"  # noqa: S105  # names of ways, no password
+PASSWORD, WECOM, WECOM_AND_CODE = "password", "wecom", "wecom-and-code"
 # Shown in place of every secret.
 MASK = "••••••"
 

@@ -167,7 +167,7 @@ class DepartmentChoicesMixin:
     """Mixin of both fields: which departments are offered, and their labels."""
 
     queryset: Any
-    _paths: dict[int, str] = {}  # noqa: RUF012  # never changed, only replaced
+    _paths: dict[int, str] = {}  # never changed, only replaced
 
     def offer_departments(self, *, seen_by: Person, chosen: list[int]) -> None:
         """Offer present departments of companies that `seen_by` sees; departments already `chosen` stay valid."""

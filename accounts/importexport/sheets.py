@@ -98,7 +98,7 @@ BI_LOGIN_NAMES = ("loginid", "login id", "bi loginid")
 _TARGETS = {re.sub(r"\s", "", name): target for target, names in NAMES.items() for name in names}
 RESERVED = frozenset(_TARGETS)
 # Marks in titles of required columns.
-_MARKS = re.compile(r"[*＊]|[(（](必填|选填|required)[)）]")  # noqa: RUF001  # full-width on purpose
+_MARKS = re.compile(r"[*＊]|[(（](必填|选填|required)[)）]")  # full-width on purpose
 _BLANK = re.compile(r"[\s\u200b\ufeff]")
 
 
@@ -174,7 +174,7 @@ def name_column(target: str, attribute_names: dict[str, str]) -> str:
     return target.removeprefix(ATTRIBUTE) if target.startswith(ATTRIBUTE) else label_field(User, target)
 
 
-SEPARATORS = (",", "\t", ";", "，", "|")  # noqa: RUF001  # the Chinese comma is meant
+SEPARATORS = (",", "\t", ";", "，", "|")  # the Chinese comma is meant
 # Excel reads a cell with such a beginning as a formula. Our own files put a ' before it, which reading removes.
 _FORMULA_STARTS = frozenset("=+-@\t\r")
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")

@@ -364,7 +364,7 @@ class HelpBelowMixin:
     help: Mapping[str, Any]
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        drawn: SafeString = super().render(name, value, attrs, renderer)  # type: ignore[misc]  # of the widget
+        drawn: SafeString = super().render(name, value, attrs, renderer)  # type: ignore[misc]  # it is mixed into widgets
         return drawn + render_help(self.help, (attrs or {}).get("id", ""))
 
 

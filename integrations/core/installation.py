@@ -44,7 +44,7 @@ def is_copy() -> bool:
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
     timeline: int = row.timeline_here  # type: ignore[attr-defined]  # annotated by `load_installation`
     if row.timeline != timeline:
-        is_elsewhere = row.timeline is None or row.place != row.here  # type: ignore[attr-defined]  # annotated, too
+        is_elsewhere = row.timeline is None or row.place != row.here  # type: ignore[attr-defined]  # annotated by it, too
         failover = {} if is_elsewhere else {"failed_over_at": Now()}
         Installation.objects.filter(pk=THE_ONE, timeline=row.timeline).update(timeline=timeline, **failover)
     return belongs_to_copy(row)
@@ -74,7 +74,7 @@ def load_installation(*columns: str) -> Installation:
 
 def _query_installation() -> QuerySet[Installation]:
     # PostgreSQL's timeline changes when a standby is promoted or a point in time is restored.
-    timeline = RawSQL("SELECT timeline_id FROM pg_control_checkpoint()", ())  # noqa: S611  # nosec B611  # ours
+    timeline = RawSQL("SELECT timeline_id FROM pg_control_checkpoint()", ())  # nosec B611  # a constant
     return Installation.objects.annotate(here=Place(), timeline_here=timeline).filter(pk=THE_ONE)
 
 

@@ -26,8 +26,8 @@ class ConnectionPools:
         if "sentinels" not in options:
             return redis.ConnectionPool.from_url(url, **options)
         service_name = options.pop("service_name")
-        sentinel = Sentinel(options.pop("sentinels"), sentinel_kwargs=options.pop("sentinel_kwargs"))  # type: ignore[no-untyped-call]
-        primary: redis.Redis = sentinel.master_for(service_name, **options)  # type: ignore[no-untyped-call]
+        sentinel = Sentinel(options.pop("sentinels"), sentinel_kwargs=options.pop("sentinel_kwargs"))  # type: ignore[no-untyped-call]  # redis-py does not annotate it
+        primary: redis.Redis = sentinel.master_for(service_name, **options)  # type: ignore[no-untyped-call]  # see above
         pool: redis.ConnectionPool = primary.connection_pool
         return pool
 

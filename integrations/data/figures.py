@@ -134,7 +134,7 @@ def find_last_workday(today: date, is_workday: Workday) -> date:
 
 # --- Texts ------------------------------------------------------------------------------------------------------------
 
-UNKNOWN_TEXTS = frozenset({"", "-", "—", "–", "--", "n/a", "nan", "null", "none", "无", "∞", "-∞", "+∞", "inf", "-inf"})  # noqa: RUF001  # dashes as sources write them
+UNKNOWN_TEXTS = frozenset({"", "-", "—", "–", "--", "n/a", "nan", "null", "none", "无", "∞", "-∞", "+∞", "inf", "-inf"})
 # Full-width characters and signs, with their ASCII equivalents.
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " ", 0xFFE5: "¥", 0x2212: "-"}
 _WIDE = re.compile(f"[{''.join(map(chr, _NARROW))}]")
@@ -427,7 +427,7 @@ def rank_rows(table: Table, name: str, *, is_descending: bool = True) -> list[in
     is_numeric = table.columns[position].is_numeric
     values = [to_decimal(row[position]) if is_numeric else row[position] for row in table.rows]
     keys = [(row, value) for row, value in enumerate(values) if not is_unknown(value)]
-    keys.sort(key=lambda pair: pair[1], reverse=is_descending)  # type: ignore[arg-type,return-value]  # of one kind
+    keys.sort(key=lambda pair: pair[1], reverse=is_descending)  # type: ignore[arg-type,return-value]  # one column, one type
     return [row for row, _key in keys] + [row for row, value in enumerate(values) if is_unknown(value)]
 
 

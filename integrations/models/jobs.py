@@ -58,7 +58,7 @@ class Job(models.Model):
     kind = models.CharField(_("kind"), max_length=32)
     # What the job is about, such as a source's primary key: of each kind and key, one job may wait and one may run.
     # NULL: any number.
-    key = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001  # NULL is never the same
+    key = models.CharField(max_length=64, null=True, editable=False)
     subject = models.CharField(_("about"), max_length=200, blank=True)
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, null=True, related_name="jobs", verbose_name=_("company"))
     # Input and output of the job's function, as plain values; never a secret.

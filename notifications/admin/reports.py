@@ -368,7 +368,7 @@ class _ReportPart(PartPermissions):
         return request.user.has_perm("notifications.change_report" if obj else "notifications.add_report")
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        formset: Any = super().get_formset(request, obj, validate_max=True, **kwargs)  # type: ignore[misc]  # an inline's
+        formset: Any = super().get_formset(request, obj, validate_max=True, **kwargs)  # type: ignore[misc]  # mixed into inlines
         formset.person = get_administrator(request)
         hide_related_links(formset.form, self.select_name)
         return formset

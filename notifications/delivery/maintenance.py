@@ -313,6 +313,7 @@ def check_valkey(**_kwargs: Any) -> list[checks.CheckMessage]:
     """Warn about settings of Valkey that lose data. `manage.py migrate` and `check --database default` run it."""
     store = valkey()
     try:
+        # The stubs allow for an awaited client, which this is not.
         found: dict[str, str] = store.config_get("maxmemory-policy", "save", "appendonly")  # type: ignore[assignment]
     except redis.ResponseError:  # managed services may refuse CONFIG: `save` is unknown then
         found = {"maxmemory-policy": str(store.info("memory")["maxmemory_policy"])}

@@ -79,7 +79,7 @@ _INLINE = re.compile(
     r"|\*\*(?P<bold>[^*]+)\*\*"
     r"|`(?P<code>[^`]+)`"
 )
-_LOOK_ALIKES = str.maketrans({"<": "＜", ">": "＞", "[": "［", "]": "］"})  # noqa: RUF001  # on purpose
+_LOOK_ALIKES = str.maketrans({"<": "＜", ">": "＞", "[": "［", "]": "］"})
 
 
 def clean_title(title: str) -> str:

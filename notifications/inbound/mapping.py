@@ -45,7 +45,7 @@ ADDRESS_CHARACTERS = 200
 # A float below it is exact to the last digit.
 WHOLE_BELOW = 2**53
 # Separators of recipients in one text.
-_SEPARATORS = str.maketrans(dict.fromkeys(",;|，；、\n\r\t", " "))  # noqa: RUF001  # as people write them
+_SEPARATORS = str.maketrans(dict.fromkeys(",;|，；、\n\r\t", " "))
 # Members of a file object that hold its name, and its content or address.
 _NAMES = ("name", "filename", "fileName", "title")
 _CONTENTS = ("content", "base64", "data", "url", "href")

@@ -44,7 +44,7 @@ class WeCom:
         (self.folder / "seed.json").write_text(json.dumps(self.seed), encoding="utf-8")
         command = [sys.executable, "-m", "tests.chaos.wecom", str(self.port), str(self.folder)]
         with (self.folder / "wecom.log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)  # noqa: S603  # ourselves
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         session = requests.Session()
         session.trust_env = False
         handle = SandboxHandle(f"http://127.0.0.1:{self.port}", self.process.pid, session)

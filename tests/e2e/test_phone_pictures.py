@@ -52,10 +52,10 @@ MESSAGES = {
     ),
     "markdown": (MessageForm.MARKDOWN, Words("每日销售额", MARKDOWN, PAGE)),
     "text": (MessageForm.TEXT, Words("每日销售额", LINES, PAGE)),
-    "long text that is cut": (MessageForm.TEXTCARD, Words("每日销售额", "华东缺货三天，请补货。\n" * 40, PAGE)),  # noqa: RUF001
+    "long text that is cut": (MessageForm.TEXTCARD, Words("每日销售额", "华东缺货三天，请补货。\n" * 40, PAGE)),
     "long text of a template card": (
         MessageForm.TEXT_NOTICE,
-        Words("每日销售额" * 12, "华东缺货三天，请补货。" * 40, PAGE, FIGURES, task_id="t3"),  # noqa: RUF001
+        Words("每日销售额" * 12, "华东缺货三天，请补货。" * 40, PAGE, FIGURES, task_id="t3"),
     ),
 }  # fmt: skip
 

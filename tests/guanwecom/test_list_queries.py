@@ -143,7 +143,7 @@ def test_a_persons_page_looks_up_once_whether_the_person_may_be_changed(clients:
     mine = f'"accounts_user"."id" = {person.pk})'
     asked = Counter(sql for sql in queries if sql.startswith("SELECT 1 ") and "is_staff" in sql and mine in sql)
     assert asked
-    assert max(asked.values()) <= 2  # noqa: PLR2004  # whether, and the rights for two forms
+    assert max(asked.values()) <= 2
 
 
 def test_a_full_count_would_be_found() -> None:

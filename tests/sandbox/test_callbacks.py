@@ -335,7 +335,7 @@ def test_a_name_that_means_another_machine_when_it_is_connected_to(names: list[s
     ("address", "problem"),
     [
         *((f"http://{host}:9/cb", "not on this machine") for host in ("192.0.2.1", "[2001:db8::1]")),
-        *((f"http://{host}:9/cb", "not on this machine") for host in ("[::ffff:192.0.2.1]", "0.0.0.0")),  # noqa: S104
+        *((f"http://{host}:9/cb", "not on this machine") for host in ("[::ffff:192.0.2.1]", "0.0.0.0")),  # noqa: S104  # refused
         ("http://3221225985:9/cb", "no connection: InvalidUrlClientError"),
         *((address, "not an http address") for address in ("ftp://127.0.0.1/cb", "http:///cb", "nonsense")),
     ],

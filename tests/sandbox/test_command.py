@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from email.parser import Parser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -55,10 +56,10 @@ def talking(folder: Path, number: signal.Signals, *arguments: str) -> Iterator[l
     assert process.returncode == 0
 
 
-def status(url: str, host: str, **options: object) -> int:
+def status(url: str, host: str, **options: Any) -> int:
     """Return the status of the health call with this Host header."""
     headers = {"Host": host}
-    return requests.get(f"{url}/sandbox/api/health", headers=headers, timeout=60, **options).status_code  # type: ignore[arg-type]
+    return requests.get(f"{url}/sandbox/api/health", headers=headers, timeout=60, **options).status_code
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_why_it_does_not_start_is_told(tmp_path: Path, arguments: tuple[str, str
 
 @pytest.mark.parametrize("name", ["", "http://my-box", "my-box:80", "my box", "a..b", "-a", "a" * 64])
 def test_it_listens_on_this_machine_only_and_lets_in_names_of_hosts(name: str) -> None:
-    assert not any(is_loopback(host) for host in ("0.0.0.0", "192.0.2.1", "example.com", "::"))  # noqa: S104  # no
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "192.0.2.1", "example.com", "::"))  # noqa: S104  # not bound
     with pytest.raises(ValueError, match="is not the name of a host"):
         checked(name)
 

@@ -200,9 +200,9 @@ T = TypeVar("T")
 OTHER = "ww0000000000000002"
 
 
-def message(msgid: str, *receivers: str, corpid: str = CORPID, **values: object) -> Message:
-    content = {"content": msgid}
-    return Message(msgid, corpid, AGENTID, "text", content, 0.0, receivers=receivers, **values)  # type: ignore[arg-type]
+def message(msgid: str, *receivers: str, corpid: str = CORPID, **values: Any) -> Message:
+    content: dict[str, object] = {"content": msgid}
+    return Message(msgid, corpid, AGENTID, "text", content, 0.0, receivers=receivers, **values)
 
 
 def shown(mail: Mailroom, userid: str, corpid: str = CORPID) -> list[str]:

@@ -191,7 +191,7 @@ def make_database_folder(place: Place) -> None:
         return
     place.database.unlink(missing_ok=True)  # a link whose folder was removed
     if os.geteuid() == 0:
-        place.database.symlink_to(tempfile.mkdtemp(prefix="guanwecom-demo-", dir="/var/tmp"))  # noqa: S108  # its name is new
+        place.database.symlink_to(tempfile.mkdtemp(prefix="guanwecom-demo-", dir="/var/tmp"))
     else:
         place.database.mkdir(mode=0o700)
 

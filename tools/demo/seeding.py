@@ -75,7 +75,7 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
 
 NAME = "邮件（演示）"
 # Public on purpose, like the demo's other password: the mail door listens on this machine only.
-MAIL_USER, MAIL_PASSWORD = "demo", "guanwecom-demo"  # noqa: S105  # see above
+MAIL_USER, MAIL_PASSWORD = "demo", "guanwecom-demo"
 
 
 def seed_mail(owner: User) -> None:

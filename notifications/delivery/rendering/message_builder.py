@@ -20,7 +20,7 @@ from notifications.reports.templates.values import escape_markup
 from notifications.sources import Figure
 
 # A card's description may hold tags. Ours has only <br>; other text that looks like a tag is shown as text.
-_NO_TAGS = str.maketrans({"<": "＜", ">": "＞"})  # noqa: RUF001  # full-width on purpose
+_NO_TAGS = str.maketrans({"<": "＜", ">": "＞"})  # full-width on purpose
 # Markup of each form: tags, which may span lines, and marks within a line. No cut falls inside one.
 _MARKS = {
     MessageForm.TEXTCARD: re.compile(r"<br>"),
@@ -163,7 +163,7 @@ def _build_lines(figures: Sequence[Figure]) -> list[cards.Pair]:
     """Build a line for each figure. WeCom shows six; the last one tells how many more there are."""
     at_most = cards.HORIZONTAL_ITEMS_AT_MOST
     shown = figures if len(figures) <= at_most else figures[: at_most - 1]
-    lines = [(clip_text(figure.caption, ITEM_NAME) or "–", clip_text(figure.words, ITEM_VALUE)) for figure in shown]  # noqa: RUF001
+    lines = [(clip_text(figure.caption, ITEM_NAME) or "–", clip_text(figure.words, ITEM_VALUE)) for figure in shown]
     if len(shown) < len(figures):
         lines.append(("…", _("%(count)d more: View all") % {"count": len(figures) - len(shown)}))
     return lines

@@ -55,7 +55,7 @@ PEOPLE_NAMED = 500
 CHECKED_AT_MOST = 50_000
 FIGURES_AT_MOST = 7
 FIGURE_CHARACTERS = 64
-_COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
+_COLON = re.compile(r"[:：]")
 
 # Reads the values that own rows depend on: of people, by keys, in a company or (None) by the primary account.
 ReadValues = Callable[[Collection[int], Collection[Key], int | None], dict[int, Values]]
@@ -433,7 +433,7 @@ RECHECK_AFTER = timedelta(seconds=20)
 WAIT_AT_MOST = timedelta(hours=1)
 
 
-class DataPending(Exception):  # noqa: N818  # no error: the run waits
+class DataPending(Exception):  # no error: the run waits
     """Raised while some of the data is still being fetched."""
 
 

@@ -67,7 +67,7 @@ _IN_NEW_WINDOW = r'\1 target="_blank" rel="noopener noreferrer nofollow">'
 _STYLE_FUNCTIONS = {"rgb", "rgba", "hsl", "hsla", "calc", "linear-gradient", "radial-gradient"}
 _FUNCTION_CALL = re.compile(r"([^\s,:;(]*)\(")
 _CID = re.compile(r'src="cid:([^"]{1,300})"')
-_LINK = re.compile(r"https?://[^\s()<>\[\]\"'＜＞［］]{1,1500}")  # noqa: RUF001  # what `escape_markup` writes
+_LINK = re.compile(r"https?://[^\s()<>\[\]\"'＜＞［］]{1,1500}")
 # A table's row during conversion: each cell ends with a NUL.
 _ROW = re.compile("\n*\1([^\1\2]*)\2")
 _BLANK_LINES, _BLANKS = re.compile(r"\n{3,}"), re.compile(r"[^\S\n]+")
@@ -187,7 +187,7 @@ class _Converter(MarkdownConverter):
 
     convert_strong = convert_b
 
-    def convert_hN(self, n: int, el: Any, text: str, parent_tags: set[str]) -> str:  # noqa: N802  # their name
+    def convert_hN(self, n: int, el: Any, text: str, parent_tags: set[str]) -> str:  # their name
         line = " ".join(text.split())
         if line and self._is_marked:
             line = f"{'#' * min(n, 3)} {line.replace('**', '')}"
@@ -256,7 +256,7 @@ def convert_mail(mail: ParsedMail, rules: MailRules, form: str) -> tuple[Incomin
     is_markdown = form == MessageForm.MARKDOWN or (not form and picture is None)
     links = re.findall(r"""\bhref\s*=\s*["']?(https?://[^\s"'<>]{1,1500})""", _limit_html(mail.html))
     pages = (found[0] for one in [*links, mail.text] if (found := _LINK.search(unescape(one))))
-    link = next(pages, "").rstrip(".,;:!?。，；：")  # noqa: RUF001
+    link = next(pages, "").rstrip(".,;:!?。，；：")
     message = IncomingMessage(title=mail.subject, link=link)
     if rules.takes_text:
         # Cards have no room for addresses: they link to the page.

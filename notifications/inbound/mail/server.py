@@ -277,7 +277,7 @@ class Connection(SMTP):
             await self.push(self._refusal)
             self.transport.close()
 
-    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802  # aiosmtpd's name
+    async def smtp_DATA(self, arg: str) -> None:  # aiosmtpd's name
         """Receive a mail and answer once it is stored."""
         if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
             return
@@ -351,7 +351,7 @@ class _Commands:
         self._door = door
         self._wrong_count = 0
 
-    async def handle_AUTH(  # noqa: N802  # aiosmtpd's name
+    async def handle_AUTH(  # aiosmtpd's name
         self, server: Connection, session: Session, envelope: Envelope, args: list[str]
     ) -> str | None:
         method = server.auth_PLAIN if args[0] == "PLAIN" else server.auth_LOGIN
@@ -378,7 +378,7 @@ class _Commands:
             return None
         return "535 5.7.8 Authentication credentials invalid"
 
-    async def handle_RCPT(  # noqa: N802  # aiosmtpd's name
+    async def handle_RCPT(  # aiosmtpd's name
         self, server: Connection, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Give the same answer for every recipient, so that it does not reveal who exists."""
@@ -389,7 +389,7 @@ class _Commands:
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
-    async def handle_VRFY(  # noqa: N802  # aiosmtpd's name
+    async def handle_VRFY(  # aiosmtpd's name
         self, server: Connection, session: Session, envelope: Envelope, address: str
     ) -> str:
         return "252 2.5.2 Send the mail and see"

@@ -569,7 +569,7 @@ def _fill_starting_point(
             line += write_change_after(changed, f" {words} ")
         lines.append(line)
         # Without colons, because one separates the name of a key figure from its number.
-        caption = " ".join(re.split(r"[\s:：]+", name)).strip()  # noqa: RUF001  # both
+        caption = " ".join(re.split(r"[\s:：]+", name)).strip()
         figures.append(f"{write_literal(caption)}: {figure}")
     title = write_literal(heading)
     if day:

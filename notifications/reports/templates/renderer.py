@@ -94,7 +94,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             return NOTHING
         raise ExpressionError(Sentence("This has no parts in square brackets."))
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  # as Jinja2 has it
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(__obj, partial):  # templates are given no other function
             raise ExpressionError(Sentence("This cannot be called."))
         __context[RENDERING].charge(1)

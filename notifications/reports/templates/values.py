@@ -309,7 +309,7 @@ def _check_decimals(decimals: Any) -> int:
 _TAG = re.compile(r"<(?=@|[\s/!]*[A-Za-z])")
 _MARKDOWN = str.maketrans(
     {"<": "＜", ">": "＞", "*": "＊", "`": "ˋ", "[": "［", "]": "］", "#": "＃", "_": "＿", "~": "～"}
-)  # noqa: RUF001  # look-alikes on purpose
+)  # look-alikes on purpose
 # Control characters, which PostgreSQL refuses, and marks of reading direction, which mislead readers.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 
@@ -323,4 +323,4 @@ def escape_markup(text: str, form: str) -> str:
     line = _CONTROLS.sub(" ", text)
     if form == MessageForm.MARKDOWN:
         return line.translate(_MARKDOWN)
-    return _TAG.sub("＜", line) if form else line  # noqa: RUF001  # see above
+    return _TAG.sub("＜", line) if form else line

@@ -123,7 +123,7 @@ def test_the_page_about_the_ip_shows_the_ip(corp: Corp, person: User, phone: Vis
 
 @pytest.mark.parametrize("switched_off", ["is_enabled", "sign_in_enabled"])
 @pytest.mark.parametrize(("asked", "read"), [("_get", ["lilei"]), ("_getuserinfo", [])])
-def test_a_corp_that_is_disabled_while_wecom_is_asked_signs_nobody_in(  # noqa: PLR0913  # fixtures
+def test_a_corp_that_is_disabled_while_wecom_is_asked_signs_nobody_in(
     *,
     corp: Corp,
     person: User,

@@ -23,7 +23,7 @@ class CountingHasher(PBKDF2PasswordHasher):
     """Production's hasher with few rounds, to be quick. It records the rounds of each use."""
 
     iterations = 7
-    rounds: list[int | None] = []  # noqa: RUF012  # one list for all: Django makes an instance for each use
+    rounds: list[int | None] = []  # one list for all: Django makes an instance for each use
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
         self.rounds.append(iterations or self.iterations)

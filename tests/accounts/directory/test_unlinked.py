@@ -298,7 +298,7 @@ def test_the_name_alone_is_asked_about(admin: Client, corp: Corp) -> None:
     one, user = member(corp, "z1", name="张伟"), make("zw", name="张伟")
     assert 'name="by_name"' in get_list(admin)
 
-    assert "仅姓名相同，可能不是同一个人。" in admin.post(LINK, make_form(one, user, by_name="1")).content.decode()  # noqa: RUF001  # Chinese
+    assert "仅姓名相同，可能不是同一个人。" in admin.post(LINK, make_form(one, user, by_name="1")).content.decode()
     assert links(corp) == {}
 
 

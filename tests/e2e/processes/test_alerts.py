@@ -53,7 +53,7 @@ def alertmanager(folder: Path, url: str, secret: str) -> Iterator[str]:
         *("--cluster.listen-address=", f"--web.listen-address={address.removeprefix('http://')}"),
     ]
     with (folder / "alertmanager.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603  # our own arguments
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
         eventually(lambda: _is_ready(address))
         yield address

@@ -79,7 +79,7 @@ def picture_of(username: str) -> bytes:
 def choose_picture(desk: Page) -> None:
     desk.locator("[data-choices] button[data-page=late]").click()
     desk.locator("button[data-picture=page]").click()
-    expect(desk.locator("[data-chosen]")).to_contain_text("截图：销售看板")  # noqa: RUF001  # as the page says it
+    expect(desk.locator("[data-chosen]")).to_contain_text("截图：销售看板")
     expect(desk.locator("[name=picture_bi_id]")).to_have_value("late")
     expect(desk.locator("#id_message_form")).to_have_value("news")
 

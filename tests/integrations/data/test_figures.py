@@ -215,5 +215,5 @@ def test_the_newest_rows_stand_first(rows: list[tuple[int | None, int]], expecte
 
     found = figures.sort_newest_first(table, today=date(2026, 11, 24), zone=UTC)
 
-    assert [row[0] and row[0].day for row in found.rows] == expected  # type: ignore[union-attr]  # dates
+    assert [row[0] and row[0].day for row in found.rows] == expected  # type: ignore[union-attr]  # all are dates
     assert figures.sort_newest_first(Table((), (), AS_OF), today=date(2026, 11, 24), zone=UTC).rows == ()

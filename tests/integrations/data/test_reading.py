@@ -35,23 +35,23 @@ def column_of(table: Table) -> tuple[Column, list[Any]]:
     ("text", "value", "unit"),
     [
         ("1,204", 1204, ""),
-        ("１２", 12, ""),  # noqa: RUF001  # full width
+        ("１２", 12, ""),  # full width
         ("1204.50", Decimal("1204.50"), ""),
         ("1.2e3", 1200, ""),
         ("+3", 3, ""),
         ("(3.0)", -3, ""),
         ("12.5%", Decimal("12.5"), "%"),
-        ("12.5％", Decimal("12.5"), "%"),  # noqa: RUF001  # full width
+        ("12.5％", Decimal("12.5"), "%"),  # full width
         ("(3.0%)", -3, "%"),
         ("↑3.0%", 3, "%"),
         ("↓3.0%", -3, "%"),
         ("1,204 元", 1204, "元"),
-        ("￥1,204", 1204, "元"),  # noqa: RUF001  # full width
+        ("￥1,204", 1204, "元"),  # full width
         ("-¥5", -5, "元"),
         ("1.2万", 12000, ""),
         ("3亿", 300_000_000, ""),
         ("1.2万元", 12000, "元"),
-        ("−2.1", Decimal("-2.1"), ""),  # noqa: RUF001  # the sign of minus
+        ("−2.1", Decimal("-2.1"), ""),
     ],
 )
 def test_a_number_is_read_as_people_write_it(text: str, value: Any, unit: str) -> None:
@@ -122,7 +122,7 @@ def test_a_moment_is_read_in_the_zone_of_the_card(text: str, moment: datetime) -
     assert found.utcoffset() == moment.utcoffset()
 
 
-@pytest.mark.parametrize("odd", ["-", "0", "N/A", "∞", "％", "(3.0%)", "↑3.0%", ""])  # noqa: RUF001  # full width
+@pytest.mark.parametrize("odd", ["-", "0", "N/A", "∞", "％", "(3.0%)", "↑3.0%", ""])  # full width
 def test_one_cell_does_not_change_the_scale_of_a_percent_column(odd: str) -> None:
     raw = {"0": 0, "(3.0%)": -0.03, "↑3.0%": 0.03}.get(odd)
 
@@ -162,7 +162,7 @@ def test_a_cell_that_contradicts_the_scale_of_its_column_is_odd() -> None:
 @pytest.mark.parametrize(
     ("values", "kind", "read_values"),
     [
-        (["1,204", "-", "１２"], Kind.NUMBER, [1204, None, 12]),  # noqa: RUF001  # full width
+        (["1,204", "-", "１２"], Kind.NUMBER, [1204, None, 12]),  # full width
         (["12.5%", "0", "-"], Kind.PERCENT, [Decimal("12.5"), 0, None]),
         (["2026/11/23", "", "20261124"], Kind.DATE, [date(2026, 11, 23), None, date(2026, 11, 24)]),
         ([20261123, 20261124], Kind.DATE, [date(2026, 11, 23), date(2026, 11, 24)]),
@@ -332,4 +332,4 @@ def test_too_many_odd_values_make_a_text() -> None:
 
 
 def test_texts_are_compared_without_case_width_and_spaces() -> None:
-    assert fold_text(" ＡBc  d ") == fold_text("abc D")  # noqa: RUF001  # full width
+    assert fold_text(" ＡBc  d ") == fold_text("abc D")  # full width

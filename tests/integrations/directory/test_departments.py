@@ -102,7 +102,7 @@ def test_what_is_gone_is_called_so(corp: Corp) -> None:
     keys = make(corp, {1: None, 2: 1}, removed_at=timezone.now())
 
     with translation.override("zh-hans"):
-        assert find_paths(Department.objects.filter(pk=keys[2])) == {keys[2]: "北山制造 › D2（已不存在）"}  # noqa: RUF001  # Chinese
+        assert find_paths(Department.objects.filter(pk=keys[2])) == {keys[2]: "北山制造 › D2（已不存在）"}
 
 
 def test_paths_cost_two_queries_and_are_cut_at_their_top(corp: Corp) -> None:

@@ -75,7 +75,7 @@ def test_neither_an_older_page_nor_what_is_no_id_changes_it(push: Subscription, 
     older = {name: value for name, value in sent.items() if not name.startswith("picture_")}
 
     answer = client.post(change(push), {**sent, "picture_bi_id": "p1/../x"})
-    assert "只填 ID，与 BI 地址中的一致。" in answer.content.decode()  # noqa: RUF001  # as the page says it
+    assert "只填 ID，与 BI 地址中的一致。" in answer.content.decode()
     assert client.post(change(push), older).status_code == 302
 
     report = Report.objects.get()
@@ -119,7 +119,7 @@ def test_it_ends_on_the_page_of_the_report_too(push: Subscription, owner: User, 
     report = Report.objects.get()
     assert (report.picture_name, report.picture_shown_as) == ("别的看板", None)
     told = load_content(bytes(Run.objects.get(trigger="notice").contents.get().document))
-    assert "“销售看板”" in told.text  # noqa: RUF001  # the page that the owner knew
+    assert "“销售看板”" in told.text
 
 
 def test_somebody_else_cannot_show_what_the_owner_or_they_themselves_see(
@@ -198,7 +198,7 @@ def test_who_gets_none_stands_beside_the_form(push: Subscription, owner: User, c
     as_owner = shown(client, change(push), picture_seen_by="owner")["outlook"]
     without = shown(client, change(push), picture_bi_id="")["outlook"]
 
-    assert "王五 (made7)：没有 BI 账号，无法按其权限截图" in html  # noqa: RUF001  # as the page says it
+    assert "王五 (made7)：没有 BI 账号，无法按其权限截图" in html
     assert "王五" not in as_owner + without
 
 

@@ -89,7 +89,7 @@ def test_people_whom_one_does_not_see_are_no_reason_to_propose(people: list[User
     ("key", "cells"), [("@userid", ["lilei", "HanMei", "wei"]), ("@department", ["销售部", "市场部", "客服部"])]
 )
 def test_each_gets_the_rows_of_their_account_or_department(people: list[User], key: str, cells: list[str]) -> None:
-    report = make_data_report(title="日报", body="{{ sales.value('归属') }}，{{ sales.count }} 行")  # noqa: RUF001
+    report = make_data_report(title="日报", body="{{ sales.value('归属') }}，{{ sales.count }} 行")
     split(report, None, column="归属", value=key)
     answer(report, table("归属", rows=[(cell,) for cell in cells]))
     mailed = make_person(username="wei", email="wei@example.com")
@@ -98,7 +98,7 @@ def test_each_gets_the_rows_of_their_account_or_department(people: list[User], k
     render_run(run_id=run.pk, now=NOW)
 
     received = Delivery.objects.order_by("pk").values_list("receipts__user", "text")
-    assert list(received) == [(one.pk, f"{cell}，1 行") for one, cell in zip(people, cells, strict=False)]  # noqa: RUF001
+    assert list(received) == [(one.pk, f"{cell}，1 行") for one, cell in zip(people, cells, strict=False)]
     left_out = Receipt.objects.get(status=Receipt.Status.SKIPPED)
     said = {"@userid": "企业微信账号", "@department": "企业微信部门"}[key]
     assert (left_out.user, left_out.reason_text) == (mailed, f"此人的属性为空：{said}")

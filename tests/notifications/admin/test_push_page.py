@@ -304,7 +304,7 @@ def test_a_bi_that_failed_is_not_asked_again_by_polling_and_leaves_the_cards_tha
 def test_a_page_from_before_a_push_was_disabled_does_not_enable_it(root: Client) -> None:
     subscription = make_subscription(make_person(make_corp(), "lilei"))
     address = change(subscription)
-    sent = as_browsers_send(root, address, is_enabled="on", token="a" * 32)  # noqa: S106  # of a form
+    sent = as_browsers_send(root, address, is_enabled="on", token="a" * 32)
     Subscription.objects.update(is_enabled=False, next_run_at=None)
     for button in ("_try", "_save"):
         root.post(address, {**sent, button: "1"})

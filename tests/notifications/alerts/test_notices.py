@@ -34,7 +34,7 @@ ROBOT_KEY = "robot-key-1"
 
 
 def titles(duty: Duty, userid: str = "LiLei") -> list[str]:
-    return [str(one.content["main_title"]["title"]) for one in duty.phone(userid)]  # type: ignore[index]  # a card
+    return [str(one.content["main_title"]["title"]) for one in duty.phone(userid)]  # type: ignore[index]  # each is a card
 
 
 def tell_after(duty: Duty, minutes: int, *, begins: bool = False, **fields: Any) -> None:

@@ -165,7 +165,7 @@ def map_payload(rules: ChannelMapping, payload: Any) -> Any:
 def test_lines_of_a_value_stay_lines_and_markup_of_values_is_text() -> None:
     found = map_payload(ChannelMapping(text="**状态**\n{{ payload.t }}", is_markdown=True), {"t": "# a\n**b** <@all>"})
 
-    assert found.message.text == "**状态**\n＃ a\n＊＊b＊＊ ＜@all＞"  # noqa: RUF001  # look-alikes on purpose
+    assert found.message.text == "**状态**\n＃ a\n＊＊b＊＊ ＜@all＞"  # look-alikes on purpose
     assert found.message.markup == "markdown"
 
 
@@ -192,7 +192,7 @@ def test_the_condition(path: str, values: tuple[str, ...], payload: Any, is_sent
 def test_recipients_of_texts_lists_and_lines() -> None:
     rules = ChannelMapping(recipient_kind="userid", recipient_path="to")
 
-    found = [map_payload(rules, {"to": to}).addresses for to in ("a, b；c|d", ["a", "b c"], [7, 8.0], None, {"x": 1})]  # noqa: RUF001
+    found = [map_payload(rules, {"to": to}).addresses for to in ("a, b；c|d", ["a", "b c"], [7, 8.0], None, {"x": 1})]
 
     assert [[one.value for one in addresses] for addresses in found] == [
         *(["a", "b", "c", "d"], ["a", "b", "c"], ["7", "8"], [], [])

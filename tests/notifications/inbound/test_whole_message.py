@@ -72,7 +72,7 @@ def test_one_press_takes_back_the_message_and_its_files(part: int, message: Inco
     log = browser.get(reverse("admin:notifications_run_change", args=[run.pk])).content.decode()
     assert address_of("recall", list_runs()[0]) in shown
     assert address_of("recall", run) in log
-    assert "整条消息（连同文件）" in log  # noqa: RUF001  # as people write it
+    assert "整条消息（连同文件）" in log
 
     answer = browser.post(address_of("recall", run))
 

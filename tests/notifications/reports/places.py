@@ -22,7 +22,7 @@ def make_data_report(*, alias: str = "sales", card: Card | None = None, **fields
     """Create a template report over one card."""
     defaults = {
         "title": "{{ yesterday|date('M月D日') }}销售",
-        "body": "合计 {{ sales.sum('销售额')|千分位 }} 元，{{ sales.count }} 行",  # noqa: RUF001
+        "body": "合计 {{ sales.sum('销售额')|千分位 }} 元，{{ sales.count }} 行",
         "is_template": True,
     }
     report = make_report(**{**defaults, **fields})

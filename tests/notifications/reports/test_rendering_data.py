@@ -219,7 +219,7 @@ class TestOwnRows:
         ids = render_run(run_id=ordered(report, *people).pk, now=NOW)
 
         assert len(ids) == 2
-        assert texts() == ["合计 10,000 元，4 行", "合计 10,040 元，4 行"]  # noqa: RUF001
+        assert texts() == ["合计 10,000 元，4 行", "合计 10,040 元，4 行"]
         assert [
             list(delivery.receipts.order_by("pk").values_list("user", flat=True))
             for delivery in Delivery.objects.order_by("pk")
@@ -252,7 +252,7 @@ class TestOwnRows:
 
         rendered(report, make_person(corp, "a"))
 
-        assert texts() == ["合计 — 元，0 行"]  # noqa: RUF001
+        assert texts() == ["合计 — 元，0 行"]
 
     @pytest.mark.parametrize("form", [MessageForm.TEXTCARD, MessageForm.NEWS, MessageForm.XLSX, MessageForm.CSV])
     def test_a_text_that_is_empty_for_one_falls_back_to_the_title(self, corp: Corp, form: MessageForm) -> None:
@@ -268,7 +268,7 @@ class TestOwnRows:
         first = Delivery.objects.order_by("pk").first()
         assert first is not None
         plain = first.plain_body or first.body
-        said = "（文件未能生成。）" if first.plain_body else "排名"  # noqa: RUF001
+        said = "（文件未能生成。）" if first.plain_body else "排名"
         assert json.loads(bytes(plain))["textcard"]["description"] == said
 
     def test_a_title_that_is_empty_for_one_is_the_first_line_of_the_text(self, corp: Corp) -> None:
@@ -308,7 +308,7 @@ class TestOwnRows:
         run = rendered(report, make_person(corp, "a"))
 
         assert run.status == Run.Status.FAILED
-        assert run.error_text == "按人分行：数据“sales”没有“大区”这一列，因此没有人可以看到其中的行。"  # noqa: RUF001
+        assert run.error_text == "按人分行：数据“sales”没有“大区”这一列，因此没有人可以看到其中的行。"
         report.report_cards.update(alias="other")
         assert rendered(report, make_person(corp, "b")).status == Run.Status.FAILED
         assert not Delivery.objects.exists()
@@ -322,7 +322,7 @@ class TestOwnRows:
         run = rendered(report, person, table=replace(sales(), is_cut=True))
 
         assert run.status == Run.Status.FAILED
-        assert run.error_text.startswith("按人分行：数据“sales”只读取了前 8 行，会有人缺少自己的数据。")  # noqa: RUF001
+        assert run.error_text.startswith("按人分行：数据“sales”只读取了前 8 行，会有人缺少自己的数据。")
         assert not Receipt.objects.exists()
 
     def test_those_of_a_slice_share_calls_in_a_constant_number_of_queries(
@@ -369,7 +369,7 @@ class TestOwnRows:
         maintenance.sweep_deliveries(now=NOW)
 
         mail = Delivery.objects.get(channel=Channel.EMAIL)
-        assert mail.text == "合计 10,040 元，4 行"  # noqa: RUF001
+        assert mail.text == "合计 10,040 元，4 行"
         assert mail.content == FrozenContent.objects.order_by("pk").last()
         assert mail.receipts.get().user == people[1]
 
@@ -446,11 +446,11 @@ class TestSkipping:
 
         run = self.again(subscription, as_of=as_of)
 
-        assert (run.status, run.error_text) == (Run.Status.SKIPPED, f"未发送：数据截至 {shown}，已过期。")  # noqa: RUF001
+        assert (run.status, run.error_text) == (Run.Status.SKIPPED, f"未发送：数据截至 {shown}，已过期。")
         Subscription.objects.update(if_stale=IfStale.NOTE)
         subscription.refresh_from_db()
         self.again(subscription, as_of=as_of)
-        assert texts()[0].splitlines()[0] == f"数据已过期：截至 {shown}。"  # noqa: RUF001
+        assert texts()[0].splitlines()[0] == f"数据已过期：截至 {shown}。"
 
 
 def test_a_message_over_data_that_was_cut_says_so(corp: Corp) -> None:
@@ -458,7 +458,7 @@ def test_a_message_over_data_that_was_cut_says_so(corp: Corp) -> None:
 
     rendered(report, make_person(corp, "a"), table=replace(sales(), is_cut=True))
 
-    assert texts() == ["数据不完整：“各区域销售”只读取了前 8 行。\n合计 20,040 元，8 行"]  # noqa: RUF001
+    assert texts() == ["数据不完整：“各区域销售”只读取了前 8 行。\n合计 20,040 元，8 行"]
 
 
 def test_files_and_charts_have_the_times_of_the_subscriptions_zone(corp: Corp) -> None:

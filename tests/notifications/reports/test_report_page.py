@@ -176,4 +176,4 @@ def test_the_run_counts_values_that_do_not_fit_and_the_page_of_the_card_shows_th
     assert "与列类型不符的值" in page
     assert "值: 1" in page
     assert "sim-待定" not in page
-    assert "“值”有 1 个值与该列的类型不符，视为未知：sim-待定" in card  # noqa: RUF001  # as it is read
+    assert "“值”有 1 个值与该列的类型不符，视为未知：sim-待定" in card

@@ -24,7 +24,10 @@ def points(table: Table) -> dict[str, StartingPoint]:
 
 
 def shown(point: StartingPoint, table: Table) -> tuple[str, str, str]:
-    return tuple(render_template(source, given(table), "text") for source in (point.title, point.body, point.figures))  # type: ignore[return-value]
+    title, body, figures = (
+        render_template(source, given(table), "text") for source in (point.title, point.body, point.figures)
+    )
+    return title, body, figures
 
 
 def test_each_point_is_a_message_over_the_data() -> None:

@@ -128,7 +128,7 @@ def test_compares_with_the_same_day_of_the_week_and_year_before() -> None:
     [
         ("{{ 1234567.891|千分位 }} {{ 1234567.891|千分位(1) }}", "1,234,567.89 1,234,567.9"),
         ("{{ (-1234)|thousands }}", "-1,234"),
-        ("{{ 1234567|万 }} {{ 1234567890|亿 }} {{ 1234567890|short }} {{ 12345|short }} {{ 999|short }}", "123.5万 12.35亿 12.35亿 1.2万 999"),  # noqa: E501
+        ("{{ 1234567|万 }} {{ 1234567890|亿 }} {{ 1234567890|short }} {{ 12345|short }} {{ 999|short }}", "123.5万 12.35亿 12.35亿 1.2万 999"),  # noqa: E501  # one template
         ("{{ 255|wan }} {{ (-255.5)|万 }} {{ 9999.999|wan(3) }} {{ 12345|yi }} {{ 0|yi }}", "255 -255.5 10000 12345 0"),
         ("{{ 12345|自动 }} {{ 12345|万亿 }} {{ 255|自动 }} {{ ''|wan }}", "1.2万 1.2万 255 —"),
         ("{{ 0.1234|百分比 }} {{ 0.1234|percent(0) }}", "12.3% 12%"),
@@ -185,16 +185,16 @@ def test_a_total_of_texts_is_refused() -> None:
 
 
 def test_texts_are_compared_without_case_and_width() -> None:
-    assert said("{{ sales.where('名称', 'ab').count }}", table=one_cell("ＡB")) == "1"  # noqa: RUF001  # full width
+    assert said("{{ sales.where('名称', 'ab').count }}", table=one_cell("ＡB")) == "1"  # full width
 
 
 @pytest.mark.parametrize(
     ("form", "cell", "text"),
     [
-        ("markdown", "**a** [b](http://x) `c` <font color='warning'>d</font>", "＊＊a＊＊ ［b］(http://x) ˋcˋ ＜font color='warning'＞d＜/font＞"),  # noqa: E501, RUF001
-        ("markdown", "a\n# b\n> c", "a ＃ b ＞ c"),  # noqa: RUF001
-        ("text", "<a href='http://x'>b</a> 1<2", "＜a href='http://x'>b＜/a> 1<2"),  # noqa: RUF001
-        ("textcard", "a\n<br>\u202eb\x00", "a ＜br> b "),  # noqa: RUF001
+        ("markdown", "**a** [b](http://x) `c` <font color='warning'>d</font>", "＊＊a＊＊ ［b］(http://x) ˋcˋ ＜font color='warning'＞d＜/font＞"),  # noqa: E501  # one cell
+        ("markdown", "a\n# b\n> c", "a ＃ b ＞ c"),
+        ("text", "<a href='http://x'>b</a> 1<2", "＜a href='http://x'>b＜/a> 1<2"),
+        ("textcard", "a\n<br>\u202eb\x00", "a ＜br> b "),
         ("", "a\nb", "a b"),
     ],
 )  # fmt: skip

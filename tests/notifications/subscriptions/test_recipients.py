@@ -352,11 +352,11 @@ def test_a_chosen_department_that_is_gone_is_shown_as_such(root: Client, company
 
     page = root.get(reverse("admin:notifications_subscription_change", args=[subscription.pk])).content.decode()
 
-    assert "北山制造 › 总部 › 销售部（已不存在）" in page  # noqa: RUF001  # Chinese
+    assert "北山制造 › 总部 › 销售部（已不存在）" in page
     assert "北山制造 › 总部 › 财务部" in page
     select = page[page.index('name="departments"') :].split(">")[0]
     assert 'data-allow-clear="false"' in select
-    assert "以下部门在企业微信中已不存在，不会推送给任何人：销售部。" in page  # noqa: RUF001  # Chinese
+    assert "以下部门在企业微信中已不存在，不会推送给任何人：销售部。" in page
 
 
 def make_department_order(company: Company, number: int, title: str, **fields: Any) -> Subscription:

@@ -164,5 +164,5 @@ def test_a_secret_is_as_old_as_its_last_change() -> None:
     robot.save()
     monitoring.forget_secrets()
     found = {(one.kind, one.row_id): one.set_at for one in monitoring.find_secrets()}
-    assert found["robot.key", robot.pk] == AuditEntry.objects.order_by("pk").last().at  # type: ignore[union-attr]
+    assert found["robot.key", robot.pk] == AuditEntry.objects.latest("pk").at
     assert ("corp.contacts_secret", corp.pk) not in found

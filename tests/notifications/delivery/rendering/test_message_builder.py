@@ -72,7 +72,7 @@ def test_a_text_message_byte_by_byte() -> None:
         (
             MessageForm.TEXTCARD,
             "a < b\nnext",
-            {"title": "Sales", "description": "a ＜ b<br>next", "url": URL, "btntxt": "View"},  # noqa: RUF001  # full-width on purpose
+            {"title": "Sales", "description": "a ＜ b<br>next", "url": URL, "btntxt": "View"},  # full-width on purpose
         ),
     ],
 )
@@ -163,9 +163,9 @@ def test_a_cut_card_leads_to_the_whole_in_chinese_too() -> None:
 
 MARKED = '<a href="https://evil.example/">x</a> **y** [z](https://evil.example/) <@all>'
 
-AS_TEXT = '＜a href="https://evil.example/">x＜/a> **y** [z](https://evil.example/) ＜@all>'  # noqa: RUF001
+AS_TEXT = '＜a href="https://evil.example/">x＜/a> **y** [z](https://evil.example/) ＜@all>'
 
-AS_MARKDOWN = '＜a href="https://evil.example/"＞x＜/a＞ ＊＊y＊＊ ［z］(https://evil.example/) ＜@all＞'  # noqa: RUF001
+AS_MARKDOWN = '＜a href="https://evil.example/"＞x＜/a＞ ＊＊y＊＊ ［z］(https://evil.example/) ＜@all＞'
 
 
 @pytest.mark.parametrize(

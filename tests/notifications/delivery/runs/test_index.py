@@ -160,7 +160,7 @@ def test_the_page_draws_the_picture_and_says_the_same_in_a_table(root: Client) -
     today = f"{timezone.localdate():%Y-%m-%d}"
     assert f"<title>{today} · 送达 1200 · 结果未知 5 · 被拒绝或已取消 34</title>" in svg
     assert f'<th scope="row">{today}</th><td>1200</td><td>5</td><td>34</td><td>0</td>' in html
-    assert "单位：人次/天" in html  # noqa: RUF001  # Chinese
+    assert "单位：人次/天" in html
     assert "style=" not in svg
 
 

@@ -185,7 +185,7 @@ def losing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """A context that loses the answer to the COMMIT of the first transaction with these words, and its connection."""
 
     def lose(words: str) -> Any:
-        commit, said = BaseDatabaseWrapper._commit, list[str]()  # type: ignore[attr-defined]
+        commit, said = BaseDatabaseWrapper._commit, list[str]()  # type: ignore[attr-defined]  # private
 
         def note(execute: Any, sql: str, *rest: Any) -> object:
             if words in sql:
@@ -264,9 +264,9 @@ def test_a_mail_that_was_handed_over(corp: Corp, clock: FakeClock, monkeypatch: 
     render_run(run_id=make_run(make_subscription(person, channel="email")).pk, now=NOW)
     pid, send = backend(), locmem.EmailBackend.send_messages
 
-    def send_and_cut(self: locmem.EmailBackend, messages: object) -> int:
+    def send_and_cut(self: locmem.EmailBackend, messages: Any) -> int:
         cut(pid)
-        return send(self, messages)  # type: ignore[arg-type]
+        return send(self, messages)
 
     monkeypatch.setattr(locmem.EmailBackend, "send_messages", send_and_cut)
 
