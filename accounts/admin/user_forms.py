@@ -185,7 +185,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
             "Tokens and channels then act with the rights of this person. Somebody who has left may know their secrets."
         ),
     )
-    lets_stop = forms.BooleanField(label=_("It may stop: nobody takes it over"), required=False)
+    lets_stop = forms.BooleanField(label=_("Nobody takes it over, and it may stop"), required=False)
 
     # The editor; the admin sets it for each request.
     editor: User
@@ -194,7 +194,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
 
     class Meta:
         model = User
-        fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
+        fields = "__all__"  # the admin limits them by its fieldsets
         field_classes = {"username": auth_forms.UsernameField}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -309,12 +309,12 @@ class AttributeForm(VersionedForm):
     choices = LinesField(
         required=False,
         label=capfirst(_("choices")),
-        help_text=_("Each in its own line; for the kind “one of a list” only."),
+        help_text=_("One per line. Only for the kind “choice from a list”."),
     )
 
     class Meta:
         model = Attribute
-        fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
+        fields = "__all__"  # the admin limits them by its fieldsets
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]

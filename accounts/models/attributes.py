@@ -23,16 +23,16 @@ CHOICES_AT_MOST = 500
 # Limit for the digits before the point, and for those after it.
 NUMBER_DIGITS = 30
 # Separators between the values of a many-valued attribute in one text.
-SEPARATORS = re.compile(r"[;；\r\n]+")  # noqa: RUF001  # the Chinese semicolon is meant
+SEPARATORS = re.compile(r"[;；\r\n]+")  # the Chinese semicolon is meant
 
 # Sentences that say why a value is refused, by code. An import stores code and parameters, and the page translates them
 # into its reader's language.
 REFUSALS = {
-    "one_value": _("“%(name)s” has one value only."),
+    "one_value": _("“%(name)s” takes only one value."),
     "many_values": _("At most %(count)d values."),
     "long": _("At most %(count)d characters."),
-    "invisible": _("There are invisible characters in it."),
-    "separator": _("A semicolon separates values: it cannot be part of one."),
+    "invisible": _("The value contains invisible characters."),
+    "separator": _("Semicolons separate values, so no value can contain one."),
     "no_choice": _("“%(value)s” is not among the choices."),
     "no_number": _("“%(value)s” is not a number."),
     "long_number": _("“%(value)s” is not a number of at most 30 digits."),
@@ -62,37 +62,37 @@ class Attribute(models.Model):
     class Kind(models.TextChoices):
         TEXT = "text", _("text")
         NUMBER = "number", pgettext_lazy("kind of an attribute", "number")
-        CHOICE = "choice", _("one of a list")
+        CHOICE = "choice", _("choice from a list")
 
     key = models.CharField(
         _("attribute key"),
         max_length=40,
         unique=True,
-        validators=[RegexValidator(r"^[a-z][a-z0-9_]*\Z", _("Lower-case letters, digits and _, a letter first."))],
-        help_text=_("By which files and rules name it. Cannot be changed later."),
+        validators=[RegexValidator(r"^[a-z][a-z0-9_]*\Z", _("A lower-case letter, then letters, digits and _."))],
+        help_text=_("The name that files and rules use for it. It cannot be changed later."),
     )
     name = models.CharField(_("name"), max_length=64, unique=True)
     kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices, default=Kind.TEXT)
     is_many_valued = models.BooleanField(
-        _("several values"), default=False, help_text=_("A person may have more than one, such as several regions.")
+        _("several values"), default=False, help_text=_("For example several regions of one person.")
     )
     # The choices of a list, in order; empty for the other kinds.
     choices = models.JSONField(_("choices"), default=list, blank=True)
     description = models.CharField(_("description"), max_length=255, blank=True)
     is_unique = models.BooleanField(
-        _("each value belongs to one person"), default=False, help_text=_("Such as an employee number.")
+        _("each value belongs to one person"), default=False, help_text=_("For example an employee number.")
     )
     is_employee_number = models.BooleanField(
         _("employee number"),
         default=False,
-        help_text=_("The directory may find people by it. Then each value belongs to one person."),
+        help_text=_("The directory may find people by this attribute. Each value then belongs to one person."),
     )
     is_bi_login_id = models.BooleanField(
         _("loginId of the BI"),
         default=False,
         help_text=_(
-            "As whom a person enters the BI. One attribute at most; its values are set by administrators of all "
-            "companies only."
+            "The account with which a person opens the BI. Only one attribute can be marked, and only administrators "
+            "of all companies can set its values."
         ),
     )
     position = models.PositiveSmallIntegerField(_("order"), default=100)
@@ -112,7 +112,7 @@ class Attribute(models.Model):
 
     def clean(self) -> None:
         if self.kind == self.Kind.CHOICE and not self.choices:
-            raise ValidationError({"choices": _("Enter at least one choice, each in its own line.")})
+            raise ValidationError({"choices": _("Enter at least one choice, one per line.")})
         if self.is_employee_number and not self.is_unique:
             raise ValidationError({"is_unique": _("An employee number belongs to one person.")})
         if self.is_bi_login_id and self.is_many_valued:

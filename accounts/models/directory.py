@@ -27,7 +27,7 @@ class DirectoryPolicy(models.Model):
 
     class Mode(models.TextChoices):
         OFF = "off", _("off")
-        LINK = "link", _("link people who are here already")
+        LINK = "link", _("link existing people")
         CREATE = "create", _("link, create and update people")
 
     class Leavers(models.TextChoices):
@@ -43,16 +43,16 @@ class DirectoryPolicy(models.Model):
         choices=Mode.choices,
         default=Mode.OFF,
         help_text=_(
-            "Off: nothing runs at night, and WeCom's directory has no effect on anybody here. People whom it has "
-            "created, linked, or put into groups stay so when this is changed."
+            "Off: nothing runs at night, and WeCom's directory changes nobody on this site. A change of this setting "
+            "leaves people who were created, linked or put into groups as they are."
         ),
     )
     match_username = models.BooleanField(_("by username = WeCom account"), default=True)
     match_email = models.BooleanField(
-        _("by e-mail"), default=False, help_text=_("Works only where WeCom shows the app e-mail addresses.")
+        _("by e-mail"), default=False, help_text=_("Works only if WeCom shows e-mail addresses to the app.")
     )
     match_mobile = models.BooleanField(
-        _("by mobile"), default=False, help_text=_("Works only where WeCom shows the app mobile numbers.")
+        _("by mobile"), default=False, help_text=_("Works only if WeCom shows mobile numbers to the app.")
     )
     number_attribute = models.ForeignKey(
         Attribute,
@@ -62,15 +62,15 @@ class DirectoryPolicy(models.Model):
         limit_choices_to={"is_employee_number": True},
         related_name="+",
         verbose_name=_("by employee number"),
-        help_text=_("The user attribute that holds it. Only attributes that are marked as employee number."),
+        help_text=_("The attribute that holds it. Only attributes marked as employee number can be chosen."),
     )
     number_field = models.CharField(
         _("field in WeCom"),
         max_length=64,
         blank=True,
         help_text=_(
-            "The company's own field in WeCom's contacts that holds the employee number, by its exact name. The app "
-            "must be allowed to see it. Empty: the WeCom account is the employee number."
+            "The exact name of the company's own field in WeCom's contacts that holds the employee number. The app "
+            "must be allowed to see this field. Empty: the WeCom account is the employee number."
         ),
     )
     leavers = models.CharField(
@@ -78,7 +78,7 @@ class DirectoryPolicy(models.Model):
         max_length=8,
         choices=Leavers.choices,
         default=Leavers.DISABLE,
-        help_text=_("Nobody is ever deleted here. People with another company's account are only unlinked."),
+        help_text=_("Nobody is ever deleted here. People with an account of another company are only unlinked."),
     )
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
 
@@ -98,7 +98,7 @@ class DirectoryPolicy(models.Model):
         if self.mode == self.Mode.LINK and not any(keys):
             raise ValidationError(_("Choose how people are found, or nobody would be linked."))
         if self.number_field and self.number_attribute_id is None:
-            raise ValidationError({"number_attribute": _("Choose the attribute that is compared with it.")})
+            raise ValidationError({"number_attribute": _("Choose the attribute that holds the employee number.")})
 
     @property
     def is_off(self) -> bool:
@@ -119,17 +119,17 @@ class LinkConflict(models.Model):
     reason gone deletes the row."""
 
     class Reason(models.TextChoices):
-        NOBODY = "nobody", _("nobody here fits")
-        SEVERAL = "several", _("several people here fit")
+        NOBODY = "nobody", _("no matching person")
+        SEVERAL = "several", _("several matching people")
         SHARED = "shared", _("several members share the e-mail or mobile")
         OTHER_ACCOUNT = "other_account", _("the person has another WeCom account of this company")
         OTHER_COMPANY = "other_company", _("the person belongs to another company")
         PROTECTED = "protected", _("the person may enter the administration: link by hand")
-        PASSWORD_ONLY = "password_only", _("the person signs in with a password only: link by hand")  # noqa: S105  # a word
+        PASSWORD_ONLY = "password_only", _("the person signs in with a password only: link by hand")
         DISABLED = "disabled", _("the person is disabled here")
         USERNAME_TAKEN = "username_taken", _("somebody else has this username")
-        COMPANY_MISSING = "company_missing", _("somebody has this WeCom account without a company")
-        CAME_BACK = "came_back", _("this WeCom account had been deleted: it may be another person now")
+        COMPANY_MISSING = "company_missing", _("somebody has this WeCom account, but no WeCom company")
+        CAME_BACK = "came_back", _("this WeCom account was deleted before and may now belong to another person")
 
     member = models.OneToOneField(
         Member, on_delete=models.CASCADE, related_name="link_conflict", verbose_name=_("member")
@@ -140,7 +140,7 @@ class LinkConflict(models.Model):
     objects = LinkConflictQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("person of WeCom who is not linked")
+        verbose_name = _("WeCom member who is not linked")
         verbose_name_plural = _("Not linked with WeCom")
         ordering = ["pk"]
         default_permissions = ("view",)
@@ -172,7 +172,7 @@ class DepartmentGroup(models.Model):
     department = models.ForeignKey(
         Department, on_delete=models.CASCADE, related_name="groups", verbose_name=_("department")
     )
-    with_subdepartments = models.BooleanField(_("with the departments below it"), default=True)
+    with_subdepartments = models.BooleanField(_("including its subdepartments"), default=True)
     group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="+", verbose_name=_("group"))
     # True if a superuser set the rule. Only then may the group have permissions: WeCom's administrators decide who is
     # in the department, and so who gets them.

@@ -16,7 +16,7 @@ class PeopleImport(models.Model):
 
     class Status(models.TextChoices):
         WAITING = "waiting", pgettext_lazy("import", "being checked")
-        UNCONFIRMED = "asking", pgettext_lazy("import", "waits for your yes")
+        UNCONFIRMED = "asking", pgettext_lazy("import", "waits for your confirmation")
         CONFIRMED = "confirmed", pgettext_lazy("import", "being written")
         DONE = "done", pgettext_lazy("import", "done")
         REFUSED = "refused", pgettext_lazy("import", "cannot be read")
@@ -41,7 +41,7 @@ class PeopleImport(models.Model):
         Corp, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("WeCom company name")
     )
     match_by = models.CharField(_("people are found by"), max_length=12, choices=Match.choices, default=Match.USERNAME)
-    clears_empty = models.BooleanField(_("empty cells clear what is there"), default=False)
+    clears_empty = models.BooleanField(_("empty cells clear existing values"), default=False)
     creates_people = models.BooleanField(_("create people who are missing"), default=False, db_default=False)
     requested_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     requested_by_name = models.CharField(_("administrator"), max_length=255)

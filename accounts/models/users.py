@@ -184,7 +184,7 @@ class WeComAccount(models.Model):
     )
     userid_folded = models.CharField(max_length=64, blank=True, editable=False)
     is_primary = models.BooleanField(
-        _("receives messages"), default=True, help_text=_("Of several accounts of one person, messages go to this one.")
+        _("receives messages"), default=True, help_text=_("If a person has several accounts, messages go to this one.")
     )
     # Company and userid of the last sign-in through this account. The sign-in proves nothing for a changed account.
     proven_corp_id = models.BigIntegerField(null=True, editable=False)
@@ -296,7 +296,7 @@ class SignInPolicy(models.Model):
     password_enabled = models.BooleanField(
         _("sign-in with a password"),
         default=True,
-        help_text=_("Off: everybody signs in with WeCom, administrators too."),
+        help_text=_("Off: everybody signs in with WeCom, including administrators."),
     )
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
 

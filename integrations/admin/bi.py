@@ -103,7 +103,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         label=capfirst(_("app token")),
         required=False,
         widget=WriteOnlyInput,
-        help_text=_("Made in the BI; with it this site lists the BI's pages. Optional."),
+        help_text=_("Created in the BI. This site needs it to list the BI's pages. Optional."),
     )
     remove_app_token = forms.BooleanField(label=capfirst(_("remove the saved app token")), required=False)
 
@@ -197,7 +197,7 @@ class KeyForm(forms.Form):
         widget=forms.Textarea(
             attrs={"rows": 12, "class": "vLargeTextField", "autocomplete": "off", "spellcheck": "false"}
         ),
-        help_text=_("PKCS#8: with its lines BEGIN and END, or the base64 between them alone."),
+        help_text=_("PKCS#8: with the lines BEGIN and END, or only the base64 between them."),
     )
 
     def clean_private_key(self) -> RSAPrivateKey:

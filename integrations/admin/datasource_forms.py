@@ -97,11 +97,11 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         required=False,
         min_value=1,
         max_value=65535,
-        help_text=_("Empty: the usual one, 5432 of PostgreSQL and 3306 of MySQL."),
+        help_text=_("Empty: the default, 5432 for PostgreSQL and 3306 for MySQL."),
     )
     db_name = TidyField(label=capfirst(_("database")), required=False, max_length=128)
     db_user = TidyField(
-        label=capfirst(_("user")), required=False, max_length=128, help_text=_("Best a user that may only read.")
+        label=capfirst(_("user")), required=False, max_length=128, help_text=_("Preferably a user that may only read.")
     )
     db_password = forms.CharField(label=capfirst(_("password")), required=False, widget=WriteOnlyInput)
 

@@ -131,7 +131,7 @@ def find_first_rows(job: Job) -> Table | None:
 
 @job_kind(
     UNSAVED_TEST,
-    label=gettext_lazy("Test of what is not saved yet"),
+    label=gettext_lazy("Test of unsaved settings"),
     explain=explain_test,
     queue="data",
     keep=CACHED_FOR,

@@ -54,7 +54,7 @@ class SiteAddress(models.Model):
         unique=True,
         error_messages={"unique": _("This site address exists already.")},
         help_text=_(
-            "Scheme and host (and port, if any) at which employees reach this site, as https://bi.example.com/."
+            "The address at which employees reach this site, with scheme and, if needed, port: https://bi.example.com/."
         ),
     )
     is_default = models.BooleanField(_("default"), default=False)
@@ -153,7 +153,7 @@ class CorpQuerySet(models.QuerySet["Corp"]):
 
 
 class HomePage(models.TextChoices):
-    OURS = "ours", _("the home page here")
+    OURS = "ours", _("the home page of this site")
     BI = "bi", _("the BI, or a page of it")
 
 
@@ -172,7 +172,7 @@ class Corp(models.Model):
         _("WeCom company name"),
         max_length=64,
         unique=True,
-        error_messages={"unique": _("Another WeCom company has this name: people could not tell them apart.")},
+        error_messages={"unique": _("Another WeCom company has this name already. People could not tell them apart.")},
         help_text=_("Shown to people who choose a company."),
     )
     corpid = models.CharField(
@@ -209,16 +209,14 @@ class Corp(models.Model):
         default=list,
         blank=True,
         help_text=_(
-            "Separated by semicolons. Only needed where the network has several ways out, or before the first refusal."
+            "Separated by semicolons. Only needed with several outgoing addresses, or before WeCom has refused one."
         ),
     )
     department_root_ids = models.JSONField(
         _("department roots"),
         default=list,
         blank=True,
-        help_text=_(
-            "IDs of the departments whose people take part, separated by commas. Empty: all that the app sees."
-        ),
+        help_text=_("IDs of the departments to copy, separated by commas. Empty: every department that the app sees."),
     )
     domain_id = models.CharField(
         "domain_id",
@@ -247,7 +245,7 @@ class Corp(models.Model):
     sign_in_enabled = models.BooleanField(
         _("sign-in with WeCom"),
         default=True,
-        help_text=_("Off: pushes only; the app's home page is the plain address of the login page."),
+        help_text=_("Off: people only receive pushes; the app's home page is the plain address of the login page."),
     )
     # Anybody who controls the app, the console or the directory in WeCom decides whom WeCom identifies.
     admin_rights_enabled = models.BooleanField(
@@ -256,9 +254,9 @@ class Corp(models.Model):
         db_default=False,
         help_text=_(
             "On: superusers, and administrators of more than this company, may use their rights after a sign-in with "
-            "WeCom through this company. Off: they enter the administration with their password. Whoever controls this "
-            "company's app, console or directory in WeCom decides who somebody is there, so leave it off unless these "
-            "people may have every right here. On for the first company; it stays as it is when others are added."
+            "WeCom through this company. Off: they enter the administration with their password. The people who "
+            "control this company's app, console or directory in WeCom decide who somebody is there, so leave it off "
+            "unless they may have every right here. On for the first company, also when others are added."
         ),
     )
     # The target of a link without a page. Without a BI that people enter, it is always the home page here.
@@ -267,7 +265,7 @@ class Corp(models.Model):
         max_length=8,
         choices=HomePage.choices,
         default=HomePage.OURS,
-        help_text=_("The page that a tap on the app opens. Sign-ins that name no page lead there, too."),
+        help_text=_("The page that opens when somebody taps the app, or signs in without asking for a certain page."),
     )
     home_bi_page = models.CharField(
         _("page of the BI"),
@@ -278,7 +276,7 @@ class Corp(models.Model):
     bi_sign_in_enabled = models.BooleanField(
         _("sign-in to the BI"),
         default=True,
-        help_text=_("Whether people of this company enter the BI from here, once one is connected."),
+        help_text=_("Whether people of this company can open the BI from this site, once a BI is connected."),
     )
     # The files WW_verify_<code>.txt, served at the root of every address: they prove to WeCom that a domain is ours.
     # Each holds exactly its code, so an entry is {"code", "uploaded_at"}. Two apps of a company may get the same file.
@@ -345,7 +343,7 @@ class CheckRun(models.Model):
         WAITING = "waiting", _("waiting")
         RUNNING = "running", _("running")
         OK = "ok", _("in order")
-        WARNING = "warning", _("to be looked at")
+        WARNING = "warning", _("needs attention")
         WRONG = "wrong", _("wrong")
         SKIPPED = "skipped", _("not tried")
 
@@ -361,7 +359,7 @@ class CheckRun(models.Model):
     # WeCom's answer: its error number and hint, and the address that it saw us come from.
     errcode = models.IntegerField(_("WeCom's error code"), null=True)
     hint = models.CharField(_("hint"), max_length=64, blank=True)
-    caller_ip = models.GenericIPAddressField(_("our address as WeCom saw it"), null=True)
+    caller_ip = models.GenericIPAddressField(_("address of this server as WeCom saw it"), null=True)
     detail = models.TextField(_("technical detail"), blank=True)
     # Plain values for the sentences.
     facts = models.JSONField(_("facts"), default=dict)

@@ -197,37 +197,35 @@ class BiConnection(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
     is_enabled = models.BooleanField(
-        _("people enter the BI from here"),
+        _("people can open the BI from this site"),
         default=False,
-        help_text=_("Off: nobody enters the BI, and all pages in links are pages of this site."),
+        help_text=_("Off: nobody is signed in to the BI, and every link leads to a page of this site."),
     )
     base_url = models.CharField(
         _("address of the BI"),
         max_length=255,
         blank=True,
-        help_text=_("As people open it in the browser, without a page: https://bi.example.com."),
+        help_text=_("The address that people open in the browser, without a page: https://bi.example.com."),
     )
     # --- Identity of people -------------------------------------------------------------------------------------------
     provider = models.CharField(
         "provider",
         max_length=64,
         default=USUAL_DOMAIN,
-        help_text=_(
-            "The name of the sign-on provider, exactly as it stands in the BI. Since December 2019 it is the domain ID."
-        ),
+        help_text=_("The name of the sign-on provider, exactly as in the BI. Since December 2019 it is the domain ID."),
     )
     domain_id = models.CharField(
         "domainId",
         max_length=64,
         blank=True,
-        help_text=_("For versions before 5.9 only: then usually guanbi."),
+        help_text=_("Only for versions before 5.9, usually guanbi."),
     )
     external_id_source = models.CharField(
         _("identity in the BI"),
         max_length=100,
         # An attribute that only administrators of all companies set (accounts.users.bi_identity).
         default="bi_login_id",
-        help_text=_("Which value of a person here is the account there: it becomes externalUserId."),
+        help_text=_("The value of a person that is their account in the BI. It is sent as externalUserId."),
     )
     private_key = EncryptedTextField(_("private key"), blank=True, editable=False)
     key_saved_at = models.DateTimeField(_("key saved"), null=True, editable=False)
@@ -236,7 +234,7 @@ class BiConnection(models.Model):
         default=60,
         validators=[MinValueValidator(10), MaxValueValidator(300)],
         help_text=_(
-            "From 10 to 300. A token is made when somebody clicks and is used at once: as short as the clocks allow."
+            "From 10 to 300. A token is made at the click and used at once: make it as short as the clocks allow."
         ),
     )
     # --- Addresses of its pages ---------------------------------------------------------------------------------------
@@ -246,7 +244,7 @@ class BiConnection(models.Model):
         max_length=200,
         blank=True,
         default="/m/page/{id}?pageRenderType=phoneView",
-        help_text=_("Empty: as on a computer. {id} stands for the page."),
+        help_text=_("Empty: the same as on a computer. {id} stands for the page."),
     )
     desktop_home = models.CharField(_("first page on a computer"), max_length=200, default="/")
     phone_home = models.CharField(_("first page on a phone"), max_length=200, default="/")
@@ -256,8 +254,8 @@ class BiConnection(models.Model):
         blank=True,
         default="survey-engine",
         help_text=_(
-            "First words of paths, separated by commas, that the BI opens from its first page only: "
-            "/?path_url=survey-engine/… Its forms are such."
+            "Beginnings of paths that the BI opens only through its first page, separated by commas. Its forms are "
+            "an example: /?path_url=survey-engine/…"
         ),
     )
     # --- Its public API -----------------------------------------------------------------------------------------------
@@ -266,7 +264,7 @@ class BiConnection(models.Model):
         _("API user"),
         max_length=128,
         blank=True,
-        help_text=_("Login name or e-mail of a user of the BI by whom data of cards is read. Optional."),
+        help_text=_("Login name or e-mail of the BI user that reads the data. Optional."),
     )
     api_password = EncryptedTextField(_("password of the API user"), blank=True)
     app_token = EncryptedTextField(_("app token"), blank=True)
@@ -343,7 +341,7 @@ class DataSource(models.Model):
     is_enabled = models.BooleanField(
         pgettext_lazy("switch", "enabled"),
         default=True,
-        help_text=_("Off: no data is fetched. Reports and alerts that need it say so."),
+        help_text=_("Off: no data is fetched. Pushes and alerts that need it say so."),
     )
     corp = models.ForeignKey(
         Corp,
@@ -352,25 +350,25 @@ class DataSource(models.Model):
         blank=True,
         related_name="data_sources",
         verbose_name=_("company"),
-        help_text=_("Whose administrators and editors may use it. Empty: those alone who see all companies."),
+        help_text=_("Administrators and editors of this company may use it. Empty: only people who see all companies."),
     )
     timeout_seconds = models.PositiveSmallIntegerField(
         _("time limit in seconds"),
         default=30,
         validators=[MinValueValidator(1), MaxValueValidator(SECONDS_AT_MOST)],
-        help_text=_("From 1 to 120, for one whole answer. A slower one counts as failed."),
+        help_text=_("From 1 to 120, for one whole answer. A slower query counts as failed."),
     )
     row_limit = models.PositiveIntegerField(
         _("maximum number of rows"),
         default=10_000,
         validators=[MinValueValidator(1), MaxValueValidator(ROWS_AT_MOST)],
-        help_text=_("From 1 to 100,000. Of a longer answer the first ones are kept, and the report says so."),
+        help_text=_("From 1 to 100,000. Of a longer answer only the first rows are kept, and the message says so."),
     )
     parallel_limit = models.PositiveSmallIntegerField(
         _("parallel queries"),
         default=2,
         validators=[MinValueValidator(1), MaxValueValidator(16)],
-        help_text=_("From 1 to 16. More wait their turn, so that a slow source holds up nobody else."),
+        help_text=_("From 1 to 16. Further queries wait, so that a slow source does not delay other sources."),
     )
     # --- SQL ----------------------------------------------------------------------------------------------------------
     sql_url = EncryptedTextField(_("address of the database"), blank=True)
@@ -389,9 +387,7 @@ class DataSource(models.Model):
         _("may be in the internal network"),
         default=False,
         db_default=False,
-        help_text=_(
-            "Only a superuser may tick this: it lets the source be at addresses that the internet does not see."
-        ),
+        help_text=_("Only a superuser may tick this. It allows addresses that the internet cannot reach."),
     )
     ca_bundle = models.TextField(_("CA bundle"), blank=True, help_text=_("PEM certificates of a private authority."))
     # Since when its fetches hit the time limit; null if the last one did not (integrations.datasources.fetch).
@@ -439,7 +435,7 @@ class Card(models.Model):
     # --- Guandata -----------------------------------------------------------------------------------------------------
     bi_page_id = models.CharField(_("page in the BI"), max_length=100, blank=True)
     bi_card_id = models.CharField(_("card in the BI"), max_length=100, blank=True)
-    bi_view = models.CharField(_("asked for"), max_length=5, choices=CardView.choices, default=CardView.GRID)
+    bi_view = models.CharField(_("how it is read"), max_length=5, choices=CardView.choices, default=CardView.GRID)
     # [{"name", "filterType", "filterValue"}] in the BI's format.
     bi_filters = models.JSONField(_("filters"), default=list, blank=True)
     # In the BI's format, which depends on its version.
@@ -459,7 +455,7 @@ class Card(models.Model):
     # {column: "元"}
     units = models.JSONField(_("units"), default=dict, blank=True)
     # The column whose latest value is the time of the data, if the source does not give it.
-    as_of_column = models.CharField(_("column of the data's time"), max_length=200, blank=True)
+    as_of_column = models.CharField(_("column with the time of the data"), max_length=200, blank=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
 
@@ -516,17 +512,17 @@ class CardData(models.Model):
 
     card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="answers", verbose_name=_("card"))
     # NULL: for a page.
-    slot_at = models.DateTimeField(_("for"), null=True)
+    slot_at = models.DateTimeField(_("scheduled for"), null=True)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     # A table's document, compressed; empty unless ready.
     content = models.BinaryField(default=b"", editable=False)
     row_count = models.PositiveIntegerField(_("rows"), default=0)
-    took_milliseconds = models.PositiveIntegerField(_("took (ms)"), default=0)
+    took_milliseconds = models.PositiveIntegerField(_("duration (ms)"), default=0)
     # The sentence on why there is no data (integrations.models.datasources), and its values.
     problem_code = models.CharField(max_length=32, blank=True)
     problem_facts = models.JSONField(default=dict, blank=True)
     try_count = models.PositiveSmallIntegerField(_("tries"), default=0)
-    requested_at = models.DateTimeField(_("asked for"))
+    requested_at = models.DateTimeField(_("requested"))
     next_try_at = models.DateTimeField()
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
     lease_token = models.CharField(max_length=32, blank=True, editable=False)

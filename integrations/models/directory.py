@@ -42,7 +42,7 @@ class Department(models.Model):
     name = models.CharField(_("name"), max_length=128, null=True)
     # Larger comes first.
     order = models.BigIntegerField(_("order"), default=0)
-    removed_at = models.DateTimeField(_("not there since"), null=True)
+    removed_at = models.DateTimeField(_("gone since"), null=True)
 
     objects = DepartmentQuerySet.as_manager()
 
@@ -78,7 +78,7 @@ class Member(models.Model):
         NOT_ACTIVATED = "not_activated", _("not activated yet")
 
     class Presence(models.TextChoices):
-        HERE = "here", _("there")
+        HERE = "here", _("in the app's scope")
         # In the company, but outside the app's visible scope or the department roots. It heals by itself.
         OUT_OF_SCOPE = "out_of_scope", _("out of scope")
         DELETED = "deleted", _("deleted in WeCom")
@@ -106,9 +106,9 @@ class Member(models.Model):
     first_seen_at = models.DateTimeField(_("first seen"))
     changed_at = models.DateTimeField(_("last change"))
     # Since when the person is gone; NULL while HERE.
-    left_at = models.DateTimeField(_("not there since"), null=True)
+    left_at = models.DateTimeField(_("gone since"), null=True)
     # When a deleted userid came back; an administrator has not confirmed the person yet.
-    waits_since = models.DateTimeField(_("waits for an administrator since"), null=True)
+    waits_since = models.DateTimeField(_("waiting for an administrator since"), null=True)
 
     # They stay while the person is gone, so that policies by department survive a holiday.
     departments = models.ManyToManyField(Department, related_name="members")
@@ -177,7 +177,7 @@ class SyncRun(models.Model):
         DONE = "done", _("done")
         FAILED = "failed", _("stopped")
         REFUSED = "refused", _("refused by an administrator")
-        OVERTAKEN = "overtaken", _("overtaken by a later run")
+        OVERTAKEN = "overtaken", _("replaced by a later run")
 
     class Phase(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -216,7 +216,7 @@ class SyncRun(models.Model):
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
     call_count = models.PositiveIntegerField(_("calls to WeCom"), default=0)
-    seen_count = models.PositiveIntegerField(_("people seen"), default=0)
+    seen_count = models.PositiveIntegerField(_("people read"), default=0)
     # The number of written differences by kind: {"joined": 3, …}, values of Change and "departments".
     counts = models.JSONField(_("written"), default=dict)
     # The first written differences, for its page: [[member's key, Change, time], …].

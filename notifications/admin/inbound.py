@@ -349,7 +349,7 @@ _PROBLEMS = {
 class MessageFilter(log.LogFilter):
     has_words = False
     selects = {
-        "origin__exact": (_("came by"), IncomingMessage.Origin.choices),
+        "origin__exact": (_("received by"), IncomingMessage.Origin.choices),
         "callback_state__exact": (_("webhook"), IncomingMessage.Callback.choices),
     }
 
@@ -361,7 +361,7 @@ class IncomingMessageAdmin(log.LogAdmin):
     columns = (
         Column("title", _("title"), lambda one: one.title),
         Column("sender", _("from"), lambda one: one.origin_name),
-        Column("came_by", _("came by"), lambda one: one.get_origin_display()),
+        Column("came_by", _("received by"), lambda one: one.get_origin_display()),
         Column("form_shown", _("message form"), lambda one: one.get_form_display()),
         Column("person_count", _("person-messages"), lambda one: one.person_count),
         Column("unknown_count", _("not found"), lambda one: len(one.unknown)),

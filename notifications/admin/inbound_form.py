@@ -147,20 +147,20 @@ class ChannelForm(VersionedForm):
     )
     recipient_attribute = forms.ChoiceField(label=_("User attribute"), required=False)
     only_path = _make_path_field(_("Send only if this field"), _("A field, or a JMESPath expression."))
-    only_values = LinesField(label=_("is one of"), help_text=_("One a line. Empty: if it is true or not empty."))
+    only_values = LinesField(label=_("is one of"), help_text=_("One per line. Empty: if it is true or not empty."))
     key_path = _make_path_field(
         _("Send once for each value of"), _("A call with a value that came before sends nothing again.")
     )
     link_path = _make_path_field(capfirst(_("link")))
     severity_path = _make_path_field(_("Severity"))
-    urgent_values = LinesField(label=_("is urgent if it is"), help_text=_("One a line, for example critical."))
+    urgent_values = LinesField(label=_("is urgent if it is"), help_text=_("One per line, for example critical."))
     figures = LinesField(
-        label=_("Key figures"), help_text=_("One a line, as caption: field, for example Orders: summary.orders.")
+        label=_("Key figures"), help_text=_("One per line, as caption: field, for example Orders: summary.orders.")
     )
     file_paths = LinesField(
         label=_("Pictures and files"),
         help_text=_(
-            "Fields with an address (http or https) or with base64, one a line. At most 20 MB each; as base64 3 MB."
+            "Fields with an address (http or https) or with base64, one per line. At most 20 MB each; as base64 3 MB."
         ),
     )
 
@@ -275,7 +275,7 @@ class WordsField(ListField):
     separator = ", "
 
     def clean(self, value: Any) -> tuple[str, ...]:
-        words = re.split(r"[\s,，;]+", str(super().clean(value)).lower())  # noqa: RUF001  # as people type them
+        words = re.split(r"[\s,，;]+", str(super().clean(value)).lower())
         return tuple(dict.fromkeys(filter(None, words)))
 
 
@@ -302,10 +302,10 @@ class MailChannelForm(ChannelForm):
         help_text=_("One beginning per line. The text is cut at the first line that begins so."),
     )
     networks = LinesField(
-        label=_("Only from these networks"), help_text=_("One a line, for example 10.1.0.0/16. Empty: from all.")
+        label=_("Only from these networks"), help_text=_("One per line, for example 10.1.0.0/16. Empty: all.")
     )
     tells_sender = forms.BooleanField(
-        label=_("Tell the sender by mail whom it did not reach"),
+        label=_("Tell the sender by mail which recipients were not reached"),
         required=False,
         help_text=_("Needs EMAIL_URL. Automatic mails and bounces are not answered."),
     )

@@ -193,8 +193,8 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
             "rows” names, with the day, week or year before it."
         ),
     )
-    notify_from = subscription_forms.LocalTimeField(label=capfirst(_("tell from")), required=False)
-    notify_until = subscription_forms.LocalTimeField(label=capfirst(_("tell until")), required=False)
+    notify_from = subscription_forms.LocalTimeField(label=capfirst(_("notify from")), required=False)
+    notify_until = subscription_forms.LocalTimeField(label=capfirst(_("notify until")), required=False)
 
     class Meta:
         model = AlertRule

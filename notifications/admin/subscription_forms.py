@@ -117,7 +117,7 @@ class ScheduleFormPart(AnyModelForm):
     month_day = forms.ChoiceField(
         label=capfirst(_("day of the month")),
         required=False,
-        help_text=_("A month that has no such day has its last day instead."),
+        help_text=_("In a month without this day, its last day counts."),
     )
 
     def offer_times(self) -> None:

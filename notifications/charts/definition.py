@@ -39,7 +39,7 @@ class ChartKind(TextChoices):
     LINE = "line", gettext_lazy("line")
     AREA = "area", pgettext_lazy("chart", "area")
     BAR = "bar", gettext_lazy("bars")
-    STACKED = "stacked", gettext_lazy("bars on one another")
+    STACKED = "stacked", gettext_lazy("stacked bars")
     PIE = "pie", gettext_lazy("pie")
     DONUT = "donut", gettext_lazy("donut")
     TABLE = "table", gettext_lazy("picture of a table")
@@ -49,7 +49,7 @@ class ChartKind(TextChoices):
 class Sort(TextChoices):
     """The order of bars, parts and rows. Times always go from left to right."""
 
-    AS_IS = "as_is", gettext_lazy("as the data has it")
+    AS_IS = "as_is", gettext_lazy("as in the data")
     LARGEST = "largest", gettext_lazy("the largest first")
     SMALLEST = "smallest", gettext_lazy("the smallest first")
     NAME = "name", gettext_lazy("by name")

@@ -51,15 +51,15 @@ class AlertSource(models.Model):
         default=0,
         db_default=0,
         validators=[MaxValueValidator(WEEK_MINUTES)],
-        help_text=_("While it lasts and nobody has taken it. 0: no reminder."),
+        help_text=_("While the incident lasts and nobody has taken it. 0: no reminder."),
     )
-    notifies_recovery = models.BooleanField(_("tell when it is over"), default=True, db_default=True)
+    notifies_recovery = models.BooleanField(_("notify when it is over"), default=True, db_default=True)
     gather_seconds = models.PositiveIntegerField(
-        _("gather for (seconds)"),
+        _("combine for (seconds)"),
         default=60,
         db_default=60,
         validators=[MaxValueValidator(GATHER_SECONDS_AT_MOST)],
-        help_text=_("After a message, what comes within this time goes out as one message with a count and a list."),
+        help_text=_("Alerts within this time after a message are sent as one message with a count and a list."),
     )
     # Notices before this time wait for it and are sent together.
     gather_until = models.DateTimeField(null=True, editable=False)
@@ -165,7 +165,7 @@ class Incident(models.Model):
     # The next notice and its time, and the last one. Set only by notifications.alerts.incidents and notify.
     notice_kind = models.CharField(max_length=16, choices=Notice.choices, blank=True)
     notice_due_at = models.DateTimeField(null=True)
-    notified_at = models.DateTimeField(_("last told"), null=True)
+    notified_at = models.DateTimeField(_("last notified"), null=True)
     repeat_count = models.PositiveIntegerField(_("reminders"), default=0)
     recovery_count = models.PositiveIntegerField(default=0)
 
@@ -214,14 +214,14 @@ class IncidentEvent(models.Model):
     class Kind(models.TextChoices):
         OPENED = "opened", pgettext_lazy("incident event", "opened")
         REOPENED = "reopened", pgettext_lazy("incident event", "began again")
-        NOTIFIED = "notified", pgettext_lazy("incident event", "told")
+        NOTIFIED = "notified", pgettext_lazy("incident event", "notified")
         ACKNOWLEDGED = "taken", pgettext_lazy("incident event", "taken")
         SILENCED = "silenced", pgettext_lazy("incident event", "silenced")
         UNSILENCED = "unsilenced", pgettext_lazy("incident event", "silence ended")
         RESOLVED = "resolved", pgettext_lazy("incident event", "over")
         CLOSED = "closed", pgettext_lazy("incident event", "closed by hand")
         REFUSED = "refused", pgettext_lazy("incident event", "click refused")
-        LATE = "late", pgettext_lazy("incident event", "clicked when it was over")
+        LATE = "late", pgettext_lazy("incident event", "clicked after the end")
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="events", verbose_name=_("incident"))
     kind = models.CharField(pgettext_lazy("incident event", "what"), max_length=16, choices=Kind.choices)
@@ -320,29 +320,29 @@ class AlertRule(WithRecipients, ForCompany, AlertSource, StandingOrder):
     conditions = models.JSONField(_("conditions"), default=list)
     join = models.CharField(_("it fires when"), max_length=3, choices=Join.choices, default=Join.ALL)
     hold_checks = models.PositiveSmallIntegerField(
-        _("for so many checks in a row"),
+        _("checks in a row before it fires"),
         default=1,
         validators=[MinValueValidator(1), MaxValueValidator(CHECKS_AT_MOST)],
     )
     no_data_checks = models.PositiveSmallIntegerField(
-        _("tell of missing data after (checks)"),
+        _("notify of missing data after (checks)"),
         default=3,
         validators=[MinValueValidator(1), MaxValueValidator(CHECKS_AT_MOST)],
-        help_text=_("A check without data ends no incident."),
+        help_text=_("A check without data does not end an incident."),
     )
     split_column = models.CharField(
-        _("split by the column"),
+        _("split by column"),
         max_length=128,
         blank=True,
-        help_text=_("Each value of it is watched by itself and has incidents of its own. Empty: all rows together."),
+        help_text=_("Each value of it is watched separately and has its own incidents. Empty: all rows together."),
     )
     absent_checks = models.PositiveSmallIntegerField(
-        _("a value that is no longer there is over after (checks)"),
+        _("end an incident if its value is missing for (checks)"),
         default=0,
         validators=[MaxValueValidator(CHECKS_AT_MOST)],
         help_text=_(
-            "0: never. Where the data lists problems only, enter 1 or more: after so many checks without the value, "
-            "it is over."
+            "0: never. If the data lists only problems, enter 1 or more: after this many checks without the value, "
+            "its incident ends."
         ),
     )
     split_attribute = models.ForeignKey(
@@ -351,13 +351,13 @@ class AlertRule(WithRecipients, ForCompany, AlertSource, StandingOrder):
         null=True,
         blank=True,
         related_name="+",
-        verbose_name=_("only people with that value in"),
-        help_text=_("Of the people chosen, those alone are told whose attribute has the value of the column."),
+        verbose_name=_("notify only people with that value in"),
+        help_text=_("Of the chosen people, only those are notified whose attribute has the value of the column."),
     )
     # When people may be notified. An incident that opens at another time is reported then, if it still lasts.
-    notify_from = models.TimeField(_("tell from"), null=True, blank=True)
-    notify_until = models.TimeField(_("tell until"), null=True, blank=True)
-    notifies_on_workdays_only = models.BooleanField(_("tell on working days only"), default=False)
+    notify_from = models.TimeField(_("notify from"), null=True, blank=True)
+    notify_until = models.TimeField(_("notify until"), null=True, blank=True)
+    notifies_on_workdays_only = models.BooleanField(_("notify on working days only"), default=False)
 
     # Set only by notifications.alerts.evaluation.
     checked_slot_at = models.DateTimeField(_("last check"), null=True, editable=False)
@@ -369,7 +369,7 @@ class AlertRule(WithRecipients, ForCompany, AlertSource, StandingOrder):
     # By key of an open incident: in how many checks in a row its split value was missing from the data.
     absent = models.JSONField(default=dict, editable=False)
     failure_count = models.PositiveIntegerField(default=0, editable=False)
-    problem = models.CharField(_("why there was no answer"), max_length=255, blank=True, editable=False)
+    problem = models.CharField(_("why there was no data"), max_length=255, blank=True, editable=False)
     # The data lacks a card or column that the rule names: it opens no incident until that is repaired. The owner is
     # notified once (notifications.alerts.evaluation).
     is_broken = models.BooleanField(default=False, db_default=False, editable=False)
@@ -406,11 +406,11 @@ class AlertCheck(models.Model):
         FIRING = "firing", pgettext_lazy("check", "holds")
         FINE = "fine", pgettext_lazy("check", "does not hold")
         NO_DATA = "no_data", _("no data")
-        LATE = "late", pgettext_lazy("check", "came after a later one")
+        LATE = "late", pgettext_lazy("check", "arrived after a later check")
 
     rule = models.ForeignKey(AlertRule, on_delete=models.CASCADE, related_name="checks", verbose_name=_("alert rule"))
     card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="+")
-    slot_at = models.DateTimeField(_("for"))
+    slot_at = models.DateTimeField(_("scheduled for"))
     requested_at = models.DateTimeField()
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.WAITING)
     decided_at = models.DateTimeField(null=True)
@@ -450,8 +450,8 @@ class SilenceWindow(models.Model):
     from_time = models.TimeField(_("from (time of day)"), null=True, blank=True)
     to_time = models.TimeField(_("until (time of day)"), null=True, blank=True)
     # Once.
-    starts_at = models.DateTimeField(_("from"), null=True, blank=True)
-    ends_at = models.DateTimeField(_("until"), null=True, blank=True)
+    starts_at = models.DateTimeField(pgettext_lazy("silence window", "from"), null=True, blank=True)
+    ends_at = models.DateTimeField(pgettext_lazy("silence window", "until"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("silence window")
@@ -464,9 +464,9 @@ class SilenceWindow(models.Model):
 
     def clean(self) -> None:
         if self.kind == self.Kind.WEEKLY and not (self.weekdays and self.from_time and self.to_time):
-            raise ValidationError(_("Every week: choose days, and from when until when."))
+            raise ValidationError(_("Every week: choose the days, and the times when the silence begins and ends."))
         if self.kind == self.Kind.ONCE and not (self.starts_at and self.ends_at and self.starts_at < self.ends_at):
-            raise ValidationError(_("Once: say from when until when; the end must be later than the start."))
+            raise ValidationError(_("Once: enter the start and a later end."))
 
     @property
     def weekday_numbers(self) -> set[int]:

@@ -62,7 +62,7 @@ class ApiToken(WithSuccessor):
     may_run = models.BooleanField(_("may run pushes"), default=True)
     may_read = models.BooleanField(_("may read pushes and runs"), default=True)
     may_alert = models.BooleanField(
-        _("may have alert rules checked"),
+        _("may trigger checks of alert rules"),
         default=False,
         help_text=_("For example after a data update."),
     )
@@ -70,7 +70,7 @@ class ApiToken(WithSuccessor):
         _("may send messages"),
         default=False,
         db_default=False,
-        help_text=_("For systems that have something to say to people: what, and to whom, each request names."),
+        help_text=_("For systems that send messages to people. Each request names the message and its recipients."),
     )
     reach = models.CharField(_("reaches"), max_length=16, choices=Reach.choices, default=Reach.SUBSCRIPTIONS)
     corps = models.ManyToManyField(Corp, blank=True, related_name="+", verbose_name=_("companies"))
@@ -87,14 +87,14 @@ class ApiToken(WithSuccessor):
         blank=True,
         related_name="+",
         verbose_name=_("departments of recipients"),
-        help_text=_("With all departments below them."),
+        help_text=_("Including all their subdepartments."),
     )
     daily_limit = models.PositiveIntegerField(
-        _("messages a day at most"),
+        _("messages per day at most"),
         default=1000,
         db_default=1000,
         validators=[MinValueValidator(1), MaxValueValidator(MAX_DAILY_LIMIT)],
-        help_text=_("Counted by person: a message to five people is five."),
+        help_text=_("Counted per person: a message to five people counts as five."),
     )
     # Without this limit the token's maker could reach services that only this machine sees, as with a data source.
     allows_private_addresses = models.BooleanField(
@@ -102,7 +102,7 @@ class ApiToken(WithSuccessor):
         default=False,
         db_default=False,
         help_text=_(
-            "Only a superuser may tick this: it lets this server call addresses that the internet does not see."
+            "Only a superuser may tick this. It lets this server call addresses that the internet cannot reach."
         ),
     )
     # Signs its webhooks. It is shown once, like the secret.

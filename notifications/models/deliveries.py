@@ -40,14 +40,14 @@ class CorpQueue(models.Model):
     is_paused = models.BooleanField(
         _("paused"),
         default=False,
-        help_text=_("Nothing is sent meanwhile. What waits goes out afterwards, unless it has expired."),
+        help_text=_("Nothing is sent while it is paused. Waiting messages go out afterwards unless they have expired."),
     )
     daily_budget = models.PositiveIntegerField(
         _("daily budget (person-messages)"),
         default=0,
         help_text=_(
-            "What WeCom lets this app send in a day: 200 times the number of accounts that the company may have. A "
-            "message to 1000 people counts 1000. What is over it waits until midnight in China. 0: no limit."
+            "What WeCom lets this app send per day: 200 times the number of accounts that the company may have. A "
+            "message to 1000 people counts as 1000. Further messages wait until midnight in China. 0: no limit."
         ),
     )
     # Set only by notifications.delivery.sending.queue: the company is blocked until its configuration is repaired.
@@ -428,18 +428,18 @@ class Receipt(models.Model):
         NO_COMPANY = "no_company", _("WeCom company name is missing")
         NO_USERID = "no_userid", _("WeCom account is missing")
         NO_ACCOUNT = "no_account", _("not linked to WeCom")
-        BAD_USERID = "bad_userid", _("the WeCom account has characters that WeCom does not know")
+        BAD_USERID = "bad_userid", _("the WeCom account has characters that WeCom does not allow")
         CORP_DISABLED = "corp_disabled", _("the company is disabled")
-        OTHER_CORP = "other_corp", _("the report is for another company")
-        USER_DISABLED = "user_disabled", _("the user is disabled")
+        OTHER_CORP = "other_corp", _("the content is only for another company")
+        USER_DISABLED = "user_disabled", _("the person is disabled")
         NO_EMAIL = "no_email", _("no e-mail address")
         BARRED = "barred", _("deleted, disabled or out of scope in WeCom")
         PAUSED = "paused", _("the person has paused this push")
         DECLINED = "declined", _("the person does not want this push")
-        NO_ROWS = "no_rows", _("the report has no rows for the person")
-        NO_VALUE = "no_value", _("an attribute by which their rows are chosen is empty")
-        NO_MESSAGE = "no_message", _("their message could not be made")
-        NO_BI_IDENTITY = "no_bi_identity", _("no account in the BI, as whom the page would be shown")
+        NO_ROWS = "no_rows", _("the content has no rows for the person")
+        NO_VALUE = "no_value", _("an attribute that chooses the person's rows is empty")
+        NO_MESSAGE = "no_message", _("the person's message could not be made")
+        NO_BI_IDENTITY = "no_bi_identity", _("no BI account with whose rights the page could be shown")
 
     # Reasons that people chose themselves: nothing is to be repaired or sent again.
     BY_CHOICE = frozenset({Reason.PAUSED, Reason.DECLINED})

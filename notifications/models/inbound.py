@@ -107,7 +107,7 @@ class InboundChannel(AlertSource, WithSuccessor):
     )
     # `preset`: a name in notifications.inbound.mapping. `scheme`: a name in notifications.inbound.channels.
     preset = models.CharField(_("sender"), max_length=32, blank=True)
-    scheme = models.CharField(_("proof"), max_length=32, default="bearer")
+    scheme = models.CharField(_("verification"), max_length=32, default="bearer")
     # SHA-256 of the secret, in hexadecimal digits; empty if the secret itself is stored.
     digest = models.CharField(max_length=64, blank=True, editable=False)
     secret = EncryptedTextField(blank=True, editable=False)
@@ -117,8 +117,8 @@ class InboundChannel(AlertSource, WithSuccessor):
         default=False,
         db_default=False,
         help_text=_(
-            "For Alertmanager, Grafana and Nightingale. Each alert opens an incident with one card, which people take "
-            "over and which changes once the alert is over. The texts below are not used then."
+            "For Alertmanager, Grafana and Nightingale. Each alert opens an incident with one message card. People "
+            "can take it, and the card changes when the alert ends. The texts below are then not used."
         ),
     )
     reach = models.CharField(_("reaches"), max_length=16, choices=Reach.choices, default=Reach.EVERYONE)
@@ -127,13 +127,13 @@ class InboundChannel(AlertSource, WithSuccessor):
     departments = models.ManyToManyField(
         Department, blank=True, related_name="+", verbose_name=_("departments of WeCom")
     )
-    with_subdepartments = models.BooleanField(_("with the departments below them"), default=True)
+    with_subdepartments = models.BooleanField(_("including their subdepartments"), default=True)
     form = models.CharField(
         _("message form"),
         max_length=16,
         blank=True,
         choices=INCOMING_FORMS,
-        help_text=_("Empty: chosen by what comes in."),
+        help_text=_("Empty: chosen according to the incoming message."),
     )
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority.choices, default=Priority.ORDINARY)
     lifetime_hours = models.PositiveIntegerField(
@@ -143,15 +143,15 @@ class InboundChannel(AlertSource, WithSuccessor):
         help_text=_("A message that could not be sent within this time is canceled."),
     )
     daily_limit = models.PositiveIntegerField(
-        _("messages a day at most"),
+        _("messages per day at most"),
         default=10_000,
         validators=[MinValueValidator(1), MaxValueValidator(MAX_DAILY_LIMIT)],
-        help_text=_("Counted by person: a message to five people is five."),
+        help_text=_("Counted per person: a message to five people counts as five."),
     )
     allows_private_addresses = models.BooleanField(
         _("may fetch pictures from the internal network"),
         default=False,
-        help_text=_("Pictures and files that a payload names by their address. Only superusers switch this on."),
+        help_text=_("For pictures and files that a payload names by address. Only superusers can switch this on."),
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     # JSON, kept for an hour, so that an editor can pick fields from it. Read by notifications.inbound.calls alone.
@@ -264,7 +264,7 @@ class IncomingMessage(models.Model):
         DELIVERED = "delivered", _("delivered")
         GIVEN_UP = "given_up", _("given up")
 
-    origin = models.CharField(_("came by"), max_length=16, choices=Origin.choices)
+    origin = models.CharField(_("received by"), max_length=16, choices=Origin.choices)
     token = models.ForeignKey(
         "notifications.ApiToken",
         on_delete=models.SET_NULL,

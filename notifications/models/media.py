@@ -186,7 +186,7 @@ class WithPagePicture(models.Model):
         max_length=128,
         blank=True,
         default="",
-        help_text=_("Above the picture, and the name of the file."),
+        help_text=_("Shown above the picture, and used as the name of the file."),
     )
     picture_width = models.CharField(
         _("width"), max_length=8, choices=PictureWidth.choices, default=PictureWidth.DESKTOP
@@ -200,7 +200,7 @@ class WithPagePicture(models.Model):
     # The person with whose rights all recipients see the page; empty: each recipient's own rights count. Written only
     # by delivery.runs.ownership. It has an effect only in pushes that this person owns.
     picture_shown_as = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("seen with the rights of")
+        User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("shown with the rights of")
     )
     # The editor whose edit ended showing the page as its owner sees it.
     picture_ended_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")

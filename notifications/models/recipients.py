@@ -34,7 +34,7 @@ class RobotQuerySet(models.QuerySet["Robot"]):
 class Robot(models.Model):
     """A robot of a group. `corp`: the company of the group. It decides who may use the robot; calls use its proxy."""
 
-    name = models.CharField(_("name"), max_length=128, help_text=_("As people know the group, for example 销售日报群."))
+    name = models.CharField(_("name"), max_length=128, help_text=_("The group's usual name, for example 销售日报群."))
     corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
     key = EncryptedTextField(_("webhook key"))
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
@@ -60,8 +60,8 @@ class Channel(models.TextChoices):
 class RulesMatch(models.TextChoices):
     """The way several attribute rules of one subscription or alert rule are joined."""
 
-    ALL = "all", _("who matches all rules")
-    ANY = "any", _("who matches any rule")
+    ALL = "all", _("people who match all rules")
+    ANY = "any", _("people who match any rule")
 
 
 class WithRecipients(models.Model):
@@ -78,11 +78,11 @@ class WithRecipients(models.Model):
         blank=True,
         related_name="+",
         verbose_name=_("departments of WeCom"),
-        help_text=_("Whoever is there when a run begins, as the last synchronisation of the directory showed it."),
+        help_text=_("The people in the department when a run begins, as of the last synchronisation of the directory."),
     )
-    with_subdepartments = models.BooleanField(_("with the departments below them"), default=True)
+    with_subdepartments = models.BooleanField(_("including their subdepartments"), default=True)
     rules_match = models.CharField(
-        _("of the attribute rules"), max_length=3, choices=RulesMatch.choices, default=RulesMatch.ALL
+        _("if there are several attribute rules"), max_length=3, choices=RulesMatch.choices, default=RulesMatch.ALL
     )
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices, default=Channel.WECOM)
     robot = models.ForeignKey(
@@ -164,7 +164,7 @@ class OperatorContacts(models.Model):
         _("e-mail addresses"),
         blank=True,
         validators=[check_addresses],
-        help_text=_("One a line. The mail server is set by EMAIL_URL in .env."),
+        help_text=_("One per line. EMAIL_URL in .env sets the mail server."),
     )
     robot = models.ForeignKey(
         Robot,
@@ -173,14 +173,14 @@ class OperatorContacts(models.Model):
         blank=True,
         related_name="+",
         verbose_name=_("group robot"),
-        help_text=_("Its group is told the same, also where no mail server is set."),
+        help_text=_("The same notices go to its group, even without a mail server."),
     )
 
     objects = OperatorContactsQuerySet.as_manager()
 
     class Meta:
-        verbose_name = pgettext_lazy("menu", "Standstills")
-        verbose_name_plural = pgettext_lazy("menu", "Standstills")
+        verbose_name = pgettext_lazy("menu", "Failure notices")
+        verbose_name_plural = pgettext_lazy("menu", "Failure notices")
         default_permissions = ("view", "change")
         constraints = [models.CheckConstraint(condition=Q(pk=THE_ONE), name="one_row_of_operator_contacts")]
 

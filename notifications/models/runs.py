@@ -123,13 +123,13 @@ class Run(models.Model):
     due_at = models.DateTimeField(_("begins"), null=True)
     # More than 1 if the row stands for several times of the schedule, which one run makes up for or which were missed
     # in a row.
-    slot_count = models.PositiveIntegerField(_("times of the schedule"), default=1)
+    slot_count = models.PositiveIntegerField(_("scheduled times"), default=1)
     requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")
     )
     # The recipient of a trial; empty: the person who requested it.
     tried_on = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("tried on")
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("trial sent to")
     )
     # The token of the HTTP API that requested it.
     api_token = models.ForeignKey(
@@ -156,7 +156,7 @@ class Run(models.Model):
     fingerprint = models.CharField(max_length=64, blank=True)
     # The run that this one sends again to people not reached, optionally also to people with unknown outcome.
     resends = models.ForeignKey(
-        "self", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("sends again")
+        "self", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("resend of")
     )
     resends_unknown = models.BooleanField(default=False)
     # The mark of the one message that is sent again; empty: the whole run.

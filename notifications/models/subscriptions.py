@@ -54,8 +54,8 @@ WORKDAYS_OF_MONTH = (MonthDay.FIRST_WORKDAY, MonthDay.LAST_WORKDAY)
 class FreeDays(models.TextChoices):
     """The handling of times on days off in China."""
 
-    SEND = "send", _("send all the same")
-    SKIP = "skip", _("leave out: only on working days")
+    SEND = "send", _("send anyway")
+    SKIP = "skip", _("skip: send only on working days")
     NEXT = "next", _("send on the next working day")
 
 
@@ -80,11 +80,11 @@ class Scheduled(models.Model):
     # A number from 1 to 31, or a MonthDay.
     month_day = models.CharField(_("day of the month"), max_length=16, blank=True)
     free_days = models.CharField(
-        _("on holidays and free weekends"),
+        _("on holidays and days off"),
         max_length=8,
         choices=FreeDays.choices,
         default=FreeDays.SEND,
-        help_text=_("By the calendar of China: weekends on which work is made up for are working days."),
+        help_text=_("According to China's calendar: weekends that make up for a holiday are working days."),
     )
     crontab = models.CharField(
         _("crontab"),
@@ -93,11 +93,11 @@ class Scheduled(models.Model):
         help_text=_("Five crontab fields: minute, hour, day of month, month, day of week. For example 0 9 * * 1-5."),
     )
     jitter_seconds = models.PositiveIntegerField(
-        _("spread (seconds)"),
+        _("random delay (seconds)"),
         default=0,
         validators=[MaxValueValidator(MAX_JITTER_SECONDS)],
         help_text=_(
-            "Each time begins up to so much later, so that not everything is sent at once. WeCom asks not to send "
+            "Each run begins up to this much later, so that not everything is sent at once. WeCom asks not to send "
             "exactly on the hour or the half hour."
         ),
     )
@@ -189,21 +189,21 @@ class Report(ForCompany, WithPagePicture):
         _("title and body are templates"),
         default=False,
         help_text=_(
-            "What is written in {{ }} is computed when the message is sent: numbers of the cards, dates and the like."
+            "Text in {{ }} is replaced when the message is sent, for example by figures from the data or by dates."
         ),
     )
     figures = models.TextField(
         _("key figures"),
         blank=True,
         help_text=_(
-            "A template, too: each line a name, a colon and a number. Cards show the first one large, up to six others "
-            "below it."
+            "Also a template. Each line is a name, a colon and a number. Message cards show the first number large "
+            "and up to six others below it."
         ),
     )
     skips_people_without_rows = models.BooleanField(
-        _("leave out who sees no rows"),
+        _("leave out people who see no rows"),
         default=True,
-        help_text=_("With own rows: whoever would see none gets no message; the log says why."),
+        help_text=_("With own rows: people who would see no rows get no message, and the log says why."),
     )
     link = models.CharField(
         _("link"),
@@ -255,7 +255,7 @@ class ReportCard(models.Model):
         help_text=_('For example sales: then {{ sales.sum("amount") }} is the sum of a column.'),
     )
     title = models.CharField(
-        _("heading"), max_length=128, blank=True, help_text=_("Above its table; empty: the card's name.")
+        _("heading"), max_length=128, blank=True, help_text=_("Shown above its table. Empty: the card's name.")
     )
     position = models.PositiveSmallIntegerField(_("place"), default=0)
 
@@ -296,7 +296,7 @@ class OwnRowsRule(models.Model):
         blank=True,
         related_name="own_rows_rules",
         verbose_name=_("user attribute"),
-        help_text=_("Each person sees the rows whose cell is one of their values."),
+        help_text=_("Each person sees the rows in which this column holds one of the person's values."),
     )
     value = models.CharField(
         _("or a fixed value"), max_length=VALUE_CHARACTERS, blank=True, help_text=_("Everybody sees these rows.")
@@ -304,7 +304,7 @@ class OwnRowsRule(models.Model):
 
     class Meta:
         verbose_name = _("rule of own rows")
-        verbose_name_plural = _("own rows: who sees which")
+        verbose_name_plural = _("own rows: who sees which rows")
         ordering = ["pk"]
         default_permissions = ()
         constraints = [
@@ -330,33 +330,33 @@ class ReportChart(models.Model):
     kind = models.CharField(_("kind"), max_length=16, choices=ChartKind.choices, default=ChartKind.LINE)
     title = models.CharField(_("heading"), max_length=128, blank=True)
     x = models.CharField(
-        _("column along the axis"),
+        _("column for the axis"),
         max_length=COLUMN_CHARACTERS,
         blank=True,
-        help_text=_("Dates go from left to right; names become lying bars, or the parts of a pie."),
+        help_text=_("Dates run from left to right. Names become horizontal bars, or the parts of a pie."),
     )
     # One per line: names may hold any other separator.
     y = models.TextField(
-        _("columns of values"), blank=True, help_text=_("One a line. Several are several lines, or columns of a table.")
+        _("columns of values"), blank=True, help_text=_("One per line. Several become lines, or columns of a table.")
     )
     series = models.CharField(
-        _("column that splits"),
+        _("grouping column"),
         max_length=COLUMN_CHARACTERS,
         blank=True,
-        help_text=_("Each of its values gets a line or a colour of its own; more than six are one."),
+        help_text=_("Each of its values gets its own line or colour. Beyond six, the others are combined."),
     )
-    unit = models.CharField(_("unit"), max_length=16, blank=True, help_text=_("Empty: the column's own."))
+    unit = models.CharField(_("unit"), max_length=16, blank=True, help_text=_("Empty: the column's own unit."))
     top = models.PositiveSmallIntegerField(
         _("at most"),
         default=TOP,
         validators=[MinValueValidator(1), MaxValueValidator(TOP_AT_MOST)],
-        help_text=_("The most bars, parts or rows; the rest becomes one, “others”."),
+        help_text=_("The largest number of bars, parts or rows. The rest is combined as “others”."),
     )
     sort = models.CharField(
         pgettext_lazy("of bars and rows", "order"), max_length=16, choices=Sort.choices, default=Sort.AS_IS
     )
     aggregate = models.CharField(
-        _("rows at the same place"), max_length=16, choices=Aggregate.choices, default=Aggregate.SUM
+        _("rows with the same value on the axis"), max_length=16, choices=Aggregate.choices, default=Aggregate.SUM
     )
     position = models.PositiveSmallIntegerField(_("place"), default=0)
 
@@ -410,8 +410,8 @@ class Subscription(WithRecipients, StandingOrder):
         default=60,
         validators=[MaxValueValidator(MAX_GRACE_MINUTES)],
         help_text=_(
-            "A time missed by no more than this is made up for once; an older one is recorded as missed, and the owner "
-            "is told. So long a time also waits for the run before it: one goes at a time."
+            "If a time is missed by no more than this, one run makes up for it; an older one is recorded as missed, "
+            "and the owner is notified. A due run waits at most this long for the run before it."
         ),
     )
     lifetime_hours = models.PositiveIntegerField(
@@ -421,22 +421,22 @@ class Subscription(WithRecipients, StandingOrder):
         help_text=_("A message that could not be sent within this time is canceled."),
     )
     # When a run of the schedule or of another system is not worth sending; runs by hand are always sent.
-    skips_empty = models.BooleanField(_("not when the data is empty"), default=False)
-    skips_unchanged = models.BooleanField(_("not when the data is the same as in the message before"), default=False)
+    skips_empty = models.BooleanField(_("do not send if the data is empty"), default=False)
+    skips_unchanged = models.BooleanField(_("do not send if the data is as in the last message"), default=False)
     stale_after_minutes = models.PositiveIntegerField(
         _("data counts as stale after (minutes)"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(MAX_STALE_MINUTES)],
-        help_text=_("As old as that when it is due, by what the source says. Empty: data is never stale."),
+        help_text=_("The age of the data when the push is due, as the source states it. Empty: data is never stale."),
     )
     if_stale = models.CharField(_("with stale data"), max_length=8, choices=IfStale.choices, default=IfStale.NOTE)
     is_paused = models.BooleanField(
         _("paused"),
         default=False,
         help_text=_(
-            "Its messages are made, but wait, and go out afterwards unless they have expired. Times that come while "
-            "a run waits are missed."
+            "Messages are still made, but they wait and go out when the push is resumed, unless they have expired. "
+            "Scheduled times that come while a run waits are missed."
         ),
     )
     pauses_after_failures = models.PositiveSmallIntegerField(
@@ -445,8 +445,8 @@ class Subscription(WithRecipients, StandingOrder):
         db_default=5,
         validators=[MaxValueValidator(MAX_FAILURES)],
         help_text=_(
-            "After so many runs that reached nobody it is disabled, and its owner is told. What waits for a company "
-            "does not count. 0: never."
+            "After this many runs in a row that reached nobody, the push is disabled and its owner is notified. Runs "
+            "that wait for a company do not count. 0: never."
         ),
     )
     # When it paused itself after failures; and since when failures count. See delivery.runs.owner_notices.
@@ -563,7 +563,7 @@ class AttributeRule(models.Model):
 
 
 _DAY = r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?"
-_LINE = re.compile(rf"{_DAY}(?:\s*(?:to|至|到|[-~～–—])\s*{_DAY})?[\s,，;；]+(?:(off|休)|work|班)(?:[\s,，;；].*)?")  # noqa: RUF001  # as people write them
+_LINE = re.compile(rf"{_DAY}(?:\s*(?:to|至|到|[-~～–—])\s*{_DAY})?[\s,，;；]+(?:(off|休)|work|班)(?:[\s,，;；].*)?")
 
 
 def read_days(text: str) -> Mapping[date, bool]:
@@ -599,9 +599,9 @@ class WorkdayCalendar(models.Model):
         blank=True,
         validators=[read_days],  # type: ignore[list-item]  # Django ignores what a validator returns
         help_text=_(
-            "They count before those that this version knows. One line for each day or stretch: the date, off or work, "
-            "and a name, as “2027-02-05 to 2027-02-11 off Spring Festival” or “2027-02-14 work”. Several lines can be "
-            "pasted at once."
+            "They override the calendar of this version. Write one line for each day or period: the date, off or "
+            "work, and a name, for example “2027-02-05 to 2027-02-11 off Spring Festival” or “2027-02-14 work”. You "
+            "can paste several lines at once."
         ),
     )
 

@@ -137,7 +137,7 @@ TWICE = "This app (CorpId and AgentId) is connected already."
     [
         (
             {"name": "北山制造", "agentid": "5"},
-            {"name": ["Another WeCom company has this name: people could not tell them apart."]},
+            {"name": ["Another WeCom company has this name already. People could not tell them apart."]},
         ),
         ({"name": "另一个"}, {"__all__": [TWICE]}),
         (None, {"__all__": [TWICE], "new_secret": ["Paste the Secret of the app with this AgentId, too."]}),

@@ -99,7 +99,7 @@ def test_a_message_to_every_company_is_seen_by_its_owner_and_whoever_sees_all(ed
 def test_the_file_holds_what_a_person_may_see(message: IncomingMessage, editor: User, corp: Corp) -> None:
     [row] = file_of(client_of(editor), "incomingmessage")
 
-    names = ("title", "from", "came by", "person-messages", "not found")
+    names = ("title", "from", "received by", "person-messages", "not found")
     assert [row[name] for name in names] == ["磁盘快满了", "数据仓库", "API", "2", "1"]
     assert file_of(client_of(make_editor(make_corp())), "incomingmessage") == []
     assert client_of(make_manager(corp, permissions="view_report")).get(f"{LIST}csv/").status_code == 403
