@@ -80,33 +80,75 @@ def untouched(html: str, form_id: str) -> dict[str, list[str]]:
 
 @contextmanager
 def undrawn() -> Iterator[None]:
-    """Answer without the text of pages. The answer has its `context_data`, and its `context` is None.
+    """Answer without the text of pages. The answer's `context` is what the view gave the page, with its messages.
 
     As by a drawn page, messages are forgotten once they were answered.
     """
     from django.contrib.messages import get_messages
+    from django.template import Context, Template
     from django.template.response import TemplateResponse
+    from django.test.signals import template_rendered
 
-    def forget_messages(page: Any) -> str:
-        list(get_messages(page._request))
+    empty = Template("")
+
+    def give_context(page: Any) -> str:
+        context = Context({**(page.context_data or {}), "messages": list(get_messages(page._request))})
+        template_rendered.send(sender=empty, template=empty, context=context)
         return ""
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TemplateResponse, "rendered_content", property(forget_messages))
+        patch.setattr(TemplateResponse, "rendered_content", property(give_context))
         yield
 
 
-def fields_of(client: Client, address: str) -> Iterator[BoundField]:
-    """Yield the fields of an administration page, without drawing it."""
+def _open(client: Client, address: str, second_form: str) -> tuple[dict[str, Any], list[BoundField]]:
+    """Return the context and the fields of an administration page, without drawing it. Some have a second form."""
     with undrawn():
         page: Any = client.get(address)
     assert page.status_code == 200
     form = page.context_data["adminform"].form
-    forms = [form, *filter(None, [getattr(form, "people", None)])]  # an alert rule has this form
+    forms = [form, *filter(None, [getattr(form, second_form, None)])]
     for inline in page.context_data["inline_admin_formsets"]:
         forms += [inline.formset.management_form, *inline.formset.forms]
-    for each in forms:
-        yield from each
+    return page.context_data, [field for each in forms for field in each]
+
+
+def fields_of(client: Client, address: str) -> list[BoundField]:
+    """Return the fields of an administration page, without drawing it."""
+    return _open(client, address, "people")[1]
+
+
+def unchanged(client: Client, address: str) -> dict[str, list[str]]:
+    """Return what a browser would send of a page's untouched form, like `untouched` but without drawing the page."""
+    context, fields = _open(client, address, "part")
+    sent: dict[str, list[str]] = {}
+    if context.get("is_one_page") or context.get("is_channel_page"):
+        sent["_buttons"] = ["1"]
+    if "form_token" in context:
+        sent["token"] = [context["form_token"]]
+    for field in fields:
+        if not field.field.disabled:
+            sent |= _values_of(field)
+    return sent
+
+
+def _values_of(field: BoundField) -> dict[str, list[str]]:
+    from django import forms
+
+    widget: Any = getattr(field.field.widget, "widget", field.field.widget)  # inside Django's links to other rows
+    if type(widget).__name__ == "AdminTextareaWidget" or type(widget) in {
+        forms.TextInput,
+        forms.Textarea,
+        forms.NumberInput,
+        forms.HiddenInput,
+    }:
+        value = widget.format_value(field.value())
+        return {field.html_name: ["" if value is None else str(value)]}
+    if isinstance(widget, forms.Select) and (chosen := widget.format_value(field.value())) not in ([], [""]):
+        return {field.html_name: chosen}
+    reader = _Reader("")
+    reader.feed(f'<form id="">{field}</form>')
+    return reader.sent
 
 
 def opened_with(client: Client, address: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.users.roles import Role
 from integrations.models import Corp
+from tests.browser_form import fields_of
 from tests.rows import join, put
 
 HOST = "bi.example.com"
@@ -31,18 +32,8 @@ def signed_in(user: User) -> Client:
 
 def sent_form(client: Client, path: str) -> dict[str, Any]:
     """Return what a browser would send of an untouched page of the admin."""
-    page = client.get(path)
-    assert page.status_code == 200
-    sent: dict[str, Any] = {}
-    form = page.context["adminform"].form
-    forms = [form, *filter(None, [getattr(form, "people", None)])]  # an alert rule has this form
-    for inline in page.context["inline_admin_formsets"]:
-        forms += [inline.formset.management_form, *inline.formset.forms]
-    for form in forms:
-        for field in form:
-            if field.value() is not None and field.value() is not False:
-                sent[field.html_name] = _plain(field.value())
-    return sent
+    values = {field.html_name: field.value() for field in fields_of(client, path)}
+    return {name: _plain(value) for name, value in values.items() if value is not None and value is not False}
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import translation
 
 from integrations.models import Corp
+from tests import browser_form
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import NOW, make_corp, make_superuser
 from tests.notifications.wecom_stub import WeComStub, running_wire
@@ -17,6 +18,12 @@ from tests.notifications.wecom_stub import WeComStub, running_wire
 @pytest.fixture
 def corp(db: None) -> Corp:
     return make_corp(name="北山制造")
+
+
+@pytest.fixture
+def undrawn() -> Iterator[None]:
+    with browser_form.undrawn():
+        yield
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def make_person(corp: Corp | None = None, userid: str = "", **fields: Any) -> Us
 
 
 def make_superuser() -> User:
-    return User.objects.create_superuser(username=f"root{next(_numbers)}", password="x")
+    return put(User(username=f"root{next(_numbers)}", is_staff=True, is_superuser=True))
 
 
 def make_manager(*corps: Corp, permissions: str = "") -> User:

@@ -17,6 +17,7 @@ from integrations.models.datasources import compress_table
 from tests.authority import Authority
 from tests.integrations.clients.sources.place import NOW, make_card, make_source
 from tests.integrations.conftest import client_of, staff
+from tests.integrations.pages import version_on
 
 pytestmark = pytest.mark.django_db
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -39,9 +40,8 @@ CARD = {
 def send(client: Client, page: str, row: Any = None, **values: Any) -> Any:
     """Open the page of `row` and send it with these values; without `row`, the page of a new one."""
     address = reverse(f"admin:integrations_{page}", args=[row.pk] if row else [])
-    context: Any = client.get(address).context if row else None
-    if context is not None and "adminform" in context and "page_version" in context["adminform"].form.fields:
-        values["page_version"] = context["adminform"].form["page_version"].value()
+    if row and (version := version_on(client, address)):
+        values["page_version"] = version
     return client.post(address, values, headers={"accept-language": "en"})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -16,7 +17,8 @@ from integrations.models import Card, Corp, DataSource, SourceKind
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AttributeRule, Report, ReportCard, Run, Subscription
 from tests.audit import clear_trail, entries_visible_to
-from tests.browser_form import untouched
+from tests.browser_form import unchanged
+from tests.integrations.pages import version_on
 from tests.notifications.admin.conftest import World, client_of
 from tests.notifications.factories import (
     NOW,
@@ -59,6 +61,7 @@ def test_a_link_that_leads_nowhere_is_refused(root: Client) -> None:
     assert not Report.objects.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_manager_writes_for_his_companies_only(world: World) -> None:
     other = make_corp()
     client = client_of(make_manager(world.corp))
@@ -83,6 +86,7 @@ def change_company(client: Client, world: World, corp: object) -> Any:
     return client.post(url, report_values(title="本公司日报", corp=corp, page_version=version_on(client, url)))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_reports_company_changes_only_where_its_subscriptions_still_reach_somebody(
     editor: Client, world: World
 ) -> None:
@@ -98,11 +102,6 @@ def test_a_reports_company_changes_only_where_its_subscriptions_still_reach_some
     world.report.refresh_from_db()
     assert world.report.corp == other
     assert change_company(editor, world, "").status_code == 302
-
-
-def version_on(client: Client, url: str) -> str:
-    """Return the version in the page's form, which shows what others saved since the page was opened."""
-    return str(client.get(url).context["adminform"].form["page_version"].value())
 
 
 def values(report: Report, *people: User, **changes: object) -> dict[str, object]:
@@ -126,9 +125,8 @@ def values(report: Report, *people: User, **changes: object) -> dict[str, object
     }
 
 
-def said(client: Client, answer: Any) -> str:
-    page = client.get(answer["Location"])
-    return " ".join(str(message) for message in page.context["messages"])
+def said(answer: Any) -> str:
+    return " ".join(str(message) for message in get_messages(answer.wsgi_request))
 
 
 def test_a_subscription_is_saved_with_its_next_run_and_its_owner(root: Client) -> None:
@@ -142,11 +140,12 @@ def test_a_subscription_is_saved_with_its_next_run_and_its_owner(root: Client) -
     assert subscription.owner == User.objects.get(is_superuser=True)
     assert subscription.next_run_at is not None
     assert subscription.next_run_at > timezone.now()
-    told = said(root, answer)
+    told = said(answer)
     assert "1 人" in told
     assert "没关联的人" in told
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nobody_reachable_is_refused_with_the_reason_for_each(root: Client) -> None:
     people = [make_person(name="甲"), make_person(make_corp(is_enabled=False), "yi", name="乙")]
 
@@ -157,6 +156,7 @@ def test_nobody_reachable_is_refused_with_the_reason_for_each(root: Client) -> N
     assert not Subscription.objects.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("start", "end"),
     # A weekend for a schedule from Monday to Friday; a year in the past.
@@ -171,7 +171,7 @@ def test_a_validity_that_holds_no_time_is_refused(root: Client, start: str, end:
     assert "有效期内没有执行时间" in errors_of(answer)
     assert not Subscription.objects.exists()
     saved = root.post(ADDS[1], values(make_report(), person, **change, is_enabled=""))
-    assert "只能手动发送" in said(root, saved)
+    assert "只能手动发送" in said(saved)
 
 
 def test_one_that_has_run_out_can_still_be_renamed(root: Client, world: World) -> None:
@@ -315,9 +315,8 @@ def test_who_sees_one_company_reads_nothing_of_the_other(make: Any, way: str) ->
     root, client = make_superuser(), Client()
     client.force_login(root)
     row = make(root, people["before"], left)
-    kind = row._meta.model_name
-    address = f"/admin/notifications/{kind}/{row.pk}/change/"
-    form = untouched(client.get(address).content.decode(), f"{kind}_form")
+    address = f"/admin/notifications/{row._meta.model_name}/{row.pk}/change/"
+    form = unchanged(client, address)
     clear_trail()
 
     sent = {"name": "after", "users": [people["after"].pk], "corp": entered.pk if entered else ""}

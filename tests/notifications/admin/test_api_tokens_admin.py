@@ -89,6 +89,7 @@ class TestMaking:
 
 
 class TestLimits:
+    @pytest.mark.usefixtures("undrawn")
     @pytest.mark.parametrize(
         ("changes", "field"),
         [

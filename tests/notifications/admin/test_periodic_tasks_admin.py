@@ -5,7 +5,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
-from tests.browser_form import untouched
+from tests.browser_form import unchanged
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import make_manager, make_superuser
 
@@ -31,7 +31,7 @@ def test_superusers_alone_switch_one_on_and_change_nothing_else(task: PeriodicTa
     person = make_manager()  # whatever permissions they have
     person.user_permissions.add(*Permission.objects.filter(content_type__app_label="django_celery_beat"))
     assert client_of(person).post(page_of(task), {"enabled": "on"}).status_code == 403
-    opened = untouched(admin.get(page_of(task)).content.decode(), "periodictask_form")
+    opened = unchanged(admin, page_of(task))
     form = {**opened, "enabled": "on", "name": "other", "task": "other", "last_run_at_0": "2026-01-01"}
 
     answer = admin.post(page_of(task), form)

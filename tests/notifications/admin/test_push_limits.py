@@ -66,6 +66,7 @@ def table_of(*, rows: int, columns: int) -> Table:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_of_100000_rows_the_page_gets_a_few(root: Client) -> None:
     sent = with_card(root, make_card(), body="共 {{ s.count }} 行", is_template="on")
     content = compress_table(table_of(rows=100_000, columns=3))
@@ -111,6 +112,7 @@ def test_of_a_title_what_is_sent_is_counted_and_a_cut_is_said(root: Client) -> N
     assert len(Report.objects.get().title) > 128
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_link_that_is_too_long_for_a_robot_is_refused_when_it_is_saved(root: Client) -> None:
     robot = Robot.objects.create(corp=make_corp(), name="销售群", key="k" * 36)
     long, link = ("https://bi.example.com/" + "页" * characters for characters in (900, 220))
@@ -144,6 +146,7 @@ def test_who_does_not_see_the_bi_is_told_whom_to_ask() -> None:
     assert not Card.objects.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_who_manages_one_company_reaches_nobody_of_another() -> None:
     mine, other = make_corp(name="甲"), make_corp(name="乙")
     stranger, card = make_person(other, "wang"), make_card()
@@ -164,6 +167,7 @@ def test_who_manages_one_company_reaches_nobody_of_another() -> None:
     assert not ReportCard.objects.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_that_is_sent_twice_makes_one_push(root: Client) -> None:
     sent = as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _save="1")
     root.post(ADD, sent)
@@ -185,6 +189,7 @@ def rows_of(prefix: str, count: int, **values: str) -> dict[str, str]:
     return {f"{prefix}-TOTAL_FORMS": str(count), **fields}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_too_many_rows_are_refused_with_a_sentence(root: Client) -> None:
     rows = rows_of("charts", 11, alias="销售", kind="table", top="10", sort="as_is", aggregate="sum", position="0")
     answer = root.post(ADD, as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _save="1", **rows))
@@ -219,6 +224,7 @@ def test_a_content_goes_with_its_last_push_for_who_may_delete_it(root: Client) -
     assert not Subscription.objects.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_draft_that_is_older_than_what_was_saved_says_so(root: Client) -> None:
     person = make_person(make_corp(), "lilei", name="李雷")
     push = make_subscription(person, name="日报", repeat="daily", local_time=time(9))

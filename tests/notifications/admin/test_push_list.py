@@ -119,6 +119,7 @@ def test_nothing_is_done_to_more_than_can_be_worked_out(root: Client, monkeypatc
     assert (Subscription.objects.count(), Subscription.objects.filter(is_paused=True).count()) == (4, 0)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_list_is_filtered_by_state(root: Client) -> None:
     make_run(make_subscription(name="runs"), status="finished")
     failing = make_subscription(name="fails")

@@ -18,7 +18,7 @@ from integrations.models import Card, DataSource, Job, SourceKind
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Draft, OwnRowsRule, Report, ReportCard, ReportChart, Robot, Run, Subscription
 from tests.bi import make_bi, make_listing
-from tests.browser_form import untouched
+from tests.browser_form import unchanged, untouched
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     make_corp,
@@ -42,7 +42,7 @@ def change(subscription: Subscription) -> str:
 
 def as_browsers_send(client: Client, address: str, **changes: Any) -> dict[str, Any]:
     """Return the values of the page's form with these changes."""
-    return {**untouched(client.get(address).content.decode(), "subscription_form"), **changes}
+    return {**unchanged(client, address), **changes}
 
 
 def make_card(name: str = "门店销售额") -> Card:
@@ -52,11 +52,12 @@ def make_card(name: str = "门店销售额") -> Card:
 
 def test_one_page_makes_the_content_its_card_and_the_push(root: Client) -> None:
     card, person = make_card(), make_person(make_corp(), "lilei")
-    row = {"report_cards-TOTAL_FORMS": "1", "report_cards-0-card": card.pk, "report_cards-0-alias": "销售"}
-    sent = as_browsers_send(
-        root, ADD, name="销售日报", title="销售", body="共 {{ 销售.count }} 行", users=[person.pk], _enable="1", **row,
-        **{"report_cards-0-position": "0"},
-    )  # fmt: skip
+    sent = {
+        **untouched(root.get(ADD).content.decode(), "subscription_form"),
+        **{"name": "销售日报", "title": "销售", "body": "共 {{ 销售.count }} 行", "users": [person.pk], "_enable": "1"},
+        **{"report_cards-TOTAL_FORMS": "1", "report_cards-0-card": card.pk, "report_cards-0-alias": "销售"},
+        "report_cards-0-position": "0",
+    }
 
     answer = root.post(ADD, sent)
 
@@ -111,6 +112,7 @@ def test_all_that_is_wrong_stands_on_top_each_leading_to_its_field(root: Client)
     assert not Report.objects.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_set_in_a_folded_part_stands_in_its_line(root: Client) -> None:
     robot = Robot.objects.create(name="销售群", corp=make_corp(), key="k" * 36)
     subscription = make_subscription(
@@ -143,6 +145,7 @@ def shared() -> tuple[Subscription, Subscription]:
     return make_subscription(person, report=report, name="甲"), make_subscription(person, report=report, name="乙")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_change_for_this_one_makes_a_copy_with_all_its_parts(
     root: Client, shared: tuple[Subscription, Subscription]
 ) -> None:
@@ -182,6 +185,7 @@ def test_a_duplicate_has_a_content_of_its_own_and_is_not_enabled(
     assert (copied.report.report_cards.count(), list(copied.users.all())) == (1, list(first.users.all()))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_who_saves_a_content_second_is_told(root: Client) -> None:
     path = change(make_subscription(make_person(make_corp(), "lilei")))
     mine = as_browsers_send(root, path, body="第二个人写的")
@@ -226,6 +230,7 @@ def test_saving_forgets_the_draft_also_one_that_comes_in_behind_its_form(root: C
     assert not Draft.objects.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nobody_sees_the_draft_of_somebody_else(root: Client) -> None:
     root.post(f"{LIST}draft/", {"name": "没写完", "csrfmiddlewaretoken": "x" * 64, "token": "a" * 32})
     assert Draft.objects.get().values == "name=%E6%B2%A1%E5%86%99%E5%AE%8C"
@@ -377,6 +382,7 @@ def test_who_may_add_reports_but_not_change_them_reaches_no_row_of_another(
     assert report.report_cards.get().title == "门店"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_own_rows_that_were_left_out_of_the_page_still_go_to_no_robot(
     root: Client, shared: tuple[Subscription, Subscription]
 ) -> None:
@@ -389,6 +395,7 @@ def test_own_rows_that_were_left_out_of_the_page_still_go_to_no_robot(
     assert "id_robot" in [anchor for _text, _label, anchor in answer.context["problems"]]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_of_a_report_leads_to_the_push_that_sends_it(
     root: Client, shared: tuple[Subscription, Subscription]
 ) -> None:
@@ -432,6 +439,7 @@ class TestTrial:
         found = client.get(url).json()
         assert (found["is_unfinished"], "已送达" in found["html"], "李雷" in found["html"]) == (False, True, True)
 
+    @pytest.mark.usefixtures("undrawn")
     def test_it_goes_to_nobody_whom_the_editor_does_not_see(self) -> None:
         corp, elsewhere = make_corp(), make_person(make_corp(), "wang")
         push = make_subscription(make_person(corp, "li"), report=make_report(corp=corp))
@@ -442,6 +450,7 @@ class TestTrial:
             assert "看不到" in str(list(get_messages(answer.wsgi_request))[-1])
         assert not Run.objects.exists()
 
+    @pytest.mark.usefixtures("undrawn")
     def test_who_cannot_be_reached_is_told_with_the_reason(self, root: Client) -> None:
         push = make_subscription(make_person(make_corp(), "li"))
         unlinked = make_person(name="王芳")
@@ -452,6 +461,7 @@ class TestTrial:
         assert "未关联企业微信" in said
         assert not Run.objects.exists()
 
+    @pytest.mark.usefixtures("undrawn")
     def test_a_failed_trial_says_why(self, root: Client) -> None:
         push = make_subscription(person := make_person(make_corp(), "li"))
         self.try_on(root, push, person)

@@ -16,8 +16,9 @@ from notifications.admin.subscription_forms import RulesField, RulesWidget
 from notifications.models import AttributeRule, Operator, Report, Subscription
 from notifications.sources import Rule
 from notifications.subscriptions.recipients import read_rules, save_rules
+from tests.integrations.pages import version_on
 from tests.notifications.admin.conftest import client_of
-from tests.notifications.admin.test_admin import values, version_on
+from tests.notifications.admin.test_admin import values
 from tests.notifications.factories import make_manager, make_person, make_report, make_subscription
 
 pytestmark = pytest.mark.django_db

@@ -16,8 +16,9 @@ from notifications.admin import operations
 from notifications.models import Repeat, Report, Subscription, WorkdayCalendar
 from notifications.subscriptions.calendar import describe_crontab, describe_schedule
 from notifications.subscriptions.schedules import find_last_known_year, find_nearest_workday, is_published_workday
-from tests.browser_form import untouched
-from tests.notifications.admin.test_admin import errors_of, preview, said, values, version_on
+from tests.browser_form import unchanged, undrawn
+from tests.integrations.pages import version_on
+from tests.notifications.admin.test_admin import errors_of, preview, said, values
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
 
@@ -124,6 +125,7 @@ def test_what_another_way_of_writing_needed_is_emptied(root: Client, order: tupl
     assert len(re.findall(r'name="weekdays" value="[13]"[^>]* checked', html)) == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -158,6 +160,11 @@ def test_what_is_missing_or_cannot_be_is_refused(
     assert not Subscription.objects.exists()
 
 
+def read_attentions(client: Client) -> str:
+    with undrawn():
+        return " ".join(one.sentence for one in client.get("/admin/").context["overview"]["attentions"])
+
+
 @pytest.mark.usefixtures("_in_november")
 @pytest.mark.parametrize(
     ("fields", "is_told"),
@@ -177,8 +184,8 @@ def test_the_end_of_the_calendar_is_told_before_and_after_saving(
 
     before = preview(root, values(*order, **fields))
     answer = root.post(ADD, values(*order, **fields))
-    after = said(root, answer)
-    index = root.get("/admin/").content.decode()
+    after = said(answer)
+    index = read_attentions(root)
 
     for text in (before, after, index):
         assert (f"{year} 年的节假日和调休" in text) is is_told
@@ -278,9 +285,10 @@ CALENDAR = "/admin/notifications/workdaycalendar/1/change/"
 
 def entered(client: Client, days: str) -> Any:
     client.get("/admin/notifications/workdaycalendar/")
-    return client.post(CALENDAR, {**untouched(client.get(CALENDAR).text, "workdaycalendar_form"), "days": days})
+    return client.post(CALENDAR, {**unchanged(client, CALENDAR), "days": days})
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.usefixtures("_in_november")
 def test_days_that_are_entered_move_the_next_times_and_end_the_warning(
     root: Client, order: tuple[Report, User]
@@ -296,7 +304,7 @@ def test_days_that_are_entered_move_the_next_times_and_end_the_warning(
     card = Card.objects.create(name="门店", source=DataSource.objects.create(name="仓库", kind="sql"), sql="SELECT 1")
     rule = make_rule(card, crontab="5 9 * * *", free_days="skip", next_run_at=push.next_run_at)
     assert push.next_run_at == datetime.combine(first, time(1, 5), UTC)
-    assert f"{year} 年的节假日" in root.get("/admin/").text
+    assert f"{year} 年的节假日" in read_attentions(root)
 
     answer = entered(root, f"{year}-01-02 至 {first} 休 元旦\n{first + timedelta(days=1)}\t班\t元旦")
 
@@ -306,9 +314,10 @@ def test_days_that_are_entered_move_the_next_times_and_end_the_warning(
     assert push.next_run_at == datetime.combine(first + timedelta(days=1), time(1, 5), UTC)
     assert due.next_run_at == due_at
     assert rule.next_run_at == datetime(year - 1, 12, 28, 1, 5, tzinfo=UTC)
-    assert f"{year} 年的节假日" not in root.get("/admin/").text
+    assert f"{year} 年的节假日" not in read_attentions(root)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("line", ["2027-02-30 休", "2027-02-05", "休 2027-02-05", "2027-02-11 至 2027-02-05 休", "x"])
 def test_a_line_that_is_no_day_is_named_and_nothing_is_saved(root: Client, line: str) -> None:
     answer = entered(root, f"2027-02-14 班\n{line}")
@@ -343,13 +352,14 @@ class TestOnce:
         )
         page = f"/admin/notifications/subscription/{push.pk}/change/"
 
-        answer = root.post(page, {**untouched(root.get(page).content.decode(), "subscription_form"), "name": "公告"})
+        answer = root.post(page, {**unchanged(root, page), "name": "公告"})
 
         assert answer.status_code == 302, errors_of(answer)
         push.refresh_from_db()
         assert (push.name, push.is_enabled, push.next_run_at) == ("公告", True, None)
         assert ">完成<" in root.get("/admin/notifications/subscription/").content.decode()
 
+    @pytest.mark.usefixtures("undrawn")
     def test_another_schedule_forgets_the_day_and_rules_do_not_offer_it(
         self, root: Client, order: tuple[Report, User]
     ) -> None:

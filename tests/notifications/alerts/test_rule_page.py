@@ -17,7 +17,7 @@ from integrations.models.datasources import compress_table
 from notifications.alerts import conditions, trial
 from notifications.models import AlertRule, Draft, Incident, Medium, SilenceWindow
 from notifications.subscriptions.recipients import read_audience, resolve_audience
-from tests.browser_form import untouched
+from tests.browser_form import unchanged
 from tests.guandata import GuandataAnswers
 from tests.notifications import preview_pages
 from tests.notifications.admin.conftest import client_of
@@ -40,11 +40,11 @@ def change(rule: AlertRule) -> str:
 
 def read_form(client: Client, rule: AlertRule | None = None, **changes: Any) -> dict[str, Any]:
     address = ADD if rule is None else change(rule)
-    return {**untouched(client.get(address).content.decode(), "alertrule_form"), **changes}
+    return {**unchanged(client, address), **changes}
 
 
 def send(client: Client, address: str, **changes: Any) -> Any:
-    return client.post(address, {**untouched(client.get(address).content.decode(), "alertrule_form"), **changes})
+    return client.post(address, {**unchanged(client, address), **changes})
 
 
 def send_new(client: Client, card: Card, **changes: Any) -> Any:
@@ -57,6 +57,7 @@ def find_notified(rule: AlertRule) -> set[int]:
     return {one.user_id for one in resolve_audience(read_audience(rule))}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_people_and_times_are_chosen_changed_and_gone_with_the_rule(root: Client, card: Card, corp: Corp) -> None:
     person, other = make_person(corp, "lilei"), make_person(corp, "han")
 
@@ -79,6 +80,7 @@ def test_people_and_times_are_chosen_changed_and_gone_with_the_rule(root: Client
     assert not AlertRule.objects.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nobody_is_refused_once_it_is_enabled(root: Client, card: Card) -> None:
     refused = send_new(root, card, _enable="1")
     assert "没有人会收到" in " ".join(text for text, _label, _anchor in refused.context["problems"])
@@ -111,11 +113,7 @@ def test_what_is_no_date_is_refused_on_a_column_of_dates(
 
 
 def make_fall(day: str, unit: str, value: str) -> dict[str, str]:
-    return {
-        **row(0, "sum", "销售额", "fell", value),
-        "conditions-0-against": day,
-        "conditions-0-unit": unit,
-    }
+    return {**row(0, "sum", "销售额", "fell", value), "conditions-0-against": day, "conditions-0-unit": unit}
 
 
 @pytest.mark.parametrize(("unit", "value", "kept"), [("percent", "20 %", "20"), ("amount", "1,000", "1,000")])
@@ -133,12 +131,14 @@ def test_a_fall_against_an_earlier_day_is_kept_as_chosen(
     assert rule.conditions == [condition]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("day", "value"), [("", "20"), ("month", "20"), ("week", "-20"), ("week", "20 元")])
 def test_a_fall_without_its_day_or_with_a_sign_is_refused(root: Client, card: Card, day: str, value: str) -> None:
     assert send_new(root, card, **make_fall(day, "percent", value), _save="1").status_code == 200
     assert not AlertRule.objects.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_was_typed_is_kept_and_offered(root: Client, card: Card, corp: Corp) -> None:
     person = make_person(corp, "lilei")
     typed = read_form(root, name="没写完", users=[person.pk])
@@ -196,6 +196,7 @@ def test_a_fall_is_tried_on_the_rows_and_what_they_cannot_answer_is_said(
     assert "列“区域”不是数值" in read_panel(root, card=card.pk, **row(0, "sum", "区域", "lt", "0"))["message"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_set_in_a_folded_part_stands_in_its_line(root: Client, card: Card) -> None:
     rule = make_rule(card, severity="critical", notifies_recovery=False)
     parts = root.get(f"{LIST}{rule.pk}/change/").context["folded_parts"]
@@ -214,6 +215,7 @@ def test_a_page_that_is_sent_twice_makes_one_rule(root: Client, card: Card, corp
     assert answer["Location"] == change(AlertRule.objects.get())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_people_whom_somebody_else_chose_meanwhile_stand_and_a_deleted_rule_is_not_made_again(
     root: Client, card: Card, corp: Corp
 ) -> None:
@@ -412,6 +414,7 @@ class TestPeople:
         assert [one.user_id for one in resolve_audience(audience)] == [north.pk]
         assert 'value="华北"' in root.get(path).content.decode()
 
+    @pytest.mark.usefixtures("undrawn")
     def test_with_a_robot_of_no_group_and_a_rule_without_a_condition_are_refused(
         self, root: Client, rule: AlertRule
     ) -> None:

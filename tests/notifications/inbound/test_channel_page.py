@@ -9,7 +9,7 @@ from django.test import Client
 from accounts.models import User
 from integrations.models import Corp
 from notifications.models import InboundCall, InboundChannel, IncomingMessage
-from tests.browser_form import untouched
+from tests.browser_form import unchanged
 from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
 from tests.notifications.inbound.channels import call, english_client, make_channel, make_preset_channel, read_example
 
@@ -32,7 +32,7 @@ def page_of(channel: InboundChannel, end: str = "change") -> str:
 
 
 def fill_form(client: Client, channel: InboundChannel, **values: Any) -> dict[str, Any]:
-    found = untouched(client.get(page_of(channel)).content.decode(), "inboundchannel_form")
+    found = unchanged(client, page_of(channel))
     return {**found, **values}
 
 
@@ -68,6 +68,7 @@ def test_a_sender_of_alerts_begins_as_one_and_one_that_cannot_sign_has_the_token
     assert (f"?token={secret}" in answer.content.decode()) is (preset == "jenkins")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_another_secret_ends_the_one_before_and_another_proof_brings_one(
     client: Client, root: User, zhang: User
 ) -> None:
@@ -85,6 +86,7 @@ def test_another_secret_ends_the_one_before_and_another_proof_brings_one(
     assert (channel.scheme, channel.digest, channel.secret) == ("hmac", "", answer.context["secret"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_waits_for_the_first_payload_and_shows_its_fields_the_message_and_its_people(
     client: Client, root: User, zhang: User
 ) -> None:
@@ -129,6 +131,7 @@ def test_people_chosen_and_not_saved_yet_are_those_whom_the_channel_reaches(
     assert channel.reach == "everyone"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_cannot_work_is_refused_with_its_field(client: Client, root: User, zhang: User) -> None:
     channel = make_channel(root, zhang)
     before, form = channel.mapping, fill_form(client, channel, _enable="1")
@@ -197,6 +200,7 @@ def test_a_secret_that_no_key_opens_is_said(client: Client, root: User, zhang: U
     assert call(channel, {"title": "x"}).status_code == 401
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> None:
     client = english_client(make_manager(corp))
     make_corp()
@@ -211,6 +215,7 @@ def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> N
     assert form.fields["allows_private_addresses"].disabled
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_alert_goes_to_the_people_chosen_and_needs_no_text(client: Client, root: User, zhang: User) -> None:
     """Previews each alert of the last call and its recipients."""
     channel = make_preset_channel("alertmanager", root, zhang)

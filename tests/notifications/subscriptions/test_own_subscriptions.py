@@ -19,16 +19,10 @@ from notifications.models import Delivery, Receipt, Run, Subscription, Subscript
 from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
 from notifications.subscriptions.recipients import read_audience, resolve_audience
 from tests.bi import make_bi
+from tests.integrations.pages import version_on
 from tests.notifications.admin.conftest import client_of
-from tests.notifications.admin.test_admin import values, version_on
-from tests.notifications.factories import (
-    NOW,
-    make_corp,
-    make_person,
-    make_report,
-    make_run,
-    make_subscription,
-)
+from tests.notifications.admin.test_admin import values
+from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 
 pytestmark = pytest.mark.django_db
 HOST = {"host": "localhost:3001"}
@@ -111,10 +105,7 @@ class TestChoice:
         other = make_person(corp, "han")
         subscription = make_subscription(person, other)
         response = signed_in.post(f"/subscriptions/{subscription.pk}/choice/", {"choice": kind}, headers=HOST)
-        run, trial = (
-            make_run(subscription),
-            make_run(subscription, trigger=Run.Trigger.TRIAL, requested_by=person),
-        )
+        run, trial = (make_run(subscription), make_run(subscription, trigger=Run.Trigger.TRIAL, requested_by=person))
         for one in (run, trial):
             render_run(run_id=one.pk, now=NOW)
 

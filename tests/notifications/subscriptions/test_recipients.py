@@ -20,8 +20,9 @@ from notifications.sources import Audience
 from notifications.subscriptions.addressees import describe_addressees, find_own_subscriptions
 from notifications.subscriptions.recipients import count_reachability, read_audience, resolve_audience
 from tests.accounts.people import with_role
+from tests.integrations.pages import version_on
 from tests.notifications.admin.conftest import client_of
-from tests.notifications.admin.test_admin import errors_of, said, values, version_on
+from tests.notifications.admin.test_admin import errors_of, said, values
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import (
     NOW,
@@ -227,9 +228,7 @@ def test_members_who_may_not_have_access_are_not_meant(company: Company, state: 
     assert reasons(Audience(department_ids=[company.key(2)])) == {}
 
 
-def test_members_who_are_nobody_here_are_counted_and_a_department_that_is_gone_reaches_nobody(
-    company: Company,
-) -> None:
+def test_members_who_are_nobody_here_are_counted_and_a_department_that_is_gone_reaches_nobody(company: Company) -> None:
     company.person("linked", 2)
     company.member("unlinked", 2, 3)
     company.member("gone", 2, presence="deleted", left_at=NOW)
@@ -281,6 +280,7 @@ def search(client: Client, term: str) -> Any:
     return client.get(reverse("admin:integrations_department_search"), query)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_subscription_is_saved_with_departments(root: Client, company: Company) -> None:
     company.person("lilei", 3)
     company.member("unlinked", 3)
@@ -294,7 +294,7 @@ def test_a_subscription_is_saved_with_departments(root: Client, company: Company
     subscription = Subscription.objects.get()
     assert list(subscription.departments.all()) == [company.departments[2]]
     assert subscription.with_subdepartments is True
-    text = said(root, answer)
+    text = said(answer)
     assert "1 人" in text
     assert "1 名企业微信成员未关联人员" in text
     changes = [one.changes for one in AuditEntry.objects.filter(model="notifications.subscription", action="changed")]
@@ -329,6 +329,7 @@ def test_the_search_costs_the_same_for_one_and_for_many(root: Client, company: C
     assert counts[1] == counts[2]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_department_of_an_unseen_company_cannot_be_chosen_but_may_stay(company: Company) -> None:
     other = Company(name="南湖贸易")
     company.person("lilei", 2)

@@ -19,6 +19,7 @@ from notifications.delivery.runs.statistics import Counts, Day, count_last_days
 from notifications.models import Delivery, FreeDays, Incident, Run
 from notifications.subscriptions.schedules import find_last_known_year
 from notifications.views import overview
+from tests.browser_form import undrawn
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import (
     make_corp,
@@ -49,8 +50,9 @@ def client_of(person: User) -> Client:
     return client
 
 
-def read_index(client: Client) -> dict[str, Any]:
-    answer = client.get("/admin/")
+def read_index(client: Client, **options: Any) -> dict[str, Any]:
+    with undrawn():
+        answer: Any = client.get("/admin/", **options)
     assert answer.status_code == 200
     found: dict[str, Any] = answer.context["overview"]
     return found
@@ -236,10 +238,10 @@ def test_every_link_of_the_index_opens(root: Client) -> None:
     urls = {line.url for _corp, lines in found["cards"] for line in lines}
     urls |= {item.url for item in found["attentions"]} | {f"/admin/integrations/corp/{corp.pk}/change/"}
 
-    answers = {url: root.get(url) for url in urls - {""}}
+    with undrawn():
+        answers = [root.get(url).status_code for url in urls - {""}]
 
-    assert {answer.status_code for answer in answers.values()} == {200}
-    assert len(answers) == 7
+    assert answers == [200] * 7
 
 
 def test_what_needs_attention_is_named_with_its_page(root: Client) -> None:
@@ -292,11 +294,11 @@ def test_an_address_that_nobody_reaches_needs_attention_unless_all_is_the_sandbo
     Corp.objects.update(is_enabled=True)
     SiteAddress.objects.update(url="http://localhost:3001/")
     headers = {"host": "localhost:3001"}
-    assert root.get("/admin/", headers=headers).context["overview"]["attentions"] == []
+    assert read_index(root, headers=headers)["attentions"] == []
 
     make_corp()
 
-    [item] = root.get("/admin/", headers=headers).context["overview"]["attentions"]
+    [item] = read_index(root, headers=headers)["attentions"]
     assert item.url == f"/admin/integrations/siteaddress/{address.pk}/change/"
 
 
@@ -318,8 +320,8 @@ def test_host_cookies_are_advised_where_every_address_is_https(
     SiteAddress.objects.update(url=url)
 
     def advised(client: Client) -> list[str]:
-        answer = client.get("/admin/", secure=url.startswith("https"))
-        return [item.url for item in answer.context["overview"]["attentions"] if "HOST_COOKIES" in item.sentence]
+        found = read_index(client, secure=url.startswith("https"))
+        return [item.url for item in found["attentions"] if "HOST_COOKIES" in item.sentence]
 
     assert advised(root) == (["/admin/integrations/siteaddress/"] if is_advised else [])
     assert advised(limited) == []
@@ -424,7 +426,6 @@ def test_nobody_sees_what_they_may_not_open() -> None:
 
 
 def count_queries(client: Client) -> int:
-    client.get("/admin/")
     with CaptureQueriesContext(connection) as queries:
         assert client.get("/admin/").status_code == 200
     return len(queries)
@@ -434,13 +435,12 @@ def test_the_index_takes_as_many_queries_for_50_companies_and_1_000_deliveries()
     client = client_of(make_staff(*Permission.objects.values_list("codename", flat=True), manages_all_corps=True))
     corps = [make_corp()]
     make_subscription(report=make_report())
+    client.get("/admin/")
     counts = [count_queries(client)]
-    for number in (9, 40):
-        corps += [make_corp(is_enabled=number % 2 == 0) for number in range(number)]
-        counts.append(count_queries(client))
-    for number in (10, 990):
-        make_deliveries(corps[0], number=number)
-        counts.append(count_queries(client))
+    corps += [make_corp(is_enabled=number % 2 == 0) for number in range(49)]
+    counts.append(count_queries(client))
+    make_deliveries(corps[0], number=1000)
+    counts.append(count_queries(client))
 
     assert len(set(counts)) == 1, counts
     assert counts[0] <= 71  # three of them in December only, while the holidays of the next year are unknown

@@ -16,8 +16,9 @@ from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import scheduler
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Channel, Delivery, Priority, Receipt, Run, Subscription
+from tests.integrations.pages import version_on
 from tests.notifications.admin.conftest import client_of
-from tests.notifications.admin.test_admin import values, version_on
+from tests.notifications.admin.test_admin import values
 from tests.notifications.factories import (
     NOW,
     make_corp,

@@ -96,6 +96,7 @@ def test_the_page_that_disables_somebody_asks_who_takes_over_what_they_own(chief
     assert (leaver.is_active, list_owners()) == (False, ["chief"] * 3)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_nobody_takes_over_may_stop_though_somebody_takes_the_rest(chief: User, leaver: User) -> None:
     kept = {"taken_over": [f"subscription:{Subscription.objects.get().pk}"], "successor": chief.pk}
     client = client_of(chief)
@@ -113,15 +114,16 @@ def test_the_page_of_what_is_owned_leads_to_where_it_is_handed_over(chief: User,
     mail = make_channel(leaver, name="邮件", kind="mail", scheme="password", corp=corp, is_enabled=True)
     push, token, channel = Subscription.objects.get(), ApiToken.objects.get(), InboundChannel.objects.get(name="监控")
     way = f'leaver · <a href="{page_of(leaver)}#owned">交给他人</a>'
+    manager, owner = client_of(chief), client_of(leaver)
 
     for row in (push, token, channel, mail):
         page = f"/admin/notifications/{row._meta.model_name}/{row.pk}/change/"
-        assert way in client_of(chief).get(page).text
-        own = client_of(leaver).get(page).text
+        assert way in manager.get(page).text
+        own = owner.get(page).text
         assert "负责人" in own
         assert "#owned" not in own
     Subscription.objects.update(is_enabled=False)
-    assert way not in client_of(chief).get(change(push)).text
+    assert way not in manager.get(change(push)).text
 
 
 def test_one_thing_alone_can_go_to_another_owner_who_stays(chief: User, leaver: User, corp: Corp) -> None:
@@ -144,6 +146,7 @@ def test_a_channel_that_was_closed_works_again_for_who_took_it_over(chief: User,
     assert call(channel, {"title": "x"}).status_code != 401
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nobody_has_somebody_stronger_take_something_over(chief: User, leaver: User) -> None:
     """People who may renew a channel's secret could act with the stronger person's rights."""
     root = User.objects.create(username="root", is_staff=True, is_superuser=True)

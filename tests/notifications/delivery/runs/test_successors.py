@@ -12,15 +12,7 @@ from accounts.users.roles import Role
 from integrations.models import Card, Corp, DataSource
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.ownership import let_successors_take_over, request_ownership_notices
-from notifications.models import (
-    AlertRule,
-    ApiToken,
-    Delivery,
-    InboundChannel,
-    Report,
-    Run,
-    Subscription,
-)
+from notifications.models import AlertRule, ApiToken, Delivery, InboundChannel, Report, Run, Subscription
 from notifications.tasks import notify_of_owners
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.api.conftest import make_token
@@ -130,6 +122,7 @@ def test_the_page_says_who_takes_over_and_what_they_took(owner: User, chief: Use
     assert "heir作为事先指定的接任人，已从owner接管" in said[0]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_asks_about_what_has_no_successor_alone(owner: User, chief: User) -> None:
     Subscription.objects.update(successor=None)
     client, push = client_of(chief), f"subscription:{Subscription.objects.get().pk}"
@@ -234,6 +227,7 @@ def test_each_page_leads_to_the_choice_of_the_successor(owner: User, heir: User,
     assert row.successor is None
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("model", [ApiToken, Subscription])
 def test_nobody_is_offered_whom_the_editor_does_not_see_or_who_may_not_own_it(
     owner: User, chief: User, corp: Corp, model: Any
@@ -266,6 +260,7 @@ def test_a_successor_whose_companies_do_not_suffice_is_refused(owner: User, heir
     assert ApiToken.objects.get().successor is None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_another_editor_sees_the_push_but_not_who_succeeds_on_a_channel(owner: User, heir: User) -> None:
     """Being named as successor gives no access before the channel is handed over."""
     assert client_of(heir).get(make_successor_address(Subscription.objects.get())).status_code == 200
