@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from integrations.models import Corp
 from notifications.api.app import api
+from tests.nightly import IS_NIGHTLY
 from tests.notifications.api.conftest import HOST, make_editor, make_token
 from tests.notifications.factories import make_person, make_report, make_subscription
 
@@ -64,7 +65,7 @@ def headers(corp: Corp, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 # Not schemathesis's own parametrize: with pytest 9.2 it gives all operations one id, and pytest-xdist runs only one.
 @pytest.mark.parametrize("label", OPERATIONS)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500 if IS_NIGHTLY else 10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_answer_is_documented(label: str, headers: dict[str, str], data: st.DataObject) -> None:
     """Half of the calls fit the document, half do not."""

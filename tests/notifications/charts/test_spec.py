@@ -91,7 +91,6 @@ FIELDS = {"x", "y", "s", "t", "c", "n", "px", "py", "pr", "pb"}
 _MARKS = ("line", "area", "bar", "arc", "text", "rect")
 
 
-@settings(max_examples=120)
 @given(drawings(), st.sampled_from(Shape), st.sampled_from(["zh-hans", "en"]))
 def test_nothing_of_the_data_is_a_field_an_expression_or_an_address(
     drawing: tuple[Chart, Table], shape: Shape, language: str

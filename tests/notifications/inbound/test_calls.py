@@ -25,7 +25,6 @@ from notifications.inbound import calls
 from notifications.inbound.mapping import ChannelMapping
 from notifications.models import Delivery, InboundCall, InboundChannel, Incident, IncomingMessage, Run
 from tests.between import just_before
-from tests.nightly import IS_NIGHTLY
 from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
 from tests.notifications.inbound.channels import (
     SECRET,
@@ -411,7 +410,6 @@ def test_the_servers_log_of_accesses_has_the_address_without_its_token(
     assert not any(SECRET in str(value) for name, value in line.items() if name != "{wsgi.input}e")
 
 
-EXAMPLES = 10_000 if IS_NIGHTLY else 60
 ANSWERS = {202, 400, 413, 422}
 
 # Everything that a mapping can have, on fields that a payload may or may not have.
@@ -476,11 +474,7 @@ def channels(settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[InboundChan
     return [greedy, waiting]
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(sent=BODIES, number=st.integers(min_value=0, max_value=1))
 def test_no_body_brings_anything_but_our_answers(
     channels: list[InboundChannel], sent: tuple[bytes, str], number: int

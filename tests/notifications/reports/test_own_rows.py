@@ -5,17 +5,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.models import fold_value
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.reports.row_filters import Condition, Key, OwnRows, write_comparable_text
-from tests.nightly import IS_NIGHTLY
 from tests.notifications.reports.tables import SLOT, sales
 
 REGION, SHOP = 1, 2
-EXAMPLES = 10_000 if IS_NIGHTLY else 100
 
 
 def own(*conditions: Condition, **tables: Table) -> OwnRows:
@@ -82,7 +80,6 @@ CONDITIONS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=EXAMPLES)
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=12), CONDITIONS, st.lists(PEOPLE, max_size=6))
 def test_never_shows_a_row_to_a_person_whose_attribute_does_not_match(
     cells: list[tuple[Value, Value]], conditions: list[Condition], people: list[dict[int, frozenset[str]]]

@@ -14,7 +14,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.models import User
@@ -343,7 +343,6 @@ def test_a_file_has_a_name_that_every_system_takes(title: str, name: str) -> Non
         assert write_file_name(title, AS_OF, "xlsx") == name
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -323,7 +323,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(steps=STEPS, arrivals=st.randoms(use_true_random=False))
 def test_no_window_of_sixty_seconds_ever_holds_too_many_arrivals(
     valkey_client: redis.Redis, steps: list[tuple[str, Any]], arrivals: Any

@@ -28,12 +28,7 @@ from integrations.models import Corp
 from notifications.delivery import limiter
 from notifications.delivery.runs import recall, scheduler
 from notifications.delivery.runs.owner_notices import NOTICE_PERIOD
-from notifications.delivery.runs.triggers import (
-    TriggerRefusedError,
-    can_be_resent,
-    request_resend,
-    request_run,
-)
+from notifications.delivery.runs.triggers import TriggerRefusedError, can_be_resent, request_resend, request_run
 from notifications.models import CorpQueue, Delivery, MessageForm, Receipt, Run, Subscription
 from notifications.subscriptions.schedules import find_slots
 from tests.chaos.judge import find_doubled, find_unfinished, find_unfounded, find_wrong_receipts
@@ -48,7 +43,7 @@ pytestmark = pytest.mark.django_db
 PHASES = [Phase.generate]
 searching = rules(
     phases=PHASES,
-    max_examples=600 if IS_NIGHTLY else 10,
+    max_examples=600 if IS_NIGHTLY else 6,
     stateful_step_count=60 if IS_NIGHTLY else 25,
     deadline=None,
     derandomize=not IS_NIGHTLY,
