@@ -134,7 +134,8 @@ def test_many_bad_ones_before_the_good_ones_leave_each_with_its_reason(caplog: p
             good.append(Card.objects.create(name=f"good {number}", source=source))
         assert len(bad) == 48
         person = make_person(make_corp(), "li")
-        for card in [*bad.values(), *good]:
+        fetch.request_data([card.pk for card in bad.values()], slot_at=NOW, now=NOW)
+        for card in good:
             report = make_data_report(card=card, title="日报", body="合计 {{ sales.sum('销售额') }}")
             render_run(run_id=make_run(make_subscription(person, report=report)).pk, now=NOW)
 

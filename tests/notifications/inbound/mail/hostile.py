@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZipFile
 
-EACH = 2
+from tests.nightly import IS_NIGHTLY
+
+EACH = 4 if IS_NIGHTLY else 1
 # HTML that would run, load or submit something.
 TRICKS = (
     "<script>alert(1)</script>",

