@@ -154,8 +154,8 @@ class Duty:
         self.work_off()
 
     def read_callbacks(self) -> list[Any]:
+        requests.get(self.url, timeout=5)  # wakes its event loop to see another thread's change
         for _ in range(400):
-            requests.get(self.url, timeout=5)  # wakes its event loop to see another thread's change
             if self.recorder.posts and not self.world.outbox.queues and not self.world.outbox.running:
                 posts, self.recorder.posts = self.recorder.posts, []
                 return posts

@@ -97,21 +97,29 @@ def test_a_report_is_saved_with_its_cards_and_rules_in_the_audit_trail(root: Cli
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"body": "好\n{{ nope }}"}, "第 2 行：这里没有叫做“nope”的内容。"),
         ({"title": "{{ c0.sum( }}"}, "第 1 行：无法作为模板读取"),
         ({"figures": "合计: {{ c1.count }}"}, "第 1 行：这里没有叫做“c1”的内容。"),
+        # Rules that would hide everything.
+        ({"rules": (rule(alias="other", value="x"),)}, "内容中没有这个名称的数据。"),
+        ({"rules": (rule(value=""),)}, "请选择属性或填写固定值，二者选一。"),
     ],
 )
-def test_a_failing_template_is_refused_with_line_and_reason(root: Client, changes: dict[str, str], said: str) -> None:
+def test_a_template_or_rule_that_fails_is_refused_with_the_reason(
+    root: Client, changes: dict[str, Any], said: str
+) -> None:
     response = root.post(ADD, page_values(make_card(), **changes))
 
     assert said in errors_of(response)
     assert not Report.objects.exists()
+    assert not OwnRowsRule.objects.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_column_that_the_data_fetched_last_does_not_have_is_refused(root: Client) -> None:
     known = make_data_report()
     answer(known, slot_at=NOW - timedelta(hours=1))
@@ -159,20 +167,7 @@ def test_a_card_without_rows_today_is_refused_for_no_kind(
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ({"alias": "other", "value": "x"}, "内容中没有这个名称的数据。"),
-        ({"value": ""}, "请选择属性或填写固定值，二者选一。"),
-    ],
-)
-def test_a_rule_that_would_hide_everything_is_refused(root: Client, row: dict[str, Any], said: str) -> None:
-    response = root.post(ADD, page_values(make_card(), rules=(rule(**row),)))
-
-    assert said in errors_of(response)
-    assert not OwnRowsRule.objects.exists()
-
-
+@pytest.mark.usefixtures("undrawn")
 def test_a_card_cannot_be_called_as_something_known(root: Client) -> None:
     sent = page_values(make_card()) | {"report_cards-0-alias": "today"}
 
