@@ -7,14 +7,7 @@ from accounts.models import User
 from notifications import tasks
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt
-from tests.notifications.factories import (
-    NOW,
-    make_corp,
-    make_person,
-    make_report,
-    make_run,
-    make_subscription,
-)
+from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 
 HOST = {"host": "localhost:3001"}
 

@@ -19,13 +19,7 @@ from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.send import send_deliveries
 from notifications.models import CorpQueue, Delivery, Run, Subscription
 from tests.notifications.admin.conftest import client_of
-from tests.notifications.factories import (
-    make_corp,
-    make_manager,
-    make_person,
-    make_run,
-    make_subscription,
-)
+from tests.notifications.factories import make_corp, make_manager, make_person, make_run, make_subscription
 from tests.notifications.reports.places import card_of, make_data_report
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 

@@ -316,9 +316,7 @@ def test_several_rows_at_a_place_are_on_the_side_of_the_line_that_the_condition_
 def test_times_make_a_line_and_a_single_time_does_not() -> None:
     over_time = chart_of("any 销售额 < 5", DAYS)
     today = Table(
-        (Column("日期", Kind.DATE), *SALES.columns),
-        tuple((DAYS.rows[0][0], *row) for row in SALES.rows),
-        AS_OF,
+        (Column("日期", Kind.DATE), *SALES.columns), tuple((DAYS.rows[0][0], *row) for row in SALES.rows), AS_OF
     )
 
     assert (over_time.kind, over_time.x) == ("line", "日期")

@@ -70,8 +70,7 @@ def test_a_late_firing_of_a_stretch_closed_by_hand_or_before_the_last_opens_noth
 
 
 @pytest.mark.parametrize(
-    ("minutes", "counts"),
-    [(1, (0, 0, 1)), (4, (0, 1, 0)), (5, (0, 1, 0)), (12, (1, 0, 0)), (600, (1, 0, 0))],
+    ("minutes", "counts"), [(1, (0, 0, 1)), (4, (0, 1, 0)), (5, (0, 1, 0)), (12, (1, 0, 0)), (600, (1, 0, 0))]
 )
 def test_a_stretch_that_goes_on_after_an_end_that_was_none_opens_again(
     minutes: int, counts: tuple[int, int, int], channel: InboundChannel

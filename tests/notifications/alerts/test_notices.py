@@ -266,9 +266,7 @@ def test_a_group_robot_gets_words_of_which_nothing_is_a_link_or_a_mention(duty: 
     assert "<" not in message["text"]["content"]
 
 
-def test_who_cannot_be_told_stands_in_the_log_and_where_nobody_can_the_owner_of_the_channel_is_told(
-    duty: Duty,
-) -> None:
+def test_who_cannot_be_told_stands_in_the_log_and_where_nobody_can_the_owner_of_the_channel_is_told(duty: Duty) -> None:
     duty.people["LiLei"].wecom_accounts.update(userid="", userid_folded="")
     duty.tell(alert())
     [run] = Run.objects.all()
@@ -321,11 +319,7 @@ class TestTheListOfAStorm:
     def test_adds_the_values_only_to_titles_that_are_equal_to_others(self, duty: Duty) -> None:
         duty.tell(alert("Disk", instance="a"), alert("Disk", instance="b"), alert("Cpu"))
 
-        assert self.text(duty).split("\n")[1:] == [
-            "· Disk 磁盘快满了 (a)",
-            "· Disk 磁盘快满了 (b)",
-            "· Cpu 磁盘快满了",
-        ]
+        assert self.text(duty).split("\n")[1:] == ["· Disk 磁盘快满了 (a)", "· Disk 磁盘快满了 (b)", "· Cpu 磁盘快满了"]
 
 
 def at(text: str) -> datetime:

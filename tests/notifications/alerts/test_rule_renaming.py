@@ -48,11 +48,7 @@ def test_applying_changes_conditions_filters_and_the_split_and_mends_the_rule(ro
 
     changes = root.post(RENAME, {**values, **asked}).json()["changes"]
 
-    assert changes == {
-        "conditions-0-column": "销售额(元)",
-        "conditions-0-filters": "大区=华东",
-        "split_column": "大区",
-    }
+    assert changes == {"conditions-0-column": "销售额(元)", "conditions-0-filters": "大区=华东", "split_column": "大区"}
     answer = root.post(change(rule), {**values, **changes, "_enable": "1"})
     assert answer.status_code == 302, answer.context["problems"]
     rule.refresh_from_db()

@@ -9,13 +9,7 @@ from accounts.models import AuditEntry
 from notifications.api import tokens
 from notifications.models import ApiToken, Report, Run
 from tests.notifications.api.conftest import Caller, make_editor, make_token
-from tests.notifications.factories import (
-    make_corp,
-    make_report,
-    make_run,
-    make_subscription,
-    make_superuser,
-)
+from tests.notifications.factories import make_corp, make_report, make_run, make_subscription, make_superuser
 
 pytestmark = pytest.mark.django_db
 

@@ -187,10 +187,7 @@ def test_files_come_in_a_form_or_were_uploaded_before(client: Caller, zhang: Use
         .order_by("run_id")
         .values_list("name", "kind", "content_type", "width", "height")
     )
-    assert [*media] == [
-        ("看板.PNG", "picture", "image/png", 40, 30),
-        ("周报.pdf", "file", "application/pdf", 0, 0),
-    ]
+    assert [*media] == [("看板.PNG", "picture", "image/png", 40, 30), ("周报.pdf", "file", "application/pdf", 0, 0)]
     assert IncomingMessage.objects.get().form == "news"
 
 

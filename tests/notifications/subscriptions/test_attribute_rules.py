@@ -10,20 +10,10 @@ from accounts.users.attributes import check_definition, set_values
 from notifications.models import AttributeRule, Operator, RulesMatch
 from notifications.sources import Audience, Rule
 from notifications.subscriptions.addressees import find_own_subscriptions
-from notifications.subscriptions.recipients import (
-    read_rules,
-    resolve_audience,
-    save_rules,
-)
+from notifications.subscriptions.recipients import read_rules, resolve_audience, save_rules
 from tests.audit import clear_trail
 from tests.notifications.admin.conftest import client_of
-from tests.notifications.factories import (
-    make_corp,
-    make_person,
-    make_report,
-    make_subscription,
-    make_superuser,
-)
+from tests.notifications.factories import make_corp, make_person, make_report, make_subscription, make_superuser
 
 pytestmark = pytest.mark.django_db
 IS, CONTAINS, ONE_OF = Operator.IS, Operator.CONTAINS, Operator.ONE_OF

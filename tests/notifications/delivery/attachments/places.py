@@ -15,17 +15,7 @@ from notifications.delivery.rendering import render
 from notifications.delivery.rendering.preview import STAND_IN
 from notifications.delivery.rendering.render import PlannedDelivery
 from notifications.inbound.accept import MessageSource
-from notifications.models import (
-    Channel,
-    Delivery,
-    IncomingMessage,
-    Medium,
-    MessageForm,
-    Priority,
-    Robot,
-    Run,
-    new_mark,
-)
+from notifications.models import Channel, Delivery, IncomingMessage, Medium, MessageForm, Priority, Robot, Run, new_mark
 from notifications.sources import CardContent, Content, Figure
 from tests.notifications.charts.tables import CHARTS
 from tests.notifications.factories import NOW

@@ -33,12 +33,7 @@ from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.runs import recall
 from notifications.delivery.sending.queue import HandedOut, read_sendables
 from notifications.delivery.sending.send import ask_permits
-from notifications.delivery.sending.uploads import (
-    UPLOAD_API,
-    freeze_delivery,
-    hand_out_uploads,
-    prepare_deliveries,
-)
+from notifications.delivery.sending.uploads import UPLOAD_API, freeze_delivery, hand_out_uploads, prepare_deliveries
 from notifications.models import Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.sources import Content
 from tests.notifications.conftest import FakeClock

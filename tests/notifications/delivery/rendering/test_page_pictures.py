@@ -13,17 +13,7 @@ from integrations.models import Corp, Heartbeat
 from notifications.delivery.attachments import SNAPSHOTS_QUEUE, find_obstacle, unpack_recipe
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.triggers import request_resend
-from notifications.models import (
-    Channel,
-    Delivery,
-    Medium,
-    MessageForm,
-    Receipt,
-    Report,
-    Robot,
-    Run,
-    Subscription,
-)
+from notifications.models import Channel, Delivery, Medium, MessageForm, Receipt, Report, Robot, Run, Subscription
 from tests.bi import make_bi
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 

@@ -5,12 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from notifications.inbound.mail.html import (
-    SENT_FILES_AT_MOST,
-    convert_html,
-    convert_mail,
-    render_page,
-)
+from notifications.inbound.mail.html import SENT_FILES_AT_MOST, convert_html, convert_mail, render_page
 from notifications.inbound.mail.parse import MailPart, MailRules, ParsedMail, parse_mail
 from notifications.models import IncomingMessage
 from tests.notifications.inbound.mail import senders
