@@ -316,7 +316,7 @@ def to_decimal(value: Value) -> Decimal | None:
     if isinstance(value, float):
         return Decimal(repr(value)) if math.isfinite(value) else None
     if isinstance(value, Decimal):
-        return value if math.isfinite(value) else None
+        return value if value.is_finite() and math.isfinite(value) else None  # a signalling NaN is no float
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
