@@ -228,11 +228,11 @@ class GuanwecomAdminSite(admin.AdminSite):
     site_title = _("guanwecom")
     index_title = pgettext_lazy("menu", "Overview")
     index_template = "admin/overview.html"
+    empty_value_display = "—"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         bases = (NamedChanges, LimitedLookups, HelpfulPages, admin_class or admin.ModelAdmin)
-        combined = type("CombinedAdmin", bases, {})
-        super().register(model_or_iterable, combined, **{**LIGHT_LISTS, **options})
+        super().register(model_or_iterable, type("CombinedAdmin", bases, {}), **{**LIGHT_LISTS, **options})
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         menu = navigation.build_menu(self, request)

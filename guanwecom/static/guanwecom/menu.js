@@ -15,7 +15,9 @@ document.addEventListener("DOMContentLoaded", () => {
 for (const event of ["click", "keydown"]) {
   document.addEventListener(event, ({ target, key }) => {
     if (event === "keydown" && key !== "Escape") return;
-    for (const open of document.querySelectorAll("details.filter[open]")) {
+    // A click in the list of a select, which stands elsewhere, does not close the try.
+    const drops = event === "click" ? "details.filter[open]" : "details:is(.filter, .try-on)[open]";
+    for (const open of document.querySelectorAll(drops)) {
       if (event === "click" && open.contains(target)) continue;
       open.open = false;
       if (event === "keydown" && open.contains(target)) open.firstElementChild.focus();

@@ -63,6 +63,16 @@
     }
   };
 
+  // On a phone the rows of a list are cards without a head: there a number or a yes is told by its column's name.
+  const nameValues = (root) => {
+    for (const cell of root.querySelectorAll("#result_list tbody td")) {
+      const text = textOf(cell);
+      const head = cell.closest("table").tHead?.rows[0].cells[cell.cellIndex];
+      if (/^[-—]$/.test(text)) cell.classList.add("blank");
+      else if (head && (/^[\d,.:]+$/.test(text) || [words.yes, words.no].includes(text))) cell.dataset.label = textOf(head);
+    }
+  };
+
   // Django writes dashes for "nothing chosen".
   const nameBlanks = (root) => {
     for (const option of root.querySelectorAll('option[value=""]')) {
@@ -73,6 +83,7 @@
   explainSelects(document);
   document.addEventListener("DOMContentLoaded", () => {
     nameIcons(document);
+    nameValues(document);
     nameBlanks(document);
     nameCells(document);
     nameDates(document);
