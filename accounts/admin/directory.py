@@ -359,7 +359,8 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         "page."
     )
     list_display = (
-        *("requested_at", Column("company", _("WeCom company name"), lambda run: run.corp.name), "trigger", "status"),
+        *("requested_at", Column("company", _("WeCom company name"), lambda run: run.corp.name), "trigger"),
+        Column("status_shown", _("status"), lambda run: show_status(run.status, run.get_status_display())),
         *("seen_count", "call_count"),
         Column(
             "duration_shown",
