@@ -160,9 +160,9 @@ for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, Cl
 
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(SuperuserPages, FixedRowsAdmin):
-    form = VersionedForm
-    list_display = ("name", "enabled", "last_run_at")
-    fields = ("name", "enabled", "last_run_at")
+    fields = list_display = ("name", "enabled", "last_run_at")
+    # The help texts of the package name Python's False and None.
+    form = modelform_factory(PeriodicTask, VersionedForm, fields=("enabled",), help_texts=dict.fromkeys(fields, ""))
     readonly_fields = ("name", "last_run_at")
     actions = None
     ordering = ("name",)

@@ -48,8 +48,9 @@ window.beginDataBrowser = (page, browser, take, takePicture) => {
       await browse();
       search.focus();
     } else if (button.dataset.card) take(button.dataset.card, button.dataset.name);
-    else if (button.dataset.biCard) choose(button);
+    else if (button.dataset.biCard) await choose(button);
     else if (button.dataset.picture) takePicture(button.dataset.picture, button.dataset.id, button.dataset.name);
+    if (!browser.open) find("summary", browser).focus(); // the button is folded away
   });
   // A card that was made in a window of Django's admin, which tells jQuery only.
   const made = find("[data-new-card]", browser);
