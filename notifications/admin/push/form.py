@@ -104,7 +104,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         permission = "notifications.add_report" if report is None else "notifications.change_report"
         if self.person.has_perm(permission) and (not self.is_bound or CONTENT_IS_SENT in self.data):
             form = type("PersonalContentForm", (ContentForm,), {"person": self.person})
-            content: ContentForm = form(self.data if self.is_bound else None, instance=report)
+            content: ContentForm = form(self.data if self.is_bound else None, instance=report, label_suffix="")
             content.spared_subscription = self.instance.pk
             content.is_for_copy = self.data.get("content_for") == FOR_THIS
             self.clear_draft_errors(content)
