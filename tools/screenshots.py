@@ -8,7 +8,6 @@ have 390 px, the others 1440 px.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -32,16 +31,12 @@ ALL_PICTURES = "() => Promise.all([...document.images].map(image => image.decode
 _tree = ["zh-cn"]
 
 
-def say(english: str) -> str:
+def say(english: str, context: str = "") -> str:
     """Translate a page's text into the language of the pictures."""
     if _tree[0] != "zh-cn":
         return english
-    return next(text for one in CATALOGUES if (text := one.gettext(english)) != english)
-
-
-def whole(text: str) -> re.Pattern[str]:
-    """Return a pattern for exactly this label, ignoring case: forms capitalise labels."""
-    return re.compile(rf"^\s*{re.escape(text)}\s*$", re.IGNORECASE)
+    texts = (one.pgettext(context, english) if context else one.gettext(english) for one in CATALOGUES)
+    return next(text for text in texts if text != english)
 
 
 def open_admin(page: Page, path: str) -> None:
@@ -62,7 +57,7 @@ def corp(page: Page) -> None:
 def diagnosis(page: Page) -> None:
     """Run all checks, and show their list."""
     corp(page)
-    page.locator("[data-part-tabs]").get_by_role("link", name=say("Diagnosis")).click()
+    page.locator("[data-part-tabs]").get_by_role("link", name=say("Diagnosis", "company")).click()
     page.click("[data-run-all]")
     waiting = page.locator("[data-diagnosis-summary] .pill-next")
     waiting.first.wait_for()
@@ -76,16 +71,24 @@ def card(page: Page) -> None:
     page.get_by_role("link", name="每日库存").click()
     page.locator("#test form button").click()
     page.locator("#test table").wait_for()
-    page.locator("#test").evaluate("section => section.scrollIntoView({block: 'center'})")
+    page.locator("#test").evaluate("section => section.scrollIntoView({block: 'start'})")
 
 
-def choosing(page: Page) -> None:
-    """Open the list of cards on a BI page."""
+def choosing(page: Page) -> Page:
+    """Open the list of cards on a BI page, in the tab that the form of a card opens."""
     open_admin(page, "integrations/card/add/")
     page.locator(".choices li a").first.click()
-    page.locator("button[formaction]").click()
-    page.get_by_role("button", name="库存总览").click()
-    page.get_by_role("link", name="每日库存（透视表）").wait_for()
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name=say("Choose in the BI…")).click()
+    tab = opened.value
+    ask = tab.get_by_role("button", name=say("Ask the BI"), exact=True)
+    listed = tab.get_by_role("button", name="库存总览")
+    ask.or_(listed).first.wait_for()
+    if ask.count():
+        ask.click()
+    listed.click()
+    tab.get_by_role("button", name="每日库存").first.wait_for()
+    return tab
 
 
 def push_data(page: Page) -> None:
@@ -113,8 +116,8 @@ def page_picture(page: Page) -> None:
     push_data(page)
     page.locator("[data-choices] button[data-page]").first.click()
     page.locator("button[data-picture=page]").click()
-    page.locator("[data-phone] .phone-picture img").wait_for(timeout=120_000)
     choose_everyone(page)
+    page.locator("[data-phone] .phone-picture img").wait_for(timeout=120_000)
 
 
 def choose_everyone(page: Page) -> None:
@@ -135,14 +138,9 @@ def alert_rule(page: Page) -> None:
     """Open the demo's alert rule with its message and its values over time."""
     open_admin(page, "notifications/alertrule/")
     page.get_by_role("link", name="库存告急", exact=True).click()
-    second = page.get_by_role("group", name=say("Condition %(number)s") % {"number": 2})
-    second.get_by_label(say("value taken of the column")).select_option("avg")
-    second.get_by_label(whole(say("column"))).fill("库存箱数")
-    second.get_by_label(say("comparison")).select_option("outside")
-    second.get_by_label(whole(say("value"))).fill("2000")
-    second.get_by_label(say("second value")).fill("14000")
-    page.evaluate("document.activeElement.blur()")
-    page.locator("[data-trial] .preview-chart img").nth(1).wait_for()
+    page.locator("[data-past-picture] svg").wait_for()
+    page.locator("[data-trial] .preview-chart img").first.wait_for()
+    page.evaluate(ALL_PICTURES)
     page.locator("#rule-conditions").evaluate("heading => heading.scrollIntoView()")
 
 
@@ -157,7 +155,7 @@ def alert(page: Page) -> Page:
     own_page.wait_for_load_state()
     own_page.goto(f"{SITE}/alerts/")
     own_page.get_by_role("link", name="库存告急").first.click()
-    acknowledge = own_page.get_by_role("button", name=say("Take"), exact=True)
+    acknowledge = own_page.get_by_role("button", name=say("Take", "button of an alert"), exact=True)
     if acknowledge.count():
         acknowledge.click()
         acknowledge.wait_for(state="detached")
