@@ -31,7 +31,7 @@ def fetch_card_data(row_id: int) -> None:
     fetch.fetch_row(row_id=row_id, clock=database_clock())
 
 
-TICK = Tick("integrations.tick", at_least_seconds=60)
+TICK = Tick("integrations.tick", at_least_every_seconds=60)
 TICK.step(lambda now: [requests.find_unqueued_jobs(now), requests.find_outdated_jobs(now)])(requests.sweep_jobs)
 
 

@@ -49,7 +49,8 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class CardContent:
-    """The table of one of the report's cards, cut to the slice. `alias`: its name in templates; `title`: for people."""
+    """The table of a card of the report, with only the rows that its reader may see. `alias`: its name in templates;
+    `title`: for people."""
 
     alias: str
     title: str
@@ -80,7 +81,7 @@ class PageView:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Content of a message, before it becomes the bytes of a form. It is the same for everybody in the slice.
+    """Content of a message, before it becomes the bytes of a form. People who see the same rows share it.
 
     `title` is one line of plain text. `text` is for the message form for which it was rendered: values of cells are
     escaped for that form already. `cards` are in the report's order. `as_of`: time of the oldest table. `note`: a

@@ -58,7 +58,7 @@ RUNS_PER_TASK = 20
 RENDERING_TASKS_AT_ONCE = 200
 # Deliveries of a sending task; more if it may send more at once.
 DELIVERIES_PER_TASK = 50
-# Queues of settings.CELERY_TASK_QUEUES; pictures and files have CHARTS_QUEUE.
+# Queues of settings.CELERY_TASK_QUEUES. notifications.delivery.attachments has those of pictures and files.
 URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
 # Queue of tasks that wait for other systems.
 DATA_QUEUE = "data"
@@ -83,7 +83,7 @@ def stop_between_messages(**_signal: Any) -> None:
 TICK = Tick(
     scheduler.TICK,
     # Health checks judge by the tick (health.TICK_STALE_SECONDS), and it repairs rows after a clock was set back.
-    at_least_seconds=10,
+    at_least_every_seconds=10,
 )
 
 
@@ -204,7 +204,7 @@ def _purge(now: datetime) -> None:
 
 @shared_task(name=scheduler.TICK, ignore_result=True)
 def tick() -> None:
-    """Claim what is due, sweep, and queue what waits. Runs when beat sees something due, and every few seconds."""
+    """Run the steps of TICK if any has work. Beat queues this task when something is due, and every few seconds."""
     now = database_now()
     latest_period = now.timestamp() + scheduler.CLOCK_TOLERANCE_SECONDS
     # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
@@ -212,7 +212,7 @@ def tick() -> None:
         maintenance.repair_clock_damage(now=now)
     if not scheduler.claim_tick(now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
-    # Due messages go out even if a sweep fails.
+    # Checked again, because beat also queues it after a pause and when its own query has failed.
     if TICK.is_anything_due():
         TICK.do_steps(now=now)
 
@@ -317,7 +317,8 @@ def send_outgoing_mails(mail_ids: list[int]) -> None:
 
 
 def enqueue_runs(run_ids: Sequence[int]) -> None:
-    """Hand out runs for rendering, after an open transaction. Alerts and urgent runs overtake others."""
+    """Queue the rendering of these runs, once the open transaction is committed. Alerts and urgent runs overtake
+    others."""
     is_urgent = Q(subscription__priority=Priority.URGENT) | Q(message__priority=Priority.URGENT)
     is_urgent |= Q(trigger=Run.Trigger.ALERT)
     urgent = Run.objects.filter(is_urgent, pk__in=run_ids).values_list("pk", flat=True)
@@ -328,7 +329,8 @@ def enqueue_runs(run_ids: Sequence[int]) -> None:
 
 
 def enqueue_waiting_runs(card_id: int, slot_at: datetime) -> None:
-    """Hand out the runs that waited for this card's data. Called by integrations.datasources.fetch."""
+    """Queue the rendering of the runs that waited for this card's data. Registered with integrations.datasources.fetch;
+    those that wait for other data as well go on waiting."""
     waiting = Run.objects.filter(
         status=Run.Status.WAITING, slot_at=slot_at, subscription__report__report_cards__card=card_id
     )
@@ -336,13 +338,13 @@ def enqueue_waiting_runs(card_id: int, slot_at: datetime) -> None:
 
 
 def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUEUE) -> None:
-    """Hand out deliveries to be sent, after an open transaction."""
+    """Queue the sending of these deliveries, once the open transaction is committed."""
     size = max(DELIVERIES_PER_TASK, settings.SEND_PARALLEL_PER_TASK)
     _enqueue(send_deliveries, delivery_ids, size, queue)
 
 
 def enqueue_previews(medium_ids: list[int]) -> None:
-    """Hand out the pictures that somebody on a page waits for, without waiting for the next tick."""
+    """Queue the pictures that somebody on a page waits for, without waiting for the next tick."""
     _enqueue_media(attachments.hand_out_previews(medium_ids, now=database_now()))
 
 

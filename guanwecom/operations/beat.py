@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TICKS = {tick.name: tick for tick in (notifications_tasks.TICK, integrations_tasks.TICK)}
-# Beat checks this many seconds after each period of the tick begins, since subscriptions are due at whole minutes.
-LOOK_AFTER_SECONDS = 0.1
+# Beat checks this many seconds after each period of the tick begins: what is due at the whole second is seen at once.
+CHECK_AFTER_SECONDS = 0.1
 # If the database's clock jumps by more than this, the entries are sorted again.
 CLOCK_JUMP_SECONDS = 1.0
 # A scheduler whose loop did not turn for this long counts as stuck; it turns at least every five seconds
@@ -63,26 +63,28 @@ class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has
         state: schedstate = super().is_due()
         if self.name != scheduler.TICK or not state.is_due:
             return state
-        return schedstate(True, settings.DISPATCH_INTERVAL_SECONDS - _seconds_since_look(self._default_now()))
+        return schedstate(True, settings.DISPATCH_INTERVAL_SECONDS - _seconds_since_check(self._default_now()))
 
     def __next__(self) -> PeriodicEntry:
         following: PeriodicEntry = super().__next__()
         if self.name == scheduler.TICK:
+            # As if it had run exactly at the moment of the check: a late beat would make all later checks late.
             at = following.last_run_at
-            following.last_run_at = following.model.last_run_at = at - timedelta(seconds=_seconds_since_look(at))
+            following.last_run_at = following.model.last_run_at = at - timedelta(seconds=_seconds_since_check(at))
         return following
 
 
-def _seconds_since_look(now: datetime) -> float:
+def _seconds_since_check(now: datetime) -> float:
     """Return the seconds since the latest moment for a check."""
-    return (now.timestamp() - LOOK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
+    return (now.timestamp() - CHECK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
 
 
 class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery_beat has no types
     """Beat's scheduler, as guanwecom.celery names it."""
 
     Entry = PeriodicEntry
-    # Whether this turn looks for changed entries. Each turn would look twice, and a second has several turns.
+    # Whether this call of `tick` looks for changed entries and reads the database's time. The loop calls it several
+    # times a second.
     _asks_for_changes = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -102,6 +104,8 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
             raise SystemExit(1) from None
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
+        """Queue the tasks of due entries: one turn of Celery's loop, not a tick of TICKS. Return the seconds until the
+        next turn."""
         is_copy = False
         with suppress(Error):  # the scheduler itself reports that the database is away
             is_copy = installation.is_known_copy()
@@ -136,9 +140,10 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         return n
 
     def apply_entry(self, entry: PeriodicEntry, producer: Any = None) -> None:
+        """Queue the entry's task; one of TICKS only if it has work, or was last queued long enough ago."""
         tick = TICKS.get(entry.name)
         if tick is not None:
-            is_due = read_boot_clock() >= self._ticked_at[tick.name] + tick.at_least_seconds
+            is_due = read_boot_clock() >= self._ticked_at[tick.name] + tick.at_least_every_seconds
             if not is_due:
                 try:
                     is_due = tick.is_anything_due()

@@ -124,8 +124,8 @@ def _renew_until(is_over: threading.Event, renew: Callable[[], object], seconds:
 
 
 def queue_by_name_on_commit(name: str, row_ids: Sequence[int | str], *, expires_seconds: int) -> None:
-    """Queue the task called `name` for each row after the commit, for services, which do not import tasks. Without a
-    broker the rows wait for the sweep that their task must have."""
+    """Queue the task called `name` for each row after the commit. Services use it, because they do not import tasks. If
+    the broker cannot be reached, nothing is queued: a sweep must queue the rows that were left."""
 
     def send() -> None:
         try:
@@ -175,10 +175,11 @@ class Tick:
     """The steps of an app's background work, run every few seconds. Most ticks find nothing, so beat checks first: a
     message, a task and a query of each step would cost ten times as much.
 
-    `name`: of its task and of its entry in beat. `at_least_seconds`: the longest time between two runs."""
+    `name`: of its task and of its entry in beat. `at_least_every_seconds`: beat queues it after this time even if
+    nothing is due."""
 
-    def __init__(self, name: str, *, at_least_seconds: float) -> None:
-        self.name, self.at_least_seconds = name, at_least_seconds
+    def __init__(self, name: str, *, at_least_every_seconds: float) -> None:
+        self.name, self.at_least_every_seconds = name, at_least_every_seconds
         self._steps: list[tuple[StepFunction, FindDue]] = []
         self._due = AnyRowQuery(lambda now: [rows for _do, find_due in self._steps for rows in find_due(now)])
 

@@ -400,7 +400,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         return base.set_form_person(super().get_form(request, obj, change=change, **kwargs), request, names)
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
-        """Save only the changed columns, since the dispatcher updates `next_run_at` concurrently."""
+        """Save only the changed columns, since the tick updates `next_run_at` concurrently."""
         self.save_content(request, form, change=change)
         columns = {field.name for field in obj._meta.concrete_fields}
         changed = columns.intersection(form.changed_data)

@@ -49,7 +49,7 @@ class OutcomeKind(StrEnum):
     REFUSED = auto()  # certain and final
     RECIPIENTS = auto()  # certain and final: the people, not the message
     NOT_SENT = auto()  # certain: try again
-    POSTPONED = auto()  # certain: nothing of this corp goes out for a while
+    POSTPONED = auto()  # certain: the company, robot or mail server takes nothing for a while
     UNCLEAR = auto()  # it may have been delivered
 
 
@@ -74,7 +74,7 @@ class Outcome:
 
     @property
     def is_plainly_accepted(self) -> bool:
-        """Return whether everybody was accepted, without a remark."""
+        """Return whether everybody was accepted, without a warning and without a code for later changes of the card."""
         return self.kind == OutcomeKind.ACCEPTED and not (
             self.message or self.response_code or self.invalid_userids or self.unlicensed_userids
         )

@@ -61,7 +61,7 @@ def sweep_deliveries(*, now: datetime) -> list[int]:
                 attempt = delivery.attempts.order_by("number").last()
                 if attempt is not None and attempt.fencing_token == delivery.fencing_token:
                     settle_attempt(attempt, LOST_WORKER, duration_ms=None, now=now)
-                else:  # nothing was sent
+                else:  # the claim has no attempt, so nothing was sent
                     released = {"fencing_token": None, "lease_until": None, "queued_until": None}
                     ended.filter(pk=pk).update(status=Delivery.Status.PENDING, next_attempt_at=now, **released)
                 settled_count += 1
@@ -234,7 +234,7 @@ def _repair_runs(now: datetime) -> int:
     with transaction.atomic():
         early = Run.objects.filter(claimed_at__gt=now).order_by("pk")
         found = dict(early.values_list("pk", "subscription_id")[:BATCH])
-        # First, because a dispatcher locks a subscription before its runs.
+        # First, because a tick locks a subscription before its runs.
         known = {pk for pk in found.values() if pk is not None}
         reschedule_rows(models.Subscription.objects.filter(pk__in=known), now=now)
         runs = Run.objects.filter(pk__in=found)

@@ -11,10 +11,10 @@ from django.db import OperationalError, connection, models, transaction
 from psycopg.errors import LockNotAvailable
 
 M = TypeVar("M", bound=models.Model)
-# A run that was handed out for rendering is handed out again after this time. The worker renews it while planning, and
-# locks the row while writing.
+# The sweep queues the rendering of a run again if this has passed since it was queued. The worker renews it while
+# planning, and locks the row while writing.
 RENDER_LEASE = timedelta(seconds=20)
-# A delivery that its task has not tried is handed to another task after this time.
+# A delivery that its task has not tried is queued for another task after this time.
 QUEUE_LEASE = timedelta(seconds=60)
 # A sending task gives the rest back after this many seconds and its calls under way: within QUEUE_LEASE, so that no
 # other task gets the same deliveries, and within the broker's visibility timeout.

@@ -89,7 +89,8 @@ def tidy_mark(mark: str) -> str:
 
 
 class FrozenContent(models.Model):
-    """The full content, with tables, of one slice of a run's recipients; the pages of their messages show it.
+    """The full content, with tables, for those recipients of a run who see the same rows. Their messages' pages show
+    it.
 
     It is written with the deliveries, or with the request of a notice; never changed, and purged with the run.
     """
@@ -142,7 +143,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         )
 
     def unqueued(self, now: datetime) -> Self:
-        """Deliveries without a task under way, or whose task was lost."""
+        """Deliveries that are queued for no task, or whose task was lost."""
         return self.filter(Q(queued_until__isnull=True) | Q(queued_until__lte=now))
 
     def unsettled(self) -> Self:
@@ -155,7 +156,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
 
 class Delivery(models.Model):
-    """A call to WeCom: one content, one corp, at most 1000 people. It is frozen before its first attempt."""
+    """A message, sent by one call over one channel: one content, one corp, at most 1000 people. It is frozen before its
+    first attempt."""
 
     class Status(models.TextChoices):
         PREPARING = "preparing", _("being prepared")
@@ -210,7 +212,7 @@ class Delivery(models.Model):
 
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.PENDING)
     next_attempt_at = models.DateTimeField(_("next attempt"))
-    # Until then a task that will try it counts as under way.
+    # Until then a task is expected to try it; later it is queued for another one.
     queued_until = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(_("expires after"))
     # The lease of the worker that may send and settle. Settling needs the token, so that a worker whose lease has ended

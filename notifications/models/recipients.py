@@ -65,8 +65,9 @@ class RulesMatch(models.TextChoices):
 
 
 class WithRecipients(models.Model):
-    """Base of models that name recipients (notifications.subscriptions.recipients.read_audience). Their attribute
-    rules are in notifications.models.subscriptions."""
+    """Base of models that name recipients: pushes and alert rules. Functions for both call such a row an order
+    (notifications.subscriptions.recipients.read_audience). Its attribute rules are in
+    notifications.models.subscriptions."""
 
     # The column of AttributeRule that names a row of this model.
     rule_column: ClassVar[str]

@@ -141,8 +141,9 @@ class Run(models.Model):
     request_fingerprint = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
     request_answer = models.TextField(blank=True, default="", db_default="", editable=False)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
+    # When the run was made.
     claimed_at = models.DateTimeField(_("claimed"))
-    # No other worker renders before this time; starting or enqueueing a rendering moves it.
+    # If the run still waits then, the sweep queues its rendering again. Queueing, starting and planning move this time.
     render_after = models.DateTimeField()
     render_count = models.PositiveIntegerField(default=0)
     rendered_at = models.DateTimeField(_("rendered"), null=True)

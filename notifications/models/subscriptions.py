@@ -393,7 +393,7 @@ class SubscriptionQuerySet(ScheduledQuerySet["Subscription"]):
 
 
 class Subscription(WithRecipients, StandingOrder):
-    """A standing order: which report, to whom, in which form, when."""
+    """A push, as pages call it: which report is sent, to whom, in which form and when."""
 
     report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="subscriptions", verbose_name=_("report"))
     message_form = models.CharField(
@@ -460,7 +460,7 @@ class Subscription(WithRecipients, StandingOrder):
         verbose_name = _("push")
         verbose_name_plural = _("pushes")
         indexes = [
-            # For the dispatcher: SubscriptionQuerySet.due().
+            # For the tick: SubscriptionQuerySet.due().
             models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="subscription_due"),
         ]
 

@@ -43,7 +43,7 @@ class ColumnMissingError(Exception):
 
 
 class OwnRows:
-    """The slices of a report's tables. People with equal keys see the same rows."""
+    """The rows of a report's tables that people may see. People with equal keys see the same rows."""
 
     def __init__(self, tables: Mapping[str, Table], conditions: Iterable[Condition], fold: Fold) -> None:
         """Index the rows. Raises ColumnMissingError."""

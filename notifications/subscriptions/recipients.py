@@ -65,8 +65,8 @@ ADDRESS_CHARACTERS = 128
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """A person of an audience. `reason` says why they cannot be reached. If it is None, they get the message at
-    `corp_id` and `userid`, or by mail. `fallback_reason`: why the second channel is used. `detail`: more about the
-    reason, if known."""
+    `corp_id` and `userid`, or by mail. `address`: as in their receipt. `fallback_reason`: why the second channel is
+    used. `detail`: more about the reason, if known."""
 
     user_id: int
     corp_id: int | None

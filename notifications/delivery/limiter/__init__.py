@@ -125,7 +125,7 @@ class StoreLostError(Exception):
 
 
 class _Answers(NamedTuple):
-    """The answers of read.lua: the mark and time of the store, then one answer for each scope, budget and member.
+    """The answers of read.lua: the epoch and time of the store, then one answer for each scope, budget and member.
 
     `rooms`: of scopes, in calls; `used`: of budgets, in person-messages; `waits`: of members, in milliseconds.
     """
@@ -222,8 +222,8 @@ class Gate:
     def find_rooms(
         self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, minds_hold: bool = True
     ) -> dict[Scope, int]:
-        """Return each window's room within so many seconds, very large without limits; none if it is held and
-        `minds_hold`. Raises StoreLostError."""
+        """Return how many calls of each scope may begin within so many seconds: very many without limits, none if the
+        scope is held and `minds_hold`. Raises StoreLostError."""
         asked = [{**_describe_scope(scope), "urgent": is_urgent, "minds_hold": minds_hold} for scope in scopes]
         answers = self._ask(within=round(within_seconds * 1000), scopes=asked)
         return dict(zip(scopes, answers.rooms, strict=True))

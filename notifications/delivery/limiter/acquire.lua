@@ -7,8 +7,8 @@
 -- Hours are counted by minute, in a hash with the number of calls that began in each: single calls would be half a
 -- million entries. A whole minute leaves the hour at once, an hour and a lease after its end.
 --
--- KEYS[1]: the mark of a store that knows past calls. ARGV[1]: JSON (notifications/delivery/limiter/__init__.py).
--- Returns false if the mark is not this store's (epoch.lua), else the mark, the time, and for each call the
+-- KEYS[1]: the epoch of a store that knows past calls. ARGV[1]: JSON (notifications/delivery/limiter/__init__.py).
+-- Returns false if the epoch is not this store's (epoch.lua), else the epoch, the time, and for each call the
 -- milliseconds to wait; 0 means granted.
 local ask = cjson.decode(ARGV[1])
 local present = epoch(KEYS[1])

@@ -1,4 +1,4 @@
--- Begins to fill a store that does not know past calls. KEYS: the mark, the lock. ARGV: a token, the lock's seconds.
+-- Begins to fill a store that does not know past calls. KEYS: the epoch, the lock. ARGV: a token, the lock's seconds.
 -- Returns 'known' if the store knows them already, false while another worker fills it, else the store's identity.
 if epoch(KEYS[1]) then
   return 'known'

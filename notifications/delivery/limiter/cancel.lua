@@ -1,4 +1,4 @@
--- Removes calls that were not made from windows and days. KEYS[1]: the mark of a store that knows past calls. ARGV[1]:
+-- Removes calls that were not made from windows and days. KEYS[1]: the epoch of a store that knows past calls. ARGV[1]:
 -- JSON with `now` (tests only) and `unused`: the epoch of each permit, its id, windows, day and persons. Permits of an
 -- earlier epoch are skipped: a refilled store holds only calls that were made.
 local said = cjson.decode(ARGV[1])

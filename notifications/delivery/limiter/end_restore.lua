@@ -1,4 +1,4 @@
--- Marks the store as knowing past calls, if the lock is still ours and the store the same. KEYS: the mark, the lock.
+-- Marks the store as knowing past calls, if the lock is still ours and the store the same. KEYS: the epoch, the lock.
 -- ARGV: the token, the identity. Returns 1, or false.
 if redis.call('GET', KEYS[2]) ~= ARGV[1] or identity() ~= ARGV[2] then
   return false

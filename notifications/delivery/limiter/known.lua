@@ -1,2 +1,2 @@
--- Returns the mark of a store that knows past calls (KEYS[1]), or false.
+-- Returns the epoch of a store that knows past calls (KEYS[1]), or false.
 return epoch(KEYS[1]) or false

@@ -1,6 +1,6 @@
--- Forgets that the store knows past calls, because its clock was set. KEYS[1]: the mark. ARGV[1]: JSON with the `epoch`
+-- Forgets that the store knows past calls, because its clock was set. KEYS[1]: the epoch. ARGV[1]: JSON: the `epoch`
 -- to end, the `step` of the clock in milliseconds, and the `kept` keys, whose waits are moved so that they last as long
--- as before. Returns 1, or false if the mark has changed.
+-- as before. Returns 1, or false if the epoch has changed.
 local said = cjson.decode(ARGV[1])
 if redis.call('GET', KEYS[1]) ~= said.epoch then
   return false

@@ -1,6 +1,6 @@
 -- Returns the room of windows within some time, the use of a day, and the waits of members. Takes nothing.
 --
--- KEYS[1]: the mark of a store that knows past calls. ARGV[1]: JSON (notifications/delivery/limiter/__init__.py).
+-- KEYS[1]: the epoch of a store that knows past calls. ARGV[1]: JSON (notifications/delivery/limiter/__init__.py).
 local ask = cjson.decode(ARGV[1])
 local present = epoch(KEYS[1])
 if not present then

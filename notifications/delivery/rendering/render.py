@@ -1,6 +1,7 @@
 """Rendering: turns a run into frozen deliveries and a receipt per person, in one transaction.
 
-First the contents and recipients are planned, outside the transaction; then the exact bytes are written.
+First the contents and recipients are planned, outside the transaction; then the deliveries are frozen: written with the
+exact bytes that every attempt sends.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ logger = logging.getLogger(__name__)
 
 # A run whose rendering failed this often (crash, database gone) is given up.
 RENDERINGS_AT_MOST = 5
-# Longer than planning the largest run takes. Another worker takes over a run whose planning hangs longer.
-KEPT_AT_MOST = timedelta(minutes=10)
+# The lease is renewed for this long, which is longer than planning the largest run takes. If planning hangs longer,
+# another worker takes the run.
+RENEWED_AT_MOST = timedelta(minutes=10)
 RECEIPT_BATCH = 2000
 # People whose messages are written at once.
 PORTION = 1000
@@ -82,35 +84,35 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
 def render_run(*, run_id: int, now: datetime) -> list[int]:
     """Write the run's deliveries and receipts, once. Return the ids of the deliveries to send.
 
-    It is safe to repeat and to run in parallel: the second call returns an empty list. Our own words are in the
-    deployment's language. A run that cannot be rendered becomes failed, with the reason; a run not worth sending is
-    skipped; a run whose data is still being fetched keeps waiting.
+    It is safe to repeat and to run in parallel: several calls may plan the run, and the first to lock it writes; the
+    others return an empty list. Our own words are in the deployment's language. A run that cannot be rendered becomes
+    failed, with the reason; a run not worth sending is skipped; a run whose data is still being fetched keeps waiting.
     """
-    started = Run.objects.filter(pk=run_id, status=Run.Status.WAITING)
-    if not started.update(render_count=F("render_count") + 1, render_after=now + RENDER_LEASE):
+    waiting = Run.objects.filter(pk=run_id, status=Run.Status.WAITING)
+    if not waiting.update(render_count=F("render_count") + 1, render_after=now + RENDER_LEASE):
         return []
     began = read_boot_clock()
 
     def renew() -> None:
         passed = timedelta(seconds=read_boot_clock() - began)
-        if passed < KEPT_AT_MOST:
+        if passed < RENEWED_AT_MOST:
             until = now + passed + RENDER_LEASE
-            update_unlocked(started.filter(render_after__lt=until), render_after=until)
+            update_unlocked(waiting.filter(render_after__lt=until), render_after=until)
 
     try:
         with translation.override(settings.LANGUAGE_CODE):
             with keep_lease(renew):
                 plan = _plan_messages(run_id, now)
             with transaction.atomic():
-                run = started.select_for_update(of=("self",)).first()
+                run = waiting.select_for_update(of=("self",)).first()
                 return [] if run is None else _write_run(run, _update_plan(plan), now)
     except RenderingError as error:
-        started.update(status=Run.Status.FAILED, error=error.sentence.stored(), finished_at=now)
+        waiting.update(status=Run.Status.FAILED, error=error.sentence.stored(), finished_at=now)
     except sources.NotWorthSending as skipped:
-        started.update(status=Run.Status.SKIPPED, error=skipped.sentence.stored(), finished_at=now)
+        waiting.update(status=Run.Status.SKIPPED, error=skipped.sentence.stored(), finished_at=now)
     except DataPending:
         # Nothing failed, so this rendering does not count.
-        started.update(render_count=F("render_count") - 1, render_after=now + RECHECK_AFTER)
+        waiting.update(render_count=F("render_count") - 1, render_after=now + RECHECK_AFTER)
     return []
 
 
@@ -156,7 +158,7 @@ def _plan_messages(run_id: int, now: datetime) -> MessagePlan:
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
     calls = []
     for corp in corps:
-        # People who just had too many messages of the app are split off before freezing.
+        # People to whom the app may not write at present get a delivery of their own, which waits.
         people, app = by_corp[corp.pk], app_limits(corp.corpid, corp.agentid)
         waits = limiter.find_member_waits(app, [fold_userid(person.userid) for person in people])
         for call, wait_seconds in split_into_calls(
@@ -240,8 +242,8 @@ def split_into_calls(
 def _update_plan(plan: MessagePlan) -> MessagePlan:
     """Drop people who cannot be reached any more, and update userids. One query if nobody has changed.
 
-    Somebody who left or was renamed during planning is caught here. From now on such changes wait until the deliveries
-    are written, and then change those.
+    Somebody who left or was renamed during planning is caught here. Under the lock taken here such changes wait until
+    the deliveries are written, and then change the deliveries.
     """
     people_before = {person.user_id: person for planned in plan.deliveries for person in planned.people}
     if not people_before:
@@ -250,13 +252,14 @@ def _update_plan(plan: MessagePlan) -> MessagePlan:
     changed, ids = {}, list(people_before)
     parts = (ids[start : start + PEOPLE_AT_ONCE] for start in range(0, len(ids), PEOPLE_AT_ONCE))
     people_now = (read_recipients(plan.audience, User.objects.filter(pk__in=part)) for part in parts)
-    # How the audience reaches these people now, even if it no longer chooses them.
+    # How the audience's channels reach these people now. Whether it would still choose them does not matter.
     for after in chain.from_iterable(people_now):
         pk, before = after.user_id, people_before[after.user_id]
         if after == before:
             continue
+        # A person planned for the app who could now be reached by mail alone is skipped, too.
         reason = after.reason or (after.fallback_reason if before.channel == Channel.WECOM else None)
-        if reason is not None:  # such as a person who is no longer linked to the app
+        if reason is not None:
             changed[pk] = before.skip(sources.SkipReason(reason))
         else:  # as planned, if they would now be reached by another channel or company
             is_same_route = (after.channel, after.corp_id) == (before.channel, before.corp_id)
@@ -275,7 +278,7 @@ def _update_plan(plan: MessagePlan) -> MessagePlan:
 
 def _write_run(run: Run, plan: MessagePlan, now: datetime) -> list[int]:
     """Write the deliveries and receipts of the plan and the outcome of the run. Return the ids of the deliveries."""
-    # Contents, once per content, and deliveries, for PORTION people at a time: this saves statements and bounds memory.
+    # For PORTION people at a time, which saves statements and bounds memory: their contents, each once, and deliveries.
     delivery_ids, content_ids = list[int](), dict[int, int]()
     portion, people_count = list[PlannedDelivery](), 0
     for number, planned in enumerate(plan.deliveries, start=1):
@@ -283,11 +286,11 @@ def _write_run(run: Run, plan: MessagePlan, now: datetime) -> list[int]:
         people_count += len(planned.people) or 1
         if people_count < PORTION and number < len(plan.deliveries):
             continue
-        # For the pages of messages, which show more than text.
-        whole = {id(one.content): one.content for one in portion if one.content.cards or one.content.figures}
+        # Contents that the pages of messages show with more than the delivery's text.
+        full = {id(one.content): one.content for one in portion if one.content.cards or one.content.figures}
         new = {
-            key: models.FrozenContent(run=run, document=dump_content(whole[key]))
-            for key in whole
+            key: models.FrozenContent(run=run, document=dump_content(full[key]))
+            for key in full
             if key not in content_ids
         }
         models.FrozenContent.objects.bulk_create(new.values(), batch_size=ROWS_AT_ONCE)

@@ -1,7 +1,7 @@
-"""The contents of a subscription's run: a report over the data of its slot, one content per slice of recipients.
+"""The contents of a subscription's run: a report over the data of its slot, one content for all who see the same rows.
 
-Nothing is fetched here. A run whose report has cards stays waiting, without a worker, until each fetch of its data has
-ended. The last fetch starts it again (`notifications.tasks.enqueue_waiting_runs`); the sweep does if that was lost.
+Nothing is fetched here. A run whose report has cards stays waiting, without a worker, until its data is there. Each
+fetch that ends queues its rendering again (`notifications.tasks.enqueue_waiting_runs`); the sweep does if that is lost.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def read_saved_parts(report: models.Report, *, has_cards: bool = True) -> Report
 
 
 class Contents(RunContents):
-    """The content of each distinct slice, written when it is first asked for."""
+    """The contents of people with equal rows, each written when it is first asked for."""
 
     def __init__(
         self,
@@ -427,7 +427,7 @@ def _format_data_time(tables: Mapping[str, Table], time_zone: str) -> str:
     return "" if oldest is None else str(oldest.as_of_day or write_moment_in_zone(oldest.as_of, time_zone))
 
 
-# Without a signal the sweep looks again after this long.
+# If no fetch queues the rendering again, the sweep does after this time.
 RECHECK_AFTER = timedelta(seconds=20)
 # Every fetch ends long before. A fetch that never ends must not stop its subscription for ever.
 WAIT_AT_MOST = timedelta(hours=1)
@@ -437,6 +437,7 @@ class DataPending(Exception):  # no error: the run waits
     """Raised while some of the data is still being fetched."""
 
 
+# Statuses of messages that reach people, or may reach them.
 _SENT_STATUSES = ("preparing", "pending", "sending", "accepted", "unknown")
 
 

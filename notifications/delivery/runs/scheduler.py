@@ -1,4 +1,4 @@
-"""Turns due subscriptions into runs, once per slot, with any number of dispatchers at work."""
+"""Turns due subscriptions into runs, once per slot, however many ticks run at once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _OVERLAP = "overlap:"
 
 
 def claim_tick(*, now: datetime, period_seconds: int) -> bool:
-    """Claim the period around `now`. Return True to exactly one of many callers."""
+    """Claim the period of the tick that contains `now`. Return True to exactly one of many callers."""
     seconds = int(now.timestamp())
     period = seconds - seconds % period_seconds
     is_new = Q(tick_period__lt=period) | Q(tick_period__gt=period + CLOCK_TOLERANCE_SECONDS)
@@ -53,11 +53,11 @@ def claim_tick(*, now: datetime, period_seconds: int) -> bool:
 
 
 def claim_due_subscriptions(*, now: datetime) -> list[int]:
-    """Make the runs of all due subscriptions and move those to their next time. Return the ids to render.
+    """Make the runs of all due subscriptions, and set when these are due next. Return the ids of the runs to render.
 
-    Each batch is one transaction, so a crash leaves either both or neither. Times older than the grace period become
-    one MISSED run. Times within it become one run, at the newest of them. While a run of the subscription is under way,
-    no other begins; times whose grace period ends meanwhile are missed.
+    Each batch is one transaction, so a crash leaves either run and next time or neither. Times older than the grace
+    period become one MISSED run. Times within it become one run, at the newest of them. While a run of the subscription
+    is under way, no other begins; times whose grace period ends meanwhile are missed.
     """
     run_ids: list[int] = []
     while True:
@@ -70,7 +70,7 @@ def claim_due_subscriptions(*, now: datetime) -> list[int]:
             # and these are locked now, so this query sees all.
             under_way = Run.objects.under_way().filter(subscription__in=[one.pk for one in subscriptions])
             under_way = under_way.order_by("-pk").only("subscription_id", "slot_at")
-            formers = {run.subscription_id: run for run in under_way}
+            formers = {run.subscription_id: run for run in under_way}  # the oldest, if there are several
             # At least one is planned, then as many as fit into BATCH_SECONDS.
             end_at, plans = read_boot_clock() + BATCH_SECONDS, list[RunPlan]()
             known_times: dict[tuple[Any, ...], FoundTimes] = {}
@@ -89,7 +89,7 @@ def claim_due_subscriptions(*, now: datetime) -> list[int]:
             is_moving = any(one.next_run_at != plan.next_run_at for one, plan in zip(planned, plans, strict=True))
             new_runs = []
             for run in (run for plan in plans for run in plan.runs):
-                # Times that one run held up are added to the row that exists for them.
+                # Times missed during one run share a row: a later batch adds its times to it.
                 slot_count = Least(F("slot_count") + run["slot_count"], MISSED_COUNTED)
                 known = Run.objects.filter(key=run["key"])
                 if not (run["key"].startswith(_OVERLAP) and known.update(slot_count=slot_count)):
@@ -99,13 +99,14 @@ def claim_due_subscriptions(*, now: datetime) -> list[int]:
                 cursor.execute(_INSERT_RUNS, [json.dumps(new_runs, default=str)])
                 run_ids += [pk for pk, status in cursor.fetchall() if status == Run.Status.WAITING]
                 cursor.execute(_MOVE_SUBSCRIPTIONS, [json.dumps(moved, default=str)])
+        # Subscriptions that must wait for their run under way keep their time: the next batch would find them again.
         if not is_moving or len(plans) == len(subscriptions) < BATCH:
             return run_ids
 
 
 class RunPlan(NamedTuple):
-    """The plan of a due subscription. `runs`: the columns of at most one run to render and one of missed times;
-    `next_run_at`: None if there is no further time."""
+    """The plan of a due subscription. `runs`: the columns of at most one run to render, one of missed times and one
+    that says why there is no further time; `next_run_at`: None if there is none."""
 
     runs: list[dict[str, Any]]
     next_run_at: datetime | None
@@ -149,7 +150,7 @@ def plan_runs(
         missed = [time for time in missed if time.slot_at != former.slot_at]
     runs = []
     if missed:
-        # One run for all missed times. Times that one run held up share a row, whenever they are found.
+        # One run for all missed times. Those missed during one run share a row, even if they are found by later ticks.
         reason = Sentence("It did not begin within its grace period of %(minutes)d minutes.")
         if former is not None:
             reason = Sentence(
@@ -160,7 +161,7 @@ def plan_runs(
         if former is not None:
             missed_run["key"] = f"{_OVERLAP}{former.pk}"
         runs.append(missed_run)
-    if due and former is not None:
+    if due and former is not None:  # found again until `former` ends, or their grace period does
         return RunPlan(runs, due[0].due_at)
     if due:
         runs.append(_describe_run(subscription, due[-1], now, Run.Status.WAITING, len(due)))
@@ -170,7 +171,7 @@ def plan_runs(
             "No further time is known: its days are all free days. It is not sent until its schedule is changed."
         )
         runs.append(_describe_run(subscription, DueTime(now, now), now, Run.Status.FAILED, 1, sentence))
-        runs[-1]["key"] += ":end"
+        runs[-1]["key"] += ":end"  # a slot of the same minute may have a run
     return RunPlan(runs, None if following is None else following.due_at)
 
 

@@ -113,7 +113,7 @@ def request_run(
 
 
 def _lock_subscription(subscription: Subscription) -> Subscription:
-    """Lock and read the subscription, so that concurrent requests and dispatchers see each other's run."""
+    """Lock and read the subscription, so that concurrent requests and ticks see each other's run."""
     return Subscription.objects.select_for_update(of=("self",)).select_related("report").get(pk=subscription.pk)
 
 

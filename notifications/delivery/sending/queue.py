@@ -1,6 +1,6 @@
-"""The queue of deliveries: hands out as many per company as the limits allow, and claims those that a task tries.
+"""The queue of deliveries: reserves as many per company as the limits allow, and claims those that a task tries.
 
-Waiting deliveries stay in the table, in order. In the broker they would delay messages of other companies.
+Waiting deliveries stay in the table, in order. As tasks in the broker they would delay messages of other companies.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 
 # Deliveries of one company per call; the others follow with the next call.
 AT_ONCE = 2000
-# Also handed out is what the limits allow within this time after the next tick. A sending task waits this long for a
-# permit, so that calls go on between two ticks.
+# Deliveries are reserved for the time until the next tick and this many seconds more. A sending task waits as long for
+# a permit (send.PATIENCE_SECONDS), so that calls go on between two ticks.
 AHEAD_SECONDS = 2.0
 
 
@@ -106,6 +106,7 @@ def _hand_out_by_company(
             pk = smallest_first.pop(0)
             shares[pk] = min(shares[pk], part)
             left -= shares[pk]
+    # A blocked company sends nothing, or one message as a probe.
     for pk, may_probe in take_probes([pk for pk, share in shares.items() if share], now=now).items():
         shares[pk] = int(may_probe)
     return [
@@ -130,8 +131,8 @@ def claim_deliveries(
     attempt, which is committed when this returns.
 
     A delivery is left out if it is not due, settled, held or locked by another worker, or changed since it was read
-    (people withdrawn, a picture renewed, another try): the limiter was asked for something else. All attempts share one
-    fencing `token`; each is checked against its own delivery.
+    (people withdrawn, a picture renewed, another try), because the permit was given for what was read. All attempts
+    share one fencing `token`; each is checked against its own delivery.
     """
     known, token = {row.pk: row for row in deliveries}, token or uuid.uuid4()
     with transaction.atomic():

@@ -69,7 +69,7 @@ def send_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: C
 
 @dataclass
 class WaitingMessage:
-    """A message that has not begun. `retry_at`, `waiting_since`: seconds of the boot clock."""
+    """A message whose call has not begun. `retry_at`, `waiting_since`: seconds of the boot clock."""
 
     delivery: Sendable
     request: Request
@@ -101,8 +101,9 @@ class SendTask:
             self._waiting[row.pk] = WaitingMessage(row, replace(request, id=f"{request.id}.{task_id}"))
         # Seconds until each message that the limiter held back for too long may be tried.
         self._postponed: dict[int, float] = {}
+        # Admitted messages that the claim left out.
         self._passed_over: list[int] = []
-        # Failed claims by token that could not be looked at yet: each may have taken effect.
+        # Claims that failed, by token, and were not checked yet: each may have been committed.
         self._failed_claims: dict[UUID, list[int]] = {}
         self.tried_count = 0
         self._give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
@@ -120,7 +121,7 @@ class SendTask:
             elif not self._calls or (stop_at is not None and read_boot_clock() >= stop_at):
                 break
             self._settle_ended(waits_for_room=may_begin)
-        # Release messages that were not tried: now, or at the time when the limiter has room.
+        # Give back the messages that were not tried: for now, or for the time when the limiter has room.
         self._undo_failed_claims()
         if idle := [*self._waiting, *self._passed_over]:
             _update_pending(idle, queued_until=None)
@@ -134,7 +135,7 @@ class SendTask:
     def _begin_calls(self) -> None:
         """Begin as many calls as limits and threads allow."""
         room = settings.SEND_PARALLEL_PER_TASK - len(self._calls)
-        # Only when half is free: claiming many rows costs the database as much as claiming one.
+        # Only when half of the room is free: claiming many rows costs the database as much as claiming one.
         if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._calls:
             return
         admitted = self._admit_waiting(room)
@@ -146,15 +147,15 @@ class SendTask:
         if rows is None:
             rows = [row for delivery in deliveries for row in self._claim_deliveries([delivery]) or ()]
         else:
-            # For example of a disabled company: they can be handed out as soon as it is enabled again.
+            # Those of a company that was disabled meanwhile, for example. They are given back at the end of the task.
             self._passed_over += {delivery.pk for delivery in deliveries} - {row.pk for row in rows}
         claimed = {row.pk: row for row in rows}
         begun = [(claimed[delivery.pk], permit) for delivery, permit in admitted if delivery.pk in claimed]
         if unused := [permit for delivery, permit in admitted if delivery.pk not in claimed]:
             with _tolerate_lost_limiter("unused permits", unused):
                 get_gate().cancel(unused)
-        # If Valkey lost its counts before this commit, it does not know these calls: they are not made. After it they
-        # would be counted again from the attempts.
+        # If Valkey lost its counts before the claim was committed, it does not know these calls: they are not made. If
+        # it loses them later, they are counted again from the attempts.
         are_known = [False] * len(begun)
         if begun:
             with _tolerate_lost_limiter("permits", begun):
@@ -216,9 +217,9 @@ class SendTask:
         settle_calls(settled)
 
     def _claim_deliveries(self, deliveries: list[Sendable]) -> list[Sendable] | None:
-        """Claim the deliveries. Return the claimed ones; None if the claim failed. If it was committed nevertheless,
-        because only the answer to its COMMIT was lost, its attempts are settled as not sent: the sweep would take them
-        for unclear."""
+        """Claim the deliveries. Return the claimed ones; None if the claim failed. A failed claim may have been
+        committed, if only the answer to its COMMIT was lost. Then its attempts are settled as not sent: the sweep would
+        take them for unclear."""
         token, ids = uuid4(), [delivery.pk for delivery in deliveries]
         claimed: list[Sendable] = []
         with log_errors(logger, "deliveries could not be claimed: %s", ids) as claim:
@@ -230,10 +231,10 @@ class SendTask:
         return None
 
     def _undo_failed_claims(self) -> None:
-        """Settle the attempts of failed claims as not sent. A claim that cannot be read now is read again at the end of
-        the task."""
+        """Settle the attempts of failed claims as not sent. A claim that cannot be checked now is checked again at the
+        end of the task."""
         for token, ids in list(self._failed_claims.items()):
-            with log_errors(logger, "a failed claim could not be looked at") as reading:
+            with log_errors(logger, "a failed claim could not be checked") as reading:
                 for attempt in retry_reconnected(partial(find_attempts_if_claim_was_committed, ids, token)):
                     settle_attempt(attempt, channels.NOT_CLAIMED, duration_ms=None, now=self._clock())
             if reading.error is None:
@@ -359,6 +360,7 @@ def ask_permits(requests: Sequence[Request], *, call_seconds: float | None = Non
 def _ask_limiter(requests: Sequence[Request], *, call_seconds: float | None = None) -> Sequence[Permit | float]:
     """Ask the limiter. If it is unreachable nothing begins: exceeding WeCom's limits blocks the whole address."""
     try:
+        # The gate for calls of this length, not the usual one.
         return ask_gate(lambda _usual: get_gate(call_seconds=call_seconds).acquire(requests))
     except StoreLostError:  # another worker is filling it
         return [RESTORING_SECONDS] * len(requests)

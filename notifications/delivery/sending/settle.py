@@ -1,4 +1,4 @@
-"""Records the outcome of an attempt, and decides what happens to its delivery."""
+"""Settles attempts: records their outcomes, and decides what happens to their deliveries."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _ATTEMPT_OUTCOMES = {
 
 
 def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | None, now: datetime) -> bool:
-    """Write the attempt's outcome and, if it still holds the lease, the delivery's. Return whether it held it."""
+    """Write the attempt's outcome and, if the attempt still holds the lease, the delivery's. Return whether it did."""
     with transaction.atomic():
         # Lock the delivery first, as the sweep does: another order could deadlock.
         held = Delivery.objects.filter(
@@ -73,7 +73,7 @@ def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | Non
             return False
         fields = decide_delivery_fields(delivery, attempt, outcome, now=now)
         if fields["status"] in {Delivery.Status.ACCEPTED, Delivery.Status.FAILED}:
-            # The receipts of people whom WeCom names say that they were not reached.
+            # The receipts of people whom WeCom names get a status of their own.
             receipts = Receipt.objects.filter(delivery=delivery, status="")
             unlicensed = _mark_receipts(receipts, delivery, outcome.unlicensed_userids, Receipt.Status.UNLICENSED)
             if outcome.is_for_everyone:
@@ -83,7 +83,7 @@ def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | Non
             fields |= {"invalid_count": invalid, "unlicensed_count": unlicensed}
         released = {"fencing_token": None, "lease_until": None, "queued_until": None}
         Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
-        # In the same transaction: if the answer to the COMMIT is lost, a repeat finds the lease gone and does neither.
+        # In the same transaction: a repeat, after the answer to COMMIT was lost, returns above and skips this, too.
         if outcome.kind == OutcomeKind.POSTPONED:
             # Due messages of the same route wait too: one message at a time probes whether it works again.
             due = Delivery.objects.filter(
@@ -183,7 +183,7 @@ class EndedCall:
 
 
 def settle_calls(ended: Sequence[EndedCall]) -> None:
-    """Settle each call. Acceptances without a remark, nearly all of them, are written together."""
+    """Settle each call. Plain acceptances, nearly all of them, are written together."""
     answering_corps = {
         each.delivery.corp_id
         for each in ended

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import PeriodicTask
 
 from guanwecom.operations import beat as beat_module
-from guanwecom.operations.beat import LOOK_AFTER_SECONDS, TICKS, LivingScheduler, PeriodicEntry
+from guanwecom.operations.beat import CHECK_AFTER_SECONDS, TICKS, LivingScheduler, PeriodicEntry
 from integrations.models import SiteAddress
 from notifications.delivery.runs.scheduler import TICK
 from tests.notifications.factories import make_corp, make_person, make_subscription
@@ -83,7 +83,7 @@ def test_a_tick_is_queued_when_something_is_due_and_now_and_then_anyway(
     turn()  # the first since beat started
     turn()
     with monkeypatch.context() as change:
-        change.setattr(TICKS[name], "at_least_seconds", 0)
+        change.setattr(TICKS[name], "at_least_every_seconds", 0)
         turn()
     turn()
     make_due(name)
@@ -128,7 +128,7 @@ def test_ticks_begin_with_a_period_whenever_beat_was_started() -> None:
     entry = PeriodicEntry(PeriodicTask.objects.get(name=TICK), app=current_app)
     following = next(entry)
 
-    late = (following.last_run_at.timestamp() - LOOK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
+    late = (following.last_run_at.timestamp() - CHECK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
     assert min(late, settings.DISPATCH_INTERVAL_SECONDS - late) < 0.001
     assert following.model.last_run_at == following.last_run_at
     entry.last_run_at = datetime.now(UTC) - timedelta(days=1)

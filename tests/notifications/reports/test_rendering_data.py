@@ -145,7 +145,7 @@ class TestWaiting:
     def test_messages_that_take_long_to_plan_are_planned_by_one_worker_unless_it_hangs(
         self, corp: Corp, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        li, at_most = make_person(corp, "li"), render.KEPT_AT_MOST.total_seconds()
+        li, at_most = make_person(corp, "li"), render.RENEWED_AT_MOST.total_seconds()
         clock, swept = list[float](), list[list[int]]()
 
         @contextmanager

@@ -327,8 +327,8 @@ def test_those_that_wait_hold_up_no_others(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_dispatcher_that_is_late_sees_the_run_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reads the subscription as due and without a run just before the other dispatcher makes the run."""
+def test_a_tick_that_is_late_sees_the_run_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads the subscription as due and without a run just before the other tick makes the run."""
     subscription = make_hourly(crontab="* * * * *")
 
     def with_another_between(rows: object) -> object:
