@@ -81,7 +81,7 @@ def stop_between_messages(**_signal: Any) -> None:
 
 # The steps run in the order of this file.
 TICK = Tick(
-    scheduler.TICK,
+    scheduler.TICK_NAME,
     # Health checks judge by the tick (health.TICK_STALE_SECONDS), and it repairs rows after a clock was set back.
     at_least_every_seconds=10,
 )
@@ -202,7 +202,7 @@ def _purge(now: datetime) -> None:
         maintenance.delete_chunk(rows)
 
 
-@shared_task(name=scheduler.TICK, ignore_result=True)
+@shared_task(name=scheduler.TICK_NAME, ignore_result=True)
 def tick() -> None:
     """Run the steps of TICK if any has work. Beat queues this task when something is due, and every few seconds."""
     now = database_now()

@@ -61,13 +61,13 @@ class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has
         # An entry that ran while the clock was ahead would not be due before the clock reaches that time again.
         self.last_run_at = self.model.last_run_at = min(self.last_run_at, self._default_now())
         state: schedstate = super().is_due()
-        if self.name != scheduler.TICK or not state.is_due:
+        if self.name != scheduler.TICK_NAME or not state.is_due:
             return state
         return schedstate(True, settings.DISPATCH_INTERVAL_SECONDS - _seconds_since_check(self._default_now()))
 
     def __next__(self) -> PeriodicEntry:
         following: PeriodicEntry = super().__next__()
-        if self.name == scheduler.TICK:
+        if self.name == scheduler.TICK_NAME:
             # As if it had run exactly at the moment of the check: a late beat would make all later checks late.
             at = following.last_run_at
             following.last_run_at = following.model.last_run_at = at - timedelta(seconds=_seconds_since_check(at))
@@ -80,7 +80,7 @@ def _seconds_since_check(now: datetime) -> float:
 
 
 class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery_beat has no types
-    """Beat's scheduler, as guanwecom.celery names it."""
+    """Beat's scheduler (guanwecom.celery). It goes by the database's clock, writes a heartbeat and skips idle ticks."""
 
     Entry = PeriodicEntry
     # Whether this call of `tick` looks for changed entries and reads the database's time. The loop calls it several

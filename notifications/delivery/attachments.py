@@ -1,7 +1,7 @@
 """Pictures and files of messages: planned, made once in separate workers, then uploaded per delivery, or linked.
 
-The first worker to finish writes a row; two that make the same medium by mistake make equal bytes. A medium that ends
-its worker leaves a trace in its row.
+If two workers make the same medium, the first to finish writes it; their bytes are equal. A medium that ends its worker
+leaves a trace in its row.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ PAGE_SECONDS_AT_MOST = 90
 # Until the next try. It is longer than a task is queued, so that queued tasks see that the row was put off.
 AGAIN_AFTER = timedelta(seconds=150)
 # Pictures are given up this long before their message expires, so that it goes out without them.
-WORDS_BEFORE = timedelta(minutes=10)
+GIVEN_UP_BEFORE_EXPIRY = timedelta(minutes=10)
 
 _REASON_SENTENCES = {
     Reason.NOT_INSTALLED: Sentence("The worker of the queue “snapshots” has no playwright, or finds no Chromium."),

@@ -50,7 +50,8 @@ class CorpQueue(models.Model):
             "message to 1000 people counts as 1000. Further messages wait until midnight in China. 0: no limit."
         ),
     )
-    # Set only by notifications.delivery.sending.queue: the company is blocked until its configuration is repaired.
+    # Set only by notifications.delivery.sending.queue: the company is blocked (in guides: held up) until its
+    # configuration is repaired.
     blocked_since = models.DateTimeField(_("blocked since"), null=True, editable=False)
     blocked_errcode = models.IntegerField(_("WeCom's error code"), null=True, editable=False)
     blocked_error = models.TextField(_("error"), blank=True, editable=False)

@@ -52,6 +52,9 @@ class Robot(models.Model):
 
 
 class Channel(models.TextChoices):
+    """The way in which a message reaches people (触达方式). An entrance for messages of other systems (通道) is an
+    InboundChannel."""
+
     WECOM = "wecom", _("WeCom")
     ROBOT = "robot", _("WeCom group robot")
     EMAIL = "email", pgettext_lazy("channel", "e-mail")

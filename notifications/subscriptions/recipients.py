@@ -91,7 +91,7 @@ class Recipient:
 
 @dataclass(frozen=True)
 class Reachability:
-    """Numbers of people whom a message would and would not reach, and the first of the latter, each with their name.
+    """Numbers of people whom a message would and would not reach. `unreachable`: the first of those not reached.
 
     `unlinked_count`: members of the chosen departments without an account here; `removed`: the first chosen departments
     that no longer exist. `reasons`: of all unreachable people. `first_id`: key of the first reachable person, or None.
@@ -178,14 +178,14 @@ def resolve_audience(audience: Audience, *, only: int | None = None) -> Iterator
 
 
 def find_recipients(audience: Audience, contents: RunContents | None) -> Iterator[Recipient]:
-    """Yield the recipients of `resolve_audience`; a reachable person who gets nothing of `contents` has the reason,
-    too. Sending uses it, and so do the pages that say beforehand how many people get a message. `contents`: None if it
-    is not known who gets what."""
+    """Yield the recipients of `resolve_audience`, with the reason for reachable people who get nothing of `contents`.
+    Sending uses it, and so do the pages that say beforehand how many people get a message. `contents`: None if it is
+    not known who gets what."""
     yield from apply_contents(resolve_audience(audience), contents)
 
 
 def apply_contents(people: Iterable[Recipient], contents: RunContents | None) -> Iterator[Recipient]:
-    """Yield `people`; a reachable person who gets nothing of `contents` has the reason, too."""
+    """Yield `people`, with the reason for reachable people who get nothing of `contents`."""
     if contents is None or not contents.depends_on_person:
         yield from people
         return

@@ -1,4 +1,4 @@
-"""Slots of a schedule, the spread of their start times, and the working days that schedules use.
+"""Slots of a schedule, the spread of their start times (`jitter_seconds`), and the working days that schedules use.
 
 A slot is the time that the schedule names; it identifies a run. With a spread the run is due some seconds later: always
 the same number for the same slot, in every process, and always before the next slot.

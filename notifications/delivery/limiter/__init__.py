@@ -38,8 +38,8 @@ class Scope:
 @dataclass(frozen=True, slots=True)
 class AppLimits:
     """The limits of one app; 0 means no limit. `per_minute`, `per_hour`: messages to one member; WeCom silently drops
-    the rest. `per_day`: person-messages of a day in China, which are counted in any case; a message to 1000 people
-    counts 1000. `reserved_percent`: the share of these kept for urgent messages."""
+    the rest. `per_day`: person-messages of a day in China, which are counted even without a limit; a message to 1000
+    people counts 1000. `reserved_percent`: the share of these kept for urgent messages."""
 
     name: str
     per_minute: int = 0

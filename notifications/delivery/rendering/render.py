@@ -432,7 +432,9 @@ def build_delivery(
             continue
         columns = wanted.columns(now)
         if wanted.queue == models.MakerQueue.SNAPSHOTS:
-            columns["give_up_at"] = max(now + attachments.PATIENCE, draft.expires_at - attachments.WORDS_BEFORE)
+            columns["give_up_at"] = max(
+                now + attachments.PATIENCE, draft.expires_at - attachments.GIVEN_UP_BEFORE_EXPIRY
+            )
         # Media that the run has already are not made a second time.
         media[wanted], _is_new = Medium.objects.get_or_create(run=run, digest=columns["digest"], defaults=columns)
     carried = media[planned.media.carried] if planned.media.carried else None

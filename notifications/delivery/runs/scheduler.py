@@ -26,7 +26,7 @@ from notifications.subscriptions.schedules import TIME_FIELDS, DueTime, Schedule
 logger = logging.getLogger(__name__)
 
 # Name of the task and of its beat entry.
-TICK = "notifications.tick"
+TICK_NAME = "notifications.tick"
 BATCH = 1000
 # A batch ends early after this long: after an outage many times have to be found, and other transactions wait.
 BATCH_SECONDS = 1.0

@@ -242,7 +242,7 @@ class SendTask:
 
 
 def _make_call(delivery: Sendable, call: channels.Call, permit: Permit, clock: Clock) -> EndedCall:
-    """Make one call, unless its permit is too old: the limiter may have given the slot to another call.
+    """Make one call, unless its permit is too old: the limiter may have given its place to another call.
 
     It runs in its own context, so that the log's context variables end with it.
     """

@@ -181,7 +181,7 @@ def _upload_medium(upload: Upload, permit: Permit) -> str:
     IntegrationError."""
     delivery, medium, content, name = upload
     bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
-    if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given the slot to another call
+    if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given its place to another call
         return ""
     if delivery.robot is not None:
         robot = client_factory.robot_client(delivery.corp, delivery.robot.key)

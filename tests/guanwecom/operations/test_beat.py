@@ -15,7 +15,7 @@ from django_celery_beat.models import PeriodicTask
 from guanwecom.operations import beat as beat_module
 from guanwecom.operations.beat import CHECK_AFTER_SECONDS, TICKS, LivingScheduler, PeriodicEntry
 from integrations.models import SiteAddress
-from notifications.delivery.runs.scheduler import TICK
+from notifications.delivery.runs.scheduler import TICK_NAME
 from tests.notifications.factories import make_corp, make_person, make_subscription
 
 # Beat closes connections that are not in autocommit.
@@ -51,7 +51,7 @@ def test_beat_makes_its_entries_as_it_starts_each_of_a_task_that_workers_know() 
     }
     current_app.loader.import_default_modules()
     assert set(settings.CELERY_BEAT_SCHEDULE) == set(ENTRIES) <= set(current_app.tasks)
-    assert ENTRIES[TICK][0] == settings.DISPATCH_INTERVAL_SECONDS
+    assert ENTRIES[TICK_NAME][0] == settings.DISPATCH_INTERVAL_SECONDS
 
 
 def test_a_start_makes_again_what_was_changed_and_leaves_off_what_was_switched_off() -> None:
@@ -60,12 +60,12 @@ def test_a_start_makes_again_what_was_changed_and_leaves_off_what_was_switched_o
     PeriodicTask.objects.filter(name="accounts.directory_tick").delete()
     daily = PeriodicTask.objects.get(name="accounts.purge_audit")
     PeriodicTask.objects.filter(pk=daily.pk).update(last_run_at=daily.date_changed)
-    PeriodicTask.objects.filter(name=TICK).update(enabled=False)
+    PeriodicTask.objects.filter(name=TICK_NAME).update(enabled=False)
 
     begin()
 
     assert entries() == ENTRIES
-    assert list(PeriodicTask.objects.filter(enabled=False).values_list("name", flat=True)) == [TICK]
+    assert list(PeriodicTask.objects.filter(enabled=False).values_list("name", flat=True)) == [TICK_NAME]
     # A daily entry is not postponed.
     assert PeriodicTask.objects.get(pk=daily.pk).last_run_at == daily.date_changed
 
@@ -93,7 +93,7 @@ def test_a_tick_is_queued_when_something_is_due_and_now_and_then_anyway(
 
 
 def make_due(name: str) -> None:
-    if name == TICK:
+    if name == TICK_NAME:
         make_subscription(make_person(make_corp(), "lilei"), next_run_at=datetime.now(UTC))
     else:
         SiteAddress.objects.create(url="https://push.example.com/")
@@ -101,7 +101,7 @@ def make_due(name: str) -> None:
 
 def test_while_the_database_cannot_be_asked_each_tick_is_queued(valkey_client: redis.Redis) -> None:
     beat = LivingScheduler(app=current_app)
-    entry = beat.schedule[TICK]
+    entry = beat.schedule[TICK_NAME]
     beat.apply_entry(entry)
 
     def refuse(*_arguments: object) -> None:
@@ -125,7 +125,7 @@ def test_the_question_of_beat_holds_no_moment_of_its_start(name: str) -> None:
 
 def test_ticks_begin_with_a_period_whenever_beat_was_started() -> None:
     begin()
-    entry = PeriodicEntry(PeriodicTask.objects.get(name=TICK), app=current_app)
+    entry = PeriodicEntry(PeriodicTask.objects.get(name=TICK_NAME), app=current_app)
     following = next(entry)
 
     late = (following.last_run_at.timestamp() - CHECK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
@@ -145,7 +145,7 @@ def test_ticks_begin_with_a_period_whenever_beat_was_started() -> None:
 def test_after_the_database_s_clock_was_set_back_entries_are_due_as_before(
     valkey_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_due(TICK)
+    make_due(TICK_NAME)
     queued, now = [], datetime.now(UTC)
 
     def set_clock(seconds: int) -> None:

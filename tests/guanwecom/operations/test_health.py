@@ -18,7 +18,7 @@ from integrations.core import installation
 from integrations.core.background import database_now
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Card, DataSource, Heartbeat, Installation
-from notifications.delivery.runs.scheduler import TICK
+from notifications.delivery.runs.scheduler import TICK_NAME
 from notifications.models import Medium, Subscription
 from tests.guanwecom.operations.conftest import heard, read_metrics, ticked
 from tests.notifications.alerts.rules import make_rule
@@ -234,8 +234,8 @@ def test_a_periodic_task_that_was_switched_off(name: str) -> None:
 
 
 def test_a_periodic_task_that_is_missing_is_named_while_beat_runs_which_makes_it_as_it_starts() -> None:
-    PeriodicTask.objects.filter(name=TICK).delete()
-    assert problems() == [f"task:{TICK}"]
+    PeriodicTask.objects.filter(name=TICK_NAME).delete()
+    assert problems() == [f"task:{TICK_NAME}"]
 
     Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
     assert problems() == ["beat"]
