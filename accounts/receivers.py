@@ -18,7 +18,7 @@ from accounts.directory.sync import apply_events, follow_rename
 from accounts.models import Attribute, DepartmentGroup, DirectoryPolicy, SignInPolicy, User, WeComAccount
 from accounts.users.attributes import ensure_bi_login_id
 from accounts.users.bi_identity import list_external_ids
-from accounts.users.companies import describe_disabling, has_linked_people
+from accounts.users.companies import describe_disabling
 from accounts.users.roles import describe_contacts, ensure_roles, make_corp_condition
 from accounts.views import errors
 from integrations.bi import is_open
@@ -109,7 +109,7 @@ def register(app: AppConfig) -> None:
         People(
             external_ids=list_external_ids,
             whom_to_ask=describe_contacts,
-            rests_on_corpid=has_linked_people,
+            rests_on_corpid=lambda corp: WeComAccount.objects.complete().filter(corp=corp).exists(),
             shut_out=warn_before_shutting_out,
             last_saved=services.find_last_save,
         )

@@ -1,4 +1,4 @@
-"""Sign-in by a WeCom identity. Permissions stay with django.contrib.auth's ModelBackend."""
+"""Authenticates people by a code from WeCom. Permissions come from django.contrib.auth's ModelBackend."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from integrations.core.client_factory import wecom_client
 from integrations.directory.sync import restore_member
 from integrations.models import Corp, Member
 
-# Error codes of user/get for people outside the app's visible scope: no privilege, or "no such userid".
+# Error codes of user/get for people outside the app's visible scope: "no privilege" and "userid not found".
 _OUT_OF_SCOPE_CODES = frozenset({60011, 60111})
-# A directory copy younger than this is trusted without asking WeCom again. It allows for one missed night.
-FRESH = timedelta(hours=36)
+# A directory copy younger than this is trusted without asking WeCom again. Copies are nightly; one may fail.
+TRUSTED_COPY_AGE = timedelta(hours=36)
 _DISABLED_STATUS = 2  # the value of `status` in the answer of user/get
 _GONE = frozenset({Member.Presence.DELETED, Member.Presence.MISSING})
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationCode:
-    """A code from WeCom, good for one sign-in. It is neither printed nor logged: django.contrib.auth passes the
-    credentials of a failed sign-in to all receivers of its signal."""
+    """A code from WeCom, accepted for one sign-in. Its repr() is hidden: django.contrib.auth passes the credentials of
+    a failed sign-in to all receivers of its signal."""
 
     value: str = field(repr=False)
 
 
 class RefusalReason(StrEnum):
-    """The reasons of SignInRefused. Each is a value of flow.Cause, too."""
+    """The reasons of SignInRefused. Each value is also one of flow.Cause."""
 
     NOT_A_MEMBER = "not-a-member"
     OTHER_COMPANY = "other-company"
@@ -53,7 +53,8 @@ class RefusalReason(StrEnum):
 
 
 class SignInRefused(Exception):
-    """WeCom knows the person, but sign-in is refused for `reason`. `userid` is empty for people who are not members."""
+    """WeCom accepted the code, but sign-in is refused for `reason`. `userid` is empty for people who are not
+    members."""
 
     def __init__(self, reason: RefusalReason, *, userid: str = "") -> None:
         super().__init__(reason)
@@ -62,8 +63,8 @@ class SignInRefused(Exception):
 
 
 def _redeem_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> str:
-    """Spend the code and return the userid in `corp`. People of linked companies come as `CorpId/userid`; a foreign
-    CorpId is refused."""
+    """Redeem the code and return the userid in `corp`. Raises SignInRefused for non-members, and for people of a linked
+    company, whom WeCom reports as `CorpId/userid` with another CorpId."""
     identity = client.auth_getuserinfo(code.value)
     corpid, slash, userid = identity.userid.rpartition("/")
     if not fold_userid(userid):
@@ -73,7 +74,7 @@ def _redeem_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) ->
     return userid
 
 
-# A written statement, because the ORM's two cost a sign-in a quarter of its processor time (benchmarks/sign_in.py).
+# Raw SQL, because the two queries of the ORM took a quarter of a sign-in's processor time (benchmarks/sign_in.py).
 # The User has additional attributes: `corp_signs_in` (whether the corp allows sign-in now), `copied_at` (the start of
 # the last copy of the app's scope) and `member_id`, `member_presence`, `member_status` and `member_waits_since` of the
 # person in the copied directory. Without a copy, or a policy in force, these are None.
@@ -94,40 +95,40 @@ _FIND_PERSON = """
 
 
 class AdmissionSource(Enum):
-    """The source that says that a person may sign in."""
+    """The source of the information that a person may sign in."""
 
     DIRECTORY_COPY = "directory copy"
     WECOM = "wecom"
 
 
 def _check_admission(*, client: WeComClient, corp: Corp, userid: str, person: Any, now: datetime) -> AdmissionSource:
-    """Raise SignInRefused for a person outside the app's scope, or whose userid was deleted meanwhile. Return the
-    source of the answer.
+    """Raise SignInRefused for a person outside the app's scope, or whose userid was deleted. Return the source of the
+    answer. `person`: a row of _FIND_PERSON.
 
-    A member whom the copied directory shows as out of scope or disabled, but whom WeCom lets in by now, is marked as
-    seen.
+    If the copied directory shows the member as out of scope or disabled, but WeCom now reports the member as enabled
+    and in scope, the copy is corrected.
     """
     if person.member_id is None:
         _fetch_member_in_scope(client=client, userid=userid)
         return AdmissionSource.WECOM
     if person.member_waits_since is not None or person.member_presence in _GONE:
         raise SignInRefused(RefusalReason.NOT_ADMITTED, userid=userid)
-    is_able = person.member_presence == Member.Presence.HERE and person.member_status != Member.Status.DISABLED
-    if is_able and person.copied_at is not None and person.copied_at >= now - FRESH:
+    is_able_in_copy = person.member_presence == Member.Presence.HERE and person.member_status != Member.Status.DISABLED
+    if is_able_in_copy and person.copied_at is not None and person.copied_at >= now - TRUSTED_COPY_AGE:
         return AdmissionSource.DIRECTORY_COPY
-    if not is_able and corp.department_root_ids:
-        # WeCom's answer does not show whether the person is below the department roots that are set here.
+    if not is_able_in_copy and corp.department_root_ids:
+        # WeCom's answer does not show whether the person is below the department roots that this company has set.
         raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid)
     member = _fetch_member_in_scope(client=client, userid=userid)
     if member.is_enabled is False or member.status == _DISABLED_STATUS:
         raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid)
-    if not is_able:
+    if not is_able_in_copy:
         restore_member(member_id=person.member_id, now=now)
     return AdmissionSource.WECOM
 
 
 def _fetch_member_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
-    """Ask WeCom for the person. Raises SignInRefused outside the app's scope: WeCom gives out a userid there, too."""
+    """Fetch the member from WeCom. Raises SignInRefused outside the app's scope, where a code still gives a userid."""
     try:
         return client.user_get(userid)
     except RecipientError as error:
@@ -136,24 +137,25 @@ def _fetch_member_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
         raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid) from error
 
 
-# --- Refused codes are redeemed in the background: an unspent code is a live credential for everybody who saw it ---
+# --- Refused codes, which are redeemed in the background: until then, anybody who saw the code could sign in with it
+# ---
 
-# The purpose of flow.seal_values for a code that waits in the queue, which administrators and backups can read.
+# The purpose of flow.seal_values for a code in the task queue, which administrators and backups can read.
 SEALED_CODE = "code"
 # WeCom's codes have at most 512 bytes.
 _CODE_FORM = re.compile(r"[A-Za-z0-9_.~+/=-]{1,512}")
-# Invented codes must not use up the company's calls to WeCom (10,000 a minute; real codes do not count there). The
-# limit leaves room for a whole company that opens the home page link in the morning, each time with a code to spend.
-CODES_SPENT_PER_MINUTE = 1000
+# Invented codes must not use up the company's calls to WeCom (10,000 a minute; valid codes are not counted there). The
+# limit leaves room for a large company whose people all open the home page link in the morning, each with a code.
+CODES_REDEEMED_PER_MINUTE = 1000
 
 
 def is_well_formed(code: str) -> bool:
-    """Return whether WeCom can have given out `code`: 1 to 512 characters of its alphabet."""
+    """Return whether `code` has the form of WeCom's codes: 1 to 512 characters of their alphabet."""
     return _CODE_FORM.fullmatch(code) is not None
 
 
 class WeComBackend(BaseBackend):
-    """A backend for `authenticate(request, corp=…, code=…)`. Other credentials belong to other backends."""
+    """A backend for `authenticate(request, corp=…, code=…)`."""
 
     @sensitive_variables("code")
     def authenticate(  # type: ignore[override]  # Django picks a backend by its credentials' names
@@ -164,13 +166,13 @@ class WeComBackend(BaseBackend):
         code: AuthorizationCode,
         explain: Callable[[SignInRefused], None] | None = None,
     ) -> User:
-        """Return the person to whom `code` belongs. This spends the code. If sign-in is refused, call `explain` and end
-        the search.
+        """Redeem `code` and return the person to whom it belongs. If sign-in is refused, call `explain` and raise
+        PermissionDenied, so that Django asks no other backend.
 
-        The first call asks WeCom for the userid, a second one whether the person is still in the app's scope. The
-        second call is left out if the corp has a directory policy in force and a fresh copy of its directory shows the
-        member. Raises IntegrationError if WeCom did not answer: LoginRefusedError for a code that is used, old or
-        invented.
+        The first call to WeCom returns the userid; a second one shows whether the person is still in the app's scope.
+        The second call is left out if the corp's directory policy is on and a recent copy of its directory
+        (TRUSTED_COPY_AGE) has the member. Raises IntegrationError if WeCom did not answer, and LoginRefusedError for a
+        code that is used, expired or invented.
         """
         try:
             client, now = wecom_client(corp), timezone.now()
@@ -180,12 +182,12 @@ class WeComBackend(BaseBackend):
             person: Any = next(iter(User.objects.raw(_FIND_PERSON, [corp.pk, fold_userid(userid)])), None)
             if person is None:
                 is_without_corp = WeComAccount.objects.without_corp().for_userid(userid).exists()
-                missing = RefusalReason.COMPANY_MISSING if is_without_corp else RefusalReason.NOT_LINKED
-                raise SignInRefused(missing, userid=userid)
+                reason = RefusalReason.COMPANY_MISSING if is_without_corp else RefusalReason.NOT_LINKED
+                raise SignInRefused(reason, userid=userid)
             if not person.is_active:
                 raise SignInRefused(RefusalReason.USER_DISABLED, userid=userid)
             source = _check_admission(client=client, corp=corp, userid=userid, person=person, now=now)
-            # Check again: WeCom may have taken seconds to answer, and disabling takes effect at once.
+            # Check again, because WeCom may have taken seconds to answer: disabling takes effect at once.
             if source is AdmissionSource.WECOM:
                 is_still_enabled = Corp.objects.signing_in().filter(pk=corp.pk).exists()
             else:
@@ -199,5 +201,5 @@ class WeComBackend(BaseBackend):
             raise PermissionDenied(refusal.reason) from refusal
 
     def get_user(self, user_id: int) -> User | None:
-        """Return the session's person while active."""
+        """Return the user with this key if active, else None."""
         return User.objects.filter(pk=user_id, is_active=True).first()

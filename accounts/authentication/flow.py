@@ -1,6 +1,6 @@
-"""The steps of a sign-in in one browser: states, limits, the start and the return from WeCom.
+"""The steps of a sign-in with WeCom in one browser: states, limits, the start, and the return from WeCom.
 
-A code is accepted only once, and only with a state that this browser began here for this corp (docs/en/sign-in.md).
+A code is accepted only once, and only with a state that was stored here for this browser and corp (docs/en/sign-in.md).
 """
 
 from __future__ import annotations
@@ -32,17 +32,16 @@ if TYPE_CHECKING:
     from integrations.models import Corp
 
 
-# WeCom's codes are valid for five minutes; a state is kept as long.
+# WeCom's codes are valid for five minutes. States are stored for as long, from their creation and again from their use.
+CODE_SECONDS = 300
 STATE_SECONDS = 300
 USED_SECONDS = 300
-# WeCom accepts a code for so long.
-CODE_SECONDS = 300
 RANDOM_LENGTH = 40
 _BROWSER_ID_COOKIE = "guanwecom-browser"
 _BROWSER_ID_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
 _BROWSER_IDS_AT_MOST = 10
 _STATE_FORM = re.compile(rf"[A-Za-z0-9]{{{RANDOM_LENGTH}}}[1-9]")
-# All addresses in one IPv6 prefix of this length count as one.
+# All addresses with the same IPv6 prefix of this length count as one.
 _IPV6_PREFIX = 48
 
 
@@ -55,8 +54,8 @@ class SignInKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoginState:
-    """An authorisation under way. `attempt` counts from 1; a restart carries a higher number, which ends loops. The
-    number is the last digit of the state's text, so that loops end even if the store has forgotten the state."""
+    """A sign-in under way at WeCom. `attempt` counts from 1 and grows with each restart, so that restarts end. It is
+    also the last digit of the state's text, in case the store no longer has the state."""
 
     corp_id: int
     kind: SignInKind
@@ -65,24 +64,23 @@ class LoginState:
 
 
 class StateFinding(Enum):
-    """The results of comparing a returned state with the stored one. The values are those that _CONSUME returns."""
+    """The results of looking up a returned state. The values are those that _CONSUME returns."""
 
     # This browser began the sign-in for this corp. The state is consumed now.
     OURS = "ours"
     # This browser began the sign-in, but the state was consumed before, with this code or with another one.
     USED = "used"
     USED_WITH_ANOTHER_CODE = "used with another code"
-    # The state is unknown, expired, or of another corp or browser, or it comes with a refused code.
+    # The state is unknown, expired, of another corp or of another browser; or the code was refused before.
     FOREIGN = "foreign"
-    # Either the address is over its limit and the state was not looked up, or the company is and the state is consumed.
+    # The address is over its limit, and the state was not looked up; or the company is, and the state is consumed.
     OVER_LIMIT = "over limit"
 
 
 @dataclass(frozen=True, slots=True)
 class ReturnedState:
-    """The result of looking up a state that came back. `state` is None if it is unknown for this corp, or if the
-    address is over its limit. It is also set for a state of another browser, only so that its target survives the
-    restart."""
+    """The result of looking up a returned state. `state` is None if it is unknown for this corp, or if the address is
+    over its limit. For a state of another browser it is set, too, so that a restart leads to the same target."""
 
     finding: StateFinding
     state: LoginState | None
@@ -102,13 +100,13 @@ return 1
 # _ConsumeAnswer.
 _CONSUME = f"""{COUNTING}
 if is_over(KEYS[3], ARGV[4]) then return {{'over limit', '', ''}} end
-local kept = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
-if kept[2] ~= ARGV[1] then return {{'foreign', '', ''}} end
-local function answer(finding) return {{finding, kept[3], kept[4]}} end
+local stored = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
+if stored[2] ~= ARGV[1] then return {{'foreign', '', ''}} end
+local function answer(finding) return {{finding, stored[3], stored[4]}} end
 local is_ours = false
-for i = 6, #ARGV do is_ours = is_ours or kept[1] == ARGV[i] end
+for i = 6, #ARGV do is_ours = is_ours or stored[1] == ARGV[i] end
 if not is_ours then return answer('foreign') end
-if kept[5] then return answer(kept[5] == ARGV[2] and 'used' or 'used with another code') end
+if stored[5] then return answer(stored[5] == ARGV[2] and 'used' or 'used with another code') end
 if redis.call('EXISTS', KEYS[2]) == 1 then return answer('foreign') end
 redis.call('HSET', KEYS[1], 'code', ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
@@ -125,7 +123,8 @@ class _ConsumeAnswer(NamedTuple):
 
 
 def store_state(*, state: LoginState, browser: str, request_limit: Limit | None = None) -> str | None:
-    """Store `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter, or None past `request_limit`."""
+    """Store `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter, or None above
+    `request_limit`."""
     text = f"{secrets.token_hex(RANDOM_LENGTH // 2)}{state.attempt}"
     counter_key, at_most = read_limit_arguments(request_limit)
     values: list[str | int] = [
@@ -148,12 +147,13 @@ def consume_state(
     request_limit: Limit | None = None,
     code_limit: Limit | None = None,
 ) -> ReturnedState:
-    """Consume the state that came back with `code`, atomically across processes: only one arrival finds it OURS.
+    """Look up the state that came back with `code`, and consume it: of several simultaneous requests only one gets
+    OURS.
 
-    `browsers`: the ids of the browser that brings it. `request_limit` counts every arrival; past it the state stays
-    untouched. `code_limit` counts each state that is consumed now; past it the arrival finds OVER_LIMIT.
+    `browsers`: the ids of the browser that sent the request. `request_limit` counts every request; above it the state
+    is not consumed. `code_limit` counts each consumed state; above it the result is OVER_LIMIT.
 
-    A state of another browser or corp, or with a refused code, stays untouched, so that nobody else can use it up.
+    A state of another browser or corp, or with a refused code, is not consumed, so that nobody else can use it up.
     """
     if not _STATE_FORM.fullmatch(text):
         is_over = request_limit is not None and not request_limit.allows()
@@ -169,7 +169,8 @@ def consume_state(
 
 
 def _make_state_key(text: str) -> str:
-    """Return a state's key: a digest, so that people who can read the store's keys cannot complete a sign-in."""
+    """Return the key of a state in the store: a digest, so that people who can read the keys cannot complete a
+    sign-in."""
     return f"accounts:login-state:{hash_text(text)}"
 
 
@@ -183,37 +184,41 @@ def hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# --- Sealed values leave the site encrypted and come back: a code in the queue, a form that waits for confirmation ---
+# --- Sealed values: encrypted for the task queue or for a page, which send them back ---
 
 
 def seal_values(purpose: str, *values: Any) -> str:
-    """Encrypt `values` (JSON), so that holders of the text can neither read nor change them."""
+    """Encrypt `values` (JSON), so that nobody outside can read or change them. `purpose`: must be the same to unseal
+    them."""
     return cipher().encrypt(json.dumps([purpose, *values], ensure_ascii=False).encode()).decode()
 
 
 def unseal_values(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
-    """Decrypt sealed values. Returns an empty list for another purpose, or after `seconds`."""
+    """Decrypt sealed values. Returns an empty list if the purpose differs, the text is invalid, or it is older than
+    `seconds`."""
     try:
-        found = json.loads(cipher().decrypt(sealed.encode(), ttl=seconds))
+        content = json.loads(cipher().decrypt(sealed.encode(), ttl=seconds))
     except (InvalidToken, ValueError):
         return []
-    return found[1:] if isinstance(found, list) and found[:1] == [purpose] else []
+    return content[1:] if isinstance(content, list) and content[:1] == [purpose] else []
 
 
 # --- Limits -----------------------------------------------------------------------------------------------------------
 
 
 def make_request_limit(request: HttpRequest) -> Limit:
-    """Return the limit of requests (start, callback, QR panel) from one address (IPv6: one /48). There is no limit per
-    company for requests that need no code: an attacker with many addresses could shut out all its people."""
+    """Return the limit of requests (start, callback, QR panel) from one address (IPv6: one /48). Requests without a
+    code have no limit per company: an attacker with many addresses could use it to keep all the company's people
+    out."""
     return Limit(f"sign-ins:address:{find_network(request) or 'unknown'}", settings.SIGN_INS_PER_ADDRESS)
 
 
 def find_network(request: HttpRequest) -> str | None:
-    """Return the caller's address, for IPv6 the /48, since one customer of a provider may have all of it.
+    """Return the client's address; for IPv6 the /48, because a provider may give one customer all of it. None if the
+    address is unknown.
 
-    integrations.core.http has unwrapped proxies already. A server that listens on `[::]` sees IPv4 callers as mapped
-    IPv6 addresses; these are told apart as IPv4.
+    integrations.core.http has replaced a proxy's address by the client's. A server that listens on `[::]` receives IPv4
+    addresses as mapped IPv6 addresses; they are returned as IPv4.
     """
     try:
         address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
@@ -226,58 +231,60 @@ def find_network(request: HttpRequest) -> str | None:
     return str(address)
 
 
-# --- Browsers. A browser usually has one id. If several tabs arrive at once on the first visit, each gets an id under a
-# cookie name of its own, so that no id replaces another and no tab loses its sign-in
+# --- Ids of browsers. A browser usually has one id. If several tabs open at once on the first visit, each gets an id in
+# a cookie with a name of its own, so that no id replaces another and each tab can complete its sign-in
 
 
 def read_browser_ids(request: HttpRequest) -> list[str]:
     """Return the ids in the browser's cookies, at most ten."""
-    prefix = _cookie_prefix(request)
-    found = [
+    prefix = _make_cookie_prefix(request)
+    ids = [
         value
         for name, value in request.COOKIES.items()
         if name.startswith(prefix) and _BROWSER_ID_FORM.fullmatch(value)
     ]
-    return found[:_BROWSER_IDS_AT_MOST]
+    return ids[:_BROWSER_IDS_AT_MOST]
 
 
 def set_browser_id(response: HttpResponseBase, request: HttpRequest, value: str) -> None:
-    """Set the id's cookie until the browser is closed. Lax: WeCom's pages send the person back from another site."""
-    set_cookie(response, request, _cookie_prefix(request) + value[:8], value, seconds=None)
+    """Set the cookie of a browser id until the browser is closed."""
+    set_cookie(response, request, _make_cookie_prefix(request) + value[:8], value, seconds=None)
 
 
 def set_cookie(response: HttpResponseBase, request: HttpRequest, name: str, value: str, *, seconds: int | None) -> None:
-    """Set a cookie that scripts cannot read. `seconds`: None until the browser is closed."""
+    """Set a cookie that scripts cannot read. `seconds`: lifetime; None until the browser is closed. SameSite is Lax,
+    because WeCom's pages send people back from another site."""
     response.set_cookie(
         name, value, max_age=seconds, path="/", secure=request.is_secure(), httponly=True, samesite="Lax"
     )
 
 
 def delete_browser_ids(response: HttpResponseBase, request: HttpRequest) -> None:
-    """Delete the cookies at sign-out, so that an id noted on a shared computer is useless later."""
+    """Delete the cookies at sign-out, so that an id copied on a shared computer is useless later."""
     for name in request.COOKIES:
-        if name.startswith(_cookie_prefix(request)):
+        if name.startswith(_make_cookie_prefix(request)):
             response.delete_cookie(name, path="/", samesite="Lax")
 
 
-def _cookie_prefix(request: HttpRequest) -> str:
-    """Return the cookie prefix. Sibling domains cannot plant __Host- cookies, which need https."""
+def _make_cookie_prefix(request: HttpRequest) -> str:
+    """Return the prefix of the cookies' names. Under https it begins with __Host-: other subdomains cannot set such
+    cookies."""
     return f"__Host-{_BROWSER_ID_COOKIE}-" if request.is_secure() else f"{_BROWSER_ID_COOKIE}-"
 
 
-# --- The next step for a browser that returns from WeCom. These functions do no I/O ---------------------------------
+# --- The next step for a browser that returns from WeCom: functions without I/O --------------------------------------
 
-# Parameters of the callback's query that belong to WeCom or to the home page link.
+# Query parameters of the callback that come from WeCom or from the home page link.
 _RESERVED = frozenset({"code", "state", "domain", "path_url"})
 FIRST_ATTEMPT = 1
-# First retry: the code or the state was refused.
+# The second attempt: the code or the state was refused.
 SECOND_ATTEMPT = 2
-# Last retry: the state was already used by a request whose response was lost.
+# The last attempt: the state was already used by a request whose response was lost.
 LAST_ATTEMPT = 3
 
 
 class Cause(StrEnum):
-    """The reasons why a sign-in stops. Each has a page in accounts.explanations."""
+    """The reasons why a sign-in stops. accounts.explanations has the page for each."""
 
     UNKNOWN_COMPANY = "unknown-company"
     COMPANY_DISABLED = "company-disabled"
@@ -308,7 +315,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RedeemCode:
-    """The step: use the code, then go to `target`. `kind`: how the person signs in."""
+    """The step: redeem the code, then go to `target`."""
 
     target: str
     attempt: int
@@ -325,7 +332,7 @@ class GoToTarget:
 
 @dataclass(frozen=True, slots=True)
 class RestartSignIn:
-    """The step: begin an authorisation of our own, as number `attempt`."""
+    """The step: send the browser to WeCom again, as attempt number `attempt`."""
 
     target: str
     attempt: int
@@ -354,18 +361,18 @@ NextStep = RedeemCode | GoToTarget | RestartSignIn | ShowError | ReturnToLogin
 def decide_next_step(
     *,
     returned: ReturnedState,
-    inner_page: str,
+    requested_page: str,
     has_code: bool,
     has_state: bool,
     has_cookie: bool,
     session: CurrentSession,
 ) -> NextStep:
-    """Choose the step. `inner_page`: the page that the callback's own query asks for. `session`: the browser's.
+    """Choose the next step. `requested_page`: the page in the callback's own query. `session`: the browser's session.
 
-    `spends_code` of a step: the code that came was not redeemed here, and must not stay usable for anybody else.
+    `spends_code` of a step: the code was not redeemed here, and must be made useless for everybody else.
     """
     finding, state, attempt = returned.finding, returned.state, returned.attempt
-    target = state.target if state else inner_page
+    target = state.target if state else requested_page
     if finding is StateFinding.OVER_LIMIT:
         return ShowError(Cause.TOO_MANY, target, spends_code=True)
     if has_state and not has_code:
@@ -388,7 +395,7 @@ def decide_next_step(
 
 
 def decide_after_refused_code(*, attempt: int, target: str) -> RestartSignIn | ShowError:
-    """Choose the step when WeCom says that the code is used, old or unknown."""
+    """Choose the next step after WeCom refused the code as used, expired or unknown."""
     if attempt < SECOND_ATTEMPT:
         return RestartSignIn(target, SECOND_ATTEMPT, spends_code=False)
     return ShowError(Cause.CODE_EXPIRED, target, spends_code=False)
@@ -396,25 +403,27 @@ def decide_after_refused_code(*, attempt: int, target: str) -> RestartSignIn | S
 
 @dataclass(frozen=True, slots=True)
 class CurrentSession:
-    """State of the browser's session: signed in at all, and through the corp of this callback."""
+    """State of the browser's session: whether it is signed in, and whether through the corp of this callback."""
 
     is_signed_in: bool
     is_of_this_corp: bool
 
 
-# --- Start of a sign-in with WeCom: under the company's site address, with a state tied to this browser's cookie
+# --- Start of a sign-in with WeCom: under the company's site address, with a state bound to this browser's cookie
+# ------
 
 
 def is_at_site_address(request: HttpRequest, corp: Corp) -> bool:
-    """Return whether the request came to the address to which WeCom will return: the cookie must be there."""
+    """Return whether the request came to the address to which WeCom sends the browser back. The cookie must be set
+    there."""
     return _strip_default_port(request.get_host()) == _strip_default_port(corp.find_site_address().domain)
 
 
 def begin_sign_in(
     request: HttpRequest, corp: Corp, *, kind: SignInKind, target: str, attempt: int, request_limit: Limit | None
 ) -> tuple[str, str] | None:
-    """Store a new state for one authorisation in this browser. Raises redis.RedisError. Returns the text for WeCom and
-    the browser's id, for set_browser_id; None past the limit."""
+    """Store a new state for this browser. Returns the text for WeCom's `state` parameter, and the browser's id for
+    set_browser_id; None above the limit. Raises redis.RedisError."""
     browser_id = next(iter(read_browser_ids(request)), "") or secrets.token_urlsafe(32)
     login_state = LoginState(corp.pk, kind, target, attempt)
     state = store_state(state=login_state, browser=browser_id, request_limit=request_limit)
@@ -422,7 +431,7 @@ def begin_sign_in(
 
 
 def find_wecom_language() -> str:
-    """Return the person's language as WeCom's pages name it: zh or en."""
+    """Return the active language as WeCom's pages name it: zh or en."""
     return "en" if (get_language() or "").startswith("en") else "zh"
 
 
@@ -430,14 +439,14 @@ def _strip_default_port(host: str) -> str:
     return host.lower().removesuffix(":80").removesuffix(":443")
 
 
-# --- The page that the callback's own query asks for. Pure -----------------------------------------------------------
+# --- The page that the callback's own query asks for: functions without I/O ------------------------------------------
 
 
-def find_inner_page(raw_query: str) -> str:
+def find_requested_page(raw_query: str) -> str:
     """Return the page that a callback's own query asks for: `path_url` with all further parameters, else the home page.
 
-    `survey-engine` means `/survey-engine`. The page's own query may arrive encoded inside `path_url` or unencoded
-    behind it; both give the same page. `raw_query`: as in the address, not decoded; the page's parameters are passed on
+    `survey-engine` means `/survey-engine`. The page's own query may be encoded inside `path_url` or follow it
+    unencoded; both give the same page. `raw_query`: the query as sent, not decoded. The page's parameters are returned
     unchanged.
     """
     requested, further = "", []
@@ -447,7 +456,7 @@ def find_inner_page(raw_query: str) -> str:
             requested = value
         elif pair and unquote_plus(name) not in _RESERVED:
             further.append(pair)
-    # An unencoded query behind `?` is not decoded once more.
+    # A query behind an unencoded `?` must not be decoded again.
     path, question_mark, query = requested.partition("?")
     page = add_leading_slash(f"{unquote_plus(path).strip()}{question_mark}{query}")
     if not page:
@@ -464,24 +473,24 @@ def read_raw_query(request: HttpRequest) -> str:
     return raw.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
-# --- Browser and WeCom client by the user agent. Pure. The rule comes from WeCom's JavaScript package (@wecom/jssdk):
-# WeCom sends `wxwork/<version>`, WeChat only `MicroMessenger`
+# --- Browser and WeCom client by the user agent: functions without I/O. The rule is that of WeCom's JavaScript package
+# (@wecom/jssdk): WeCom sends `wxwork/<version>`, WeChat only `MicroMessenger`
 
 _WECOM = re.compile(r"wxwork/[\d.]+", re.IGNORECASE)
 _PRIVATE_WECOM = re.compile(r"wxworklocal/", re.IGNORECASE)
 _WECHAT = re.compile(r"micromessenger", re.IGNORECASE)
-# Tablets get the page for computers. HarmonyOS calls its phones "Phone".
+# Tablets get the page for computers.
 _PHONE = re.compile(r"mobile|android|iphone|ipod|openharmony|harmonyos", re.IGNORECASE)
 _TABLET = re.compile(r"ipad|tablet", re.IGNORECASE)
 
 
 class Surface(StrEnum):
-    """The program in which a page is open."""
+    """The kind of program in which a page is open."""
 
     WECOM = "wecom"
-    # WeCom's private deployment: another product with its own addresses, which are saved in the corp's row.
+    # WeCom's private deployment: another product with other addresses, which are saved in the corp's row.
     PRIVATE_WECOM = "private-wecom"
-    # Plain WeChat cannot sign in to a company's application silently: it counts as an ordinary browser.
+    # WeChat cannot sign in to a company's application silently, so it is treated like an ordinary browser.
     WECHAT = "wechat"
     BROWSER = "browser"
 
@@ -491,20 +500,21 @@ class Surface(StrEnum):
 
 
 def detect_surface(user_agent: str) -> Surface:
-    """Return the program of a user agent. An unknown one counts as an ordinary browser."""
+    """Return the kind of program by its user agent. An unknown one counts as an ordinary browser."""
     if _WECOM.search(user_agent):
         return Surface.PRIVATE_WECOM if _PRIVATE_WECOM.search(user_agent) else Surface.WECOM
     return Surface.WECHAT if _WECHAT.search(user_agent) else Surface.BROWSER
 
 
 def is_phone(user_agent: str) -> bool:
-    """Return whether the user agent is a phone's, in any program."""
+    """Return whether the user agent is one of a phone, in any program."""
     return _PHONE.search(user_agent) is not None and _TABLET.search(user_agent) is None
 
 
-# --- Names of the program and the device behind a user agent. Pure; a guess shown to people, never used for rights ----
+# --- Names of program and system by the user agent: a guess to show to people, never used for rights
+# -------------------
 
-# The order matters: for compatibility, a program's user agent also contains the names of later ones.
+# In this order: a user agent also contains the names of programs further down.
 _PROGRAMS = (
     ("Edge", re.compile(r"Edg(?:e|A|iOS)?/")),
     ("Firefox", re.compile(r"(?:Firefox|FxiOS)/")),
@@ -528,7 +538,7 @@ _SURFACES: dict[Surface, _StrPromise] = {
 
 
 def describe_device(user_agent: str) -> str:
-    """Name program and system; return an empty text if neither is known."""
+    """Name the program and the system, such as "Chrome · Windows"; empty if neither is known."""
     surface = _SURFACES.get(detect_surface(user_agent))
     program = str(surface) if surface is not None else _find_name(_PROGRAMS, user_agent)
     return " · ".join(filter(None, [program, _find_name(_SYSTEMS, user_agent)]))

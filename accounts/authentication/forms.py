@@ -1,4 +1,4 @@
-"""Forms for passwords and codes."""
+"""Forms for passwords and for codes of an authenticator app."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TOO_MANY_PASSWORDS = ngettext_lazy(
 )
 
 
-def _code_field(*, is_required: bool = True) -> forms.CharField:
+def _make_code_field(*, is_required: bool = True) -> forms.CharField:
     attrs = {"autocomplete": "one-time-code", "inputmode": "text", "autofocus": is_required}
     label = _("Code of your authenticator app")
     return forms.CharField(label=label, max_length=40, required=is_required, widget=forms.TextInput(attrs=attrs))
@@ -41,7 +41,7 @@ def _code_field(*, is_required: bool = True) -> forms.CharField:
 @sensitive_variables("code")
 def _require_code(person: User, code: str) -> str:
     try:
-        if totp.is_code_of(person=person, code=code, now=timezone.now()):
+        if totp.check_code(person=person, code=code, now=timezone.now()):
             return code
     except passwords.LockedOut as locked:
         left = {"count": locked.lock.minutes_left(timezone.now())}
@@ -52,7 +52,7 @@ def _require_code(person: User, code: str) -> str:
 class CodeForm(forms.Form):
     """Form for a code of the person's authenticator app, or a recovery code."""
 
-    code = _code_field()
+    code = _make_code_field()
 
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,7 +63,7 @@ class CodeForm(forms.Form):
 
 
 class ConfirmForm(forms.Form):
-    """Form for the proofs that this site can check: password, code, both or none."""
+    """Form to confirm one's presence. It has fields for the password and the code, if the person has them."""
 
     prefix = "_confirm"
     password = forms.CharField(
@@ -79,7 +79,7 @@ class ConfirmForm(forms.Form):
         if not passwords.has_password(person):
             del self.fields["password"]
         if totp.find_device(person) is not None:
-            self.fields["code"] = _code_field(is_required=False)
+            self.fields["code"] = _make_code_field(is_required=False)
 
     @sensitive_variables("password")
     def clean_password(self) -> str:
@@ -93,23 +93,23 @@ class ConfirmForm(forms.Form):
         return _require_code(self.person, code) if code else code
 
     def is_valid(self) -> bool:
-        """Accept if at least one proof is given and none is wrong."""
+        """Return whether at least one field is filled in, and none is wrong."""
         return super().is_valid() and any(self.cleaned_data.values())
 
 
 class PasswordOnlySaveMixin:
-    """Mixin for Django's password forms that saves the password column only. Those forms save the whole row as read
-    earlier: a person disabled while the passwords were hashed would become active again."""
+    """Mixin for Django's password forms that saves only the password column. Those forms save the whole row as it was
+    read: a person who was disabled meanwhile would become active again."""
 
     def save(self, commit: bool = True) -> User:
-        user: User = super().save(commit=False)  # type: ignore[misc]  # of Django's form, behind it
+        user: User = super().save(commit=False)  # type: ignore[misc]  # a method of Django's form
         if commit:
             user.save(update_fields=["password"])
         return user
 
 
 class OwnPasswordForm(PasswordOnlySaveMixin, AdminPasswordChangeForm):
-    """Form for one's own password. The old password is counted and limited like a password at sign-in."""
+    """Form for one's own password. Wrong old passwords are counted and limited as at sign-in."""
 
     def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -124,9 +124,10 @@ class OwnPasswordForm(PasswordOnlySaveMixin, AdminPasswordChangeForm):
 
 @sensitive_variables("password")
 def require_password(request: HttpRequest, user: User, password: str, *, wrong: StrOrPromise) -> None:
-    """Raise ValidationError unless `password` is `user`'s: with `wrong`, or with the time left if locked out."""
+    """Raise ValidationError unless `password` is the password of `user`. The message is `wrong`, or the time left if
+    locked out."""
     try:
-        if passwords.is_password_of(request=request, user=user, password=password):
+        if passwords.check_password_of(request=request, user=user, password=password):
             return
     except passwords.LockedOut as locked:
         left = {"count": locked.lock.minutes_left(timezone.now())}
@@ -135,7 +136,7 @@ def require_password(request: HttpRequest, user: User, password: str, *, wrong: 
 
 
 class LoginForm(auth_forms.AuthenticationForm):
-    """Form for username and password, without focus: a phone's keyboard would cover the sign-in with WeCom."""
+    """Form for username and password. No field has the focus: a phone's keyboard would cover the sign-in with WeCom."""
 
     remember = forms.BooleanField(
         label=_("Keep me signed in"),
@@ -148,10 +149,10 @@ class LoginForm(auth_forms.AuthenticationForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].widget.attrs.pop("autofocus", None)
-        # Django's own sentence is translated as a request for "a correct username".
+        # The Chinese of Django's own sentence asks for "a correct username".
         wrong = _("The username or the password is wrong. Upper and lower case count in both.")
         self.error_messages = {**self.error_messages, "invalid_login": wrong}
 
-    def texts(self) -> list[forms.BoundField]:
-        """Return the text fields."""
+    def text_fields(self) -> list[forms.BoundField]:
+        """Return the fields for username and password, without the checkbox."""
         return [self["username"], self["password"]]

@@ -1,15 +1,15 @@
-"""Sign-in by password and the locks after wrong ones. django-axes keeps the table, the rules are ours.
+"""Sign-in by password, and locks after wrong passwords. django-axes provides the table; the rules are defined here.
 
 - One username from one address (IPv6: one /48): settings.LOCKOUT_TRIES wrong passwords lock that pair.
-- One username from everywhere: TRIES_ANYWHERE wrong passwords lock out every browser that has not signed in with that
-  username by password before. A browser that has is counted by itself, at any address. So nobody can lock the right
-  person out for good by guessing wrong from many addresses.
+- One username from everywhere: TRIES_ANYWHERE wrong passwords lock out all browsers in which nobody has signed in with
+  that username and a password before. A browser in which somebody has (a known browser) is counted by itself, at any
+  address. So nobody can lock the right person out for good by wrong guesses from many addresses.
 - All usernames from one address together (one common password tried on many people): after TRIES_ADDRESS wrong
-  passwords each further one makes that address wait, but only ADDRESS_SECONDS, since a whole company may share it.
-  Known browsers are exempt.
+  passwords each further one locks that address, but only for ADDRESS_SECONDS, since a whole company may share it. Known
+  browsers are exempt.
 - Tries refused while locked are not counted, so a lock ends settings.LOCKOUT_MINUTES after the last counted try.
-- A try is counted before the password is checked, and forgotten if it was right: of many tries at one moment no more
-  are checked than the limit allows.
+- A try is counted before the password is checked, and the count is removed if the password is right. So simultaneous
+  tries cannot exceed the limit.
 
 Unknown usernames are counted like known ones. Sign-in with WeCom is never counted and never locked.
 """
@@ -47,23 +47,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Higher than the maximum of settings.LOCKOUT_TRIES: a pair of username and address is locked first.
+# Higher than the maximum of settings.LOCKOUT_TRIES, so that a pair of username and address is locked first.
 TRIES_ANYWHERE = TRIES_ADDRESS = 50
 ADDRESS_SECONDS = 60
 _COOKIE = "guanwecom-known"
 _COOKIE_SECONDS = 180 * 24 * 3600
 _COOKIE_SALT = "accounts.lockout.known-browser"
-# A browser is remembered for so many usernames at most.
+# Number of usernames for which a browser is remembered.
 _KNOWN_AT_MOST = 5
-# The column `user_agent` of axes holds the name of a known browser instead, since anybody can change a user agent.
+# Value of the column `user_agent` of axes for unknown browsers. For a known browser the column holds a random name from
+# its cookie, because a user agent can be changed.
 ANY_BROWSER = ""
 _NO_ROWS = Q(pk__in=[])
 _ADDRESS = "address"
 
 
 class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no types
-    """Backend that runs before each password check: it counts the try, and refuses if passwords are off or a lock
-    holds. Django leaves it out for other credentials by the names of its arguments."""
+    """Backend that runs before each password check. Counts the try, and refuses it if passwords are off or locked.
+    Django does not call it for other credentials, because the names of its arguments differ."""
 
     @sensitive_variables("password")
     def authenticate(
@@ -76,10 +77,10 @@ class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no 
 
 
 class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[misc]  # see above
-    """Handler that django-axes calls. Successful sign-ins are left to record_right_password."""
+    """Handler that django-axes calls. record_right_password handles successful sign-ins."""
 
     def is_allowed(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
-        """Count the coming try and return True; return False uncounted if locked."""
+        """Count the coming try and return True. Return False without counting it if passwords are locked."""
         username = (credentials or {}).get("username")
         return username is None or _admit_try(request, username, timezone.now()) is None
 
@@ -87,7 +88,8 @@ class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[mis
     def user_login_failed(
         self, sender: object, credentials: dict[str, Any], request: Any = None, **kwargs: Any
     ) -> None:
-        """Record a wrong password, which is_allowed has counted. WeCom's codes are ignored: nobody can guess them."""
+        """Record a wrong password, which is_allowed has counted. Refused codes of WeCom are ignored: they cannot be
+        guessed."""
         username = credentials.get("username")
         if request is None or username is None or not is_password_enabled():
             return
@@ -99,8 +101,8 @@ class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[mis
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The time before which no password is checked. `is_of_address`: the lock holds for all usernames of the address,
-    else for one username."""
+    """A lock: no password is checked before `until`. `is_of_address`: it holds for all usernames from the address,
+    otherwise for one username."""
 
     until: datetime
     is_of_address: bool = False
@@ -121,9 +123,9 @@ class LockedOut(Exception):
 
 
 @sensitive_variables("password")
-def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
-    """Check the password of a person who is already signed in, counted and limited as at sign-in. Raises LockedOut if
-    the password was not checked, or was the last wrong one allowed."""
+def check_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
+    """Check the password of a person who is already signed in; wrong passwords are counted and limited as at sign-in.
+    Raises LockedOut if the password was not checked, or if it was the last wrong one allowed."""
     username, now = user.get_username(), timezone.now()
     lock = _admit_try(request, username, now)
     if lock is not None:
@@ -138,7 +140,8 @@ def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
 
 
 def find_lock(*, request: HttpRequest, username: str, now: datetime) -> Lock | None:
-    """Return the lock on `username` that ends last at this place, or None. Unknown usernames take the same query."""
+    """Return the lock that holds longest for `username` in this browser and at this address, or None. Unknown usernames
+    take the same query."""
     counts = _count_tries(request, username, now)
     locks = [
         Lock(count.last + count.wait, name == _ADDRESS)
@@ -149,7 +152,7 @@ def find_lock(*, request: HttpRequest, username: str, now: datetime) -> Lock | N
 
 
 def unlock(*, username: str) -> int:
-    """Forget the wrong passwords for `username` from everywhere. Returns how many there were."""
+    """Delete all counted wrong passwords for `username`. Returns how many there were."""
     rows = Lockout.objects.filter(username=username)
     count = rows.aggregate(total=Sum("failures_since_start"))["total"] or 0
     rows.delete()
@@ -159,30 +162,31 @@ def unlock(*, username: str) -> int:
 
 
 def delete_old_tries(*, now: datetime) -> None:
-    """Remove wrong passwords that count no more: a username here may be a password typed into the wrong field."""
+    """Delete wrong passwords that no longer count. They must not be stored longer: a username may be a password typed
+    into the wrong field."""
     old = Lockout.objects.filter(attempt_time__lte=now - timedelta(minutes=settings.LOCKOUT_MINUTES))
     if not old.exists():
         return
     with transaction.atomic():
-        # Lock the rows, as in _uncount. Rows locked by others are left to the next call.
+        # Lock the rows, as in _take_back_try. Rows locked by another process are left for the next call.
         keys = list(old.select_for_update(skip_locked=True).values_list("pk", flat=True))
         Lockout.objects.filter(pk__in=keys).delete()
 
 
 def record_right_password(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
-    """Forget earlier wrong passwords of this place after a sign-in by password, and remember the browser. Wrong
-    passwords from elsewhere do not lock a remembered browser out of this username."""
+    """Delete earlier wrong passwords of this place after a sign-in by password, and remember the browser for the
+    username. Wrong passwords from elsewhere do not lock a remembered browser out."""
     username = user.get_username()
     Lockout.objects.filter(_make_place_condition(request, username), username=username).delete()
-    own = hash_text(username)
-    known = [entry for entry in _read_known_browsers(request) if entry[0] != own][: _KNOWN_AT_MOST - 1]
-    value = signing.dumps([[own, secrets.token_urlsafe(24)], *known], salt=_COOKIE_SALT)
+    digest = hash_text(username)
+    others = [entry for entry in _read_known_browsers(request) if entry[0] != digest][: _KNOWN_AT_MOST - 1]
+    value = signing.dumps([[digest, secrets.token_urlsafe(24)], *others], salt=_COOKIE_SALT)
     set_cookie(response, request, _COOKIE, value, seconds=_COOKIE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class _TryCount:
-    """The number of tries against one limit, and how long the limit holds after the last one."""
+    """The number of tries that count for one limit, the time of the last one, and how long the limit holds after it."""
 
     total: int
     last: datetime | None
@@ -193,9 +197,9 @@ class _TryCount:
 def _count_tries(
     request: HttpRequest, username: str, now: datetime, *, current_row: int | None = None
 ) -> dict[str, _TryCount]:
-    """Map each limit's name to its tries. `last` leaves out the row with the key `current_row`, which holds the current
-    try."""
-    # A known browser has a limit of its own.
+    """Count the tries for each limit, by the limit's name. The time of the last try ignores the row with the key
+    `current_row`, which holds the current try."""
+    # The limits for all browsers do not count known ones.
     unknown = _NO_ROWS if _find_known_browser(request, username) else Q()
     network = find_network(request)
     of_username = Q(username=username)
@@ -207,21 +211,23 @@ def _count_tries(
         "anywhere": (of_username & Q(user_agent=ANY_BROWSER) & unknown, TRIES_ANYWHERE, period),
         _ADDRESS: (of_address & unknown, TRIES_ADDRESS, address_wait),
     }
-    totals = {name: Sum("failures_since_start", filter=rows) for name, (rows, *_rest) in limits.items()}
+    totals = {name: Sum("failures_since_start", filter=condition) for name, (condition, *_rest) in limits.items()}
     last = {
-        f"{name}_last": Max("attempt_time", filter=rows & ~Q(pk=current_row) if current_row else rows)
-        for name, (rows, *_rest) in limits.items()
+        f"{name}_last": Max("attempt_time", filter=condition & ~Q(pk=current_row) if current_row else condition)
+        for name, (condition, *_rest) in limits.items()
     }
-    found = Lockout.objects.filter(of_username | of_address, attempt_time__gt=now - period).aggregate(**totals, **last)
+    rows = Lockout.objects.filter(of_username | of_address, attempt_time__gt=now - period)
+    result = rows.aggregate(**totals, **last)
     return {
-        name: _TryCount(found[name] or 0, found[f"{name}_last"], limit, wait)
-        for name, (_rows, limit, wait) in limits.items()
+        name: _TryCount(result[name] or 0, result[f"{name}_last"], limit, wait)
+        for name, (_condition, limit, wait) in limits.items()
     }
 
 
 def _admit_try(request: HttpRequest, username: str, now: datetime) -> Lock | None:
-    """Count the coming try. Return the lock, and count nothing, if it may not be made. Other processes may count at the
-    same moment, so a try that finds the limit exceeded after counting is taken back."""
+    """Count the coming try and return None. If it is not allowed, return the lock and count nothing. Other processes
+    may count at the same moment, so the limits are checked again after counting, and the try is taken back if
+    exceeded."""
     lock = find_lock(request=request, username=username, now=now)
     if lock is not None:
         return lock
@@ -230,7 +236,7 @@ def _admit_try(request: HttpRequest, username: str, now: datetime) -> Lock | Non
     over = [name for name, count in counts.items() if count.total > count.limit]
     of_address = counts[_ADDRESS]
     if _ADDRESS in over and (of_address.last is None or of_address.last + of_address.wait <= now):
-        over.remove(_ADDRESS)  # the address has waited, and may try once
+        over.remove(_ADDRESS)  # the address has waited long enough for one more try
     if not over:
         return None
     _take_back_try(row)
@@ -247,19 +253,19 @@ def _record_wrong_password(request: HttpRequest, username: str, now: datetime) -
 
 
 def _make_place_condition(request: HttpRequest, username: str) -> Q:
-    """Return the condition on rows of this place: those of the known browser, else of the address."""
+    """Return the condition for the rows of this place: of the known browser, or of the address for unknown browsers."""
     known = _find_known_browser(request, username)
     return Q(user_agent=known) if known else Q(ip_address=find_network(request), user_agent=ANY_BROWSER)
 
 
 def _add_try(request: HttpRequest, username: str, now: datetime) -> int:
-    """Count one more try at this place, safely across processes. Return the key of the row."""
+    """Count one more try at this place, also if other processes count at the same moment. Return the key of the row."""
     delete_old_tries(now=now)
     known = _find_known_browser(request, username)
     place = {"username": username, "ip_address": None if known else find_network(request), "user_agent": known}
     path = request.path[:255]
-    while True:  # until a row was updated or created: other processes create, change and delete it, too
-        # There may be two rows: a known browser has no address, so no constraint stops two created at the same moment.
+    while True:  # until this process has updated or created a row: others may create and delete it meanwhile
+        # There may be two rows for a known browser: it has no address, so the unique constraint does not apply.
         pk = Lockout.objects.filter(**place).order_by("pk").values_list("pk", flat=True).first()
         if pk is None:
             try:
@@ -273,7 +279,7 @@ def _add_try(request: HttpRequest, username: str, now: datetime) -> int:
 
 
 def _take_back_try(pk: int) -> None:
-    """Take one try back. The row is locked: Django deletes by key, and would delete tries counted since the read."""
+    """Subtract one try. The row is locked, so that tries counted meanwhile are not deleted with it."""
     with transaction.atomic():
         row = Lockout.objects.select_for_update().filter(pk=pk).first()
         if row is None:
@@ -285,12 +291,13 @@ def _take_back_try(pk: int) -> None:
 
 
 def _find_known_browser(request: HttpRequest, username: str) -> str:
-    own = hash_text(username)
-    return next((browser for entry, browser in _read_known_browsers(request) if entry == own), "")
+    """Return the browser's name for `username`, or an empty text if it is not known for that username."""
+    digest = hash_text(username)
+    return next((browser for entry, browser in _read_known_browsers(request) if entry == digest), "")
 
 
 def _read_known_browsers(request: HttpRequest) -> list[list[str]]:
-    """Return pairs of a username's digest and this browser's name for it."""
+    """Return pairs of a username's digest and the browser's name for that username, from the signed cookie."""
     try:
         known: list[list[str]] = signing.loads(
             request.COOKIES.get(_COOKIE, ""), salt=_COOKIE_SALT, max_age=_COOKIE_SECONDS
@@ -310,12 +317,12 @@ def is_password_enabled() -> bool:
 
 
 def has_password(person: User) -> bool:
-    """Return whether `person` has a password and the policy lets people use theirs."""
+    """Return whether `person` has a password and the policy allows passwords."""
     return person.has_usable_password() and is_password_enabled()
 
 
 def explain_why_passwords_stay() -> str:
-    """Explain why passwords have to stay on, in the active language. Returns an empty text if they may go."""
+    """Explain in the active language why passwords cannot be switched off; empty if they can."""
     if find_wecom_administrators().exists():
         return ""
     return _(
@@ -326,12 +333,13 @@ def explain_why_passwords_stay() -> str:
 
 
 def find_wecom_administrators() -> QuerySet[User]:
-    """Return superusers who may enter the administration by WeCom and have signed in with their present account."""
+    """Return superusers who may use their rights after a sign-in with WeCom, and have signed in with their present
+    account."""
     return User.objects.filter(pk__in=_find_proven_accounts().values("user_id"))
 
 
 def _find_proven_accounts() -> QuerySet[WeComAccount]:
-    """Return accounts of superusers who could sign in with them now, and have done so."""
+    """Return accounts with which a superuser has signed in before, and could sign in with all rights now."""
     return WeComAccount.objects.signing_in().filter(
         user__is_superuser=True,
         user__is_active=True,
@@ -343,7 +351,8 @@ def _find_proven_accounts() -> QuerySet[WeComAccount]:
 
 
 def warn_before_shutting_out(corp: Corp) -> list[str]:
-    """Return a warning if no administrator could sign in without `corp`, its sign-in or its administrators' rights."""
+    """Return a warning if nobody could enter the administration without `corp`, its sign-in or its administrators'
+    rights."""
     if is_password_enabled() or _find_proven_accounts().exclude(corp=corp).exists():
         return []
     return [
@@ -356,7 +365,8 @@ def warn_before_shutting_out(corp: Corp) -> list[str]:
 
 @transaction.atomic
 def set_password_enabled(*, is_enabled: bool) -> None:
-    """Switch sign-in with a password on or off. Raises ValidationError if nobody could get in without one."""
+    """Switch sign-in with a password on or off. Raises ValidationError if nobody could enter the administration
+    without."""
     reason = "" if is_enabled else explain_why_passwords_stay()
     if reason:
         raise ValidationError(reason)

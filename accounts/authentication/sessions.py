@@ -1,12 +1,12 @@
-"""Contents of a session: company, browser, age, rights and proofs, and when it ends.
+"""Sessions: storage, company, rights, confirmation, age, binding to the browser, and when they end.
 
-A session ends at the next request once the person is disabled, has left the company through which it was opened, or
-its time is over.
+A session ends at the next request once the person is disabled, has left the company through which the session was
+opened, or has reached a time limit.
 
 People who control a company's app, console or directory in WeCom decide which identity WeCom reports. A sign-in with
-WeCom must therefore not carry rights that reach beyond that company, unless a superuser has allowed it for this one
-(Corp.admin_rights_enabled). Such a session has an employee's rights until its person has given a password, or a code
-of an authenticator app that WeCom alone cannot have set up.
+WeCom must therefore not give rights in other companies, unless a superuser has allowed it for this company
+(Corp.admin_rights_enabled). Otherwise the session of a person with such rights has only an employee's rights, until the
+person enters a password, or a code of an authenticator app (TotpDevice.is_independent).
 """
 
 from __future__ import annotations
@@ -56,20 +56,17 @@ _DIGEST_BYTES = 20
 
 
 def hash_session_key(session_key: str) -> str:
-    """Return the key under which database and Valkey keep the session whose cookie holds `session_key`. A plain digest
-    is enough: keys are random and long, so nobody can try them all."""
+    """Return the key under which the session is stored in the database and in Valkey. `session_key`: the value of the
+    cookie. A plain digest is enough, because session keys are long and random."""
     return hashlib.blake2b(session_key.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 class SessionStore(CachedStore):
-    """Store that goes on without its cache. Only `delete` still raises RedisError.
+    """Session store that works without its cache, the Valkey server. Only `delete` still raises RedisError: code that
+    ends another browser's session must know that a cached copy may be left."""
 
-    Code that ends another browser's session must know that a cached copy may be left. Where a browser ends its own
-    session, a copy does no harm: the browser has another key by then, and nobody else knew the old one.
-    """
-
-    _is_new = False  # the key is not in the database yet
-    _is_copying = False  # the row was read from the database to be copied to the cache
+    _is_new = False  # whether the key is not in the database yet
+    _is_copying = False  # whether the row was read from the database, to be copied to the cache
 
     @property
     def cache_key(self) -> str:
@@ -83,12 +80,12 @@ class SessionStore(CachedStore):
         return row
 
     def _get_session_from_db(self) -> AbstractBaseSession | None:
-        kept = self.model.objects.filter(
+        rows = self.model.objects.filter(
             session_key=hash_session_key(str(self.session_key)), expire_date__gt=timezone.now()
         )
-        row: AbstractBaseSession | None = kept.first()
+        row: AbstractBaseSession | None = rows.first()
         if row is None:
-            self._session_key = None  # never adopt an unknown key
+            self._session_key = None  # a key from a cookie is used only if it is stored
         self._is_copying = row is not None
         return row
 
@@ -112,13 +109,13 @@ class SessionStore(CachedStore):
             return bool(DatabaseStore.exists(self, hash_session_key(session_key)))
 
     def cycle_key(self) -> None:
-        """Give the same data another key, as at sign-in; the row is written when the session is saved.
+        """Give the session a new key, as at sign-in. The row is written when the session is saved.
 
-        Django first asks cache and database whether its random key is taken, and then writes twice: once to reserve the
-        key, once at the end of the request. Here a single insert fails if a key ever repeats.
+        Django's own method looks the new key up first, and writes the row twice. Here the insert fails in the unlikely
+        case that the key exists.
         """
         old_key = self.session_key
-        self._session_cache = dict(self.items())  # read under the old key
+        self._session_cache = dict(self.items())  # load the data under the old key
         self._session_key = get_random_string(_KEY_CHARACTERS, VALID_KEY_CHARS)
         self._is_new = self.modified = True
         if old_key:
@@ -138,8 +135,8 @@ class SessionStore(CachedStore):
                 _log_missing_cache(error)
 
     def _drop_if_ended(self) -> bool:
-        """Delete the cached copy if the session's row is gone. Return whether it was. The session may be ended after
-        its row was read or written here; a copy cached later would keep it alive."""
+        """Delete the cached copy if the session's row is gone. Return whether it was. Another browser may have ended
+        the session after its row was read or written here; the copy would keep it alive."""
         if DatabaseStore.exists(self, hash_session_key(str(self.session_key))):
             return False
         self._cache.delete(self.cache_key)  # type: ignore[attr-defined]  # not in the stubs
@@ -160,24 +157,25 @@ class SessionStore(CachedStore):
 
 
 def _log_missing_cache(error: RedisError) -> None:
-    logger.error("sessions go on without their cache error=%s", type(error).__name__)
+    logger.error("session cache unreachable error=%s", type(error).__name__)
 
 
 PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  # the name of a class
 REMEMBERED_SECONDS = 30 * 24 * 3600
-# No session lasts longer.
+# Maximum age of every session.
 LONGEST = timedelta(days=30)
-# In the session: the corp through which the person signed in. Absent after sign-in by password.
+# Keys of values in the session.
+# The corp through which the person signed in; missing after sign-in by password.
 CORP_KEY = "corp_id"
-# In the session: the SignInMethod. Absent in sessions opened before this was recorded.
+# The SignInMethod.
 METHOD_KEY = "sign_in_method"
-# In the session: the time of the sign-in.
+# The time of the sign-in.
 OPENED_KEY = "opened_at"
-# In the session: when its person last proved to be present.
+# The time of the last confirmation that the person is present.
 CONFIRMED_KEY = "confirmed_at"
-# In the session: a code of the authenticator app is missing; a code was given.
+# Whether a code of the authenticator app is still missing; whether one was given.
 _CODE_MISSING, _CODE_GIVEN = "totp_pending", "totp_verified"
-# In the session: the digest of the value of the browser's second cookie.
+# The digest of the value of the browser's second cookie (see SessionBindingMiddleware).
 _BROWSER_KEY = "bound_to"
 _BINDING_COOKIE = "guanwecom-session"
 CORP_COOKIE = "guanwecom-company"
@@ -185,6 +183,8 @@ _CORP_SECONDS = 365 * 24 * 3600
 
 
 class SignInMethod(StrEnum):
+    """The ways of signing in, as stored in sessions."""
+
     PASSWORD = "password"  # noqa: S105  # a way in, not a secret
     WECOM_QR = "wecom-qr"
     WECOM_SILENT = "wecom-silent"
@@ -198,7 +198,7 @@ _METHODS = {SignInKind.QR: SignInMethod.WECOM_QR, SignInKind.SILENT: SignInMetho
 
 
 def reset_session_at_sign_in(sender: object, request: HttpRequest | None, user: Any, **_kwargs: Any) -> None:
-    """Receive user_logged_in: replace everything in the session that belongs to an earlier sign-in."""
+    """Receive user_logged_in: replace the values of an earlier sign-in in the session, and record the sign-in."""
     if request is None or not isinstance(user, User):
         return
     session, now = request.session, timezone.now()
@@ -206,21 +206,21 @@ def reset_session_at_sign_in(sender: object, request: HttpRequest | None, user: 
     forget_code(session)
     session.pop(_CODE_MISSING, None)
     by_password = getattr(user, "backend", "") == PASSWORD_BACKEND
-    if by_password:  # mark_as_wecom_session writes it for WeCom
+    if by_password:  # mark_as_wecom_session writes last_login after a sign-in with WeCom
         User.objects.filter(pk=user.pk).update(last_login=now)
-    if user.is_staff:  # employees' sign-ins would bury the rest of the audit trail, and need no second factor
+    if user.is_staff:  # employees need no second factor, and have too many sign-ins for the audit trail
         services.record_sign_in(user=user, note=services.PASSWORD if by_password else services.WECOM)
         if TotpDevice.objects.filter(user=user).exists():
             session[_CODE_MISSING] = True
-    record_confirmation(session, now)  # mark_as_wecom_session removes it for sign-ins that do not prove presence
+    record_confirmation(session, now)  # mark_as_wecom_session removes it again if the sign-in does not prove presence
 
 
 def mark_as_wecom_session(request: HttpRequest, user: User, corp: Corp, *, kind: SignInKind) -> None:
-    """Store, after login(), that this session was opened through `corp`, and how; and that the person's account there
-    has signed them in, which is a proof for this company and userid only.
+    """Store in the session, after login(), that it was opened through `corp`, and how; and in the person's account
+    there, that the person has signed in with it.
 
-    Django keeps the session data of a person who signs in again, so an expiry remembered from a password is reset here.
-    """
+    Django keeps the session's data if the same person signs in again, so an expiry set at a sign-in by password is
+    reset here."""
     request.session[CORP_KEY] = corp.pk
     request.session[METHOD_KEY] = _METHODS[kind].value
     request.session.set_expiry(None)
@@ -231,7 +231,7 @@ def mark_as_wecom_session(request: HttpRequest, user: User, corp: Corp, *, kind:
         cursor.execute(_SAVE_PROOF, [now, user.pk, now, user.pk, corp.pk])
 
 
-# One statement in place of Django's own for the last sign-in and another: a tenth of a sign-in (benchmarks/sign_in.py).
+# One statement instead of two, which saves a tenth of a sign-in's time (benchmarks/sign_in.py).
 _SAVE_PROOF = """
     WITH person AS (UPDATE accounts_user SET last_login = %s WHERE id = %s)
     UPDATE accounts_wecomaccount
@@ -241,7 +241,8 @@ _SAVE_PROOF = """
 
 
 def record_code(session: SessionBase) -> None:
-    """Store that the person gave a right code. The session gets another key, as at sign-in: it can do more now."""
+    """Store that the person has entered a right code. The session gets a new key, as at sign-in, since it has more
+    rights."""
     session.cycle_key()
     session.pop(_CODE_MISSING, None)
     session[_CODE_GIVEN] = True
@@ -249,7 +250,7 @@ def record_code(session: SessionBase) -> None:
 
 
 def forget_code(session: SessionBase) -> None:
-    """Treat the session as one in which no code was given."""
+    """Remove from the session that a code was given."""
     session.pop(_CODE_GIVEN, None)
 
 
@@ -259,12 +260,12 @@ def needs_code(session: SessionBase) -> bool:
 
 
 def find_signed_in_key(request: HttpRequest) -> str | None:
-    """Return the key of the request's session if somebody is signed in with it."""
+    """Return the key of the request's session if somebody is signed in, else None."""
     return request.session.session_key if SESSION_KEY in request.session else None
 
 
 def describe_session(request: HttpRequest, *, corp_id: int) -> CurrentSession:
-    """Describe the browser's session as seen by the company with this key."""
+    """Return whether the browser is signed in, and whether through the company with this key."""
     is_signed_in = request.user.is_authenticated
     return CurrentSession(
         is_signed_in=is_signed_in, is_of_this_corp=is_signed_in and request.session.get(CORP_KEY) == corp_id
@@ -274,18 +275,18 @@ def describe_session(request: HttpRequest, *, corp_id: int) -> CurrentSession:
 # --- Rights -----------------------------------------------------------------------------------------------------------
 
 
-def admin_rights_allowed(request: HttpRequest) -> bool:
-    """Return whether this session carries the rights of its person."""
+def has_own_rights(request: HttpRequest) -> bool:
+    """Return whether the session gives its person all of their rights."""
     return not (isinstance(request.user, User) and request.user.has_withheld_rights)
 
 
 def carries_rights(person: User, *, corp: Corp) -> bool:
-    """Return whether a sign-in with WeCom through `corp` carries the rights of `person`."""
+    """Return whether a sign-in with WeCom through `corp` gives `person` all of their rights."""
     return corp.admin_rights_enabled or not person.has_rights_outside(corp_id=corp.pk)
 
 
 def is_independent_of_wecom(request: HttpRequest) -> bool:
-    """Return whether the session has a proof that WeCom's administrators cannot produce: password or app's code."""
+    """Return whether the person has proved their identity by a password or a code of an app, not by WeCom alone."""
     return CORP_KEY not in request.session or request.session.get(METHOD_KEY) == SignInMethod.WECOM_AND_CODE.value
 
 
@@ -293,16 +294,16 @@ def is_independent_of_wecom(request: HttpRequest) -> bool:
 
 
 def record_confirmation(session: SessionBase, now: datetime) -> None:
-    """Store that the person has just proved to be present."""
+    """Store that the person has just confirmed to be present."""
     session[CONFIRMED_KEY] = now.timestamp()
 
 
 def proves_presence(person: User, *, corp: Corp, kind: SignInKind) -> bool:
     """Return whether a sign-in with WeCom through `corp` proves that the person is present.
 
-    The silent one identifies the phone, not the person. A code does not say how WeCom came to give it out: a stolen
-    code of a silent sign-in fits the state of a QR code, too. A QR code therefore counts only for people who have
-    neither a password nor an authenticator app, and only if the sign-in carries all their rights.
+    A silent sign-in identifies the phone, not the person, and a stolen code of a silent sign-in is also accepted with
+    the state of a QR code. A QR code therefore counts only for people who have neither a password nor an authenticator
+    app, and only if the sign-in gives them all of their rights.
     """
     if kind is not SignInKind.QR or passwords.has_password(person) or not carries_rights(person, corp=corp):
         return False
@@ -310,19 +311,18 @@ def proves_presence(person: User, *, corp: Corp, kind: SignInKind) -> bool:
 
 
 def is_confirmed(session: SessionBase, now: datetime) -> bool:
-    """Return whether the person proved within settings.CONFIRMATION_MINUTES, by password or another factor, to be
-    present.
+    """Return whether the person has confirmed to be present within the last settings.CONFIRMATION_MINUTES.
 
     This is checked before rights, secrets, addresses and tokens are changed (integrations.core.admin_pages). A sign-in
-    by password counts, one with WeCom only as proves_presence says.
+    by password counts; a sign-in with WeCom counts if proves_presence returns True.
     """
     seconds = session.get(CONFIRMED_KEY)
     period = timedelta(minutes=settings.CONFIRMATION_MINUTES)
     return seconds is not None and now.timestamp() - seconds < period.total_seconds()
 
 
-# --- Age. Django's own expiry moves on with each use. These limits do not: they count from the sign-in, and for staff
-# also from the last use. Both times are in the session, so a request needs no query
+# --- Age. Django's own expiry is extended with each use. The limits here count from the sign-in, and for staff also
+# from the last use. Both times are stored in the session, so a request needs no query
 
 
 def record_opening(session: SessionBase, now: datetime) -> None:
@@ -330,14 +330,14 @@ def record_opening(session: SessionBase, now: datetime) -> None:
     session[OPENED_KEY] = int(now.timestamp())
 
 
-def has_ended(session: SessionBase, *, is_staff: bool, now: datetime) -> bool:
-    """Return whether the session has reached its end. A session without an opening time counts as opened now."""
+def is_expired(session: SessionBase, *, is_staff: bool, now: datetime) -> bool:
+    """Return whether the session has reached a time limit. A session without an opening time counts as opened now."""
     if OPENED_KEY not in session:
         record_opening(session, now)
         return False
     opened_at, last_use = session[OPENED_KEY], _read_last_use(session)
     used_at = opened_at if last_use is None else max(opened_at, last_use.recorded_at)
-    return is_session_over(
+    return is_past_limits(
         opened_at=datetime.fromtimestamp(opened_at, UTC),
         used_at=datetime.fromtimestamp(used_at, UTC),
         is_staff=is_staff,
@@ -345,8 +345,9 @@ def has_ended(session: SessionBase, *, is_staff: bool, now: datetime) -> bool:
     )
 
 
-def is_session_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: datetime) -> bool:
-    """Return whether a session opened and last used at these times has ended. Limits are shorter for administrators."""
+def is_past_limits(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: datetime) -> bool:
+    """Return whether a session opened and last used at these times has reached a time limit. Limits are shorter for
+    staff."""
     if not is_staff:
         return now - opened_at >= LONGEST
     if now - opened_at >= timedelta(hours=settings.STAFF_SESSION_HOURS):
@@ -354,13 +355,13 @@ def is_session_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, n
     return now - used_at >= timedelta(minutes=settings.STAFF_SESSION_IDLE_MINUTES)
 
 
-# --- Browser. A sibling domain can plant somebody else's session cookie: the victim would work in that person's session
-# without noticing. A second cookie, with the prefix __Host- under https, cannot be planted. A session that comes
-# without its second cookie counts as anonymous
+# --- Browser. A page of another subdomain can set a session cookie of its owner in a victim's browser: the victim would
+# work in that person's session without noticing. It cannot set a second cookie with the prefix __Host- (under https). A
+# session without its second cookie counts as anonymous
 
 
 def remember_corp_id(response: HttpResponseBase, request: HttpRequest, corp_id: int) -> None:
-    """Remember for a year the company that this browser signed in with. It is a preference and decides nothing."""
+    """Remember for a year the company that this browser signed in with. The login page proposes it."""
     set_cookie(response, request, CORP_COOKIE, str(corp_id), seconds=_CORP_SECONDS)
 
 
@@ -368,10 +369,10 @@ def _make_binding_cookie_name(request: HttpRequest) -> str:
     return f"__Host-{_BINDING_COOKIE}" if request.is_secure() else _BINDING_COOKIE
 
 
-# The last use is written at most this often. Idle sessions of staff end soon, so theirs is written more often.
+# The last use is written at most this often; more often for staff, whose idle sessions end sooner.
 USE_RECORDED_EVERY = timedelta(minutes=10)
-USE_RECORDED_EVERY_OF_STAFF = timedelta(minutes=1)
-# In the session: the fields of _RecordedUse.
+STAFF_USE_RECORDED_EVERY = timedelta(minutes=1)
+# Key of a value in the session: the fields of _RecordedUse.
 _LAST_USE = "noted"
 
 
@@ -388,11 +389,10 @@ def _read_last_use(session: SessionBase) -> _RecordedUse | None:
 
 
 def record_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> None:
-    """Record that the session of `request` is in use: at once for a new one, else every USE_RECORDED_EVERY or so.
+    """Record the use of the session of `request`: at once if it has a new key, otherwise every USE_RECORDED_EVERY.
 
-    `was_signed_in`: already before the request, which may have deleted its person. Call it before the session is saved.
-    Django gives a session another key at sign-in and when a password changes.
-    """
+    `was_signed_in`: whether somebody was signed in before the request, which may have deleted the person. Call it
+    before the session is saved. Django gives a session a new key at sign-in and when a password changes."""
     session: Any = request.session
     user_id = session.get(SESSION_KEY)
     if user_id is None:
@@ -403,8 +403,8 @@ def record_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> N
     last_use = _read_last_use(session)
     is_same_key = last_use is not None and last_use.session_key_hash == key
     is_staff = isinstance(request.user, User) and request.user.is_staff
-    every = USE_RECORDED_EVERY_OF_STAFF if is_staff else USE_RECORDED_EVERY
-    if last_use is not None and is_same_key and now.timestamp() - last_use.recorded_at < every.total_seconds():
+    interval = STAFF_USE_RECORDED_EVERY if is_staff else USE_RECORDED_EVERY
+    if last_use is not None and is_same_key and now.timestamp() - last_use.recorded_at < interval.total_seconds():
         return
     if last_use is not None and not is_same_key:
         delete_session_row(last_use.session_key_hash)
@@ -414,15 +414,16 @@ def record_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> N
         rows = SignedInSession.objects.filter(session_key=key, user_id=user_id)
         if rows.update(last_used_at=now, corp_id=corp_id):
             return
-    # Written before the session itself, so that every session has a row by which its person can end it. One statement,
-    # so that two simultaneous requests of a new browser write one row.
+    # The row is written before the session itself, so that its person can end every session. One statement, so that two
+    # simultaneous requests of a new browser write one row.
     if not was_signed_in or User.objects.filter(pk=user_id).exists():
         agent = request.headers.get("User-Agent", "")[:USER_AGENT_CHARACTERS]
         with connection.cursor() as cursor:
             cursor.execute(_ADD_ROW, [int(user_id), key, corp_id, agent, now, now])
 
 
-# As bulk_create(update_conflicts=True), but without a transaction of its own: two round trips fewer in each sign-in.
+# The statement of bulk_create(update_conflicts=True), without its transaction: it saves two round trips in each
+# sign-in.
 _ADD_ROW = """
     INSERT INTO accounts_signedinsession (user_id, session_key, corp_id, user_agent, began_at, last_used_at)
     VALUES (%s, %s, %s, %s, %s, %s)
@@ -433,13 +434,13 @@ _ADD_ROW = """
 
 
 def delete_session_row(session_key_hash: str) -> None:
-    """Delete the row of a session that was signed out or has another key now."""
+    """Delete the SignedInSession of a session that was signed out or has got a new key."""
     SignedInSession.objects.filter(session_key=session_key_hash).delete()
 
 
 def end_session(*, user: User, pk: int) -> bool:
-    """End one session of `user` in any browser. Returns False if there is none with this key (any more). Raises
-    redis.RedisError if Valkey may still hold a copy; the row then stays, so that it can be tried again."""
+    """End one session of `user` in any browser. `pk`: the key of its SignedInSession. Returns False if there is none.
+    Raises redis.RedisError if Valkey may still have a copy; the row then stays, so that the person can try again."""
     row = SignedInSession.objects.filter(user=user, pk=pk).first()
     if row is None:
         return False
@@ -449,25 +450,25 @@ def end_session(*, user: User, pk: int) -> bool:
 
 
 def end_all_sessions(*, user: User) -> None:
-    """End every session of `user`, also those without a row here."""
+    """End every session of `user`, also those without a SignedInSession."""
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
     SignedInSession.objects.filter(user=user).delete()
 
 
 def purge_rows(*, now: datetime) -> int:
-    """Remove rows of sessions that have expired unused."""
+    """Delete the rows of sessions that have expired. Return how many."""
     return SignedInSession.objects.filter(last_used_at__lte=now - LONGEST).delete()[0]
 
 
 # --- At each request --------------------------------------------------------------------------------------------------
 
-# Pages that administrators may open before they have given a code of their app, besides the page that asks for it.
+# Pages that administrators may open before they have entered a code of their app, besides the page that asks for it.
 _OPEN_WITHOUT_CODE = frozenset({"login", "logout", "jsi18n"})
 
 
 class SessionBindingMiddleware:
-    """Treats a session bound to another browser as anonymous, and binds a session to the browser that signs in with it.
-    It must be directly inside Django's SessionMiddleware: nothing else may have read the session before."""
+    """Binds a session to the browser that signs in with it, and treats a session bound to another browser as anonymous.
+    It must directly follow Django's SessionMiddleware: nothing else may read the session before."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -484,18 +485,18 @@ class SessionBindingMiddleware:
             request.session = SessionStore()
         key = find_signed_in_key(request)
         response = self.get_response(request)
-        if find_signed_in_key(request) not in {None, key}:  # somebody has signed in
+        if find_signed_in_key(request) not in {None, key}:  # this request has signed somebody in
             secret = secrets.token_urlsafe(32)
             request.session[_BROWSER_KEY] = hash_text(secret)
-            # The cookie lives as long as the session's own can.
+            # The cookie lasts as long as the session's cookie can.
             seconds = None if request.session.get_expire_at_browser_close() else int(LONGEST.total_seconds())
             set_cookie(response, request, _make_binding_cookie_name(request), secret, seconds=seconds)
         return response
 
 
 class SessionCheckMiddleware:
-    """Ends the session or withholds its rights if needed, and records where people are signed in. It follows
-    AuthenticationMiddleware, which makes a disabled user anonymous but leaves the session."""
+    """Ends the session or withholds rights if needed, and records the session's use. It must follow
+    AuthenticationMiddleware, which makes a disabled user anonymous but does not end the session."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -513,35 +514,35 @@ class SessionCheckMiddleware:
 
 
 def _end_or_limit_session(request: HttpRequest) -> None:
-    """Sign the person out if disabled, if the session's corp or the account there no longer signs in, or if time is
-    over. Withhold rights that reach beyond the corp if its sign-in does not carry them.
+    """Sign out a person who is disabled, whose corp or account there no longer signs in, or whose session has reached a
+    time limit. Withhold the rights of a person with rights in other companies, if the sign-in does not give them.
 
-    One look-up by index, none for anonymous people and sessions opened by password. Nothing is cached between requests:
-    access ends at the next click.
+    One look-up by index; none for anonymous people and sessions opened by password. Nothing is cached between requests,
+    so that access ends at the next click.
     """
     person, corp_id, user_id = request.user, request.session.get(CORP_KEY), request.session.get(SESSION_KEY)
-    # A disabled person's session would go on once the person is enabled again.
+    # Otherwise a disabled person's session would be valid again once the person is enabled.
     has_to_end = user_id is not None and not person.is_authenticated
     if isinstance(person, User) and corp_id is not None:
         accounts = WeComAccount.objects.signing_in().filter(user=person, corp_id=corp_id)
-        carries_rights = accounts.values_list("corp__admin_rights_enabled", flat=True)[:1]
-        if not carries_rights:
+        rights_enabled = accounts.values_list("corp__admin_rights_enabled", flat=True)[:1]
+        if not rights_enabled:
             has_to_end = True
-        elif not (carries_rights[0] or is_independent_of_wecom(request)) and person.has_rights_outside(corp_id=corp_id):
+        elif not (rights_enabled[0] or is_independent_of_wecom(request)) and person.has_rights_outside(corp_id=corp_id):
             person.withhold_rights()
     if has_to_end:
         logger.info("session ended corp=%s user=%s", corp_id, user_id)
         logout(request)
     if not isinstance(request.user, User):
         return
-    if has_ended(request.session, is_staff=request.user.is_staff, now=timezone.now()):
-        logger.info("session reached its end user=%s", request.user.pk)
+    if is_expired(request.session, is_staff=request.user.is_staff, now=timezone.now()):
+        logger.info("session expired user=%s", request.user.pk)
         logout(request)
 
 
 def _redirect_to_second_factor(request: HttpRequest) -> HttpResponse | None:
-    """Redirect administrators to the page for their code, or to set up an app if they must. Until then they have
-    employees' rights outside the administration."""
+    """Redirect administrators to the page that asks for a code, or to the one that sets up an app, if required. Until
+    then they have only employees' rights outside the administration."""
     if not (isinstance(request.user, User) and request.user.is_staff):
         return None
     if needs_code(request.session):

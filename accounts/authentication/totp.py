@@ -1,9 +1,8 @@
 """Codes of an authenticator app (RFC 6238), the second factor of administrators.
 
-A code is good once. After settings.LOCKOUT_TRIES wrong ones in a row none is checked for settings.LOCKOUT_MINUTES.
-A lost app is replaced by recovery codes, each good once; if these are lost, too, an operator runs
-`manage.py reset_second_factor USERNAME` on the server.
-"""
+Each code is accepted once. After settings.LOCKOUT_TRIES wrong codes in a row, no code is checked for
+settings.LOCKOUT_MINUTES. Recovery codes, each accepted once, replace a lost app. If they are lost, too, an operator
+runs `manage.py reset_second_factor USERNAME` on the server."""
 
 from __future__ import annotations
 
@@ -24,20 +23,20 @@ from accounts.authentication.passwords import Lock, LockedOut
 from accounts.models import AuditEntry, TotpDevice, User
 from integrations.models.fields import Unreadable
 
-# The audit trail translates these.
+# Notes of audit entries, translated when they are shown.
 SET_UP, RENEWED = gettext_noop("Authenticator app set up."), gettext_noop("Recovery codes renewed.")
 REMOVED = gettext_noop("Authenticator app removed.")
 # The defaults of authenticator apps.
 STEP_SECONDS, DIGITS, KEY_BYTES = 30, 6, 20
-# A phone's clock may be wrong by so many half minutes.
+# Half minutes by which a phone's clock may be wrong.
 TOLERANCE = 1
 RECOVERY_CODES = 10
-# The pages that ask for a code, and that set an app up.
+# URL names of the page that asks for a code, and of the page that sets an app up.
 CODE_ROUTE, OWN_ROUTE = "admin:second-factor-code", "admin:second-factor"
 
 
 def find_device(person: User) -> TotpDevice | None:
-    """Return the person's app without its key, which is never shown a second time."""
+    """Return the person's app or None. The key is not loaded."""
     return TotpDevice.objects.defer("key").filter(user=person).first()
 
 
@@ -45,9 +44,9 @@ def find_device(person: User) -> TotpDevice | None:
 
 
 @sensitive_variables("key", "code")
-def set_up(*, person: User, key: str, code: str, now: datetime, is_independent: bool) -> list[str] | None:
-    """Store `key` in place of an earlier one. Returns the recovery codes, or None if `code` is wrong. `is_independent`:
-    see TotpDevice."""
+def set_up_device(*, person: User, key: str, code: str, now: datetime, is_independent: bool) -> list[str] | None:
+    """Store the app's `key` (base32) in place of an earlier one. Returns the recovery codes, or None if `code` is
+    wrong. `is_independent`: see TotpDevice."""
     counter = _find_counter(key, code, now, after=0)
     if counter is None:
         return None
@@ -73,7 +72,7 @@ def renew_recovery_codes(person: User) -> list[str]:
     return codes
 
 
-def remove(person: User) -> bool:
+def remove_device(person: User) -> bool:
     """Remove the person's app. Returns whether there was one."""
     removed, _by_model = TotpDevice.objects.filter(user=person).delete()
     if removed:
@@ -85,9 +84,9 @@ def remove(person: User) -> bool:
 
 
 @sensitive_variables("code")
-def is_code_of(*, person: User, code: str, now: datetime) -> bool:
-    """Check a code of the person's app, or a recovery code. Each is good once. Raises LockedOut if the code was not
-    checked, or was the last wrong one allowed."""
+def check_code(*, person: User, code: str, now: datetime) -> bool:
+    """Check a code of the person's app, or a recovery code. A right code is marked as used, and wrong ones are counted.
+    Raises LockedOut if the code was not checked, or if it was the last wrong one allowed."""
     with transaction.atomic():
         device = TotpDevice.objects.select_for_update().filter(user=person).first()
         if device is None:
@@ -119,7 +118,7 @@ def _find_lock_end(device: TotpDevice) -> datetime | None:
 
 
 def _use_code(device: TotpDevice, code: str, now: datetime) -> bool:
-    # If the present FIELD_ENCRYPTION_KEYS cannot read the key, recovery codes still work.
+    # If FIELD_ENCRYPTION_KEYS cannot decrypt the key, recovery codes still work.
     is_readable = not isinstance(device.key, Unreadable)
     counter = _find_counter(device.key, code, now, after=device.last_counter) if is_readable else None
     digest = _hash_code(code)
@@ -135,19 +134,19 @@ def _use_code(device: TotpDevice, code: str, now: datetime) -> bool:
 
 
 def _find_counter(key: str, code: str, now: datetime, *, after: int) -> int | None:
-    """Return the half minute of `code`, or None if it is wrong or not later than `after`."""
+    """Return the counter (half minutes since 1970) of `code`; None if the code is wrong, or not later than `after`."""
     digits = re.sub(r"\s", "", code)
     if re.fullmatch(rf"[0-9]{{{DIGITS}}}", digits) is None:
         return None
     current = int(now.timestamp()) // STEP_SECONDS
     for counter in range(max(current - TOLERANCE, after + 1), current + TOLERANCE + 1):
-        if hmac.compare_digest(hotp(base64.b32decode(key), counter), digits):
+        if hmac.compare_digest(compute_hotp(base64.b32decode(key), counter), digits):
             return counter
     return None
 
 
-def hotp(key: bytes, counter: int) -> str:
-    """Return the code of a counter (RFC 4226)."""
+def compute_hotp(key: bytes, counter: int) -> str:
+    """Compute the code of a counter (HOTP, RFC 4226)."""
     digest = hmac.digest(key, counter.to_bytes(8), "sha1")
     start = digest[-1] & 0xF
     number = int.from_bytes(digest[start : start + 4]) & 0x7FFF_FFFF
@@ -161,5 +160,5 @@ def _make_recovery_codes() -> list[str]:
 
 
 def _hash_code(code: str) -> str:
-    """Return a plain digest, which is enough: nobody can try all random codes of 80 bits."""
+    """Return a plain SHA-256 digest, which is enough for random codes of 80 bits."""
     return hashlib.sha256(re.sub(r"[\s-]", "", code).upper().encode()).hexdigest()

@@ -43,11 +43,6 @@ def choose_primary_accounts(user_ids: Collection[int]) -> None:
     services.record_accounts(changes, AuditEntry.Action.CHANGED)
 
 
-def has_linked_people(corp: Corp) -> bool:
-    """Return whether people are linked with userids of `corp`."""
-    return WeComAccount.objects.complete().filter(corp=corp).exists()
-
-
 def describe_disabling(corp: Corp) -> list[str]:
     """Describe what disabling `corp` does to its people, for the page that asks for confirmation."""
     accounts = WeComAccount.objects.complete().filter(corp=corp, user__is_active=True)

@@ -29,7 +29,7 @@ from accounts.authentication import sessions, totp
 from accounts.authentication.flow import (
     delete_browser_ids,
     describe_device,
-    find_inner_page,
+    find_requested_page,
     read_raw_query,
     seal_values,
     unseal_values,
@@ -67,7 +67,7 @@ def show_account(request: HttpRequest) -> HttpResponse:
     opened: list[Any] = [
         row
         for row in rows.order_by(F("last_used_at").desc())[:SESSIONS_SHOWN]
-        if not sessions.is_session_over(
+        if not sessions.is_past_limits(
             opened_at=row.began_at, used_at=row.last_used_at, is_staff=person.is_staff, now=now
         )
     ]
@@ -131,7 +131,7 @@ def answer_arrival_on_first_page(request: HttpRequest) -> HttpResponse | None:
         found = named or list(Corp.objects.signing_in()[:2])
         if len(found) == 1:
             return wecom.callback(request, found[0].pk)
-    target = bi.find_landing_page(find_inner_page(read_raw_query(request)))
+    target = bi.find_landing_page(find_requested_page(read_raw_query(request)))
     is_in = request.user.is_authenticated
     response = redirect(target if is_in else f"{reverse('login')}?{urlencode({'next': target})}")
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -177,7 +177,7 @@ def manage_authenticator_app(request: HttpRequest) -> HttpResponse:
     if device is not None and "renew" in request.POST:
         return _show_recovery_codes(request, totp.renew_recovery_codes(person))
     if device is not None and "remove" in request.POST:
-        totp.remove(person)
+        totp.remove_device(person)
         sessions.forget_code(request.session)
         messages.success(request, _("The authenticator app is removed."))
         return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
@@ -189,7 +189,7 @@ def manage_authenticator_app(request: HttpRequest) -> HttpResponse:
     if device is not None or key is None:
         messages.error(request, _("This took too long, or was done in another tab meanwhile. Please look again."))
         return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
-    codes = totp.set_up(
+    codes = totp.set_up_device(
         person=person,
         key=key,
         code=request.POST.get("code", ""),

@@ -195,7 +195,7 @@ class AdminLogin(Login):
         site = cast("AdminSite", self.admin_site)
         if request.method == "GET" and site.has_permission(request):
             return HttpResponseRedirect(self._read_target())
-        if request.method == "GET" and request.user.is_authenticated and sessions.admin_rights_allowed(request):
+        if request.method == "GET" and request.user.is_authenticated and sessions.has_own_rights(request):
             return render(request, "accounts/not_staff.html", status=403)
         return super().dispatch(request, *args, **kwargs)
 
@@ -221,7 +221,7 @@ class AdminLogin(Login):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Ask people whom WeCom signed in without rights for password or code, not for WeCom again."""
         context = super().get_context_data(**kwargs)
-        if sessions.admin_rights_allowed(self.request):
+        if sessions.has_own_rights(self.request):
             return context
         person = self._find_person_for_code()
         code_form = kwargs.get("code_form") or (person and CodeForm(person=person))
@@ -231,7 +231,7 @@ class AdminLogin(Login):
         """Return the person whom WeCom signed in without rights, unless WeCom's administrators can have set up their
         app."""
         person = self.request.user
-        if sessions.admin_rights_allowed(self.request) or not isinstance(person, User):
+        if sessions.has_own_rights(self.request) or not isinstance(person, User):
             return None
         return person if TotpDevice.objects.filter(user=person, is_independent=True).exists() else None
 

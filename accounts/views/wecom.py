@@ -22,7 +22,7 @@ from django.views.decorators.http import require_GET
 from accounts import tasks
 from accounts.authentication import backends, flow, sessions
 from accounts.authentication.backends import AuthorizationCode, SignInRefused
-from accounts.authentication.flow import Cause, SignInKind, detect_surface, find_inner_page, read_raw_query
+from accounts.authentication.flow import Cause, SignInKind, detect_surface, find_requested_page, read_raw_query
 from accounts.models import User
 from accounts.views import confirmation, errors
 from accounts.views.errors import ErrorDetails
@@ -66,7 +66,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
 @sensitive_variables("code", "state_text")
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Handle a browser that WeCom sends back with a code. Always redirects, so that the address is never shown."""
-    target = bi.find_landing_page(find_inner_page(read_raw_query(request)))
+    target = bi.find_landing_page(find_requested_page(read_raw_query(request)))
     corp = Corp.objects.load_for_callback(corp_id)
     if corp is None:
         return errors.redirect_to_error(ErrorDetails(Cause.UNKNOWN_COMPANY, target=target))
@@ -86,7 +86,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
             request_limit=_choose_request_limit(request, session),
             code_limit=code_limit if backends.is_well_formed(code) else None,
         ),
-        inner_page=target,
+        requested_page=target,
         has_code=bool(code),
         has_state=bool(state_text),
         has_cookie=bool(browser_ids),
@@ -218,7 +218,7 @@ def _spend_refused_code(corp: Corp, code: str) -> None:
     if not backends.is_well_formed(code):
         return
     valkey().set(flow.make_refused_code_key(code), 1, ex=flow.CODE_SECONDS)
-    if not allows(f"burns:{corp.pk}", at_most=backends.CODES_SPENT_PER_MINUTE):
+    if not allows(f"burns:{corp.pk}", at_most=backends.CODES_REDEEMED_PER_MINUTE):
         return
     sealed = flow.seal_values(backends.SEALED_CODE, code)
     try:

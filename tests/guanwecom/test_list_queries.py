@@ -58,7 +58,7 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Client]:
     cached = ((http, "ADMITTED_SECONDS"), (http, "READ_SECONDS"), (installation, "KNOWN_SECONDS"))
     for module, name in (*cached, (monitoring, "SECRETS_CACHE_SECONDS")):
         monkeypatch.setattr(module, name, 1e9)
-    monkeypatch.setattr(sessions, "USE_RECORDED_EVERY_OF_STAFF", timedelta(days=1))
+    monkeypatch.setattr(sessions, "STAFF_USE_RECORDED_EVERY", timedelta(days=1))
     SiteAddress.objects.filter(is_default=True).update(url="http://testserver/")
     return {who: client_of(who) for who in ("superuser", "limited")}
 

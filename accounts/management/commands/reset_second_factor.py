@@ -21,6 +21,6 @@ class Command(BaseCommand):
         person = User.objects.filter(username=username).first()
         if person is None:
             raise CommandError(_("There is no user %(username)s.") % {"username": username})
-        if not totp.remove(person):
+        if not totp.remove_device(person):
             raise CommandError(_("%(username)s has no authenticator app.") % {"username": username})
         self.stdout.write(_("%(username)s signs in without a code now.") % {"username": username})

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.authentication.sessions import CORP_KEY, METHOD_KEY, SignInMethod
-from accounts.authentication.totp import hotp
+from accounts.authentication.totp import compute_hotp
 from accounts.models import AuditEntry, SignInPolicy, TotpDevice, User
 from accounts.users.roles import Role
 from integrations.models import Corp
@@ -136,7 +136,7 @@ class TestByACode:
         return browser.client.post(LOGIN, {"code": code, "next": target})
 
     def code(self) -> str:
-        return hotp(base64.b32decode(self.KEY), int(time.time()) // 30)
+        return compute_hotp(base64.b32decode(self.KEY), int(time.time()) // 30)
 
     def test_the_session_becomes_a_full_one_and_no_other_by_the_same_code(
         self, device: TotpDevice, phone: Visitor, corp: Corp, wecom: WeCom
@@ -197,7 +197,7 @@ class TestByACode:
 
     def test_somebody_else_s_app_opens_nothing(self, device: TotpDevice, phone: Visitor) -> None:
         self.find_device(make_person("other", is_staff=True, is_superuser=True), key="A" * 32)
-        other_code = hotp(base64.b32decode("A" * 32), int(time.time()) // 30)
+        other_code = compute_hotp(base64.b32decode("A" * 32), int(time.time()) // 30)
 
         assert "验证码不正确" in self.enter(phone, other_code).content.decode()
         assert phone.get("/admin/").status_code == 302

@@ -48,7 +48,7 @@ def test_it_ends_by_age_and_of_staff_also_without_use(
     now = timezone.now()
 
     assert (
-        sessions.is_session_over(opened_at=now - age, used_at=now - unused_for, is_staff=is_staff, now=now) is not lasts
+        sessions.is_past_limits(opened_at=now - age, used_at=now - unused_for, is_staff=is_staff, now=now) is not lasts
     )
 
 
@@ -62,7 +62,7 @@ def test_the_settings_say_how_long_and_its_end_is_logged(
     older(second, by=1 * HOURS, unused_for=20 * MINUTES)
 
     assert (is_in(first), is_in(second)) == (False, False)
-    assert f"session reached its end user={chief.pk}" in caplog.messages
+    assert f"session expired user={chief.pk}" in caplog.messages
 
 
 def test_use_keeps_it_and_a_new_sign_in_begins_anew(chief: User) -> None:

@@ -210,12 +210,12 @@ def test_the_queue_holds_no_readable_code(corp: Corp, phone: Visitor, wecom: WeC
 def test_invented_codes_do_not_use_up_the_companys_calls(
     corp: Corp, other_corp: Corp, phone: Visitor, wecom: WeCom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "CODES_SPENT_PER_MINUTE", 5)
-    for number in range(backends.CODES_SPENT_PER_MINUTE + 5):
+    monkeypatch.setattr(backends, "CODES_REDEEMED_PER_MINUTE", 5)
+    for number in range(backends.CODES_REDEEMED_PER_MINUTE + 5):
         phone.arrive(corp, code=f"INVENTED{number}")
     phone.arrive(other_corp, code="ANOTHER")
 
-    assert wecom.redeemed == [*(f"INVENTED{number}" for number in range(backends.CODES_SPENT_PER_MINUTE)), "ANOTHER"]
+    assert wecom.redeemed == [*(f"INVENTED{number}" for number in range(backends.CODES_REDEEMED_PER_MINUTE)), "ANOTHER"]
     assert 0 < valkey().ttl(f"accounts:{{limits}}:burns:{corp.pk}") <= 60
 
 
@@ -242,12 +242,12 @@ class TestBeforeItIsSpent:
     def test_the_state_that_it_came_with_takes_the_next_code(
         self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
     ) -> None:
-        wecom.gives("FRESH", userid="lilei")
+        wecom.gives("TRUSTED_COPY_AGE", userid="lilei")
         phone.arrive(corp, code="STRAY")
         state = phone.begin(corp)
         phone.arrive(corp, code="STRAY", state=state)
 
-        phone.arrive(corp, code="FRESH", state=state)
+        phone.arrive(corp, code="TRUSTED_COPY_AGE", state=state)
 
         assert phone.user_id == person.pk
 

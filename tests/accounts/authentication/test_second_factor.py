@@ -18,7 +18,7 @@ from django.utils import timezone
 from accounts.authentication import totp
 from accounts.authentication.passwords import LockedOut
 from accounts.authentication.sessions import SessionStore
-from accounts.authentication.totp import hotp
+from accounts.authentication.totp import compute_hotp
 from accounts.models import AuditEntry, TotpDevice, User
 from integrations.models import Corp
 from tests.accounts.conftest import PASSWORD, Visitor, by_password, make_person
@@ -35,7 +35,7 @@ def _minutes(settings: Any) -> None:
 
 def code_now(key: str, *, later: int = 0) -> str:
     """Return the code `later` half minutes from now. The present code is still accepted in the next half minute."""
-    return hotp(base64.b32decode(key), int(time.time()) // 30 + later)
+    return compute_hotp(base64.b32decode(key), int(time.time()) // 30 + later)
 
 
 def sealed_in(page: str) -> str:
@@ -179,7 +179,7 @@ class TestCodes:
         return TotpDevice.objects.create(user=chief, key=RFC_KEY, confirmed_at=timezone.now())
 
     def accepts(self, device: TotpDevice, code: str, at: int) -> bool:
-        return totp.is_code_of(person=device.user, code=code, now=datetime.fromtimestamp(at, UTC))
+        return totp.check_code(person=device.user, code=code, now=datetime.fromtimestamp(at, UTC))
 
     @pytest.mark.parametrize(("at", "code"), [(59, "287082"), (1111111109, "081804"), (1234567890, "005924")])
     def test_are_those_of_the_standard(self, device: TotpDevice, at: int, code: str) -> None:
@@ -199,20 +199,20 @@ class TestCodes:
 
     def test_are_not_looked_at_after_some_wrong_ones(self, device: TotpDevice) -> None:
         now = timezone.now()
-        assert [totp.is_code_of(person=device.user, code="000000", now=now) for _time in range(2)] == [False, False]
+        assert [totp.check_code(person=device.user, code="000000", now=now) for _time in range(2)] == [False, False]
         with pytest.raises(LockedOut):
-            totp.is_code_of(person=device.user, code="000000", now=now)
+            totp.check_code(person=device.user, code="000000", now=now)
 
-        right = hotp(b"12345678901234567890", int(now.timestamp()) // 30)
+        right = compute_hotp(b"12345678901234567890", int(now.timestamp()) // 30)
         with pytest.raises(LockedOut):
-            totp.is_code_of(person=device.user, code=right, now=now)
+            totp.check_code(person=device.user, code=right, now=now)
         TotpDevice.objects.update(failed_at=now - timedelta(minutes=15))
 
-        assert totp.is_code_of(person=device.user, code=right, now=now)
+        assert totp.check_code(person=device.user, code=right, now=now)
         assert AuditEntry.objects.filter(action="locked-out").count() == 1
 
     def test_of_somebody_without_an_app_are_wrong(self, db: None) -> None:
-        assert not totp.is_code_of(person=make_person("nobody"), code="000000", now=timezone.now())
+        assert not totp.check_code(person=make_person("nobody"), code="000000", now=timezone.now())
 
 
 @pytest.mark.django_db(transaction=True)
@@ -226,7 +226,7 @@ def test_of_many_with_one_code_at_one_moment_one_gets_in(chief: User, settings: 
     def attempt(_number: int) -> bool:
         try:
             start.wait(60)
-            return totp.is_code_of(person=chief, code=code, now=datetime.fromtimestamp(1234567890, UTC))
+            return totp.check_code(person=chief, code=code, now=datetime.fromtimestamp(1234567890, UTC))
         finally:
             connections.close_all()
 

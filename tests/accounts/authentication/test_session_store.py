@@ -53,7 +53,7 @@ def test_who_is_signed_in_stays_so_until_signing_out(
     assert browser.user_id is None
     # The log names the error but no address.
     lines = [record.getMessage() for record in caplog.records if record.name == "accounts.authentication.sessions"]
-    assert set(lines) == {"sessions go on without their cache error=ConnectionError"}
+    assert set(lines) == {"session cache unreachable error=ConnectionError"}
 
 
 def test_a_password_signs_in(chief: User, valkey_goes: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.authentication.flow import find_inner_page
+from accounts.authentication.flow import find_requested_page
 from integrations.core.http import HOME, LONGEST, choose_safe_path
 from tests.accounts.conftest import SITE
 
@@ -94,8 +94,8 @@ def test_a_trick_leads_home(candidate: str) -> None:
 
 @pytest.mark.parametrize("candidate", TRICKS)
 def test_a_trick_as_inner_page_stays_on_this_site(candidate: str) -> None:
-    assert_own_page(find_inner_page(f"path_url={quote(candidate, safe='')}"))
-    assert_own_page(find_inner_page(f"path_url={candidate}"))
+    assert_own_page(find_requested_page(f"path_url={quote(candidate, safe='')}"))
+    assert_own_page(find_requested_page(f"path_url={candidate}"))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_page_of_ours_is_kept_to_the_letter(page: str) -> None:
     ],
 )
 def test_the_inner_page_of_the_home_page_link(query: str, page: str) -> None:
-    assert find_inner_page(query) == page
+    assert find_requested_page(query) == page
 
 
 def assert_own_page(page: str) -> None:
@@ -157,8 +157,8 @@ def assert_own_page(page: str) -> None:
 @given(st.text(max_size=60) | st.text(alphabet="/\\%25cfh:.@?#t\t\n ", max_size=30))
 def test_no_text_leads_elsewhere(candidate: str) -> None:
     assert_own_page(choose_safe_path(candidate))
-    assert_own_page(find_inner_page(f"path_url={quote(candidate, safe='')}"))
-    assert_own_page(find_inner_page(candidate))
+    assert_own_page(find_requested_page(f"path_url={quote(candidate, safe='')}"))
+    assert_own_page(find_requested_page(candidate))
 
 
 words = st.text(alphabet="abcXYZ019-_.~报表 &=+%?#", min_size=1, max_size=12)
@@ -170,8 +170,8 @@ def test_path_and_parameters_survive_encoded_or_not(path: list[str], parameters:
     query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters)
     page = "/".join(path) + (f"?{query}" if query else "")
 
-    encoded = find_inner_page(f"domain=D&path_url={quote(page, safe='')}&code=C&state=S")
-    bare = find_inner_page(f"domain=D&path_url={page}&code=C&state=S")
+    encoded = find_requested_page(f"domain=D&path_url={quote(page, safe='')}&code=C&state=S")
+    bare = find_requested_page(f"domain=D&path_url={page}&code=C&state=S")
 
     for landing in (encoded, bare):
         assert urlsplit(landing).path == "/" + "/".join(path)

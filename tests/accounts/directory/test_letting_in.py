@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.authentication.backends import FRESH
+from accounts.authentication.backends import TRUSTED_COPY_AGE
 from accounts.models import User
 from integrations.directory.sync import admit_member
 from integrations.models import Member, SyncRun
@@ -71,7 +71,7 @@ def test_somebody_whom_the_last_copy_shows_costs_one_call_and_few_statements(peo
 )
 def test_else_wecom_is_asked(people: People, phone: Visitor, why: str) -> None:
     if why == "old copy":
-        SyncRun.objects.update(started_at=timezone.now() - FRESH - timedelta(minutes=1))
+        SyncRun.objects.update(started_at=timezone.now() - TRUSTED_COPY_AGE - timedelta(minutes=1))
     elif why == "no finished copy":
         SyncRun.objects.update(status="failed")
     elif why == "finished copy of another company":

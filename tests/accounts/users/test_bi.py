@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from accounts.authentication.flow import find_inner_page
+from accounts.authentication.flow import find_requested_page
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users import attributes
 from integrations.bi import find_landing_page
@@ -249,7 +249,7 @@ def test_home_page_links_lead_to_the_bi_where_this_site_has_no_such_page(
     bi: BiConnection, query: str, page: str
 ) -> None:
     """`path_url` of the specification's home page link, once a BI is connected."""
-    assert choose_safe_path(find_landing_page(find_inner_page(query))) == page
+    assert choose_safe_path(find_landing_page(find_requested_page(query))) == page
 
 
 def test_the_home_page_is_ours_without_a_bi_and_has_a_button_into_an_open_one(

@@ -14,7 +14,7 @@ from django.utils import formats, timezone, translation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.authentication.flow import find_inner_page
+from accounts.authentication.flow import find_requested_page
 from accounts.models import AuditEntry, User
 from integrations.companies import links
 from integrations.core.admin_pages import KeysetPage, read_page
@@ -274,4 +274,4 @@ def test_the_link_leads_where_it_was_built_for(typed: str) -> None:
     corp = Corp(corpid="ww0123", agentid=1, sign_in_enabled=True, site_address=SiteAddress(url=SITE))
     callback = parse_qs(urlsplit(links.build_home_page_link(corp, page)).query)["redirect_uri"][0]
 
-    assert find_inner_page(urlsplit(callback).query) == (add_leading_slash(page).strip() or "/")
+    assert find_requested_page(urlsplit(callback).query) == (add_leading_slash(page).strip() or "/")
