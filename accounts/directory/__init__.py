@@ -1,5 +1,7 @@
-"""Phase two of a directory sync: applies WeCom's directory, copied by `integrations.directory`, to people here.
+"""The second half of a directory sync: applies WeCom's directory, as copied by `integrations.directory`, to people
+here.
 
-All copied members are compared with the accounts, not only those that the last run changed. So a policy switched on
-later, an interrupted run and an account edited by hand all end in the same state, and a repeat writes nothing.
+Each run compares all copied members with the accounts, not only the members that have just changed. So the result is
+the same after an interrupted run, after a change by hand, and for a policy that is switched on later. A repeat writes
+nothing.
 """

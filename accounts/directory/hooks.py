@@ -1,4 +1,4 @@
-"""Facts about the directory on the admin's index: a line on each company's card, and what needs attention."""
+"""Facts about the directory for the start page of the administration: lines of companies, and warnings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from accounts.models import LinkConflict
 from integrations.core.hooks import Attention, Line
 from integrations.models import CallbackEvent, Corp, SyncRun
 
+# The permission to start a synchronisation.
 SYNC = "integrations.sync_directory"
 
 
 def list_directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """Return the time of the last directory sync for each company. One query."""
+    """Return a line with the time of the last directory sync for each company. One query."""
     if not request.user.has_perm("integrations.view_syncrun"):
         return {}
     done = SyncRun.objects.filter(corp__in=[corp.pk for corp in corps], status=SyncRun.Status.DONE)
@@ -30,9 +31,9 @@ def list_directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[in
 
 
 def list_directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """List runs that wait for an answer or stopped, events given up, and members not linked. Two queries."""
+    """List warnings: runs that wait for an answer or stopped, events given up, and members not linked. Two queries."""
     names = {corp.pk: corp.name for corp in corps}
-    found = []
+    attentions = []
     if request.user.has_perm("integrations.view_syncrun"):
         newest = SyncRun.objects.filter(corp=OuterRef("pk")).order_by("-pk")
         events = CallbackEvent.objects.given_up().filter(corp=OuterRef("pk")).order_by().values("corp")
@@ -43,7 +44,7 @@ def list_directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> li
         )
         sentences = {
             SyncRun.Status.ASKING: (
-                _("The directory of “%(corp)s” would take access from many: a run waits for your answer."),
+                _("The directory of “%(corp)s” would end the access of many people: a run waits for your answer."),
                 "bad",
             ),
             SyncRun.Status.FAILED: (_("The last synchronisation of the directory of “%(corp)s” stopped."), "warn"),
@@ -52,7 +53,7 @@ def list_directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> li
             if status in sentences:
                 sentence, tone = sentences[status]
                 url = reverse("admin:integrations_syncrun_change", args=[run])
-                found.append(Attention(sentence % {"corp": names[pk]}, url, tone))
+                attentions.append(Attention(sentence % {"corp": names[pk]}, url, tone))
             if count:
                 sentence = ngettext(
                     "“%(corp)s”: %(count)s event about people was given up.",
@@ -60,17 +61,17 @@ def list_directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> li
                     count,
                 )
                 url = reverse("admin:integrations_syncrun_start", args=[pk])
-                found.append(Attention(sentence % {"corp": names[pk], "count": f"{count:,}"}, url, "bad"))
+                attentions.append(Attention(sentence % {"corp": names[pk], "count": f"{count:,}"}, url, "bad"))
     if not request.user.has_perm("accounts.view_linkconflict"):
-        return found
-    # Only companies whose policy is in force: elsewhere nobody expects links.
-    waiting = LinkConflict.objects.filter(member__corp__in=list(names)).in_force()
-    for corp_id, count in waiting.order_by().values_list("member__corp").annotate(Count("pk")):
+        return attentions
+    # Only companies whose policy is on: elsewhere members are not linked anyway.
+    unlinked = LinkConflict.objects.filter(member__corp__in=list(names)).in_force()
+    for corp_id, count in unlinked.order_by().values_list("member__corp").annotate(Count("pk")):
         sentence = ngettext(
             "“%(corp)s”: %(count)s member is not linked with anybody here.",
             "“%(corp)s”: %(count)s members are not linked with anybody here.",
             count,
         )
         url = f"{reverse('admin:accounts_linkconflict_changelist')}?{urlencode({'company': corp_id})}"
-        found.append(Attention(sentence % {"corp": names[corp_id], "count": f"{count:,}"}, url, "warn"))
-    return found
+        attentions.append(Attention(sentence % {"corp": names[corp_id], "count": f"{count:,}"}, url, "warn"))
+    return attentions

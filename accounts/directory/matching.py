@@ -1,9 +1,8 @@
-"""Matches WeCom members to users, suggests candidates to an administrator, and lists conflicts.
+"""Matches WeCom members with users, suggests links to administrators, and lists conflicting values.
 
-Names alone never match. People are not linked if they may enter the administration, sign in by password only, belong to
-another company or are disabled: WeCom sets a member's account, e-mail and mobile, and a link lends all of the person's
-rights.
-"""
+A run never matches by name. It does not link people who may enter the administration, sign in by password only, belong
+to another company, or are disabled: account, e-mail and mobile of a member are set in WeCom, and a person who signs in
+as the member would get all rights of the linked person."""
 
 from __future__ import annotations
 
@@ -50,7 +49,8 @@ class Candidate:
         return None
 
     def is_somebody_else(self, member: Member) -> bool:
-        """Return whether the equal userid proves nothing: the account is another company's, and the names differ."""
+        """Return whether the user probably is another person than `member`, although the userids are equal: the account
+        belongs to another company, and the names differ."""
         corps = {one.corp_id for one in self.accounts}
         is_of_another = bool(corps - {None, member.corp_id}) and member.corp_id not in corps
         return is_of_another and not (member.name and member.name == self.user.name)
@@ -58,8 +58,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The decision for a member without account. Link `user` (through `account`, if there is an empty one), create a
-    user (neither is set), or do nothing because of `conflict`."""
+    """The decision for a member without an account: do nothing (`conflict` is set), link `user` (by filling `account`,
+    if set), or create a user (none of these is set)."""
 
     member: Member
     user: User | None = None
@@ -68,30 +68,30 @@ class Match:
 
 
 def match_members(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> list[Match]:
-    """Return a match for each of `members`, all able and without an account. Eleven queries at most for any number. Two
-    members who match the same person are both refused."""
+    """Return a match for each of `members`, who must have access and no account. Members who match the same person get
+    Reason.SEVERAL. Eleven queries at most for any number of members."""
     if not members:
         return []
-    known = MatchContext(corp, policy, members)
-    found = [known.match_member(member) for member in members]
-    rivals = Counter(one.user.pk for one in found if one.user is not None and one.conflict is None)
+    context = MatchContext(corp, policy, members)
+    matches = [context.match_member(member) for member in members]
+    counts = Counter(match.user.pk for match in matches if match.user is not None and match.conflict is None)
     return [
-        replace(one, account=None, conflict=one.conflict or Reason.SEVERAL)
-        if one.user is not None and rivals[one.user.pk] > 1
-        else one
-        for one in found
+        replace(match, account=None, conflict=match.conflict or Reason.SEVERAL)
+        if match.user is not None and counts[match.user.pk] > 1
+        else match
+        for match in matches
     ]
 
 
 class MatchContext:
-    """The people whom some members may match."""
+    """The people who have a value of one of the members, read with a fixed number of queries."""
 
     def __init__(self, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> None:
         self._corp, self._policy = corp, policy
         userids = {one.userid_folded for one in members}
         wanted = _group_by_reason(self._find_keys(one) for one in members)
         shared = {**wanted, MatchReason.USERNAME: set()}
-        wanted[MatchReason.USERNAME] = userids  # always needed, to see whether the name is free
+        wanted[MatchReason.USERNAME] = userids  # always needed, to find out whether the username is free
         self._found: dict[_Key, set[int]] = defaultdict(set)
         people: dict[int, User] = {}
         numbers = Attribute.objects.filter(pk=policy.number_attribute_id or 0)
@@ -99,30 +99,30 @@ class MatchContext:
             self._found[key].add(user.pk)
             people[user.pk] = user
         self._people = _find_candidates(people.values())
-        # E-mail addresses, mobile and employee numbers shared by several members of the company.
+        # E-mail addresses, mobile numbers and employee numbers that several members of the company share.
         owners: dict[_Key, set[int]] = defaultdict(set)
         for one in _find_members(Member.objects.filter(corp=corp).here(), shared):
             for key in self._find_keys(one):
                 owners[key].add(one.pk)
         self._shared = {key for key, pks in owners.items() if len(pks) > 1}
-        without = WeComAccount.objects.without_corp().filter(userid_folded__in=userids)
-        self._without_corp = set(without.values_list("userid_folded", flat=True))
+        without_corp = WeComAccount.objects.without_corp().filter(userid_folded__in=userids)
+        self._userids_without_corp = set(without_corp.values_list("userid_folded", flat=True))
 
     def match_member(self, member: Member) -> Match:
-        if member.userid_folded in self._without_corp:
+        if member.userid_folded in self._userids_without_corp:
             return Match(member, conflict=Reason.COMPANY_MISSING)
         keys = self._find_keys(member)
         if self._shared & keys:
             return Match(member, conflict=Reason.SHARED)
-        # People whom only the username matches, and only by chance.
+        # People whom only the username matches; some of them only by chance.
         username = (MatchReason.USERNAME, member.userid_folded)
-        named = self._found[username] - {pk for key in keys - {username} for pk in self._found[key]}
+        by_name_only = self._found[username] - {pk for key in keys - {username} for pk in self._found[key]}
         if self._policy.mode == DirectoryPolicy.Mode.CREATE:
-            by_chance = {pk for pk in named if self._has_name_by_chance(pk, member)}
+            by_chance = {pk for pk in by_name_only if self._has_name_by_chance(pk, member)}
         else:
-            # This policy creates nobody, so people of another company stay candidates: the administrator reads that
-            # they belong there.
-            by_chance = {pk for pk in named if self._people[pk].user.has_made_username}
+            # This policy creates nobody, so a person of another company stays a candidate: then the conflict's reason
+            # is the other company.
+            by_chance = {pk for pk in by_name_only if self._people[pk].user.has_made_username}
         people = {pk for key in keys for pk in self._found[key]} - by_chance
         if len(people) > 1:
             return Match(member, conflict=Reason.SEVERAL)
@@ -138,7 +138,8 @@ class MatchContext:
         return Match(member, candidate.user, next(iter(candidate.accounts), None))
 
     def _find_keys(self, member: Member) -> set[_Key]:
-        """Return the keys by which the policy finds people. The userid is the default employee number."""
+        """Return the member's values by which the policy finds people. The employee number is the userid unless the
+        policy names a field."""
         policy, keys = self._policy, set[_Key]()
         if policy.match_username:
             keys.add((MatchReason.USERNAME, member.userid_folded))
@@ -152,16 +153,17 @@ class MatchContext:
         return keys
 
     def _has_name_by_chance(self, pk: int, member: Member) -> bool:
+        """Return whether the person's username equals the member's userid only by chance."""
         candidate = self._people[pk]
         return candidate.user.has_made_username or candidate.is_somebody_else(member)
 
 
-# Suggestions shown for one row: a large company has hundreds of people with one name.
+# Number of suggestions shown for one row: in a large company hundreds of people can have the same name.
 SUGGESTIONS_SHOWN = 4
 
 
 def filter_unlinked(members: QuerySet[Member]) -> QuerySet[Member]:
-    """Return those of `members` who are in scope and linked with nobody."""
+    """Keep members who are in scope and linked with nobody."""
     account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
     return members.filter(~Exists(account), presence=Member.Presence.HERE)
 
@@ -182,7 +184,7 @@ _ORDER = list(MatchReason)
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A possible link. `objection`: why a run would not make it; an administrator may, after confirming."""
+    """A possible link. `objection`: why a run would not make it. An administrator may, after a confirmation."""
 
     member: Member
     user: User
@@ -199,7 +201,7 @@ class Suggestion:
 
 
 def suggest_people(members: Sequence[Member], *, among: QuerySet[User]) -> dict[int, list[Suggestion]]:
-    """Map members' keys to suggestions from `among`, the best first. Six queries at most."""
+    """Map members' keys to suggested people from `among`, the best first. Six queries at most."""
     keys = {member.pk: find_member_keys(member) for member in members}
     found: dict[_Key, list[User]] = defaultdict(list)
     for key, user in _find_people(among, _group_by_reason(keys.values()), Attribute.objects.employee_numbers()):
@@ -226,8 +228,8 @@ def suggest_members(people: Sequence[User], *, among: QuerySet[Member]) -> dict[
     for user_id, number in numbers.values_list("user_id", "folded"):
         keys[user_id].add((MatchReason.NUMBER, number))
     found: dict[_Key, list[Member]] = defaultdict(list)
-    nobody = filter_unlinked(among).select_related("corp")
-    fetched = {member.pk: member for member in _find_members(nobody, _group_by_reason(keys.values()))}
+    unlinked = filter_unlinked(among).select_related("corp")
+    fetched = {member.pk: member for member in _find_members(unlinked, _group_by_reason(keys.values()))}
     for member in fetched.values():
         for key in find_member_keys(member):
             found[key].append(member)
@@ -243,7 +245,7 @@ def suggest_members(people: Sequence[User], *, among: QuerySet[Member]) -> dict[
 
 
 def find_member_keys(member: Member) -> set[_Key]:
-    """Return WeCom's values of a member by which a person here may be found."""
+    """Return the member's values in WeCom by which people may be found here."""
     keys: list[tuple[MatchReason, str | None]] = [
         (MatchReason.USERNAME, member.userid_folded),
         (MatchReason.NUMBER, member.userid_folded),
@@ -262,8 +264,8 @@ def find_member_keys(member: Member) -> set[_Key]:
 def _find_people(
     among: QuerySet[User], wanted: dict[MatchReason, set[str]], numbers: QuerySet[Attribute]
 ) -> Iterable[tuple[_Key, User]]:
-    """Yield at most SUGGESTIONS_SHOWN + 1 people for each key. A name finds only people without a WeCom account.
-    `numbers`: the attributes that hold employee numbers."""
+    """Yield people of `among` with the wanted values, at most SUGGESTIONS_SHOWN + 1 for each value. Only people without
+    a WeCom account are found by name. `numbers`: the attributes that hold employee numbers."""
     linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
     numbered = among.filter(attribute_values__attribute__in=numbers)
     for reason, people, column in (
@@ -291,7 +293,7 @@ def _find_members(among: QuerySet[Member], wanted: dict[MatchReason, set[str]]) 
 
 
 def _select_first_rows(rows: QuerySet[Any], column: Any, values: Collection[str]) -> QuerySet[Any]:
-    """Return the first rows for each value."""
+    """Return the first SUGGESTIONS_SHOWN + 1 rows for each value of `column`."""
     numbered = rows.order_by().annotate(key=column).filter(key__in=list(values))
     rank = Window(RowNumber(), partition_by=[F("key")], order_by="pk")
     found: QuerySet[Any] = numbered.annotate(rank=rank).filter(rank__lte=SUGGESTIONS_SHOWN + 1)
@@ -316,7 +318,7 @@ def _group_by_reason(keys: Iterable[set[_Key]]) -> dict[MatchReason, set[str]]:
 
 
 def _find_reasons(keys: set[_Key], found: dict[_Key, Any]) -> dict[int, tuple[MatchReason, ...]]:
-    """Map the keys of rows that have one of `keys` to the reasons."""
+    """Map the keys of rows that have one of the values `keys` to the reasons for which they match."""
     reasons: dict[int, set[MatchReason]] = defaultdict(set)
     for key in keys & found.keys():
         for row in found[key]:
@@ -325,7 +327,7 @@ def _find_reasons(keys: set[_Key], found: dict[_Key, Any]) -> dict[int, tuple[Ma
 
 
 def _is_meaningful(reasons: tuple[MatchReason, ...], candidate: Candidate, member: Member) -> bool:
-    """Return False for a username alone if it is another company's userid, or was made by the directory."""
+    """Return False if only the username matches, and only by chance: see MatchContext._has_name_by_chance."""
     if reasons != (MatchReason.USERNAME,):
         return True
     return not (candidate.user.has_made_username or candidate.is_somebody_else(member))
@@ -337,9 +339,9 @@ def _rank_suggestions(suggestions: Iterable[Suggestion]) -> list[Suggestion]:
     )
 
 
-# Conflicts shown of each kind; the rest is shown once these are solved.
+# Number of conflicts shown of each kind.
 CONFLICTS_SHOWN = 50
-# Rows shown that share one value.
+# Number of rows shown that share a value.
 SHARERS_AT_MOST = 6
 
 
@@ -356,9 +358,8 @@ def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
     """Find conflicts in the companies `corps` among people whom `seen_by` sees. Nine queries at most.
 
     `spellings`: usernames that differ only in capitals. `several`: people with accounts in several companies. `emails`,
-    `mobiles`: members of one company who share one. `nameless`: accounts without a company whose userid somebody else
-    or an unlinked member has, too. `is_cut`: some kinds have more than are shown.
-    """
+    `mobiles`: members of one company with the same value. `nameless`: accounts without a company, if somebody else or
+    an unlinked member has the same userid. `is_cut`: of some kinds there are more than shown."""
     people = people_visible_to(seen_by)
     members = Member.objects.here().filter(corp__in=corps.values("pk"))
     found: dict[str, list[Any]] = {
@@ -380,20 +381,20 @@ def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
         of_person = list(some)
         found["several"].append((of_person[0].user, of_person))
     if sees_all(seen_by):
-        # Accounts without a company whose userid somebody else or an unlinked member has, too.
         linked = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
-        meant = members.filter(~Exists(linked), userid_folded=OuterRef("userid_folded"))
-        others = WeComAccount.objects.filter(Q(corp__isnull=True) | Q(corp__in=corps.values("pk")))
-        twice = others.filter(userid_folded=OuterRef("userid_folded")).exclude(user=OuterRef("user"))
-        nameless = WeComAccount.objects.without_corp().exclude(userid_folded="").filter(Exists(meant) | Exists(twice))
-        ordered = nameless.select_related("user").order_by("userid_folded", "pk")
+        unlinked = members.filter(~Exists(linked), userid_folded=OuterRef("userid_folded"))
+        accounts = WeComAccount.objects.filter(Q(corp__isnull=True) | Q(corp__in=corps.values("pk")))
+        others = accounts.filter(userid_folded=OuterRef("userid_folded")).exclude(user=OuterRef("user"))
+        without_corp = WeComAccount.objects.without_corp().exclude(userid_folded="")
+        ambiguous = without_corp.filter(Exists(unlinked) | Exists(others))
+        ordered = ambiguous.select_related("user").order_by("userid_folded", "pk")
         found["nameless"] = list(ordered[:CONFLICTS_SHOWN])
     is_cut = any(len(kind) >= CONFLICTS_SHOWN for kind in found.values())
     return {**found, "is_cut": is_cut, "is_empty": not any(found.values())}
 
 
 def _find_shared(rows: QuerySet[Any], column: Any, *within: str) -> list[SharedValue]:
-    """Find values of `column` that several of `rows` have, within equal columns `within`."""
+    """Find values of `column` that several of `rows` share, among rows with equal columns `within`."""
     keyed = rows.order_by().annotate(key=column) if not isinstance(column, str) else rows.order_by()
     name = column if isinstance(column, str) else "key"
     groups = keyed.filter(**{f"{name}__isnull": False}).values(name, *within).annotate(count=Count("pk"))

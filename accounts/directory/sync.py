@@ -1,6 +1,6 @@
-"""Applies a company's policy to people, a thousand members at a time; each step is one transaction.
+"""Applies a company's directory policy to people: in runs, a thousand members in a transaction, and at WeCom's events.
 
-After a worker's death another one begins anew: what was applied is no difference any more.
+An interrupted run is started again from the beginning, and writes only the remaining differences.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from accounts.audit import services
 from accounts.directory.groups import GroupRules, sync_groups, sync_groups_of_others
 from accounts.directory.linking import (
-    FOLLOWING,
+    COPIED_COLUMNS,
     create_people,
     find_differences,
     link_matches,
@@ -44,13 +44,13 @@ Action = AuditEntry.Action
 Reason = LinkConflict.Reason
 
 
-# Called with the company, folded userids of members who may not sign in, and now, in the transaction that applies the
-# policy. Each run repeats it for all of them, so it must be quick if there is nothing to do.
+# Called in the transaction that applies the policy, with the company, the folded userids of members who may not sign
+# in, and the current time. Each run calls it for all of them, so it must be quick if there is nothing to do.
 people_left: Hook[[Corp, Sequence[str], datetime], None] = Hook()
 
 
 class PolicyStep:
-    """The work that a policy asks for on `members`, inside the caller's transaction."""
+    """The changes that a policy makes for `members`, inside the caller's transaction."""
 
     def __init__(self, *, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member], now: datetime) -> None:
         self._corp, self._policy, self._members, self._now = corp, policy, members, now
@@ -60,8 +60,8 @@ class PolicyStep:
         self._accounts = {one.userid_folded: one for one in accounts}
 
     def apply_policy(self, rules: GroupRules | None) -> Counter[str]:
-        """Write everything. Return how much of each kind was written. `rules`: the groups that departments give, if the
-        caller has read them already."""
+        """Write all changes. Return the number of each kind. `rules`: the groups that departments give; None to read
+        them."""
         self._unlink_leavers([one for one in self._members if one.presence == Member.Presence.DELETED])
         able = [one for one in self._members if one.is_able]
         linked = [one for one in able if one.userid_folded in self._accounts]
@@ -70,32 +70,32 @@ class PolicyStep:
         for member in linked:
             account = self._accounts[member.userid_folded]
             if account.userid != member.userid and not _is_protected(account.user):
-                rows = WeComAccount.objects.filter(pk=account.pk, userid_folded=member.userid_folded)
-                rows.update(userid=member.userid)
+                unchanged = WeComAccount.objects.filter(pk=account.pk, userid_folded=member.userid_folded)
+                unchanged.update(userid=member.userid)
                 changes[account.pk] = [["userid", account.userid, member.userid]]
         self._counts["respelled"] += len(changes)
         services.record_accounts(changes, Action.CHANGED)
         unlinked = [one for one in able if one.userid_folded not in self._accounts]
-        found = match_members(corp=self._corp, policy=self._policy, members=unlinked)
-        new = [(one, one.user) for one in found if one.user is not None and one.conflict is None]
-        link_matches(corp=self._corp, found=[one for one, _user in new])
+        matches = match_members(corp=self._corp, policy=self._policy, members=unlinked)
+        new = [(match, match.user) for match in matches if match.user is not None and match.conflict is None]
+        link_matches(corp=self._corp, matches=[match for match, _user in new])
         self._counts["linked"] += len(new)
         if self._policy.mode == DirectoryPolicy.Mode.CREATE:
             people = [(one, self._accounts[one.userid_folded].user) for one in linked]
-            self._update_people([*people, *((one.member, user) for one, user in new)])
-        unknown = [one.member for one in found if one.user is None and one.conflict is None]
+            self._update_people([*people, *((match.member, user) for match, user in new)])
+        unknown = [match.member for match in matches if match.user is None and match.conflict is None]
         self._counts["created"] += len(create_people(corp=self._corp, members=unknown)) if unknown else 0
         # Store why members are linked with nobody.
-        wanted = {one.member.pk: one.conflict for one in found if one.conflict is not None}
+        wanted = {match.member.pk: match.conflict for match in matches if match.conflict is not None}
         wanted |= {one.pk: Reason.CAME_BACK for one in self._members if one.waits_since is not None}
-        kept = LinkConflict.objects.filter(member__in=[one.pk for one in self._members])
-        stored = dict(kept.values_list("member_id", "reason"))
+        rows = LinkConflict.objects.filter(member__in=[one.pk for one in self._members])
+        stored = dict(rows.values_list("member_id", "reason"))
         if outdated := [pk for pk in stored if wanted.get(pk) != stored[pk]]:
             LinkConflict.objects.filter(member__in=outdated).delete()
         missing = [(pk, reason) for pk, reason in wanted.items() if stored.get(pk) != reason]
         conflicts = [LinkConflict(member_id=pk, reason=reason, since=self._now) for pk, reason in missing]
         LinkConflict.objects.bulk_create(conflicts, batch_size=500)
-        # People who were linked before this step, or are now.
+        # Continue with all people who were linked before this step or are linked now.
         userids = [one.userid_folded for one in self._members]
         now_linked = WeComAccount.objects.filter(corp=self._corp, userid_folded__in=userids)
         user_ids = {one.user_id for one in self._accounts.values()} | set(now_linked.values_list("user_id", flat=True))
@@ -107,13 +107,14 @@ class PolicyStep:
 
     # --- Leavers ------------------------------------------------------------------------------------------------------
 
-    def _unlink_leavers(self, gone: list[Member]) -> None:
-        accounts = [self._accounts[one.userid_folded] for one in gone if one.userid_folded in self._accounts]
+    def _unlink_leavers(self, deleted: list[Member]) -> None:
+        """Unlink people whose members were deleted in WeCom, and disable them if the policy says so."""
+        accounts = [self._accounts[one.userid_folded] for one in deleted if one.userid_folded in self._accounts]
         accounts = [one for one in accounts if not _is_protected(one.user)]
         if not accounts:
             return
-        mine = WeComAccount.objects.filter(pk__in=[one.pk for one in accounts], corp=self._corp)
-        self._counts["unlinked"] += mine.update(userid="", userid_folded="", left_at=self._now)
+        rows = WeComAccount.objects.filter(pk__in=[one.pk for one in accounts], corp=self._corp)
+        self._counts["unlinked"] += rows.update(userid="", userid_folded="", left_at=self._now)
         services.record_accounts({one.pk: [["userid", one.userid, None]] for one in accounts}, Action.CHANGED)
         if self._policy.leavers == DirectoryPolicy.Leavers.DISABLE:
             user_ids = {one.user_id for one in accounts}
@@ -150,12 +151,13 @@ class PolicyStep:
         for person in people:
             for name, _old, new in changes[person.pk]:
                 setattr(person, name, new)
-        User.objects.bulk_update(people, list(FOLLOWING), batch_size=500)
+        User.objects.bulk_update(people, list(COPIED_COLUMNS), batch_size=500)
         self._counts["updated"] += len(people)
         services.record_people(changes, Action.CHANGED)
 
 
 def _is_protected(user: User) -> bool:
+    """Return whether the directory must not change the user."""
     return user.is_staff or user.is_superuser
 
 
@@ -163,12 +165,13 @@ def _filter_unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
     return User.objects.filter(pk__in=user_ids, is_staff=False, is_superuser=False)
 
 
+# Number of members in one transaction.
 STEP = 1000
 
 
 def preview_policy(*, corp: Corp, policy: DirectoryPolicy) -> Counter[str]:
-    """Count what `policy`, which need not be saved, would do with the members of the last copy who are nobody here yet:
-    `created`, `linked`, and each reason why somebody could not be matched. Writes nothing."""
+    """Count what `policy` would do with the unlinked members of the last copy: `created`, `linked`, and each reason why
+    a member could not be matched. Writes nothing; `policy` need not be saved."""
     counts, after = Counter[str](), 0
     unlinked = filter_unlinked(Member.objects.able().filter(corp=corp)).order_by("pk")
     while members := list(unlinked.filter(pk__gt=after)[:STEP]):
@@ -179,7 +182,8 @@ def preview_policy(*, corp: Corp, policy: DirectoryPolicy) -> Counter[str]:
 
 
 def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:
-    """Carry out the second half of a finished run. A repeat begins anew, and writes only what is still missing."""
+    """Apply a copied directory to people: the second half of a run. A repeat starts again, and writes only
+    differences."""
     rows, rules, corp, after = SyncRun.objects.filter(pk=run.pk), GroupRules(run.corp), run.corp, 0
     with job.edit_row(rows) as held:
         held.applied_count = 0
@@ -191,10 +195,10 @@ def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:
             break
         repeat_on_conflict(partial(_apply_run_step, rows, policy, rules, keys, job))
         after = keys[-1]
-    behind: int | None = 0
-    while behind is not None:
+    last_user: int | None = 0
+    while last_user is not None:
         with job.edit_row(rows) as held:
-            written, behind = sync_groups_of_others(corp=corp, after=behind)
+            written, last_user = sync_groups_of_others(corp=corp, after=last_user)
             held.applied_counts = dict(Counter(held.applied_counts) + written)
     with job.edit_row(rows) as held:
         held.applied_at = job.clock()
@@ -205,7 +209,7 @@ def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:
 def _apply_run_step(
     rows: QuerySet[SyncRun], policy: DirectoryPolicy, rules: GroupRules, keys: list[int], job: JobRun
 ) -> None:
-    """Handle one step. `keys`: of some of the company's members, in order."""
+    """Apply the policy to the members with these keys, and add the counts to the run."""
     now, corp = job.clock(), policy.corp
     with job.edit_row(rows) as held:
         members = list(corp.members.filter(pk__in=keys).order_by("pk"))
@@ -214,17 +218,17 @@ def _apply_run_step(
         held.applied_count += len(keys)
 
 
-# --- Start and work of runs. A run has two halves: the copy of WeCom's directory, then the people here ---------------
+# --- Runs. A run has two halves: it copies WeCom's directory, then applies it to people ------------------------------
 
-# Nightly runs begin at 03:00 in the site's time zone, each company at its own minute, since WeCom also counts calls per
-# address. A company not started by 06:00, because the site was down, waits for the next night.
+# Nightly runs begin at 03:00 in the site's time zone, each company at another minute, since WeCom also limits calls per
+# address. If a company's run was not requested by 06:00, because the site was down, it is left to the next night.
 FIRST_HOUR = 3
 SPREAD_MINUTES = 60
 LATEST = timedelta(hours=3)
 
 
 def request_nightly_runs(*, now: datetime) -> None:
-    """Request the nightly runs that are due. A repeat requests none of them again."""
+    """Request the nightly runs that are due. A repeat does not request them again."""
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     for policy in DirectoryPolicy.objects.in_force().select_related("corp"):
         moment = midnight + timedelta(hours=FIRST_HOUR, minutes=policy.corp.pk * 7 % SPREAD_MINUTES)
@@ -236,7 +240,7 @@ def request_nightly_runs(*, now: datetime) -> None:
 
 
 def give_up_sync(job: Job) -> None:
-    """End the run that no worker could carry out, so that the next night asks for another."""
+    """End the run whose job was given up, so that the next nightly run can be requested."""
     now, corp_id = database_now(), int(job.key or 0)
     ended = {"status": SyncRun.Status.FAILED, "phase": SyncRun.Phase.FINISHED, "problem": BROKEN, "finished_at": now}
     SyncRun.objects.unfinished().filter(corp=corp_id).update(**ended)
@@ -245,7 +249,7 @@ def give_up_sync(job: Job) -> None:
 @job_kind(
     JOB,
     label=gettext_lazy("Synchronisation of a directory"),
-    explain=lambda _job: "",  # the run says why it stopped
+    explain=lambda _job: "",  # the page of the run explains why it stopped
     seconds=6 * 3600,
     see="integrations.view_syncrun",
     retry="integrations.sync_directory",
@@ -253,10 +257,10 @@ def give_up_sync(job: Job) -> None:
     give_up=give_up_sync,
 )
 def carry_on_sync(job: JobRun) -> dict[str, Any] | Again:
-    """Carry out both halves of a company's run, or the rest of them."""
+    """Carry out both halves of a company's run, or what is left of them after an interruption."""
     runs = SyncRun.objects.select_related("corp").filter(corp=int(job.job.key or 0))
     newest = runs.first()
-    if newest is not None and newest.problem == BROKEN:  # the run was given up, and its job is retried
+    if newest is not None and newest.problem == BROKEN:  # the job was given up and is now retried
         runs.filter(pk=newest.pk).update(status=SyncRun.Status.WAITING, problem="", finished_at=None)
     run = runs.unfinished().first()
     if run is not None:
@@ -273,15 +277,15 @@ def carry_on_sync(job: JobRun) -> dict[str, Any] | Again:
 def follow_rename(corp: Corp, old: str, new: str) -> None:
     """Move the account of a renamed member, inside the transaction that renames the member.
 
-    Does nothing if nobody has the old userid. A person who had the new userid before is unlinked: in WeCom it belongs
-    to the renamed member now. If the directory created that person for the new userid, because events came out of
-    order, and they never signed in, they are disabled.
+    Does nothing if nobody has the old userid. A person who had the new userid is unlinked, since it now belongs to the
+    renamed member. If the directory created that person for the new userid, because WeCom's events came out of order,
+    and the person never signed in, the person is also disabled.
 
-    Raises RenameRefusedError if the account that would move, or lose its userid, belongs to a protected person.
+    Raises RenameRefusedError if either account belongs to a person who may enter the administration.
     """
     folded, former = fold_userid(new), fold_userid(old)
-    named = WeComAccount.objects.filter(corp=corp, userid_folded__in=(former, folded))
-    if folded != former and named.filter(Q(user__is_staff=True) | Q(user__is_superuser=True)).exists():
+    concerned = WeComAccount.objects.filter(corp=corp, userid_folded__in=(former, folded))
+    if folded != former and concerned.filter(Q(user__is_staff=True) | Q(user__is_superuser=True)).exists():
         raise RenameRefusedError
     accounts = WeComAccount.objects.select_for_update().filter(corp=corp)
     account = accounts.for_userid(old).first()
@@ -293,9 +297,9 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
         changes[holder.pk] = [["userid", holder.userid, None]]
         WeComAccount.objects.filter(pk=holder.pk).update(userid="", userid_folded="")
         choose_primary_accounts([holder.user_id])
-        made_for_it = Q(username__iexact=new) | Q(made_username=F("username"))
+        created_for_userid = Q(username__iexact=new) | Q(made_username=F("username"))
         people = User.objects.select_for_update(no_key=True).filter(
-            made_for_it, pk=holder.user_id, last_login__isnull=True
+            created_for_userid, pk=holder.user_id, last_login__isnull=True
         )
         user = people.filter(is_active=True, is_staff=False, is_superuser=False).first()
         has_account = WeComAccount.objects.complete().filter(user=holder.user_id)
@@ -309,11 +313,11 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
     services.record_accounts(changes, AuditEntry.Action.CHANGED)
 
 
-# --- WeCom's events: apply the policy to the people concerned at once ---
+# --- WeCom's events, which apply the policy to the people concerned at once -------------------------------------------
 
 
 def apply_events(batch: EventBatch) -> None:
-    """Apply the policy to all members changed by the events."""
+    """Apply the policy to all members that the events have changed."""
     for start in range(0, len(batch.touched), STEP):
         repeat_on_conflict(partial(_apply_event_step, batch, batch.touched[start : start + STEP]))
 

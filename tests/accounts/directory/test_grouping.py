@@ -223,7 +223,7 @@ def test_one_persons_groups_are_fitted_alone(created: People) -> None:
 
 
 def test_people_of_others_are_dealt_with_in_parts(created: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "AT_ONCE", 1)
+    monkeypatch.setattr(groups, "PEOPLE_AT_ONCE", 1)
     rule(created, "财务部", "finance")
     created.sync()
     WeComAccount.objects.all().delete()
