@@ -5,7 +5,7 @@ from functools import partial
 from django.contrib import admin
 from django.urls import include, path
 
-from accounts.admin.security import unsent_attentions
+from accounts.admin.security import list_unsent_attentions
 from accounts.directory.hooks import list_directory_attentions, list_directory_lines
 from accounts.users import bi_identity
 from guanwecom.admin import index_overview
@@ -26,7 +26,7 @@ ATTENTIONS = (
     push_attentions,
     list_directory_attentions,
     bi_identity.list_identity_attentions,
-    unsent_attentions,
+    list_unsent_attentions,
     list_connection_attentions,
     list_source_attentions,
 )

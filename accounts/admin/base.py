@@ -35,20 +35,20 @@ def may_link(request: HttpRequest) -> bool:
 # --- Lists: columns, filters, and what a page reads for all of its rows -----------------------------------------------
 
 
-def moment(value: datetime | None) -> str:
+def format_moment(value: datetime | None) -> str:
     """Format a time in the zone of the page, as HTML."""
-    return "—" if value is None else format_html("<time>{}</time>", format_plain_moment(value))
+    return "—" if value is None else format_html("<time>{}</time>", format_moment_as_text(value))
 
 
-def format_plain_moment(value: datetime | None) -> str:
+def format_moment_as_text(value: datetime | None) -> str:
     """Format a time in the zone of the page, as text; empty for None."""
     return "" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
 
 
 class Column:
-    """A column of a list, of a log's CSV file, and of the facts of a row's page. `value`: the text for the file; times
-    are in the zone of the page. `shown`: HTML for pages, if different. `ordering`: the database column that the list
-    may be sorted by."""
+    """A column of a list, of a log's CSV file, and of the describe_facts of a row's page. `value`: the text for the
+    file; times are in the zone of the page. `shown`: HTML for pages, if different. `ordering`: the database column that
+    the list may be sorted by."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class Column:
         if self.shown is not None:
             return self.shown(row)
         value = self.value(row)
-        return moment(value) if value is None or isinstance(value, datetime) else value
+        return format_moment(value) if value is None or isinstance(value, datetime) else value
 
     def as_text(self, row: Any) -> str:
         value = self.value(row)
-        return format_plain_moment(value) if value is None or isinstance(value, datetime) else str(value)
+        return format_moment_as_text(value) if value is None or isinstance(value, datetime) else str(value)
 
 
 class OptionFilter(admin.SimpleListFilter):
@@ -114,7 +114,7 @@ class RowsAdmin(AnyModelAdmin):
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Set additional values on the rows of a list page for their columns."""
 
-    def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+    def describe_row(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return additional template context for the page of a row that the person may see."""
         return {}
 
@@ -122,7 +122,7 @@ class RowsAdmin(AnyModelAdmin):
         row = kwargs.get("obj")
         if row is not None and request.method == "POST":  # changed by a form that has errors
             row = self.get_object(request, str(row.pk)) or row
-        context |= {} if row is None else self.row_context(request, row)
+        context |= {} if row is None else self.describe_row(request, row)
         return super().render_change_form(request, context, *args, **kwargs)
 
 
@@ -150,17 +150,17 @@ class RunPages(ReadOnly):
     folder: str
     kind: str = ""
 
-    def facts(self, request: HttpRequest, run: Any) -> dict[str, Any]:
+    def describe_facts(self, request: HttpRequest, run: Any) -> dict[str, Any]:
         """Return what _state.html shows besides the run's pill and progress."""
         return {}
 
-    def state(self, request: HttpRequest, run: Any) -> dict[str, Any]:
+    def describe_state(self, request: HttpRequest, run: Any) -> dict[str, Any]:
         """Return `html`, `is_unfinished`, and `parts` if the page has several, as integrations/live.js expects."""
         job = self.find_job(run)
         is_seen = job is not None and find_visible_jobs(request).filter(pk=job.pk).exists()
         may_try = job is not None and is_seen and may_retry(request, job)
         shown = {"run": run, "state": show_status(run.status, run.get_status_display()), **describe_job(job)}
-        shown |= {"may_retry": may_try, **self.facts(request, run)}
+        shown |= {"may_retry": may_try, **self.describe_facts(request, run)}
         html = render_to_string(f"{self.folder}/_state.html", shown, request)
         return {"html": html, "is_unfinished": shown["is_unfinished"]}
 
@@ -168,7 +168,7 @@ class RunPages(ReadOnly):
         """Return the newest job for this row."""
         return requests.find_newest_job(self.kind, run.pk)
 
-    def page_context(self, request: HttpRequest, run: Any, state: dict[str, Any]) -> dict[str, Any]:
+    def describe_page(self, request: HttpRequest, run: Any, state: dict[str, Any]) -> dict[str, Any]:
         """Return what run.html shows besides the state."""
         raise NotImplementedError
 
@@ -183,9 +183,9 @@ class RunPages(ReadOnly):
         if run is None or request.method == "POST" or not self.has_view_permission(request, run):
             return super().change_view(request, object_id, form_url, extra_context)
         url = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_state", args=[run.pk])
-        state = self.state(request, run)
-        shown = {"run": run, "state": state, "state_url": url, **self.page_context(request, run, state)}
+        state = self.describe_state(request, run)
+        shown = {"run": run, "state": state, "state_url": url, **self.describe_page(request, run, state)}
         return own_page(self, request, [f"{self.folder}/run.html", "admin/accounts/run.html"], shown)
 
     def state_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        return JsonResponse(self.state(request, find_row(self, request, run_id, to_change=False)))
+        return JsonResponse(self.describe_state(request, find_row(self, request, run_id, to_change=False)))

@@ -399,7 +399,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             return self._start_run(request, corp)
         policy = DirectoryPolicy.objects.filter(corp=corp).first()
         form = SyncPolicyForm(instance=policy) if self._may_set(request, policy) else None
-        return self._start_page(request, corp, policy, form)
+        return self._render_start_page(request, corp, policy, form)
 
     def policy_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Save the policy, then start a run."""
@@ -410,7 +410,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         form: Any = SyncPolicyForm(request.POST, instance=policy or DirectoryPolicy(corp=corp))
         with transaction.atomic():  # the row stays locked from the comparison to the save
             if not form.is_valid():
-                return self._start_page(request, corp, policy, form)
+                return self._render_start_page(request, corp, policy, form)
             if form.has_changed():  # save like the policy's own page
                 policies = self.admin_site.get_model_admin(DirectoryPolicy)
                 policies.save_model(request, form.instance, form, change=policy is not None)
@@ -426,7 +426,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         if "application/json" not in request.headers.get("Accept", ""):
             return _redirect_to_run(run)
         url = reverse("admin:integrations_syncrun_state", args=[run.pk])
-        return JsonResponse({**self.state(request, run), "url": url})
+        return JsonResponse({**self.describe_state(request, run), "url": url})
 
     def _may_set(self, request: HttpRequest, policy: DirectoryPolicy | None) -> bool:
         policies = self.admin_site.get_model_admin(DirectoryPolicy)
@@ -457,7 +457,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "reasons": [(one.label, count) for one, count in reasons.items()],
         }
 
-    def _start_page(
+    def _render_start_page(
         self, request: HttpRequest, corp: Corp, policy: DirectoryPolicy | None, form: SyncPolicyForm | None
     ) -> HttpResponse:
         context = {
@@ -485,7 +485,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
 
     # --- One run ------------------------------------------------------------------------------------------------------
 
-    def page_context(self, request: HttpRequest, run: SyncRun, state: dict[str, Any]) -> dict[str, Any]:
+    def describe_page(self, request: HttpRequest, run: SyncRun, state: dict[str, Any]) -> dict[str, Any]:
         return {"title": f"{run.corp} {timezone.localtime(run.requested_at):%Y-%m-%d %H:%M}"}
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
@@ -509,7 +509,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             is_over = run.applied_at is not None or later.exists()
         return None if is_over else requests.find_newest_job(sync.JOB, run.corp_id)
 
-    def facts(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
+    def describe_facts(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         job = self.find_job(run)
         is_unfinished = job is not None and job.is_unfinished
         copied = {**dict(SyncRun.Change.choices), "departments": _("departments changed")}

@@ -33,12 +33,12 @@ from accounts.audit import services
 from accounts.directory.hooks import SYNC
 from accounts.explanations import explain_import
 from accounts.importexport import jobs, sheets
-from accounts.importexport.jobs import CHANGE, IMPORT, TO_WRITE
+from accounts.importexport.jobs import MAY_CHANGE, MAY_IMPORT, TO_WRITE
 from accounts.importexport.planner import ADD
 from accounts.importexport.sheets import ROWS_AT_MOST, name_column, read_attribute_names
 from accounts.models import AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import sees_all
-from accounts.views.confirmation import signed_in_person
+from accounts.views.confirmation import get_signed_in_person
 from integrations.admin.base import find_row, own_page, own_routes
 from integrations.core.admin_pages import AnyModelAdmin, AnyModelForm, ConfirmedChanges
 from integrations.jobs import requests
@@ -56,7 +56,7 @@ Status, Outcome = PeopleImport.Status, ImportRow.Outcome
 
 def may_import(person: User | AnonymousUser) -> bool:
     """Return whether the person may import and download people: this needs both the right to change and to import."""
-    return person.has_perms((IMPORT, CHANGE))
+    return person.has_perms((MAY_IMPORT, MAY_CHANGE))
 
 
 def may_confirm(person: User | AnonymousUser, run: PeopleImport) -> bool:
@@ -64,7 +64,7 @@ def may_confirm(person: User | AnonymousUser, run: PeopleImport) -> bool:
     return may_import(person) and (not run.counts.get(Outcome.CREATE) or person.has_perm(ADD))
 
 
-def origin_of_people(request: HttpRequest) -> SafeString:
+def explain_origin_of_people(request: HttpRequest) -> SafeString:
     """Explain that a company's directory creates people, with a link to the next step for that."""
     corp = Corp.objects.visible_to(request.user).enabled().order_by("pk").first()
     if corp is None:
@@ -121,7 +121,7 @@ class UploadForm(AnyModelForm):
 @admin.register(PeopleImport)
 class PeopleImportAdmin(ConfirmedChanges, RunPages):
     folder = FOLDER
-    kind = jobs.KIND
+    kind = jobs.IMPORT_KIND
     empty_list = _(
         "Uploaded sheets of people are listed here, each with what it changed. Nothing changes before you confirm."
     )
@@ -160,7 +160,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        editor = signed_in_person(request)
+        editor = get_signed_in_person(request)
         form = UploadForm(request.POST if request.method == "POST" else None, request.FILES or None, person=editor)
         if form.is_valid():
             file = form.cleaned_data.pop("file")
@@ -173,12 +173,12 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             )
             self.log_addition(request, run, gettext("Uploaded for import."))
             return _redirect_to_import(run)
-        context = {"title": _("Import people"), "form": form, "origin": origin_of_people(request)}
+        context = {"title": _("Import people"), "form": form, "origin": explain_origin_of_people(request)}
         return own_page(self, request, f"{FOLDER}/upload.html", context)
 
     # --- One import ---------------------------------------------------------------------------------------------------
 
-    def page_context(self, request: HttpRequest, run: PeopleImport, state: dict[str, Any]) -> dict[str, Any]:
+    def describe_page(self, request: HttpRequest, run: PeopleImport, state: dict[str, Any]) -> dict[str, Any]:
         return {"title": run.file_name, "rows_html": state["parts"]["import-rows"]}
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
@@ -191,7 +191,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             is_done = jobs.discard_import(run=run, now=now)
         else:
             ip = request.META.get("REMOTE_ADDR") or None
-            is_done = jobs.confirm_import(run=run, mode=answer, editor=signed_in_person(request), ip=ip, now=now)
+            is_done = jobs.confirm_import(run=run, mode=answer, editor=get_signed_in_person(request), ip=ip, now=now)
         if not is_done:
             messages.warning(request, gettext("This import no longer waits for an answer."))
         elif answer != "discard":
@@ -214,13 +214,13 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         )
         return sheets.make_csv_response(f"refused-{run_id}.csv", chain([header], lines))
 
-    def facts(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
+    def describe_facts(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         counts, names = run.counts, read_attribute_names()
         is_short_of_people = (
             run.reason == "company_missing" and not Corp.objects.exists()
         ) or ImportRow.objects.filter(run=run, reason="nobody").exists()
         return {
-            "origin": origin_of_people(request) if is_short_of_people else "",
+            "origin": explain_origin_of_people(request) if is_short_of_people else "",
             "same_count": counts.get("same", 0),
             "create_count": counts.get(Outcome.CREATE, 0),
             "change_count": counts.get(Outcome.CHANGE, 0),
@@ -235,8 +235,8 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             "may_confirm": may_confirm(request.user, run),
         }
 
-    def state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
-        state = super().state(request, run)
+    def describe_state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
+        state = super().describe_state(request, run)
         if state["is_unfinished"]:
             return {**state, "parts": {"import-rows": ""}}
         # A page of rows of one outcome; refused ones are shown first.
@@ -284,17 +284,17 @@ class ExportPages(AnyModelAdmin):
         """Return the listed people as csv, with the list's filters and search, ordered by key."""
         keys = self._list_keys(request)
         _record_download(len(keys))
-        sheet = sheets.PeopleSheet(people=keys, reader=signed_in_person(request))
+        sheet = sheets.PeopleSheet(people=keys, reader=get_signed_in_person(request))
         return sheets.make_csv_response(_make_file_name("csv"), chain([sheet.list_titles()], sheet.iterate_rows()))
 
     def xlsx_view(self, request: HttpRequest) -> HttpResponseBase:
         """GET: return a small sheet at once, or ask whether to make a large one. POST: start a job that makes it."""
-        found, reader = self._list_keys(request), signed_in_person(request)
+        found, reader = self._list_keys(request), get_signed_in_person(request)
         keys = found[:ROWS_AT_MOST]
         if request.method == "POST":
             language, now = get_language() or "", timezone.now()
             payload = {"user_ids": keys, "language": language}
-            job = requests.request_job(jobs.EXPORT, payload=payload, subject=len(keys), by=reader, now=now)
+            job = requests.request_job(jobs.EXPORT_KIND, payload=payload, subject=len(keys), by=reader, now=now)
             return HttpResponseRedirect(reverse("admin:integrations_job_change", args=[job.pk]))
         if len(keys) <= AT_ONCE:
             _record_download(len(keys))
@@ -307,7 +307,7 @@ class ExportPages(AnyModelAdmin):
         """Return a finished sheet to the person who asked for it."""
         if not may_import(request.user):
             raise PermissionDenied
-        finished = Job.objects.filter(kind=jobs.EXPORT, status=Job.Status.DONE, forget_at__gt=timezone.now())
+        finished = Job.objects.filter(kind=jobs.EXPORT_KIND, status=Job.Status.DONE, forget_at__gt=timezone.now())
         job = get_object_or_404(finished, pk=job_id, asked_by_id=request.user.pk, file__isnull=False)
         _record_download(job.result["count"])
         response = HttpResponse(bytes(job.file or b""), content_type=_XLSX)

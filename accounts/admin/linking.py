@@ -23,7 +23,7 @@ from accounts.directory.matching import find_conflicts
 from accounts.explanations import REASONS_ABOUT_MEMBERS, explain_missing_link
 from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
 from accounts.users.roles import people_changeable_by, people_visible_to, sees_all
-from accounts.views.confirmation import signed_in_person
+from accounts.views.confirmation import get_signed_in_person
 from integrations.admin.base import own_page, own_routes
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges, KeysetPage, describe_empty_select, read_page
 from integrations.models import Corp, Department, Member
@@ -166,11 +166,11 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
         objections = [explain_missing_link(request.user, one, sees_the_other=True) for one in found]
         if given.get("by_name"):
             objections.append(gettext("Only the names are the same: it may be somebody else."))
-        back = _list_url(given.get("back", ""))
+        back = _make_list_url(given.get("back", ""))
         if request.method == "POST" and (not objections or "confirmed" in request.POST):
             sentence = gettext("“%(person)s” is linked with “%(member)s” of “%(corp)s”.")
             try:
-                linking.link_by_hand(member=member, user=user, editor=signed_in_person(request))
+                linking.link_by_hand(member=member, user=user, editor=get_signed_in_person(request))
                 messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
             except linking.LinkRefusedError as refused:
                 messages.error(request, str(refused))
@@ -193,11 +193,11 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
         sentence = gettext("“%(person)s” was created and linked with “%(member)s” of “%(corp)s”.")
         member = _get_or_404(Member.objects.visible_to(request.user).select_related("corp"), request.POST.get("member"))
         try:
-            user = linking.create_user_by_hand(member=member, editor=signed_in_person(request))
+            user = linking.create_user_by_hand(member=member, editor=get_signed_in_person(request))
             messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
         except linking.LinkRefusedError as refused:
             messages.error(request, str(refused))
-        return HttpResponseRedirect(_list_url(request.POST.get("back", "")))
+        return HttpResponseRedirect(_make_list_url(request.POST.get("back", "")))
 
     # --- Many links ---------------------------------------------------------------------------------------------------
 
@@ -206,10 +206,10 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
         if not may_link(request):
             raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
-        form = BulkForm(given if "corp" in given else None, person=signed_in_person(request))
+        form = BulkForm(given if "corp" in given else None, person=get_signed_in_person(request))
         context: dict[str, Any] = {"title": gettext("Link all who are unambiguous"), "form": form}
         if form.is_bound and form.is_valid():
-            policy, editor = form.instance, signed_in_person(request)
+            policy, editor = form.instance, get_signed_in_person(request)
             members = matching.filter_unlinked(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
             page = read_page(members, after=read_key(given.get("after")), size=linking.MEMBERS_AT_ONCE)
             if request.method == "POST":
@@ -311,6 +311,6 @@ def _get_or_404(rows: QuerySet[Any], key: str | None) -> Any:
     return row
 
 
-def _list_url(query: str) -> str:
+def _make_list_url(query: str) -> str:
     """Return the address of the list. `query`: its former query string, which cannot lead elsewhere."""
     return reverse(LIST) + (f"?{query[:500]}" if query else "")

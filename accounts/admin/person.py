@@ -17,13 +17,13 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_GET, require_http_methods
 
-from accounts.admin.base import moment
+from accounts.admin.base import format_moment
 from accounts.models import Attribute, User, WeComAccount, barred_by_wecom
 from accounts.users import attributes, roles
 from accounts.users.attributes import CellKey, CellsRefusedError
 from accounts.users.companies import person_panels
 from accounts.users.roles import people_changeable_by
-from accounts.views.confirmation import signed_in_person
+from accounts.views.confirmation import get_signed_in_person
 from integrations.admin.base import find_row, own_page, own_routes, pill
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Member
@@ -76,7 +76,7 @@ class PersonPages(AnyModelAdmin):
                 for one, values in attributes.list_attributes_with_values(user_id=person.pk)
             ],
             "roles": gettext(", ").join(held),
-            "last_login": moment(person.last_login),
+            "last_login": format_moment(person.last_login),
             "panels": person_panels(request, person),
             "may_change": self.has_change_permission(request, person),
             "may_delete": self.has_delete_permission(request, person),
@@ -89,7 +89,7 @@ class PersonPages(AnyModelAdmin):
         """Edit attributes of the people in the list whom the editor may change, one page of them at a time."""
         if not self.has_change_permission(request):
             raise PermissionDenied
-        editor = signed_in_person(request)
+        editor = get_signed_in_person(request)
         columns = [one for one in Attribute.objects.by_name() if attributes.may_set(editor, one)]
         cells: dict[CellKey, tuple[str, str]] = {}
         problems: dict[CellKey, str] = {}
@@ -119,7 +119,7 @@ class PersonPages(AnyModelAdmin):
         people = people_changeable_by(editor).filter(pk__in=found).order_by("username")
         size = max(1, min(PEOPLE_A_PAGE, CELLS_A_PAGE // max(1, len(columns))))
         page = Paginator(people, size).get_page(numbers[-1])
-        rows, opened = _grid_rows(list(page.object_list), columns, cells, problems)
+        rows, opened = _make_grid_rows(list(page.object_list), columns, cells, problems)
         context = {
             "title": gettext("Attributes as a grid"),
             "columns": columns,
@@ -162,7 +162,7 @@ def list_account_states(person: Any) -> list[dict[str, Any]]:
         tone, word, reason = _describe_account(account, member, is_barred=account.pk in barred)
         departments = gettext(", ").join(str(one) for one in member.departments.all()) if member else ""
         shown = {"account": account, "tone": tone, "word": word, "reason": reason, "departments": departments}
-        states.append({**shown, "pill": pill(tone, word), "signed_in": moment(account.signed_in_at)})
+        states.append({**shown, "pill": pill(tone, word), "signed_in": format_moment(account.signed_in_at)})
     return states
 
 
@@ -203,7 +203,7 @@ def _read_cells(posted: QueryDict) -> tuple[dict[CellKey, tuple[str, str]], date
     return cells, since
 
 
-def _grid_rows(
+def _make_grid_rows(
     people: list[User],
     columns: list[Attribute],
     typed: Mapping[CellKey, tuple[str, str]],

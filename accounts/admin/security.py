@@ -203,7 +203,7 @@ class AuditEntryAdmin(ReadOnly):
         return entries.annotate(company_name=Subquery(corps.values("name")))
 
 
-def unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
+def list_unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
     """Tell administrators who see the whole trail how many entries wait, once they wait longer than UNSENT_FOR."""
     if not (request.user.has_perm("accounts.view_auditentry") and sees_all(request.user)):
         return []

@@ -35,7 +35,7 @@ from accounts.users.roles import (
     people_visible_to,
     sees_all,
 )
-from accounts.views.confirmation import signed_in_person
+from accounts.views.confirmation import get_signed_in_person
 from integrations.admin.base import NamedDeletions, RowAction, State, own_page, show_state
 from integrations.core.admin_pages import AnyModelAdmin, AnyTabularInline, ConfirmedChanges
 from integrations.models import Corp
@@ -123,19 +123,19 @@ class WeComAccountInline(AnyTabularInline):
     min_num = 1
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WeComAccount]:
-        accounts = WeComAccount.objects.visible_to(signed_in_person(request))
+        accounts = WeComAccount.objects.visible_to(get_signed_in_person(request))
         return accounts.select_related("corp").order_by("-is_primary", "pk")
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset: Any = super().get_formset(request, obj, **kwargs)
-        formset.person = signed_in_person(request)
+        formset.person = get_signed_in_person(request)
         return formset
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer visible companies, without links that add or change one."""
         if db_field.name != "corp":
             return super().formfield_for_dbfield(db_field, request, **kwargs)
-        return db_field.formfield(queryset=Corp.objects.visible_to(signed_in_person(request)))
+        return db_field.formfield(queryset=Corp.objects.visible_to(get_signed_in_person(request)))
 
     def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_add_permission(request, obj) and may_change(request, obj)
@@ -154,7 +154,7 @@ def may_change(request: HttpRequest, person: User | None) -> bool:
         return True
     known: dict[int, bool] = request.__dict__.setdefault("_may_change", {})
     if person.pk not in known:
-        known[person.pk] = people_changeable_by(signed_in_person(request)).filter(pk=person.pk).exists()
+        known[person.pk] = people_changeable_by(get_signed_in_person(request)).filter(pk=person.pk).exists()
     return known[person.pk]
 
 
@@ -241,7 +241,9 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         values = AttributeValue.objects.filter(attribute__in=unique, folded=fold_value(search_term))
         found |= queryset.filter(pk__in=values.order_by().values("user_id"))
         if attributes.has_wecom_attributes(request):
-            accounts = WeComAccount.objects.visible_to(signed_in_person(request)).filter(userid_folded__contains=userid)
+            accounts = WeComAccount.objects.visible_to(get_signed_in_person(request)).filter(
+                userid_folded__contains=userid
+            )
             found |= queryset.filter(pk__in=accounts.order_by().values("user_id"))
         return found, may_repeat
 
@@ -272,7 +274,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         context = {
             "attributes_wait": not attributes.has_wecom_attributes(request),
-            "sheets": imports.may_import(signed_in_person(request)),
+            "sheets": imports.may_import(get_signed_in_person(request)),
             "grid": self.has_attribute_permission(request),
             **(extra_context or {}),
         }
@@ -283,18 +285,18 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        accounts = WeComAccount.objects.visible_to(signed_in_person(request)).select_related("corp")
+        accounts = WeComAccount.objects.visible_to(get_signed_in_person(request)).select_related("corp")
         # Only the company's name is shown. Do not decrypt its secrets for each account.
         accounts = accounts.defer(*(f"corp__{column}" for column in list_encrypted_columns(Corp)))
         # Order here: autocomplete pages through the queryset unchanged.
-        people = people_visible_to(signed_in_person(request)).order_by(*self.get_ordering(request))
+        people = people_visible_to(get_signed_in_person(request)).order_by(*self.get_ordering(request))
         return people.prefetch_related(
             Prefetch("wecom_accounts", accounts.order_by("-is_primary", "pk"), to_attr="accounts_by_rank")
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Show only those rights that the user may change; other editors neither see nor send them."""
-        allowed = user_forms.find_rights_fields(signed_in_person(request), obj)
+        allowed = user_forms.find_rights_fields(get_signed_in_person(request), obj)
         fieldsets = []
         for title, options in super().get_fieldsets(request, obj):
             fields = allowed if options["fields"] is user_forms.EVERY_RIGHT else options["fields"]
@@ -318,7 +320,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
             fields = attributes.make_fields(obj, editor=request.user)
             kwargs["form"] = type("UserForm", (kwargs.get("form", self.form),), fields)
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.editor = signed_in_person(request)
+        form.editor = get_signed_in_person(request)
         return form
 
     @admin.display(description=_("values"))
@@ -353,7 +355,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         listed, counts, needed, protected = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
         if not sees_all(request.user):
             listed = [item for item in listed if not isinstance(item, list)]
-        owned = [item for one in objs for item in ownership().find(one, signed_in_person(request))]
+        owned = [item for one in objs for item in ownership().find(one, get_signed_in_person(request))]
         links = [format_html('<a href="{}">{}</a>', url, name) for _key, name, url, _successor in owned]
         return listed, counts, set() if links else needed, [*protected, *links]
 
@@ -364,7 +366,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
                 attributes.set_values(attribute=attribute, values={form.instance.pk: values})
         if successor := form.cleaned_data.get("successor"):
             keys = form.cleaned_data["taken_over"]
-            count = ownership().hand_over(form.instance, keys, successor, signed_in_person(request))
+            count = ownership().hand_over(form.instance, keys, successor, get_signed_in_person(request))
             sentence = gettext("%(person)s has taken over: %(count)d.") % {"person": successor, "count": count}
             messages.success(request, sentence)
         for sentence in ownership().succeed([form.instance.pk]):
@@ -396,7 +398,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         if people is None:
             return None
         given = request.POST if "apply" in request.POST else None
-        corps = Corp.objects.visible_to(signed_in_person(request))
+        corps = Corp.objects.visible_to(get_signed_in_person(request))
         company = forms.ModelChoiceField(corps, label=_("WeCom company name"))
         form = user_forms.make_choice_form(given, "corp", company)
         if form.is_valid():
@@ -426,7 +428,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
                 messages.warning(request, sentence % _describe_left(change.has_other_account, corp))
             return None
         context = {"title": _("Set the WeCom company"), "form": form}
-        return selection_page(self, request, "set_company", queryset, people, context)
+        return render_selection_page(self, request, "set_company", queryset, people, context)
 
     def has_attribute_permission(self, request: HttpRequest) -> bool:
         """Allow the bulk action of this permission."""
@@ -439,7 +441,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         if people is None:
             return None
         chosen, given = (request.POST if name in request.POST else None for name in ("attribute", "apply"))
-        allowed = [one.pk for one in Attribute.objects.all() if attributes.may_set(signed_in_person(request), one)]
+        allowed = [one.pk for one in Attribute.objects.all() if attributes.may_set(get_signed_in_person(request), one)]
         field = forms.ModelChoiceField(
             Attribute.objects.filter(pk__in=allowed).by_name(), label=capfirst(_("user attribute"))
         )
@@ -462,7 +464,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
                 messages.success(request, sentence % {"name": attribute, "count": count})
                 return None
         context = {"title": _("Set a user attribute"), "which": which, "attribute": attribute, "form": form}
-        return selection_page(self, request, "set_attribute", queryset, people, context)
+        return render_selection_page(self, request, "set_attribute", queryset, people, context)
 
 
 # Limit of one request; an import in the background changes more.
@@ -471,7 +473,7 @@ SET_AT_MOST = 10_000
 
 def choose_people(request: HttpRequest, selected: QuerySet[User]) -> QuerySet[User] | None:
     """Return the selected people whom the user may change, or None with a message if they are too many."""
-    changeable = people_changeable_by(signed_in_person(request))
+    changeable = people_changeable_by(get_signed_in_person(request))
     people = User.objects.filter(pk__in=selected.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
     if people.count() <= SET_AT_MOST:
         return people
@@ -481,7 +483,7 @@ def choose_people(request: HttpRequest, selected: QuerySet[User]) -> QuerySet[Us
     return None
 
 
-def selection_page(
+def render_selection_page(
     model_admin: Any,
     request: HttpRequest,
     action: str,

@@ -280,11 +280,6 @@ def has_own_rights(request: HttpRequest) -> bool:
     return not (isinstance(request.user, User) and request.user.has_withheld_rights)
 
 
-def carries_rights(person: User, *, corp: Corp) -> bool:
-    """Return whether a sign-in with WeCom through `corp` gives `person` all of their rights."""
-    return corp.admin_rights_enabled or not person.has_rights_outside(corp_id=corp.pk)
-
-
 def is_independent_of_wecom(request: HttpRequest) -> bool:
     """Return whether the person has proved their identity by a password or a code of an app, not by WeCom alone."""
     return CORP_KEY not in request.session or request.session.get(METHOD_KEY) == SignInMethod.WECOM_AND_CODE.value
@@ -305,7 +300,9 @@ def proves_presence(person: User, *, corp: Corp, kind: SignInKind) -> bool:
     the state of a QR code. A QR code therefore counts only for people who have neither a password nor an authenticator
     app, and only if the sign-in gives them all of their rights.
     """
-    if kind is not SignInKind.QR or passwords.has_password(person) or not carries_rights(person, corp=corp):
+    if kind is not SignInKind.QR or passwords.has_password(person):
+        return False
+    if not corp.admin_rights_enabled and person.has_rights_outside(corp_id=corp.pk):
         return False
     return totp.find_device(person) is None
 

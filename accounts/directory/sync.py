@@ -256,7 +256,7 @@ def give_up_sync(job: Job) -> None:
     repeats_errors=True,
     give_up=give_up_sync,
 )
-def carry_on_sync(job: JobRun) -> dict[str, Any] | Again:
+def continue_sync(job: JobRun) -> dict[str, Any] | Again:
     """Carry out both halves of a company's run, or what is left of them after an interruption."""
     runs = SyncRun.objects.select_related("corp").filter(corp=int(job.job.key or 0))
     newest = runs.first()

@@ -1,4 +1,4 @@
-"""Imports and large exports in the background. An import is checked first and written once confirmed."""
+"""Background jobs for imports and large exports. An import is checked first, and written once confirmed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from accounts.importexport.sheets import (
     USERNAME,
     FileRefusedError,
     Header,
+    HeaderReader,
     Layout,
-    Line,
     PeopleSheet,
-    Recogniser,
+    SheetRow,
     make_target,
     read_table,
     write_xlsx,
@@ -38,7 +38,7 @@ from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Job
 
 Status, Mode, Outcome = PeopleImport.Status, PeopleImport.Mode, ImportRow.Outcome
-# Rows that wait for the confirmation.
+# Outcomes of rows that are written once the import is confirmed.
 TO_WRITE = (Outcome.CREATE, Outcome.CHANGE)
 
 # Rows of an import are deleted after this time; the import itself, with its counts, stays.
@@ -57,7 +57,7 @@ def request_import(
     creates_people: bool = False,
     now: datetime,
 ) -> PeopleImport:
-    """Start a background check of an uploaded file."""
+    """Store an uploaded file, and start a job that checks it."""
     run = PeopleImport.objects.create(
         file_name=file_name[-255:],
         corp=corp,
@@ -73,18 +73,23 @@ def request_import(
 
 
 def _request_job(run: PeopleImport, by: User, now: datetime, content: bytes | None = None) -> None:
-    requests.request_job(KIND, key=run.pk, subject=run.file_name, file=content, by=by, now=now)
+    requests.request_job(IMPORT_KIND, key=run.pk, subject=run.file_name, file=content, by=by, now=now)
 
 
 @transaction.atomic
 def confirm_import(*, run: PeopleImport, mode: str, editor: User, ip: str | None, now: datetime) -> bool:
-    """Confirm a checked import as `editor`, whose rights count when it is written. Returns False if it no longer waits
-    for an answer, or if all-or-nothing is chosen although rows are refused."""
+    """Confirm a checked import as `editor`, and start a job that writes it with the rights of `editor`. Returns False
+    if the import no longer waits for an answer, or if `mode` is all-or-nothing although rows are refused."""
     if mode not in Mode.values or (mode == Mode.ALL and run.counts.get(Outcome.REFUSED)):
         return False
     unconfirmed = PeopleImport.objects.filter(pk=run.pk, status=Status.UNCONFIRMED)
-    by = {"confirmed_by": editor, "confirmed_by_name": str(editor)[:255], "confirmed_from": ip, "confirmed_at": now}
-    if not unconfirmed.update(status=Status.CONFIRMED, mode=mode, **by):
+    confirmation = {
+        "confirmed_by": editor,
+        "confirmed_by_name": str(editor)[:255],
+        "confirmed_from": ip,
+        "confirmed_at": now,
+    }
+    if not unconfirmed.update(status=Status.CONFIRMED, mode=mode, **confirmation):
         return False
     _request_job(run, editor, now)
     return True
@@ -97,42 +102,39 @@ def discard_import(*, run: PeopleImport, now: datetime) -> bool:
 
 
 def delete_old_rows(*, now: datetime) -> int:
-    """Remove the rows of old imports, which hold names and values. The counts stay."""
+    """Delete the rows of old imports, which hold personal data. Return how many. The imports with their counts stay."""
     old = PeopleImport.objects.filter(requested_at__lt=now - ROWS_KEPT).values("pk")
     return ImportRow.objects.filter(run__in=old).delete()[0]
 
 
-# --- Imports in the background: first everything is read and compared, then, once confirmed, written ---
+# --- Imports in the background --------------------------------------------------------------------------------------
 
-KIND = "people.import"
+# Kinds of jobs.
+IMPORT_KIND, EXPORT_KIND = "people.import", "people.export"
+# Rows read or written in one transaction.
 STEP = 500
-IMPORT = "accounts.add_peopleimport"
-CHANGE = "accounts.change_user"
-EXPORT = "people.export"
+# The permissions that an import needs.
+MAY_IMPORT, MAY_CHANGE = "accounts.add_peopleimport", "accounts.change_user"
 
 
 class _StoppedError(Exception):
-    """A row of an all-or-nothing import is refused, so nothing is written."""
+    """A row of an all-or-nothing import was refused while writing, so nothing is written."""
 
     def __init__(self, row: ImportRow, decision: Decision) -> None:
         super().__init__(decision.reason)
         self.row, self.decision = row, decision
 
 
-# --- The worker ------------------------------------------------------------------------------------------------------
-
-
 def give_up_import(job: Job) -> None:
-    """End the import whose job is given up, unless another job continues it."""
-    others = Job.objects.unfinished().filter(kind=KIND, key=job.key).exclude(pk=job.pk)
+    """Stop the import whose job was given up, unless it has another unfinished job."""
+    others = Job.objects.unfinished().filter(kind=IMPORT_KIND, key=job.key).exclude(pk=job.pk)
     if not others.exists():
         stop_imports(PeopleImport.objects.filter(pk=int(job.key or 0)), "gave_up", database_now())
 
 
 @transaction.atomic
 def stop_imports(runs: QuerySet[PeopleImport], reason: str, now: datetime) -> None:
-    """Stop those of `runs` that are under way, because their jobs are given up or were deleted. `reason`: a key in
-    accounts.explanations."""
+    """Stop those of `runs` that are being checked or written. `reason`: a key in accounts.explanations."""
     under_way = runs.filter(status__in=[Status.WAITING, Status.CONFIRMED]).select_for_update(of=("self",))
     for run in under_way.order_by("pk"):
         _end_locked_run(run, Status.STOPPED, now, reason)
@@ -140,17 +142,18 @@ def stop_imports(runs: QuerySet[PeopleImport], reason: str, now: datetime) -> No
 
 
 @job_kind(
-    KIND,
+    IMPORT_KIND,
     label=gettext_lazy("Import of people"),
-    explain=lambda _job: "",  # the import's own page says why a file was refused
+    explain=lambda _job: "",  # the page of the import explains why it stopped
     seconds=3600,
     see="accounts.view_peopleimport",
     template="admin/accounts/peopleimport/_link.html",
     repeats_errors=True,
     give_up=give_up_import,
 )
-def carry_on_import(run: JobRun) -> dict[str, Any]:
-    """Check the uploaded file, or write the confirmed rows. A repeat continues after the last saved step."""
+def continue_import(run: JobRun) -> dict[str, Any]:
+    """Check the uploaded file, or write the confirmed rows. After an interruption the check starts again, and writing
+    continues after the last saved step."""
     status = _find_import(run).values_list("status", flat=True).first()
     if status == Status.WAITING:
         _read_file(run)
@@ -169,25 +172,27 @@ def _end_import(run: JobRun, status: str, reason: str = "", words: dict[str, Any
 
 
 def _end_locked_run(locked_run: PeopleImport, status: str, now: datetime, reason: str = "", words: Any = None) -> None:
+    """Set the status and the reason, and delete the uploaded file."""
     locked_run.status, locked_run.finished_at = status, None if status == Status.UNCONFIRMED else now
     locked_run.reason, locked_run.words = reason, words or {}
     _find_files(locked_run).update(file=None)
 
 
 def _find_files(locked_run: PeopleImport) -> QuerySet[Job]:
-    return Job.objects.filter(kind=KIND, key=str(locked_run.pk), file__isnull=False)
+    return Job.objects.filter(kind=IMPORT_KIND, key=str(locked_run.pk), file__isnull=False)
 
 
 def _find_editor(user_id: int | None) -> User | None:
-    """Return the user whose rights count (uploader, later confirmer), or None if they lost the rights."""
+    """Return the user if still allowed to import people, else None."""
     editor = User.objects.filter(pk=user_id or 0, is_active=True, is_staff=True).first()
-    return editor if editor is not None and editor.has_perms((IMPORT, CHANGE)) else None
+    return editor if editor is not None and editor.has_perms((MAY_IMPORT, MAY_CHANGE)) else None
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
 def _read_file(run: JobRun) -> None:
+    """Read the uploaded file, and store what each row would change."""
     with run.edit_row(_find_import(run)) as locked_run:
         ImportRow.objects.filter(run=locked_run).delete()
         locked_run.counts, locked_run.row_count = {}, 0
@@ -197,8 +202,8 @@ def _read_file(run: JobRun) -> None:
         _end_import(run, Status.STOPPED, "not_allowed")
         return
     try:
-        header, found = read_table(bytes(content), Recogniser(Attribute.objects.by_name()))
-        # The choices made on the page must fit the file.
+        header, lines = read_table(bytes(content), HeaderReader(Attribute.objects.by_name()))
+        # Check that the choices made at the upload fit the file.
         needed = {
             PeopleImport.Match.EMAIL: {EMAIL},
             PeopleImport.Match.MOBILE: {MOBILE},
@@ -211,8 +216,8 @@ def _read_file(run: JobRun) -> None:
         with run.edit_row(_find_import(run)) as locked_run:
             locked_run.layout, locked_run.titles = header.layout.value, [list(pair) for pair in header.titles]
         claims = RowClaims()
-        while lines := list(islice(found, STEP)):
-            locked_run = _read_step(run, locked_run, editor, header, lines, claims)
+        while step := list(islice(lines, STEP)):
+            locked_run = _read_step(run, locked_run, editor, header, step, claims)
         if not locked_run.row_count:
             raise FileRefusedError("no_rows")
     except FileRefusedError as refused:
@@ -222,7 +227,7 @@ def _read_file(run: JobRun) -> None:
 
 
 def _read_step(
-    run: JobRun, import_run: PeopleImport, editor: User, header: Header, lines: list[Line], claims: RowClaims
+    run: JobRun, import_run: PeopleImport, editor: User, header: Header, lines: list[SheetRow], claims: RowClaims
 ) -> PeopleImport:
     titles = {target: title for title, target in header.titles}
     cells: dict[int, dict[str, str]] = {}
@@ -230,24 +235,23 @@ def _read_step(
     for line in lines:
         texts = dict(enumerate(line.texts))
         cells[line.number] = {target: texts.get(column, "") for target, column in header.columns.items()}
-        wrong = [(target, column) for target, column in header.columns.items() if column in line.problems]
-        for target, column in wrong[:1]:  # a cell that cannot be used
+        unusable = [(target, column) for target, column in header.columns.items() if column in line.problems]
+        for target, column in unusable[:1]:
             problems[line.number] = Decision(None, [], line.problems[column], {"column": titles[target]})
-    sound = [(number, texts) for number, texts in cells.items() if number not in problems]
-    known = ImportContext(run=import_run, editor=editor, rows=[texts for _number, texts in sound])
-    decisions = decide_rows(run=import_run, known=known, rows=sound, claims=claims)
-    rows = [_make_row(import_run, number, texts, made) for (number, texts), made in zip(sound, decisions, strict=True)]
-    rows += [_make_row(import_run, number, cells[number], made) for number, made in problems.items()]
-    kept = [row for row in rows if row is not None]
+    usable = [(number, texts) for number, texts in cells.items() if number not in problems]
+    context = ImportContext(run=import_run, editor=editor, rows=[texts for _number, texts in usable])
+    decided = decide_rows(run=import_run, context=context, rows=usable, claims=claims)
+    decisions = {**{number: one for (number, _texts), one in zip(usable, decided, strict=True)}, **problems}
+    rows = [_make_row(import_run, number, cells[number], decision) for number, decision in decisions.items()]
     with run.edit_row(_find_import(run)) as locked_run:
-        ImportRow.objects.bulk_create(kept, batch_size=STEP)
+        ImportRow.objects.bulk_create([row for row in rows if row is not None], batch_size=STEP)
         locked_run.row_count += len(lines)
         _count_rows(locked_run)
     return locked_run
 
 
 def _make_row(run: PeopleImport, number: int, cells: dict[str, str], decision: Decision) -> ImportRow | None:
-    """Return a row to store, or None if it changes nothing."""
+    """Make the row to store, or return None if it changes nothing."""
     if not decision.reason and not decision.changes:
         return None
     name = str(decision.user) if decision.user else next((text for text in map(cells.get, _NAMING) if text), "")
@@ -264,7 +268,7 @@ def _make_row(run: PeopleImport, number: int, cells: dict[str, str], decision: D
     )
 
 
-# Columns that name a row whose person was not found.
+# Columns by which a row is named if its person was not found.
 _NAMING = (USERNAME, "userid", "name", EMAIL, MOBILE)
 
 
@@ -272,32 +276,33 @@ _NAMING = (USERNAME, "userid", "name", EMAIL, MOBILE)
 
 
 def _apply_import(run: JobRun) -> None:
-    written = _find_import(run).get()
-    editor = _find_editor(written.confirmed_by_id)
+    """Write the confirmed rows: in steps, or all in one transaction if the mode is all-or-nothing."""
+    import_run = _find_import(run).get()
+    editor = _find_editor(import_run.confirmed_by_id)
     if editor is None:
         _end_import(run, Status.STOPPED, "confirmer_not_allowed")
         return
-    done_count = sum(written.counts.get(one, 0) for one in (Outcome.APPLIED, Outcome.CREATED))
-    run.report_progress(done_count, done_count + sum(written.counts.get(one, 0) for one in TO_WRITE))
-    with services.attribute_entries_to(editor, written.confirmed_from):
+    done_count = sum(import_run.counts.get(one, 0) for one in (Outcome.APPLIED, Outcome.CREATED))
+    run.report_progress(done_count, done_count + sum(import_run.counts.get(one, 0) for one in TO_WRITE))
+    with services.attribute_entries_to(editor, import_run.confirmed_from):
         claims = RowClaims()
-        if written.mode != Mode.ALL:
-            while rows := _next_rows(run):
+        if import_run.mode != Mode.ALL:
+            while rows := _find_next_rows(run):
                 repeat_on_conflict(partial(_write_and_count, run, editor, rows, claims), ValueTakenError)
                 run.report_progress(run.job.done_count + len(rows), run.job.total_count)
             _end_import(run, Status.DONE)
             return
         try:
             with run.edit_row(_find_import(run)) as locked_run:
-                while rows := _next_rows(run):
+                while rows := _find_next_rows(run):
                     repeat_on_conflict(partial(_write_step, locked_run, editor, rows, claims), ValueTakenError)
                     run.report_progress(run.job.done_count + len(rows), run.job.total_count)
                 _count_rows(locked_run)
                 _end_locked_run(locked_run, Status.DONE, run.clock())
         except _StoppedError as stopped:
             with run.edit_row(_find_import(run)) as locked_run:
-                row, made = stopped.row, stopped.decision
-                refusal = {"outcome": Outcome.REFUSED, "reason": made.reason, "words": made.words}
+                row, decision = stopped.row, stopped.decision
+                refusal = {"outcome": Outcome.REFUSED, "reason": decision.reason, "words": decision.words}
                 ImportRow.objects.filter(pk=row.pk).update(**refusal)
                 _count_rows(locked_run)
                 _end_locked_run(locked_run, Status.STOPPED, run.clock(), "row_refused", {"row": row.number})
@@ -309,57 +314,56 @@ def _write_and_count(run: JobRun, editor: User, rows: list[ImportRow], claims: R
         _count_rows(locked_run)
 
 
-def _next_rows(run: JobRun) -> list[ImportRow]:
-    waiting = ImportRow.objects.filter(run=int(run.job.key or 0), outcome__in=TO_WRITE)
-    return list(waiting.order_by("number")[:STEP])
+def _find_next_rows(run: JobRun) -> list[ImportRow]:
+    remaining = ImportRow.objects.filter(run=int(run.job.key or 0), outcome__in=TO_WRITE)
+    return list(remaining.order_by("number")[:STEP])
 
 
 @transaction.atomic
 def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], claims: RowClaims) -> None:
-    """Write the rows that still mean what was confirmed, and mark the others as refused. In an all-or-nothing import,
-    raise _StoppedError and write nothing if one is refused."""
+    """Write the rows whose changes are still those that were confirmed, and mark the others as refused. In an
+    all-or-nothing import, raise _StoppedError and write nothing if a row is refused."""
     people = User.objects.select_for_update().filter(pk__in=[row.user_id for row in rows if row.user_id])
     list(people.order_by("pk").values_list("pk", flat=True))
-    known = ImportContext(run=run, editor=editor, rows=[row.cells for row in rows])
-    decisions = decide_rows(run=run, known=known, rows=[(row.number, row.cells) for row in rows], claims=claims)
+    context = ImportContext(run=run, editor=editor, rows=[row.cells for row in rows])
+    decisions = decide_rows(run=run, context=context, rows=[(row.number, row.cells) for row in rows], claims=claims)
     pairs, is_created = [], {}
-    for row, made in zip(rows, decisions, strict=True):
-        is_same = made.user is not None and made.user.pk == row.user_id and made.changes == row.changes
-        is_created[row.pk] = made.creates
-        # Refuse a row that no longer means what was confirmed.
-        pairs.append((row, made if made.reason or is_same else Decision(made.user, [], "changed_meanwhile")))
-    write_decisions([made for _row, made in pairs if not made.reason])
-    refused = [(row, made) for row, made in pairs if made.reason]
-    for row, made in refused:
-        row.outcome, row.reason, row.words = Outcome.REFUSED, made.reason, made.words
-    ImportRow.objects.bulk_update([row for row, _made in refused], ["outcome", "reason", "words"])
+    for row, new in zip(rows, decisions, strict=True):
+        is_same = new.user is not None and new.user.pk == row.user_id and new.changes == row.changes
+        is_created[row.pk] = new.creates
+        pairs.append((row, new if new.reason or is_same else Decision(new.user, [], "changed_meanwhile")))
+    write_decisions([decision for _row, decision in pairs if not decision.reason])
+    refused = [(row, decision) for row, decision in pairs if decision.reason]
+    for row, decision in refused:
+        row.outcome, row.reason, row.words = Outcome.REFUSED, decision.reason, decision.words
+    ImportRow.objects.bulk_update([row for row, _decision in refused], ["outcome", "reason", "words"])
     for outcome, creates in ((Outcome.APPLIED, False), (Outcome.CREATED, True)):
-        done = [row.pk for row, made in pairs if not made.reason and is_created[row.pk] is creates]
+        done = [row.pk for row, decision in pairs if not decision.reason and is_created[row.pk] is creates]
         ImportRow.objects.filter(pk__in=done).update(outcome=outcome)
     if refused and run.mode == Mode.ALL:
         raise _StoppedError(*refused[0])
 
 
 def _count_rows(locked_run: PeopleImport) -> None:
-    """Count the stored rows by outcome; the others change nothing."""
+    """Set the counts of rows by outcome. Rows that are not stored change nothing."""
     rows = ImportRow.objects.filter(run=locked_run).order_by()
     counts = dict(rows.values_list("outcome").annotate(Count("pk")))
     locked_run.counts = {"same": locked_run.row_count - sum(counts.values()), **counts}
 
 
-# --- Sheets of many people ---
+# --- Large exports in the background ---------------------------------------------------------------------------------
 
 
 @job_kind(
-    EXPORT,
+    EXPORT_KIND,
     label=gettext_lazy("Sheet of people"),
     explain=lambda _job: gettext("You may not import people any more, so no sheet was made."),
     seconds=1800,
-    retry=IMPORT,
+    retry=MAY_IMPORT,
     template="admin/accounts/user/_sheet.html",
 )
 def make_export(run: JobRun) -> dict[str, Any]:
-    """Make the sheet. Only the person who asked may read it: it holds what they may see."""
+    """Make the sheet. It contains what the person who asked may see, so nobody else may download it."""
     keys, language = run.job.payload["user_ids"], run.job.payload["language"]
     reader = _find_editor(run.job.asked_by_id)
     if reader is None:

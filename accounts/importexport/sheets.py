@@ -47,14 +47,14 @@ else:
 ROWS_AT_MOST = 100_000
 COLUMNS_AT_MOST = 200
 CELL_CHARACTERS = 2000
-# Notes may precede the header within so many rows; WeCom's console writes ten of them.
+# The header must be within so many rows. In files of WeCom's console ten rows of notes precede it.
 HEADER_WITHIN = 30
 # Excel's notation for a long number in a cell that is not text.
 _SCIENTIFIC = re.compile(r"[+-]?\d(\.\d+)?[eE]\+\d+")
 
 
 class FileRefusedError(Exception):
-    """A file that cannot be read. `reason`: a key in accounts.explanations; `words`: values for its sentence."""
+    """A file cannot be read. `reason`: a key in accounts.explanations; `words`: values for its sentence."""
 
     def __init__(self, reason: str, **words: Any) -> None:
         super().__init__(reason)
@@ -62,8 +62,9 @@ class FileRefusedError(Exception):
 
 
 @dataclass(slots=True)
-class Line:
-    """A row of a sheet. `number`: as the spreadsheet shows it. `problems`: by column, why its cell cannot be used."""
+class SheetRow:
+    """A row of a sheet. `number`: the row's number in the spreadsheet. `problems`: why a cell cannot be used, by
+    column."""
 
     number: int
     texts: list[str]
@@ -71,7 +72,7 @@ class Line:
 
 
 def find_text_problem(text: str) -> str | None:
-    """Return why a text cannot be used in any column, or None."""
+    """Return why the text of a cell cannot be used (a key in accounts.explanations), or None."""
     if len(text) > CELL_CHARACTERS:
         return "long_cell"
     if _SCIENTIFIC.fullmatch(text):
@@ -79,12 +80,13 @@ def find_text_problem(text: str) -> str | None:
     return None
 
 
+# Meanings of columns, called targets. The target of a user attribute is this prefix with its key.
 ATTRIBUTE = "a:"
 USERNAME, NAME, EMAIL, BIZ_MAIL, MOBILE, COMPANY, USERID = (
     *("username", "name", "email", "biz_mail", "mobile"),
     *("company", "userid"),
 )
-# Titles of columns, compared without case and spaces. WeCom's console has written both 帐号 and 账号.
+# Titles of columns by target, compared without case and spaces. WeCom's console uses both 帐号 and 账号.
 NAMES = {
     USERNAME: ("用户名", "username", "user name"),
     NAME: ("姓名", "full name", "name"),
@@ -103,6 +105,8 @@ _BLANK = re.compile(r"[\s\u200b\ufeff]")
 
 
 class Layout(StrEnum):
+    """The kinds of files: our own sheets, files of WeCom's console, and lists of the BI's users."""
+
     OWN = "own"
     WECOM = "wecom"
     BI = "bi"
@@ -110,7 +114,8 @@ class Layout(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header row. `columns`: from meaning to column. `titles`: pairs of the written title and its meaning."""
+    """A header row. `columns`: maps targets to columns, from 0. `titles`: pairs of title and target, empty if
+    unused."""
 
     line: int
     layout: Layout
@@ -124,12 +129,13 @@ def fold_header(title: str) -> str:
 
 
 def make_target(attribute: Attribute) -> str:
-    """Return the meaning of an attribute's column, as in Header.columns."""
+    """Return the target of an attribute's column."""
     return f"{ATTRIBUTE}{attribute.key}"
 
 
-class Recogniser:
-    """Recogniser of headers for the present attributes."""
+class HeaderReader:
+    """Finds the header of a sheet, and the target of each column. `attributes`: the attributes that columns may
+    have."""
 
     def __init__(self, attributes: Iterable[Attribute]) -> None:
         self._targets = dict(_TARGETS)
@@ -142,13 +148,13 @@ class Recogniser:
             for name in names:
                 self._targets.setdefault(fold_header(name), make_target(attribute))
 
-    def recognise_header(self, line: int, texts: Sequence[str]) -> Header | None:
-        """Return the header, or None: a header names the row's person and at least one thing more. Raises
-        FileRefusedError for a column that comes twice."""
+    def find_header(self, line: int, texts: Sequence[str]) -> Header | None:
+        """Return the header, or None. A header has a column that names the row's person, and at least one more. Raises
+        FileRefusedError if two columns have the same target."""
         titles = [(text, self._targets.get(fold_header(text), "")) for text in texts]
         known = [target for _title, target in titles if target]
-        subjects = {USERNAME: Layout.OWN, USERID: Layout.WECOM, self._login: Layout.BI}
-        layout = next((one for target, one in subjects.items() if target in known), None)
+        layouts = {USERNAME: Layout.OWN, USERID: Layout.WECOM, self._login: Layout.BI}
+        layout = next((one for target, one in layouts.items() if target in known), None)
         if layout is None or len(set(known)) < 2:
             return None
         twice = next((title for title, target in titles if target and known.count(target) > 1), None)
@@ -159,12 +165,12 @@ class Recogniser:
 
 
 def read_attribute_names() -> dict[str, str]:
-    """Map meanings of attribute columns to the attributes' names."""
+    """Map the targets of attributes to the attributes' names."""
     return {f"{ATTRIBUTE}{key}": name for key, name in Attribute.objects.values_list("key", "name")}
 
 
 def name_column(target: str, attribute_names: dict[str, str]) -> str:
-    """Name a column in the active language. `attribute_names`: of read_attribute_names()."""
+    """Name a column in the active language. `attribute_names`: the result of read_attribute_names()."""
     if target in attribute_names:
         return attribute_names[target]
     if target in {COMPANY, USERID}:
@@ -175,7 +181,7 @@ def name_column(target: str, attribute_names: dict[str, str]) -> str:
 
 
 SEPARATORS = (",", "\t", ";", "，", "|")  # the Chinese comma is meant
-# Excel reads a cell with such a beginning as a formula. Our own files put a ' before it, which reading removes.
+# Excel reads a cell that begins so as a formula. Our own files put a ' before it, which is removed when they are read.
 _FORMULA_STARTS = frozenset("=+-@\t\r")
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
@@ -196,53 +202,55 @@ def decode_text(content: bytes) -> str:
     raise FileRefusedError("no_text")
 
 
-def read_csv_lines(text: str, separator: str) -> Iterator[Line]:
-    """Read csv. `number` is the first line of a row. Raises FileRefusedError if a cell never ends."""
+def read_csv_lines(text: str, separator: str) -> Iterator[SheetRow]:
+    """Yield the rows of a csv file; the number of a row is that of its first line. Raises FileRefusedError for broken
+    csv."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     number = 1
     try:
         for row in reader:
-            # Remove the mark that format_csv_line adds.
+            # Remove the ' that format_csv_line adds.
             texts = [cell[1:] if _GUARDED.match(cell) else cell for cell in map(str.strip, row[:COLUMNS_AT_MOST])]
             problems = {column: why for column, cell in enumerate(texts) if (why := find_text_problem(cell))}
-            yield Line(number, texts, problems)
+            yield SheetRow(number, texts, problems)
             number = reader.line_num + 1
     except csv.Error:
         raise FileRefusedError("broken", line=number) from None
 
 
-# --- The one list of people in an uploaded file of either kind ---
+# --- The list of people in an uploaded file --------------------------------------------------------------------------
 
 
-def read_table(content: bytes, recogniser: Recogniser) -> tuple[Header, Iterator[Line]]:
-    """Return the header and an iterator over the filled lines below. Both may raise FileRefusedError."""
+def read_table(content: bytes, header_reader: HeaderReader) -> tuple[Header, Iterator[SheetRow]]:
+    """Return the header, and an iterator over the filled rows below it. Raises FileRefusedError, also while
+    iterating."""
     if content.startswith(_OLD_EXCEL):
         raise FileRefusedError("password" if _PASSWORD in content else "old_excel")
-    # Each sheet of a workbook by its title, or the csv split at each separator.
-    readers: list[tuple[str, Callable[[], Iterator[Line]]]]
+    # Functions that read a visible sheet, by its title; or the csv file with each separator.
+    readers: list[tuple[str, Callable[[], Iterator[SheetRow]]]]
     if content.startswith(b"PK"):
         workbook, merged_ranges = _open_workbook(io.BytesIO(content))
         visible = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
         readers = [(sheet.title, partial(_read_sheet, sheet, merged_ranges)) for sheet in visible]
     else:
         readers = [("", partial(read_csv_lines, decode_text(content), separator)) for separator in SEPARATORS]
-    found = []
+    tables = []
     for name, read in readers:
-        beginning = (recogniser.recognise_header(line.number, line.texts) for line in islice(read(), HEADER_WITHIN))
-        header = next(filter(None, beginning), None)
+        headers = (header_reader.find_header(line.number, line.texts) for line in islice(read(), HEADER_WITHIN))
+        header = next(filter(None, headers), None)
         if header is not None:
-            found.append((name, header, read))
-        if found and not name:
+            tables.append((name, header, read))
+        if tables and not name:
             break  # csv: use the first separator that gives a header
-    if not found:
+    if not tables:
         raise FileRefusedError("no_header", count=HEADER_WITHIN)
-    if len(found) > 1:
-        raise FileRefusedError("several_sheets", sheets=", ".join(name for name, _header, _read in found[:10]))
-    _name, header, read = found[0]
+    if len(tables) > 1:
+        raise FileRefusedError("several_sheets", sheets=", ".join(name for name, _header, _read in tables[:10]))
+    _name, header, read = tables[0]
     return header, _read_rows(read(), header)
 
 
-def _read_rows(lines: Iterator[Line], header: Header) -> Iterator[Line]:
+def _read_rows(lines: Iterator[SheetRow], header: Header) -> Iterator[SheetRow]:
     filled = (line for line in lines if line.number > header.line and (line.problems or any(line.texts)))
     for count, line in enumerate(filled):
         if count == ROWS_AT_MOST:
@@ -259,32 +267,34 @@ class MergedRange(NamedTuple):
     last_row: int
 
 
+# Limits for xlsx files, in bytes: for all parts unpacked, and for the texts that cells share.
 UNPACKED_AT_MOST = 256 * 2**20
 STRINGS_AT_MOST = 48 * 2**20
-# Limit for a part that is no sheet, and for the distance between two rows of a sheet.
+# Limit for a part that is not a sheet, and for one row of a sheet, in bytes.
 PART_AT_MOST = 2 * 2**20
 PARTS_AT_MOST = 1000
 SHEETS_AT_MOST = 50
 MERGES_AT_MOST = 20_000
-# The largest row number of xlsx. openpyxl would count up to any number in the file.
+# The largest row number of xlsx. openpyxl would yield empty rows up to any number in the file.
 LAST_ROW = 2**20
-# Excel stores so many digits of a number.
+# Number of digits that Excel stores of a number.
 DIGITS_KEPT = 15
 _OLD_EXCEL = bytes.fromhex("d0cf11e0a1b11ae1")
 _PASSWORD = "EncryptedPackage".encode("utf-16-le")
 _BEGINNING = re.compile(rb"<(?:\w+:)?(?:row|si)\b|</(?:\w+:)?sheetData>")
 _MERGE = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]{0,200}?ref=[\"']([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})[\"']")
 _ZEROS = re.compile(r"0{2,64}")
-# Exceptions of openpyxl for broken or foreign files.
-BROKEN = (
+# Exceptions that openpyxl raises for broken or foreign files.
+READ_ERRORS = (
     *(ArithmeticError, AttributeError, AssertionError, EOFError, LookupError, OSError, RuntimeError, SyntaxError),
     *(TypeError, ValueError, zipfile.BadZipFile, zlib.error),
 )
 
 
 def _open_workbook(content: IO[bytes]) -> tuple[Workbook, dict[str, list[MergedRange]]]:
-    """Return the workbook, and the merged ranges by the path of each sheet. Raises FileRefusedError. The archive's
-    parts are unpacked in small pieces, so that a too large one is refused before it fills the memory."""
+    """Open a workbook. Return it with the merged ranges of each sheet, by the sheet's path. Raises FileRefusedError.
+    The archive is scanned in small pieces first, so that a file that is too large is refused before it fills the
+    memory."""
     merged_ranges = {}
     try:
         with zipfile.ZipFile(content) as archive:
@@ -299,7 +309,7 @@ def _open_workbook(content: IO[bytes]) -> tuple[Workbook, dict[str, list[MergedR
                 if part.filename.startswith("xl/worksheets/") or part.file_size > PART_AT_MOST:
                     merged_ranges[part.filename] = _scan_sheet(archive.open(part))
         workbook = openpyxl.load_workbook(content, read_only=True, keep_links=False)
-    except BROKEN:
+    except READ_ERRORS:
         raise FileRefusedError("no_xlsx") from None
     if len(workbook.worksheets) > SHEETS_AT_MOST:
         raise FileRefusedError("many_sheets", count=SHEETS_AT_MOST)
@@ -307,15 +317,16 @@ def _open_workbook(content: IO[bytes]) -> tuple[Workbook, dict[str, list[MergedR
 
 
 def _scan_sheet(part: IO[bytes]) -> list[MergedRange]:
-    """Return the merged ranges of a sheet. Raises FileRefusedError if one row, or anything else, is too long."""
+    """Return the merged ranges of a sheet. Raises FileRefusedError if there are too many rows or ranges, or a row is
+    too long."""
     merged: list[MergedRange] = []
-    since, rest, count = 0, b"", 0
+    row_bytes, rest, row_count = 0, b"", 0
     with part:
         while piece := part.read(2**18):
-            found = list(_BEGINNING.finditer(piece))
-            since = len(piece) - found[-1].start() if found else since + len(piece)
-            count += len(found)
-            if since > PART_AT_MOST or count > 2 * LAST_ROW:
+            beginnings = list(_BEGINNING.finditer(piece))
+            row_bytes = len(piece) - beginnings[-1].start() if beginnings else row_bytes + len(piece)
+            row_count += len(beginnings)
+            if row_bytes > PART_AT_MOST or row_count > 2 * LAST_ROW:
                 raise FileRefusedError("too_big")
             text = rest + piece
             ends = 0
@@ -325,39 +336,38 @@ def _scan_sheet(part: IO[bytes]) -> list[MergedRange]:
                 ends = match.end()
             if len(merged) > MERGES_AT_MOST:
                 raise FileRefusedError("too_big")
-            rest = text[max(ends, len(text) - 300) :]
+            rest = text[max(ends, len(text) - 300) :]  # may hold the beginning of a range
     return merged
 
 
-def _read_sheet(sheet: Any, merged_ranges: dict[str, list[MergedRange]]) -> Iterator[Line]:
-    """Yield the lines of a sheet. Raises FileRefusedError if the sheet is broken."""
+def _read_sheet(sheet: Any, merged_ranges: dict[str, list[MergedRange]]) -> Iterator[SheetRow]:
+    """Yield the rows of a sheet. Raises FileRefusedError if the sheet is broken."""
     ranges = sorted(merged_ranges.get(str(sheet._worksheet_path).lstrip("/"), []), key=lambda one: one.first_row)
     sheet.reset_dimensions()
     open_ranges: list[MergedRange] = []
-    following = 0
-    former: Any = None
+    next_range = 0
+    previous: Any = None
     try:
         for number, cells in enumerate(sheet.iter_rows(max_col=COLUMNS_AT_MOST), 1):
             if number > LAST_ROW:
                 return
-            # Before a stray cell far below, which Excel leaves easily, openpyxl yields the same empty row a million
-            # times.
-            line = Line(number, []) if cells is former else _read_row(number, cells)
-            former = cells
-            while following < len(ranges) and ranges[following].first_row <= number:
-                open_ranges.append(ranges[following])
-                following += 1
+            # openpyxl yields the same object for all empty rows, of which there may be a million.
+            line = SheetRow(number, []) if cells is previous else _read_row(number, cells)
+            previous = cells
+            while next_range < len(ranges) and ranges[next_range].first_row <= number:
+                open_ranges.append(ranges[next_range])
+                next_range += 1
             open_ranges = [one for one in open_ranges if one.last_row >= number]
             for one in open_ranges:
                 columns = range(one.first_column, min(one.last_column, COLUMNS_AT_MOST) + 1)
                 line.problems |= dict.fromkeys(columns, "merged")
             yield line
-    except BROKEN:
+    except READ_ERRORS:
         raise FileRefusedError("no_xlsx") from None
 
 
-def _read_row(number: int, cells: tuple[Any, ...]) -> Line:
-    line = Line(number, [""] * len(cells))
+def _read_row(number: int, cells: tuple[Any, ...]) -> SheetRow:
+    line = SheetRow(number, [""] * len(cells))
     for column, cell in enumerate(cells):
         if cell.value is None:
             continue
@@ -371,7 +381,7 @@ def _read_row(number: int, cells: tuple[Any, ...]) -> Line:
 
 
 def _read_cell(cell: Any) -> tuple[str, str | None]:
-    """Return a cell as a person reads it, and why it cannot be used."""
+    """Return the text of a cell, and why it cannot be used (a key in accounts.explanations) or None."""
     value = cell.value
     if cell.data_type == "f":
         return "=", "formula"
@@ -383,7 +393,7 @@ def _read_cell(cell: Any) -> tuple[str, str | None]:
         return f"{value:.15g}", None if "e" not in f"{value:.15g}" else "rounded"
     if isinstance(value, int | float):
         digits, number_format = str(int(value)), str(cell.number_format)
-        if len(digits.lstrip("-")) > DIGITS_KEPT:  # Excel has damaged it, unless it is text
+        if len(digits.lstrip("-")) > DIGITS_KEPT:  # Excel has rounded it
             return digits[:40], "rounded"
         return digits.zfill(len(number_format)) if _ZEROS.fullmatch(number_format) else digits, None
     if isinstance(value, datetime.datetime):
@@ -399,8 +409,8 @@ STEP = 1000
 
 
 class PeopleSheet:
-    """A sheet of those of `people` (keys) whom `reader` sees, at most ROWS_AT_MOST, with the present attributes.
-    `progress` is called after every thousand with the number of rows so far."""
+    """A sheet of the people with the keys `people` whom `reader` sees, at most ROWS_AT_MOST. `progress` is called after
+    every thousand people with the number of rows so far."""
 
     def __init__(
         self,
@@ -414,12 +424,12 @@ class PeopleSheet:
         self.companies = list(Corp.objects.visible_to(reader).order_by("name").values_list("name", flat=True))
 
     def list_titles(self) -> list[str]:
-        """Return titles that a Recogniser knows, in the active language."""
+        """Return the titles of the columns in the active language, as a HeaderReader knows them."""
         fixed = [_("username"), _("full name"), _("email address"), _("mobile"), _("WeCom company name")]
         return [*fixed, _("WeCom account"), *(one.name for one in self.attributes)]
 
     def iterate_rows(self) -> Iterator[list[str]]:
-        """Yield the rows. Reads a thousand people at a time: three queries, and one for each attribute."""
+        """Yield the rows. Three queries for a thousand people, and one for each attribute."""
         accounts = WeComAccount.objects.visible_to(self._reader).filter(is_primary=True).select_related("corp")
         primary = Prefetch("wecom_accounts", accounts, to_attr="primary_accounts")
         count = 0
@@ -439,7 +449,7 @@ class PeopleSheet:
 
 
 def make_csv_response(name: str, rows: Iterable[Sequence[str]]) -> StreamingHttpResponse:
-    """Return a csv file `name` of `rows`, with the byte order mark by which Excel recognises UTF-8."""
+    """Return a response with `rows` as the csv file `name`, with the byte order mark that Excel needs for UTF-8."""
     lines = chain(["\ufeff"], map(format_csv_line, rows))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -447,7 +457,7 @@ def make_csv_response(name: str, rows: Iterable[Sequence[str]]) -> StreamingHttp
 
 
 def format_csv_line(texts: Sequence[str]) -> str:
-    """Return one line of csv with its end, each text guarded against being read as a formula."""
+    """Return one line of csv with its line end. Excel reads no cell of it as a formula."""
     target = io.StringIO()
     csv.writer(target).writerow(
         f"'{text}" if text[:1] in _FORMULA_STARTS or _GUARDED.match(text) else text for text in texts
@@ -455,13 +465,14 @@ def format_csv_line(texts: Sequence[str]) -> str:
     return target.getvalue()
 
 
+# Width of each column, in characters.
 WIDTH = 20
 _COMPANY_COLUMN, _USERID_COLUMN = 4, 5
 
 
 def write_xlsx(sheet: PeopleSheet) -> IO[bytes]:
-    """Return a temporary file, positioned at its beginning. Every cell is text, so that nothing is rounded or computed;
-    companies and choices are drop-down lists."""
+    """Write the sheet to a temporary file, and return the file at its beginning. Every cell is text, so that Excel
+    neither rounds nor computes it. Cells for companies and choices have drop-down lists."""
     book = openpyxl.Workbook(write_only=True)
     people, lists = book.create_sheet(_("People")), book.create_sheet("lists")
     lists.sheet_state = "hidden"
@@ -485,7 +496,7 @@ def write_xlsx(sheet: PeopleSheet) -> IO[bytes]:
         rule = openpyxl.worksheet.datavalidation.DataValidation(
             "list", formula1=f"lists!${source}$1:${source}${len(choices)}", allow_blank=True
         )
-        # Several values are joined by semicolons, but Excel offers single ones: allow typed ones, too.
+        # Allow other texts for many-valued attributes: several values are joined by semicolons.
         rule.showErrorMessage = is_strict
         rule.add(f"{letter}2:{letter}{ROWS_AT_MOST}")
         people.data_validations.append(rule)
@@ -498,7 +509,7 @@ def write_xlsx(sheet: PeopleSheet) -> IO[bytes]:
         cell.fill = openpyxl.styles.PatternFill("solid", fgColor="E6EEF8")
     people.append(head)
     with ExitStack() as unfinished:
-        # Rows written so far are in temporary files, which an abandoned sheet would leave open.
+        # Close openpyxl's temporary files if writing a row fails.
         unfinished.callback(lists.close)
         unfinished.callback(people.close)
         for row in sheet.iterate_rows():
@@ -515,6 +526,6 @@ def _make_text_cell(sheet: Any, text: str) -> Any:
     cell.style = "text"
     if text:
         cell.value = openpyxl.cell.cell.ILLEGAL_CHARACTERS_RE.sub("", text)
-        # Set the type last, because a text that begins with = has made the cell a formula.
+        # Set the type last: assigning a text that begins with = makes the cell a formula.
         cell.data_type = "s"
     return cell

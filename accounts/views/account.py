@@ -1,4 +1,4 @@
-"""A person's own pages: WeCom accounts, browsers, password and authenticator app."""
+"""Pages of one's own account: WeCom accounts, sessions, password and authenticator app; and links to the first page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from accounts.authentication.flow import (
 from accounts.authentication.forms import CodeForm, OwnPasswordForm
 from accounts.models import SignedInSession, User, WeComAccount
 from accounts.views import wecom
-from accounts.views.confirmation import ROUTE, admin_page, signed_in_person
+from accounts.views.confirmation import ROUTE, get_signed_in_person, render_admin_page
 from integrations import bi
 from integrations.core.http import HOME, choose_safe_path
 from integrations.models import Corp
@@ -46,11 +46,10 @@ logger = logging.getLogger(__name__)
 
 # The name of this site in authenticator apps.
 ISSUER = "guanwecom"
-# The page that shows a key is valid for so long.
+# Validity of the page that shows a new key.
 KEY_SECONDS = 3600
-# More sessions than anybody has.
 SESSIONS_SHOWN = 50
-# The purpose of flow.seal_values for a key that is shown and not yet stored.
+# The purpose of flow.seal_values for a key that is shown but not yet stored.
 _SEALED_KEY = "authenticator app"
 
 
@@ -58,8 +57,8 @@ _SEALED_KEY = "authenticator app"
 @never_cache
 @login_required
 def show_account(request: HttpRequest) -> HttpResponse:
-    person = signed_in_person(request)
-    # The person's valid sessions, the current one first, then by last use.
+    person = get_signed_in_person(request)
+    # The valid sessions, the current one first, then by last use.
     now, key = timezone.now(), request.session.session_key
     valid = Session.objects.filter(expire_date__gt=now).values("session_key")
     rows = SignedInSession.objects.filter(user=person, session_key__in=valid).select_related("corp")
@@ -82,8 +81,8 @@ def show_account(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 def end_session(request: HttpRequest, pk: int) -> HttpResponse:
-    """End one of the person's own sessions. Keys of other people's sessions end nothing."""
-    person = signed_in_person(request)
+    """End one of the person's own sessions. `pk`: the key of its SignedInSession."""
+    person = get_signed_in_person(request)
     try:
         is_ended = sessions.end_session(user=person, pk=pk)
     except redis.RedisError as error:
@@ -103,7 +102,7 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 def end_all_sessions(request: HttpRequest) -> HttpResponse:
     """End every session of the person, including this one."""
-    person = signed_in_person(request)
+    person = get_signed_in_person(request)
     sessions.end_all_sessions(user=person)
     logger.info("all sessions ended by their person user=%s", person.pk)
     logout(request)
@@ -112,33 +111,36 @@ def end_all_sessions(request: HttpRequest) -> HttpResponse:
     return response
 
 
-# --- Links as in the specification: they lead to the site's first page, with the inner page in the query ---
+# --- Links to the site's first page with the requested page, or WeCom's code, in the query ---------------------------
 
 
 def answer_arrival_on_first_page(request: HttpRequest) -> HttpResponse | None:
-    """Answer the site's first page if its query holds an inner page or WeCom's code; return None for other queries.
+    """Answer a request for the site's first page whose query has a requested page (`path_url`) or WeCom's code. Return
+    None for other queries.
 
-    The code is treated like that of the home page link and never used. If its company is unknown it is left to expire,
-    and is not passed on to another address.
+    The code is handled by the callback view as one without a state of this browser, so it is never redeemed for a
+    sign-in. If the company is unknown, the code is left to expire.
     """
     has_code = "code" in request.GET and "state" in request.GET
     if not has_code and "path_url" not in request.GET:
         return None
     if has_code:
-        # The link's company: the one with its `domain`, even if sign-in is off there; else the only one.
+        # Find the company: the one with the link's `domain`, even if sign-in is off there; otherwise the only one.
         domain = request.GET.get("domain", "").replace("\x00", "")
-        named = list(Corp.objects.filter(domain_id=domain)[:2]) if domain else []
-        found = named or list(Corp.objects.signing_in()[:2])
-        if len(found) == 1:
-            return wecom.callback(request, found[0].pk)
+        with_domain = list(Corp.objects.filter(domain_id=domain)[:2]) if domain else []
+        corps = with_domain or list(Corp.objects.signing_in()[:2])
+        if len(corps) == 1:
+            return wecom.callback(request, corps[0].pk)
     target = bi.find_landing_page(find_requested_page(read_raw_query(request)))
-    is_in = request.user.is_authenticated
-    response = redirect(target if is_in else f"{reverse('login')}?{urlencode({'next': target})}")
+    is_signed_in = request.user.is_authenticated
+    response = redirect(target if is_signed_in else f"{reverse('login')}?{urlencode({'next': target})}")
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
 class OwnPassword(PasswordChangeView):
+    """Page to change one's own password."""
+
     form_class = OwnPasswordForm
     success_url = reverse_lazy("admin:password_change_done")
 
@@ -147,8 +149,8 @@ class OwnPassword(PasswordChangeView):
 
 
 def ask_for_code(request: HttpRequest) -> HttpResponse:
-    """Ask for the code that the session lacks."""
-    person = signed_in_person(request)
+    """Ask for a code of the authenticator app, if the session needs one."""
+    person = get_signed_in_person(request)
     target = choose_safe_path(request.GET.get("next", ""))
     target = reverse("admin:index") if target == HOME else target
     if not sessions.needs_code(request.session):
@@ -163,9 +165,9 @@ def ask_for_code(request: HttpRequest) -> HttpResponse:
 
 def manage_authenticator_app(request: HttpRequest) -> HttpResponse:
     """Set up an app; if there is one, renew its recovery codes or remove it."""
-    person = signed_in_person(request)
+    person = get_signed_in_person(request)
     if not sessions.is_confirmed(request.session, timezone.now()):
-        # The page shows what only its person may see.
+        # Ask for a confirmation first: the page shows secrets.
         return HttpResponseRedirect(f"{reverse(ROUTE)}?{urlencode({'next': request.get_full_path()})}")
     device = totp.find_device(person)
     if request.method != "POST":
@@ -181,7 +183,7 @@ def manage_authenticator_app(request: HttpRequest) -> HttpResponse:
         sessions.forget_code(request.session)
         messages.success(request, _("The authenticator app is removed."))
         return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
-    # The key comes back sealed from the page that showed it: it is stored only after its first right code.
+    # The page that showed the key sends it back sealed. It is stored only with a right code.
     key = None
     match unseal_values(_SEALED_KEY, request.POST.get("key", ""), seconds=KEY_SECONDS):
         case [person.pk, str(shown_key)]:
@@ -199,7 +201,7 @@ def manage_authenticator_app(request: HttpRequest) -> HttpResponse:
     if codes is None:
         wrong = _("The code is wrong. Enter the one that the app shows now.")
         return _show_key(request, person, key, CodeForm(person=person), error=wrong)
-    # Other sessions were opened without a code. This one goes on, as after a change of password.
+    # End the other sessions, which were opened without a code, and keep this one, as after a change of password.
     sessions.end_all_sessions(user=person)
     person.refresh_from_db(fields=["session_epoch"])
     update_session_auth_hash(request, person)
@@ -219,7 +221,7 @@ def _show_key(request: HttpRequest, person: User, key: str, form: CodeForm, **mo
         form=form,
         key=" ".join(key[place : place + 4] for place in range(0, len(key), 4)),
         sealed=seal_values(_SEALED_KEY, person.pk, key),
-        # Cameras need a white margin whatever the page's colours. The encoded text is no part of segno's markup.
+        # Cameras need a white margin. The markup is safe: it does not contain the encoded text.
         picture=mark_safe(picture),  # noqa: S308
         **more,
     )
@@ -230,4 +232,4 @@ def _show_recovery_codes(request: HttpRequest, codes: list[str]) -> HttpResponse
 
 
 def _render_step(request: HttpRequest, step: str, **more: Any) -> HttpResponse:
-    return admin_page(request, "admin/accounts/second_factor.html", {"step": step, **more})
+    return render_admin_page(request, "admin/accounts/second_factor.html", {"step": step, **more})

@@ -1,4 +1,4 @@
-"""Redirects a signed-in person into the BI, with a token made at the click."""
+"""The page that redirects a signed-in person into the BI, with a token made for this request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CAUSES = {
 @require_GET
 @never_cache
 def enter_bi(request: HttpRequest, page: str = "") -> HttpResponse:
-    """Sign the person in to the BI on `page`, with the query of this address."""
+    """Redirect the person to `page` of the BI, signed in there. The page gets the query of this address."""
     if not request.user.is_authenticated:
         return redirect(f"{reverse('login')}?{urlencode({'next': request.get_full_path()})}")
     corp = find_entry_company(request)
@@ -53,7 +53,7 @@ def enter_bi(request: HttpRequest, page: str = "") -> HttpResponse:
 
 @sensitive_variables()
 def _build_address(request: HttpRequest, page: str) -> str:
-    """Return the BI's address with the token. Use it only for the Location header. Raises CannotEnter."""
+    """Return the BI's address with a token, which must appear only in the Location header. Raises CannotEnter."""
     connection = bi.open_connection()
     return bi.build_entrance(
         connection,
@@ -65,6 +65,6 @@ def _build_address(request: HttpRequest, page: str) -> str:
     )
 
 
-def _show_refusal(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
-    logger.info("bi sign-in user=%s outcome=%s", request.user.pk, found.cause)
-    return errors.render_error_page(request, found)
+def _show_refusal(request: HttpRequest, details: ErrorDetails) -> HttpResponse:
+    logger.info("bi sign-in user=%s outcome=%s", request.user.pk, details.cause)
+    return errors.render_error_page(request, details)

@@ -1,4 +1,4 @@
-"""Asks administrators who have not confirmed recently to confirm that they are still present."""
+"""Asks administrators to confirm their presence, if they have not done so recently, before important changes."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from integrations.core.http import HOME, choose_safe_path
 logger = logging.getLogger(__name__)
 
 ROUTE = "admin:confirm"
-# The field, besides those of ConfirmForm, with the form data that waits for the confirmation.
+# Name of the field of the question that holds the sealed form data.
 TYPED = "_confirm-typed"
-# Form data waits so long for the confirmation.
+# Validity of the sealed form data.
 TYPED_SECONDS = 3600
 
 
 class ConfirmationMiddleware:
-    """Asks for confirmation before a page of integrations.core.admin_pages.ConfirmedChanges handles a POST. It is the
-    last middleware, so requests that another one refuses are not asked about."""
+    """Asks for confirmation before a page of integrations.core.admin_pages.ConfirmedChanges handles a POST. It must be
+    the last middleware, so that the others can refuse a request before it asks."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -46,59 +46,62 @@ class ConfirmationMiddleware:
 
 
 def ask_for_confirmation(request: HttpRequest) -> HttpResponse | None:
-    """Return the question if the person has to confirm first, else None. The form data comes back with the answer."""
+    """Return the page with the question if the person must confirm first, else None. The page holds the form data,
+    sealed, and sends it back with the answer."""
     person = request.user
     if not isinstance(person, User) or not (person.is_active and person.is_staff):
-        return None  # the page itself refuses
+        return None  # the page refuses such people
     sealed = request.POST.get(TYPED)
     if sealed is None:
-        if _is_fresh(request):
+        if _is_confirmed(request):
             return None
-        sent = request.POST.copy()
-        sent.pop("csrfmiddlewaretoken", None)
-        return _ask_in_place(request, person, sent)
-    # Form data that was sealed for another person or path, or too long ago, is dropped.
-    typed = None
+        typed = request.POST.copy()
+        typed.pop("csrfmiddlewaretoken", None)
+        return _ask_in_place(request, person, typed)
+    # Use the form data only if it was sealed for this person and path, and recently.
+    restored = None
     match unseal_values("typed", sealed, seconds=TYPED_SECONDS):
         case [person.pk, path, text] if path == request.get_full_path():
-            typed = QueryDict(text)
-    if typed is None:
+            restored = QueryDict(text)
+    if restored is None:
         messages.error(request, _("This took too long. Nothing was saved: please enter it again."))
         return HttpResponseRedirect(request.get_full_path())
-    if not _is_fresh(request):
+    if not _is_confirmed(request):
         form = ConfirmForm(request.POST, request=request, person=person)
         if not form.is_valid():
-            return _ask_in_place(request, person, typed, form)
+            return _ask_in_place(request, person, restored, form)
         record_confirmation(request, person)
-    request.POST = typed
+    request.POST = restored
     return None
 
 
 def show_confirmation(request: HttpRequest) -> HttpResponse:
-    """Ask before a page is opened. Report success to people who have scanned a code for another tab."""
-    person = signed_in_person(request)
+    """Ask for confirmation, then redirect to `next`. Without `next`, show that the confirmation was successful: the
+    question is open in another tab, and this one opened after scanning the QR code."""
+    person = get_signed_in_person(request)
     target = choose_safe_path(request.GET.get("next", ""))
     form = ConfirmForm(request.POST if request.method == "POST" else None, request=request, person=person)
-    if not _is_fresh(request) and form.is_valid():
+    if not _is_confirmed(request) and form.is_valid():
         record_confirmation(request, person)
-    if not _is_fresh(request):
+    if not _is_confirmed(request):
         return _render_question(request, person, form, scan_target=request.get_full_path())
     return _render_question(request, person, form, is_done=True) if target == HOME else HttpResponseRedirect(target)
 
 
 def is_confirmation(target: str) -> bool:
-    """Return whether a sign-in with WeCom was begun to confirm the person's presence."""
+    """Return whether `target`, the target of a sign-in with WeCom, is the page that asks for confirmation."""
     return target.partition("?")[0] == reverse(ROUTE)
 
 
 def _ask_in_place(request: HttpRequest, person: User, typed: Any, form: ConfirmForm | None = None) -> HttpResponse:
+    """Return the question in place of the page to which the form data `typed` was sent."""
     sealed = seal_values("typed", person.pk, request.get_full_path(), typed.urlencode())
     form = form or ConfirmForm(request=request, person=person)
     return _render_question(request, person, form, typed=sealed, scan_target=reverse(ROUTE))
 
 
 def _render_question(request: HttpRequest, person: User, form: ConfirmForm, **more: Any) -> HttpResponse:
-    # Companies whose QR code confirms the person.
+    # Offer the QR codes of companies that prove the person's presence.
     accounts = WeComAccount.objects.signing_in().filter(user=person).select_related("corp")
     corps = [account.corp for account in accounts.order_by("-is_primary", "pk") if account.corp is not None]
     context = {
@@ -109,29 +112,29 @@ def _render_question(request: HttpRequest, person: User, form: ConfirmForm, **mo
         "query": urlencode({"next": more.get("scan_target", HOME)}),
         **more,
     }
-    return admin_page(request, "admin/accounts/confirm.html", context)
+    return render_admin_page(request, "admin/accounts/confirm.html", context)
 
 
-def admin_page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-    """Render an uncached page of the administration that belongs to no model."""
+def render_admin_page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    """Render a page of the administration that belongs to no model. Browsers do not cache it."""
     request.current_app = admin.site.name  # as Django's own admin views do
     response = TemplateResponse(request, template, {**admin.site.each_context(request), **context})
     add_never_cache_headers(response)
     return response
 
 
-def signed_in_person(request: HttpRequest) -> User:
-    """Return the signed-in user, for the type checker: callers admit nobody else."""
+def get_signed_in_person(request: HttpRequest) -> User:
+    """Return the signed-in user. Raises TypeError for anonymous people: callers have checked that."""
     if not isinstance(request.user, User):
         raise TypeError("nobody is signed in")
     return request.user
 
 
-def _is_fresh(request: HttpRequest) -> bool:
+def _is_confirmed(request: HttpRequest) -> bool:
     return sessions.is_confirmed(request.session, timezone.now())
 
 
 def record_confirmation(request: HttpRequest, person: User) -> None:
-    """Store in the session that its person has just proved to be present, and log it."""
+    """Store in the session that the person has just confirmed to be present, and log it."""
     sessions.record_confirmation(request.session, timezone.now())
     logger.info("confirmed user=%s", person.pk)

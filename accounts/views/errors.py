@@ -1,4 +1,4 @@
-"""Pages that explain why a sign-in stopped, or whom to ask for access to an administration page."""
+"""Pages that explain why a sign-in stopped, and pages of the administration that a user may not open."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 TOO_MANY_STATUS = 429
-# For so long a page's address can be reloaded, or sent to an administrator.
+# Validity of the address of an error page, which people can reload or send to an administrator.
 SHOWN_SECONDS = 3600
-# A longer target is left out: gunicorn accepts request lines of up to 4094 bytes, and sealing adds a third.
+# A longer target is left out of the address: gunicorn accepts 4094 bytes, and sealing adds a third.
 TARGET_BYTES_AT_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """A refusal with the facts that an administrator needs, never a code or a state. `missing`, `where`: what the user
-    lacks, and the sentence that says who sets it."""
+    """Why a sign-in stopped, with the facts that an administrator needs. It must not contain a code or a state.
+    `missing`: the value that the user lacks; `where`: a sentence on who can set it."""
 
     cause: Cause
     corp_id: int | None = None
@@ -61,7 +61,8 @@ class ErrorDetails:
 
 
 def unseal_details(sealed: str) -> ErrorDetails | None:
-    """Decrypt the details. Returns None if they are foreign, of another version, or older than SHOWN_SECONDS."""
+    """Decrypt the details. Returns None if they are invalid, of another version of this site, or older than
+    SHOWN_SECONDS."""
     try:
         [values] = flow.unseal_values("sign-in-trouble", sealed, seconds=SHOWN_SECONDS)
         return ErrorDetails(**{**values, "cause": Cause(values["cause"])})
@@ -72,27 +73,30 @@ def unseal_details(sealed: str) -> ErrorDetails | None:
 @require_safe
 @never_cache
 def show_error(request: HttpRequest) -> HttpResponse:
-    """Show the page for a sealed error; redirect to the login page if it is missing or stale."""
-    found = unseal_details(request.GET.get("t", ""))
-    return redirect("login") if found is None else render_error_page(request, found)
+    """Show the page for the sealed details in the address. Redirect to the login page if they are missing or too
+    old."""
+    details = unseal_details(request.GET.get("t", ""))
+    return redirect("login") if details is None else render_error_page(request, details)
 
 
-def render_error_page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
-    """Explain at once. Use it only if the address holds neither code nor state."""
-    target = choose_safe_path(found.target)
-    if found.corp_id is not None and found.corp_name:  # the company may have been renamed since the error was sealed
-        name = Corp.objects.filter(pk=found.corp_id).values_list("name", flat=True).first()
-        found = replace(found, corp_name=name or found.corp_name)
+def render_error_page(request: HttpRequest, details: ErrorDetails) -> HttpResponse:
+    """Render the page that explains an error. The address of the request must not contain a code or a state."""
+    target = choose_safe_path(details.target)
+    if (
+        details.corp_id is not None and details.corp_name
+    ):  # the company may have been renamed since the error was sealed
+        name = Corp.objects.filter(pk=details.corp_id).values_list("name", flat=True).first()
+        details = replace(details, corp_name=name or details.corp_name)
     query = urlencode({"next": target})
-    guide = translate_explanation(GUIDES[found.cause], {**asdict(found), "corp": found.corp_name})
+    guide = translate_explanation(GUIDES[details.cause], {**asdict(details), "corp": details.corp_name})
     context = {
-        "error": found,
+        "error": details,
         "guide": guide,
         "title": gettext(guide.title),
-        "shows_ip": found.cause is Cause.IP_NOT_TRUSTED and found.caller_ip,
+        "shows_ip": details.cause is Cause.IP_NOT_TRUSTED and details.caller_ip,
         "query": urlencode({"next": target, "stay": "1"}),
-        "retry_url": f"{reverse('wecom-start', args=[found.corp_id])}?{query}" if found.corp_id is not None else "",
-        "is_choosing": found.cause in CAUSES_WITH_COMPANY_CHOICE and Corp.objects.signing_in()[:2].count() > 1,
+        "retry_url": f"{reverse('wecom-start', args=[details.corp_id])}?{query}" if details.corp_id is not None else "",
+        "is_choosing": details.cause in CAUSES_WITH_COMPANY_CHOICE and Corp.objects.signing_in()[:2].count() > 1,
     }
     response = render(request, "accounts/error.html", context, status=guide.status)
     if guide.status == TOO_MANY_STATUS:
@@ -100,27 +104,27 @@ def render_error_page(request: HttpRequest, found: ErrorDetails) -> HttpResponse
     return response
 
 
-def redirect_to_error(found: ErrorDetails) -> HttpResponse:
-    """Redirect to a page that explains: the address that WeCom called holds a code. The details travel encrypted in the
-    page's address, so that it needs neither store nor cookie."""
-    if len(found.target.encode()) > TARGET_BYTES_AT_MOST:
-        found = replace(found, target="")
-    sealed = flow.seal_values("sign-in-trouble", asdict(found))
+def redirect_to_error(details: ErrorDetails) -> HttpResponse:
+    """Redirect to the page that explains an error, because the address that WeCom called contains a code. The details
+    are encrypted in the page's address, so that it needs neither store nor cookie."""
+    if len(details.target.encode()) > TARGET_BYTES_AT_MOST:
+        details = replace(details, target="")
+    sealed = flow.seal_values("sign-in-trouble", asdict(details))
     return redirect(f"{reverse('sign-in-error')}?{urlencode({'t': sealed})}")
 
 
 def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Explain if Valkey is unreachable: no sign-in can begin or end without it."""
+    """Decorate a view that needs Valkey: if Valkey is unreachable, redirect to the page that explains it."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, corp_id: int) -> HttpResponse:
+    def wrapper(request: HttpRequest, corp_id: int) -> HttpResponse:
         try:
             return view(request, corp_id)
         except redis.RedisError as error:
             logger.error("sign-in corp=%s outcome=store-unreachable error=%s", corp_id, type(error).__name__)
             return redirect_to_error(ErrorDetails(Cause.STORE_UNREACHABLE, corp_id=corp_id))
 
-    return guarded
+    return wrapper
 
 
 # --- A page of the administration that the user may not open ----------------------------------------------------------
@@ -129,16 +133,16 @@ _ADMIN_PAGE = re.compile(r"(?P<app>[a-z]+)_(?P<model>[a-z]+)_(?P<page>add|change
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Say whom to ask for a form or list of the administration."""
+    """Render the page for status 403. For a page of the administration it says whom to ask."""
     match, user, ask = request.resolver_match, getattr(request, "user", None), ""
-    found = _ADMIN_PAGE.fullmatch(match.url_name or "") if match is not None and "admin" in match.app_names else None
-    if found is not None and isinstance(user, User) and user.is_staff:
-        verb = "view" if found["page"] == "changelist" else found["page"]
-        permission = f"{found['app']}.{verb}_{found['model']}"
-        # A user with the permission lacks a company.
+    page = _ADMIN_PAGE.fullmatch(match.url_name or "") if match is not None and "admin" in match.app_names else None
+    if page is not None and isinstance(user, User) and user.is_staff:
+        verb = "view" if page["page"] == "changelist" else page["page"]
+        permission = f"{page['app']}.{verb}_{page['model']}"
+        # If the user has the permission, the row belongs to a company that the user does not manage.
         ask = describe_contacts(user, permission, () if user.has_perm(permission) else None)
     return render(request, "403.html", {"ask": ask}, status=HTTPStatus.FORBIDDEN)
 
 
-# The pages that every employee has: URL name, without arguments, and label.
+# Tabs of employees' pages: URL name, without arguments, and label.
 tabs: Registry[tuple[str, str | _StrPromise]] = Registry()

@@ -1,4 +1,4 @@
-"""Login pages with WeCom's QR panel, choice of company, sign-out, and data for the pages' scripts."""
+"""Login pages, choice of company, sign-out, the page for locked people, and data for scripts of the pages."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
 
-# A list of so many companies gets a search field.
+# Number of companies from which the list has a search field.
 SEARCHED_FROM = 11
 LONGEST_ADDRESS = 4096
-# A state is replaced after this part of its life, so that a scan under way still has time to arrive.
+# Part of a state's lifetime after which the script replaces it, so that a scan under way can still be completed.
 RENEWED_AFTER = 0.8
 
 
 @method_decorator(never_cache, name="dispatch")
 class Login(LoginView):
-    """Offers password and WeCom side by side. Inside WeCom it redirects at once, unless the person asks to `stay`."""
+    """Login page with password and WeCom. Inside WeCom it redirects to WeCom at once, unless the query has `stay`."""
 
     template_name = "accounts/login.html"
     authentication_form = LoginForm
 
-    # The target and the heading of the password form.
+    # URL name and heading of the page.
     route = "login"
     heading = gettext_lazy("Sign in")
     may_frame_panel = True
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Refuse without looking at the data if passwords are off."""
+        """Refuse with status 403 if passwords are off."""
         if passwords.is_password_enabled():
             return super().post(request, *args, **kwargs)
         context = self.get_context_data(form=self.get_form_class()(request), refused=True)
@@ -70,11 +70,11 @@ class Login(LoginView):
         return response
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        # Signed-in people get the page: if they lack a permission for the target, a redirect would lead in circles.
+        # Show the page to signed-in people: if they lack a permission for the target, redirects would never end.
         is_inside = detect_surface(request.headers.get("User-Agent", "")).is_inside_wecom
         if not is_inside or "stay" in request.GET or request.user.is_authenticated:
             return super().get(request, *args, **kwargs)
-        # To WeCom for the requested, only or last company; else ask for a choice.
+        # Redirect to WeCom for the requested, only or last company; otherwise to the choice of a company.
         target, requested = self._read_target(), request.GET.get("corp")
         if requested is not None and re.fullmatch(r"[0-9]{1,18}", requested):
             return _redirect_to_start(int(requested), target)
@@ -88,10 +88,10 @@ class Login(LoginView):
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         response = super().form_valid(form)
         session = self.request.session
-        # The session depends on no company. Django keeps the data of who signs in again, so remove an earlier one.
+        # Django keeps the session's data if the same person signs in again: remove the company of an earlier sign-in.
         session.pop(sessions.CORP_KEY, None)
         session[sessions.METHOD_KEY] = SignInMethod.PASSWORD.value
-        # Else the session lasts until the browser is closed.
+        # Without `remember` the session lasts until the browser is closed.
         session.set_expiry(sessions.REMEMBERED_SECONDS if form.cleaned_data["remember"] else 0)
         passwords.record_right_password(response, self.request, form.get_user())
         return response
@@ -100,7 +100,8 @@ class Login(LoginView):
         return self._read_target()
 
     def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
-        """Allow a frame of WeCom's QR panel. No other page may hold a frame of another site."""
+        """Allow a frame with WeCom's QR panel, which other pages do not allow. Remember the company chosen in the
+        query."""
         response = super().render_to_response(context, **kwargs)
         corp = context["corp"]
         if context["panel"]:
@@ -122,7 +123,7 @@ class Login(LoginView):
             target=self._read_target(),
             corp=corp,
             corps=corps,
-            # Where the panel's script gets a state; empty if only the plain link leads to WeCom.
+            # The address at which the script of the panel gets a state; empty for a page without the panel.
             panel=panel,
             query=urlencode({"next": self._read_target()}),
             password_enabled=passwords.is_password_enabled(),
@@ -137,15 +138,15 @@ class Login(LoginView):
 @require_safe
 @never_cache
 def choose_company(request: HttpRequest) -> HttpResponse:
-    """List the companies whose people can sign in with WeCom; a single one needs no choice."""
+    """List the companies whose people can sign in with WeCom. If there is only one, redirect to WeCom."""
     target, words = choose_safe_path(request.GET.get("next", "")), request.GET.get("q", "").strip()
     corps = list(Corp.objects.signing_in().order_by("name"))
     if len(corps) == 1:
         return _redirect_to_start(corps[0].pk, target)
     last = _find_only_or_remembered(request, corps)
-    found = [corp for corp in corps if words.lower() in corp.name.lower()]
+    matching = [corp for corp in corps if words.lower() in corp.name.lower()]
     context = {
-        "corps": sorted(found, key=lambda corp: corp != last),
+        "corps": sorted(matching, key=lambda corp: corp != last),
         "last": last,
         "is_searched": len(corps) >= SEARCHED_FROM,
         "words": words,
@@ -161,7 +162,8 @@ def choose_company(request: HttpRequest) -> HttpResponse:
 @require_POST
 @never_cache
 def logout(request: HttpRequest) -> HttpResponseBase:
-    """Sign out and stay so: inside WeCom the login page would sign in again at once."""
+    """Sign out, and redirect to the login page with `stay`: inside WeCom it would otherwise sign the person in
+    again."""
     end_session(request)
     response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': '1'})}")
     flow.delete_browser_ids(response, request)
@@ -179,12 +181,12 @@ def _redirect_to_start(corp_id: int, target: str) -> HttpResponse:
     return redirect(f"{reverse('wecom-start', args=[corp_id])}?{urlencode({'next': target})}")
 
 
-# --- Login to the administration, by password or WeCom, for staff only ---
+# --- Login to the administration, for staff only ---------------------------------------------------------------------
 
 
 @method_decorator(never_cache, name="dispatch")
 class AdminLogin(Login):
-    """Login page for the administration. It leads back to the requested page."""
+    """Login page of the administration. Afterwards it redirects to the requested page."""
 
     route = "admin:login"
     heading = gettext_lazy("Sign in to the administration")
@@ -200,14 +202,14 @@ class AdminLogin(Login):
         return super().dispatch(request, *args, **kwargs)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Check a code only for a person who is signed in already."""
+        """Check the code of a person whom WeCom has signed in; otherwise a password."""
         person = self._find_person_for_code()
         if person is None or "code" not in request.POST:
             return super().post(request, *args, **kwargs)
         form = CodeForm(request.POST, person=person)
         if form.is_valid():
-            # The session now carries full rights. It still depends on the company: the code proves presence, not the
-            # right to sign in without WeCom.
+            # The session now has all rights of the person. It still ends if the company or the account there no longer
+            # signs in.
             sessions.record_code(request.session)
             sessions.record_opening(request.session, timezone.now())
             request.session[sessions.METHOD_KEY] = SignInMethod.WECOM_AND_CODE.value
@@ -219,7 +221,7 @@ class AdminLogin(Login):
         return self.render_to_response(context)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Ask people whom WeCom signed in without rights for password or code, not for WeCom again."""
+        """Offer password and code, but not WeCom, to people whom WeCom has signed in without their rights."""
         context = super().get_context_data(**kwargs)
         if sessions.has_own_rights(self.request):
             return context
@@ -228,8 +230,8 @@ class AdminLogin(Login):
         return {**context, "lacks_rights": True, "code_form": code_form, "corps": [], "corp": None, "panel": ""}
 
     def _find_person_for_code(self) -> User | None:
-        """Return the person whom WeCom signed in without rights, unless WeCom's administrators can have set up their
-        app."""
+        """Return the person whom WeCom has signed in without rights, if a code of their app can add the rights
+        (TotpDevice.is_independent). None otherwise."""
         person = self.request.user
         if sessions.has_own_rights(self.request) or not isinstance(person, User):
             return None
@@ -240,11 +242,11 @@ class AdminLogin(Login):
         return reverse("admin:index") if target == HOME else target
 
 
-# --- The page for people who are locked out after wrong passwords ---
+# --- The page for people who are locked out after wrong passwords -----------------------------------------------------
 
 
 def show_lock(request: HttpRequest, _response: Any = None, credentials: dict[str, Any] | None = None) -> HttpResponse:
-    """Say how long the lock lasts, and which ways stay open. Known and unknown usernames get the same page."""
+    """Show how long the lock lasts, and other ways to sign in. Unknown usernames get the same page as known ones."""
     now = timezone.now()
     username = (credentials or {}).get("username", "")
     lock = find_lock(request=request, username=username, now=now) or Lock(until=now)
@@ -269,8 +271,9 @@ def show_lock(request: HttpRequest, _response: Any = None, credentials: dict[str
 @require_safe
 @never_cache
 def sign_page_address(request: HttpRequest) -> JsonResponse:
-    """Return the arguments of `ww.register` for the page `page`. 403 without a session of a company, 400 for another
-    site's page. All processes share the ticket, so WeCom is asked once in two hours."""
+    """Return the arguments of WeCom's `ww.register` for the address in `page`. Status 403 without a session of a
+    company, 400 for an address of another site. All processes share WeCom's ticket, which is fetched once in two
+    hours."""
     corp_id = request.session.get(sessions.CORP_KEY) if request.user.is_authenticated else None
     corp = Corp.objects.signing_in().filter(pk=corp_id).first() if corp_id is not None else None
     if corp is None:
@@ -295,9 +298,8 @@ def sign_page_address(request: HttpRequest) -> JsonResponse:
 def open_panel(request: HttpRequest, corp_id: int) -> JsonResponse:
     """Return a new state and the parameters of WeCom's QR panel. Earlier states stay valid until they expire.
 
-    The script asks again before the state expires. 409 if the page's address is not the one to which WeCom returns: the
-    page's plain link leads there.
-    """
+    The script requests a new state before the last one expires. Status 409 if the page's address is not the one to
+    which WeCom returns; the page's link without the panel leads there."""
     corp = Corp.objects.signing_in().select_related("site_address").filter(pk=corp_id).first()
     if corp is None:
         return JsonResponse({"error": "company"}, status=404)

@@ -1,4 +1,4 @@
-"""OAuth views: `start` sends the browser to WeCom, `callback` handles its return."""
+"""Sign-in with WeCom (OAuth): `start` sends the browser to WeCom, `callback` handles its return."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _DOMAIN_NOT_TRUSTED = 50001
 @never_cache
 @errors.needs_store
 def start(request: HttpRequest, corp_id: int) -> HttpResponse:
-    """Send the browser to WeCom, or straight to `next` if the session is of this corp already."""
+    """Redirect to WeCom, or to `next` if the person is signed in through this corp already."""
     target = choose_safe_path(request.GET.get("next", ""))
     session = sessions.describe_session(request, corp_id=corp_id)
     request_limit = _choose_request_limit(request, session)
@@ -65,7 +65,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
 @errors.needs_store
 @sensitive_variables("code", "state_text")
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
-    """Handle a browser that WeCom sends back with a code. Always redirects, so that the address is never shown."""
+    """Handle the return from WeCom, with a code. Always redirects, so that the address with the code is not shown."""
     target = bi.find_landing_page(find_requested_page(read_raw_query(request)))
     corp = Corp.objects.load_for_callback(corp_id)
     if corp is None:
@@ -75,7 +75,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
     session = sessions.describe_session(request, corp_id=corp.pk)
     browser_ids = flow.read_browser_ids(request)
-    # Counts codes about to be redeemed only: requests without a code never count against a company.
+    # Only codes about to be redeemed count against the company.
     code_limit = Limit(f"sign-ins:corp:{corp.pk}", settings.SIGN_INS_PER_COMPANY)
     step: flow.NextStep | HttpResponse = flow.decide_next_step(
         returned=flow.consume_state(
@@ -97,18 +97,19 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     elif isinstance(step, flow.GoToTarget | flow.RestartSignIn | flow.ShowError) and step.spends_code:
         _spend_refused_code(corp, code)
     response = step if isinstance(step, HttpResponse) else _carry_out_step(request, corp, step)
-    # This address holds a code, so the next page must not learn it. All pages keep the site's policy, because Django's
-    # CSRF check needs the Referer.
+    # The address contains a code, so the browser must not send it on as Referer. Other pages need the Referer for
+    # Django's CSRF check.
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
 def _choose_request_limit(request: HttpRequest, session: flow.CurrentSession) -> Limit | None:
-    """Return None for signed-in people: a whole company may follow a message at once, without calls to WeCom."""
+    """Return the limit of requests, or None for people signed in through this corp: they cause no calls to WeCom, and a
+    whole company may open a link at once."""
     return None if session.is_of_this_corp else flow.make_request_limit(request)
 
 
-# Words of the log for the steps that end here. Errors are logged by their causes.
+# Outcomes in the log for steps other than errors.
 _OUTCOMES = {flow.GoToTarget: "land", flow.RestartSignIn: "restart", flow.ReturnToLogin: "giveup"}
 
 
@@ -117,7 +118,7 @@ def _carry_out_step(request: HttpRequest, corp: Corp, step: flow.NextStep) -> Ht
     logger.info("sign-in corp=%s outcome=%s", corp.pk, outcome)
     match step:
         case flow.RestartSignIn():
-            corp = Corp.objects.load_for_start(corp.pk) or corp  # with the columns that a start needs
+            corp = Corp.objects.load_for_start(corp.pk) or corp  # with the columns that _authorise needs
             return _authorise(request, corp, target=step.target, attempt=step.attempt)
         case flow.ShowError():
             return errors.redirect_to_error(_describe_refusal(step.cause, corp, step.target))
@@ -128,7 +129,7 @@ def _carry_out_step(request: HttpRequest, corp: Corp, step: flow.NextStep) -> Ht
 
 
 def _redirect_to_target(corp: Corp, target: str) -> HttpResponseRedirect:
-    """Redirect to the target; the home page means the one that the company has chosen."""
+    """Redirect to the target; the home page is replaced by the page that the company has chosen."""
     if target == HOME and corp.home_page == HomePage.BI and bi.is_open():
         target = bi.build_own_address(corp.home_bi_page)
     return HttpResponseRedirect(target)
@@ -138,11 +139,11 @@ def _redirect_to_target(corp: Corp, target: str) -> HttpResponseRedirect:
 def _redeem_code(
     request: HttpRequest, corp: Corp, step: flow.RedeemCode, code: AuthorizationCode
 ) -> HttpResponse | flow.NextStep:
-    """Sign the person in, or return the next step."""
+    """Redeem the code and sign the person in. Return the response, or the next step if WeCom refused the code."""
     if not backends.is_well_formed(code.value):
         return flow.decide_after_refused_code(attempt=step.attempt, target=step.target)
     began_at = time.monotonic()
-    # authenticate() turns PermissionDenied into None, so the backend reports the reason by `explain`.
+    # authenticate() returns None after PermissionDenied, so the backend reports the reason by calling `explain`.
     refused: list[SignInRefused] = []
     try:
         user = authenticate(request, corp=corp, code=code, explain=refused.append)
@@ -165,7 +166,7 @@ def _redeem_code(
             _describe_refusal(Cause(refusal.reason.value), corp, step.target, userid=refusal.userid)
         )
     if request.user.is_authenticated and confirmation.is_confirmation(step.target):
-        # A signed-in person has scanned the code to confirm. The session stays, and so do open forms.
+        # A signed-in person has scanned the code to confirm: keep the session, so that open forms stay valid.
         if user != request.user:
             messages.error(request, _("Somebody else has scanned the code: {name}.").format(name=user.get_full_name()))
         elif sessions.proves_presence(user, corp=corp, kind=step.kind):
@@ -182,7 +183,8 @@ def _redeem_code(
 def _authorise(
     request: HttpRequest, corp: Corp, *, target: str, attempt: int, request_limit: Limit | None = None
 ) -> HttpResponse:
-    """Begin an authorisation of our own, under the corp's site address: the cookie must be where WeCom returns."""
+    """Redirect to WeCom with a new state. If the request came to another address, redirect to the corp's site address
+    first: WeCom returns there, and the cookie must be set there."""
     if not flow.is_at_site_address(request, corp):
         if request_limit is not None and not request_limit.allows():
             return _show_too_many(request, corp.pk, target)
@@ -213,8 +215,8 @@ def _show_too_many(request: HttpRequest, corp_id: int, target: str) -> HttpRespo
 
 
 def _spend_refused_code(corp: Corp, code: str) -> None:
-    """Mark a refused code, and spend it in the background, so that nobody else can use it. Without a broker it expires
-    by itself within minutes."""
+    """Mark a code as refused, and redeem it in the background, so that nobody else can use it. If the task queue is
+    unreachable, the code expires within minutes."""
     if not backends.is_well_formed(code):
         return
     valkey().set(flow.make_refused_code_key(code), 1, ex=flow.CODE_SECONDS)
@@ -224,7 +226,7 @@ def _spend_refused_code(corp: Corp, code: str) -> None:
     try:
         tasks.spend_refused_code.apply_async((corp.pk, sealed), expires=flow.CODE_SECONDS, retry=False)
     except OperationalError as error:
-        logger.warning("refused code not spent corp=%s error=%s", corp.pk, type(error).__name__)
+        logger.warning("refused code not redeemed corp=%s error=%s", corp.pk, type(error).__name__)
 
 
 def _describe_refusal(cause: Cause, corp: Corp, target: str, *, userid: str = "") -> ErrorDetails:

@@ -237,7 +237,7 @@ class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, 
     def has_delete_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         return False
 
-    def row_context(self, request: HttpRequest, token: ApiToken) -> dict[str, Any]:
+    def describe_row(self, request: HttpRequest, token: ApiToken) -> dict[str, Any]:
         may_revoke = request.user.has_perm(_REVOKE) and token.revoked_at is None
         return {"facts": _list_facts(token, self, request), "token": token, "may_revoke": may_revoke}
 

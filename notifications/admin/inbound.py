@@ -126,7 +126,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         """Offer one save button, because the next page always shows the secret."""
         return super().add_view(request, form_url, {**(extra_context or {}), **ONE_SAVE_BUTTON})
 
-    def row_context(self, request: HttpRequest, channel: InboundChannel) -> dict[str, Any]:
+    def describe_row(self, request: HttpRequest, channel: InboundChannel) -> dict[str, Any]:
         if not self.has_change_permission(request, channel):
             return {}
         return {**_describe_channel(channel), "owner": describe_owner(channel, base.get_administrator(request))}
@@ -397,7 +397,7 @@ class IncomingMessageAdmin(log.LogAdmin):
             *("channel__secret", "channel__mapping", "channel__last_payload"),
         )
 
-    def row_context(self, request: HttpRequest, message: IncomingMessage) -> dict[str, Any]:
+    def describe_row(self, request: HttpRequest, message: IncomingMessage) -> dict[str, Any]:
         runs = list(
             Run.objects.visible_to(request.user).filter(message=message).select_related("resends").order_by("pk")
         )

@@ -25,7 +25,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin.base import Column, RowsAdmin, RowsList, format_plain_moment, moment
+from accounts.admin.base import Column, RowsAdmin, RowsList, format_moment_as_text, moment
 from accounts.importexport.sheets import format_csv_line
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import people_visible_to
@@ -365,7 +365,7 @@ class LogFilter(admin.ListFilter):
         related = _RELATED[column]
         seen = people_visible_to(self.person) if related is User else related.objects.visible_to(self.person)
         row = (prepare_names(seen) if related is Run else seen).filter(pk=key).first() if base.is_key(key) else None
-        return f"{name_run(row)} {format_plain_moment(row.slot_at)}" if isinstance(row, Run) else str(row or "")
+        return f"{name_run(row)} {format_moment_as_text(row.slot_at)}" if isinstance(row, Run) else str(row or "")
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         for name, key, _label, _name in self.exact_rows():

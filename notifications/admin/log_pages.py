@@ -20,7 +20,7 @@ from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.admin.base import Column, format_plain_moment, moment
+from accounts.admin.base import Column, format_moment_as_text, moment
 from accounts.models import User
 from integrations.admin.base import State, find_row, own_routes, show_state, show_status
 from integrations.core import sentences
@@ -128,7 +128,7 @@ class RunAdmin(log.LogAdmin):
 
     def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Return the current parts of the run's page, which polls them."""
-        context = self.row_context(request, find_row(self, request, pk, to_change=False))
+        context = self.describe_row(request, find_row(self, request, pk, to_change=False))
         templates = {"log-parts": "_run.html", "run-tools": "_run_tools.html"}
         parts = {
             place: render_to_string(f"admin/notifications/{name}", context, request)
@@ -137,7 +137,7 @@ class RunAdmin(log.LogAdmin):
         html = render_to_string("admin/notifications/_run_line.html", context, request)
         return JsonResponse({"html": html, "parts": parts, "is_unfinished": context["is_under_way"]})
 
-    def row_context(self, request: HttpRequest, run: Run) -> dict[str, Any]:
+    def describe_row(self, request: HttpRequest, run: Run) -> dict[str, Any]:
         deliveries = run.deliveries.filter(pk__in=Delivery.objects.visible_to(request.user))
         listed = deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN]
         states = dict(deliveries.order_by().values_list("status").annotate(Count("pk")))
@@ -156,9 +156,9 @@ class RunAdmin(log.LogAdmin):
             "technical": log.format_support_lines(
                 (gettext("number"), run.pk),
                 (pgettext("run", "key"), run.key),
-                (gettext("claimed"), format_plain_moment(run.claimed_at)),
-                (gettext("rendered"), format_plain_moment(run.rendered_at)),
-                (gettext("ended"), format_plain_moment(run.finished_at)),
+                (gettext("claimed"), format_moment_as_text(run.claimed_at)),
+                (gettext("rendered"), format_moment_as_text(run.rendered_at)),
+                (gettext("ended"), format_moment_as_text(run.finished_at)),
             ),
             "deliveries": [(one, _show_delivery_status(one)) for one in listed],
             "states": [
@@ -315,7 +315,7 @@ class DeliveryAdmin(log.LogAdmin):
         medium = delivery.medium if _is_viewable(delivery.medium) else None
         return answer_medium(medium, medium.extension if medium is not None and medium.name else "svg")
 
-    def row_context(self, request: HttpRequest, delivery: Delivery) -> dict[str, Any]:
+    def describe_row(self, request: HttpRequest, delivery: Delivery) -> dict[str, Any]:
         run_name, medium = name_run(delivery.run), delivery.medium
         run = log.link_to(request, delivery.run, run_name) or run_name
         is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
@@ -359,9 +359,9 @@ class DeliveryAdmin(log.LogAdmin):
                 ("msgid", delivery.msgid),
                 (gettext("mark"), delivery.mark),
                 ("errcode", delivery.errcode),
-                (gettext("claimed"), format_plain_moment(delivery.run.claimed_at)),
-                (gettext("created"), format_plain_moment(delivery.created_at)),
-                (gettext("settled"), format_plain_moment(delivery.settled_at)),
+                (gettext("claimed"), format_moment_as_text(delivery.run.claimed_at)),
+                (gettext("created"), format_moment_as_text(delivery.created_at)),
+                (gettext("settled"), format_moment_as_text(delivery.settled_at)),
             ),
             "attempts": delivery.attempts.order_by("number"),
             "preview": read_message(delivery, medium_name="" if medium is None else medium.name, picture=picture),
@@ -460,7 +460,7 @@ class ReceiptAdmin(log.LogAdmin):
         for one in rows:
             one.run_name, one.said = named[one.run_id], explanations.explain_receipt(one)
 
-    def row_context(self, request: HttpRequest, receipt: Receipt) -> dict[str, Any]:
+    def describe_row(self, request: HttpRequest, receipt: Receipt) -> dict[str, Any]:
         run, delivery, run_name = receipt.run, receipt.delivery, name_run(receipt.run)
         way_back: list[tuple[Any, Any]] = [(_("run"), log.link_to(request, run, run_name) or run_name)]
         sent: list[tuple[Any, Any]] = []
@@ -571,7 +571,7 @@ class IncidentAdmin(log.LogAdmin):
         }
         return [*own_routes(self, views), *super().get_urls()]
 
-    def row_context(self, request: HttpRequest, incident: Incident) -> dict[str, Any]:
+    def describe_row(self, request: HttpRequest, incident: Incident) -> dict[str, Any]:
         person, now = base.get_administrator(request), database_now()
         notices = incident.events.filter(run__isnull=False).select_related("run")
         return {

@@ -67,7 +67,7 @@ class CorpQueueAdmin(RowsAdmin, FixedRowsAdmin):
     def get_fields(self, request: HttpRequest, obj: CorpQueue | None = None) -> tuple[str, ...]:
         return ("is_paused",) if obj is not None and obj.corp_id is None else ("is_paused", "daily_budget")
 
-    def row_context(self, request: HttpRequest, queue: CorpQueue) -> dict[str, Any]:
+    def describe_row(self, request: HttpRequest, queue: CorpQueue) -> dict[str, Any]:
         statistics.annotate_queues([queue], now=timezone.now())
         columns: list[Any] = [self.state, self.waiting, self.time_left]
         columns += [] if queue.corp_id is None else [self.today]

@@ -487,7 +487,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         messages.success(request, words % {"rule": rule})
         return HttpResponseRedirect(reverse("admin:notifications_alertrule_changelist"))
 
-    def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
+    def describe_row(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
         owner = describe_owner(rule, base.get_administrator(request))
         return {"rule": rule, "owner": owner, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
 

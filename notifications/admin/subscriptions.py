@@ -454,7 +454,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             request, gettext("%(reached)s Cannot be reached: %(lines)s") % {"reached": sentence, "lines": lines}
         )
 
-    def row_context(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
+    def describe_row(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
         if request.method == "GET" and not subscription.is_enabled:
             for sentence in explain_auto_pauses([subscription]):
                 messages.warning(request, sentence)

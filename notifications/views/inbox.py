@@ -24,7 +24,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import User
 from accounts.users.bi_identity import find_entry_company
 from accounts.views import account
-from accounts.views.confirmation import signed_in_person
+from accounts.views.confirmation import get_signed_in_person
 from integrations.bi import is_open
 from integrations.core.background import database_now
 from integrations.models import Corp
@@ -67,7 +67,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 def _show_messages(request: HttpRequest) -> HttpResponse:
     """List the person's messages, newest first. `older`: list those before this receipt id."""
-    person = signed_in_person(request)
+    person = get_signed_in_person(request)
     older = request.GET.get("older", "")
     is_id = older.isascii() and older.isdigit() and len(older) < 19
     # PostgreSQL fails on a NUL.
@@ -110,7 +110,7 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
     """Show a message to one of its recipients and mark it read. Anonymous visitors sign in first."""
     if not request.user.is_authenticated:
         return redirect(make_sign_in_url(mark, message_path(mark)))
-    receipt = Receipt.objects.of_message(signed_in_person(request), mark).first()
+    receipt = Receipt.objects.of_message(get_signed_in_person(request), mark).first()
     if receipt is None or receipt.delivery is None:
         return render(request, "notifications/not_yours.html", status=404)
     Receipt.objects.filter(pk=receipt.pk, read_at__isnull=True).update(read_at=timezone.now())
@@ -151,7 +151,7 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
 @login_required
 def my_subscriptions(request: HttpRequest) -> HttpResponse:
     """List the pushes that the person receives, has paused, or has declined."""
-    found = list(find_own_subscriptions(signed_in_person(request)))
+    found = list(find_own_subscriptions(get_signed_in_person(request)))
     context = {
         "wanted": [one for one in found if one.choice != Kind.DECLINED],
         "declined": [one for one in found if one.choice == Kind.DECLINED],
@@ -167,7 +167,7 @@ def choose(request: HttpRequest, pk: int) -> HttpResponse:
     kind = request.POST.get("choice", "")
     if kind not in {"", *Kind}:
         return HttpResponseBadRequest()
-    if not choose_subscription(signed_in_person(request), subscription_id=pk, kind=kind, now=timezone.now()):
+    if not choose_subscription(get_signed_in_person(request), subscription_id=pk, kind=kind, now=timezone.now()):
         raise Http404
     messages.success(request, _CHOICE_ANSWERS[kind])
     return redirect("my-subscriptions")
@@ -218,7 +218,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """List open and recently resolved alerts that concern the person, newest first."""
     if not request.user.is_authenticated:
         return redirect(make_sign_in_url(request.GET.get("m", ""), reverse("alerts")))
-    person, now = signed_in_person(request), timezone.now()
+    person, now = get_signed_in_person(request), timezone.now()
     recent = Q(status=Incident.Status.OPEN) | Q(resolved_at__gt=now - ALERT_SHOWN_FOR, notified_at__isnull=False)
     rows = Incident.objects.filter(recent).with_people().order_by("status", "-pk").iterator(chunk_size=500)
     found = list(islice(filter(notices.ConcernCheck(person), rows), ALERTS_AT_MOST + 1))
@@ -237,7 +237,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
     """Show an alert to people who are notified of it and to administrators of its company."""
     if not request.user.is_authenticated:
         return redirect(make_sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
-    person, now = signed_in_person(request), database_now()
+    person, now = get_signed_in_person(request), database_now()
     incident = actions.find_incident(person, pk)
     if incident is None:
         return render(request, "notifications/not_yours.html", status=404)
@@ -255,7 +255,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
     """Return a picture of an alert's data if the person may see it now. `extension`: svg or png."""
-    person = signed_in_person(request)
+    person = get_signed_in_person(request)
     incident = actions.find_incident(person, pk)
     return answer_medium(None if incident is None else charts.find_chart(incident, picture, person=person), extension)
 
@@ -269,7 +269,7 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
     if action not in _ALERT_ANSWERS:
         return HttpResponseBadRequest()
     action = Action(action)
-    done = actions.act_on_incidents(action, [pk], person=signed_in_person(request), now=database_now())
+    done = actions.act_on_incidents(action, [pk], person=get_signed_in_person(request), now=database_now())
     if done.changed:
         messages.success(request, _ALERT_ANSWERS[action])
     elif done.unchanged:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts import tasks
-from accounts.admin.security import unsent_attentions
+from accounts.admin.security import list_unsent_attentions
 from accounts.audit import services
 from accounts.models import AuditEntry, User
 from integrations.core.redis import valkey
@@ -153,7 +153,7 @@ def test_the_overview_tells_who_sees_the_whole_trail(settings: Settings, rf: Req
     for person in people:
         request = rf.get("/admin/")
         request.user = person
-        told[person.username] = [one.sentence for one in unsent_attentions(request, [])]
+        told[person.username] = [one.sentence for one in list_unsent_attentions(request, [])]
 
     local = f"{timezone.localtime(since):%Y-%m-%d %H:%M}"
     assert told == {"root": [f"自 {local} 起，有 1 条审计记录等待发送到 syslog 服务器。"], "nobody": []}

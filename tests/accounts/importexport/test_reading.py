@@ -17,9 +17,9 @@ from accounts.importexport import sheets
 from accounts.importexport.sheets import (
     FileRefusedError,
     Header,
+    HeaderReader,
     Layout,
-    Line,
-    Recogniser,
+    SheetRow,
     format_csv_line,
     read_table,
 )
@@ -34,11 +34,11 @@ HEADER = ["用户名", "工号"]
 
 
 def header_of(content: bytes) -> Header:
-    return read_table(content, Recogniser(ATTRIBUTES))[0]
+    return read_table(content, HeaderReader(ATTRIBUTES))[0]
 
 
-def lines_of(content: bytes) -> list[Line]:
-    return list(read_table(content, Recogniser(ATTRIBUTES))[1])
+def lines_of(content: bytes) -> list[SheetRow]:
+    return list(read_table(content, HeaderReader(ATTRIBUTES))[1])
 
 
 def rows(content: bytes) -> list[list[str]]:
@@ -51,7 +51,7 @@ def refusal(content: bytes) -> str:
     return refused.value.reason
 
 
-def only(content: bytes) -> Line:
+def only(content: bytes) -> SheetRow:
     (line,) = lines_of(content)
     return line
 

@@ -146,7 +146,7 @@ def test_the_queries_grow_with_the_thousands_only(editor: User, corp: Corp, numb
 def make_sheet(reader: User, *people: User, language: str = "zh-hans") -> Job:
     keys = [one.pk for one in people]
     payload = {"user_ids": keys, "language": language}
-    job = request_job(jobs.EXPORT, payload=payload, subject=len(keys), by=reader, now=timezone.now())
+    job = request_job(jobs.EXPORT_KIND, payload=payload, subject=len(keys), by=reader, now=timezone.now())
     do_jobs()
     return Job.objects.get(pk=job.pk)
 
