@@ -42,7 +42,7 @@ def purge_audit() -> None:
     """Delete old audit entries, wrong passwords, rows of sessions and rows of imports. A repeat finds nothing."""
     now = database_now()
     passwords.delete_old_tries(now=now)
-    sessions.purge_rows(now=now)
+    sessions.delete_old_rows(now=now)
     jobs.delete_old_rows(now=now)
     logger.info("audit entries deleted count=%d", services.purge_entries(now=now))
 

@@ -1,6 +1,6 @@
 """The administration of people, attributes, the directory and the audit trail.
 
-Django imports this package; each module registers its pages.
+Django imports this package when it starts; each module registers its pages.
 """
 
 from accounts.admin import directory, groups, imports, linking, security, users

@@ -1,4 +1,4 @@
-"""Shared parts of admin pages: the right to link people, columns and filters of lists, pages of background runs."""
+"""Shared parts of the admin: the right to link people, columns and filters of lists, and pages of background runs."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from integrations.models import Job
 
 
 def may_link(request: HttpRequest) -> bool:
-    """Return whether the user may change WeCom attributes at all; accounts.users.roles decides whose."""
+    """Return whether the user may change WeCom attributes of people; people_changeable_by returns whose."""
     may_change = request.user.has_perms(("accounts.change_user", "accounts.change_wecomaccount"))
     return may_change and attributes.has_wecom_attributes(request)
 
 
-# --- Lists: columns, filters, and what a page reads for all of its rows -----------------------------------------------
+# --- Lists: columns, filters, and additional values of rows ----------------------------------------------------------
 
 
 def format_moment(value: datetime | None) -> str:
-    """Format a time in the zone of the page, as HTML."""
+    """Format a time in the page's time zone, as HTML; a dash for None."""
     return "—" if value is None else format_html("<time>{}</time>", format_moment_as_text(value))
 
 
 def format_moment_as_text(value: datetime | None) -> str:
-    """Format a time in the zone of the page, as text; empty for None."""
+    """Format a time in the page's time zone, as text; empty for None."""
     return "" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
 
 
 class Column:
-    """A column of a list, of a log's CSV file, and of the describe_facts of a row's page. `value`: the text for the
-    file; times are in the zone of the page. `shown`: HTML for pages, if different. `ordering`: the database column that
-    the list may be sorted by."""
+    """A column of a list, of a log's csv file, and of the facts on a row's page. `value`: returns the value for the
+    file, a text or a time. `shown`: returns the HTML for pages, if different. `ordering`: the database column by which
+    the list can be sorted."""
 
     def __init__(
         self,
@@ -75,14 +75,15 @@ class Column:
 
 
 class OptionFilter(admin.SimpleListFilter):
-    """A filter by named conditions. `options`: value → label and a function that narrows the rows."""
+    """A filter of a list with fixed options. `options` maps each value to a label and a function that filters the
+    rows."""
 
     title = _("status")
     parameter_name = "state"
     options: ClassVar[Mapping[str, tuple[Any, Callable[[Any], QuerySet[Any]]]]]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(value, label) for value, (label, _narrow) in self.options.items()]
+        return [(value, label) for value, (label, _filter_rows) in self.options.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         option = self.options.get(self.value() or "")
@@ -90,7 +91,7 @@ class OptionFilter(admin.SimpleListFilter):
 
 
 class RowsList(ChangeList):
-    """Loads for all rows of a page at once what their columns show additionally."""
+    """A list that reads additional values for all rows of a page at once (RowsAdmin.describe_rows)."""
 
     model_admin: RowsAdmin
 
@@ -104,7 +105,7 @@ class RowsList(ChangeList):
 
 
 class RowsAdmin(AnyModelAdmin):
-    """Base of admins whose lists and pages show more than the columns of their rows."""
+    """Base of admins whose lists and pages show additional values of rows."""
 
     list_class: type[RowsList] = RowsList
 
@@ -112,21 +113,21 @@ class RowsAdmin(AnyModelAdmin):
         return self.list_class
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Set additional values on the rows of a list page for their columns."""
+        """Set additional values on the rows of a list's page, for its columns."""
 
     def describe_row(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """Return additional template context for the page of a row that the person may see."""
+        """Return additional template context for the page of a row."""
         return {}
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         row = kwargs.get("obj")
-        if row is not None and request.method == "POST":  # changed by a form that has errors
+        if row is not None and request.method == "POST":  # the form has errors, and has changed this object
             row = self.get_object(request, str(row.pk)) or row
         context |= {} if row is None else self.describe_row(request, row)
         return super().render_change_form(request, context, *args, **kwargs)
 
 
-# --- Pages for read-only rows, and for background runs that are watched while they go on ---
+# --- Pages for read-only rows, and for background runs with their progress --------------------------------------------
 
 
 class ReadOnly(ReadOnlyAdmin):
@@ -144,32 +145,32 @@ class ReadOnly(ReadOnlyAdmin):
 
 
 class RunPages(ReadOnly):
-    """The page of a row on which jobs of one `kind` work, and its live state. The jobs' key is the row's key. `folder`:
-    of the templates."""
+    """Admin of runs that background jobs carry out, with a page that shows the run's current state. `kind`: the kind of
+    the jobs, whose key is the row's key. `folder`: the folder of the templates."""
 
     folder: str
     kind: str = ""
 
     def describe_facts(self, request: HttpRequest, run: Any) -> dict[str, Any]:
-        """Return what _state.html shows besides the run's pill and progress."""
+        """Return additional template context for _state.html, which shows the run's status and progress."""
         return {}
 
     def describe_state(self, request: HttpRequest, run: Any) -> dict[str, Any]:
-        """Return `html`, `is_unfinished`, and `parts` if the page has several, as integrations/live.js expects."""
+        """Return `html` and `is_unfinished`, and `parts` if the page has several parts, for integrations/live.js."""
         job = self.find_job(run)
-        is_seen = job is not None and find_visible_jobs(request).filter(pk=job.pk).exists()
-        may_try = job is not None and is_seen and may_retry(request, job)
-        shown = {"run": run, "state": show_status(run.status, run.get_status_display()), **describe_job(job)}
-        shown |= {"may_retry": may_try, **self.describe_facts(request, run)}
-        html = render_to_string(f"{self.folder}/_state.html", shown, request)
-        return {"html": html, "is_unfinished": shown["is_unfinished"]}
+        is_visible = job is not None and find_visible_jobs(request).filter(pk=job.pk).exists()
+        is_retryable = job is not None and is_visible and may_retry(request, job)
+        context = {"run": run, "state": show_status(run.status, run.get_status_display()), **describe_job(job)}
+        context |= {"may_retry": is_retryable, **self.describe_facts(request, run)}
+        html = render_to_string(f"{self.folder}/_state.html", context, request)
+        return {"html": html, "is_unfinished": context["is_unfinished"]}
 
     def find_job(self, run: Any) -> Job | None:
         """Return the newest job for this row."""
         return requests.find_newest_job(self.kind, run.pk)
 
     def describe_page(self, request: HttpRequest, run: Any, state: dict[str, Any]) -> dict[str, Any]:
-        """Return what run.html shows besides the state."""
+        """Return additional template context for run.html."""
         raise NotImplementedError
 
     def get_urls(self) -> list[URLPattern]:
@@ -184,8 +185,8 @@ class RunPages(ReadOnly):
             return super().change_view(request, object_id, form_url, extra_context)
         url = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_state", args=[run.pk])
         state = self.describe_state(request, run)
-        shown = {"run": run, "state": state, "state_url": url, **self.describe_page(request, run, state)}
-        return own_page(self, request, [f"{self.folder}/run.html", "admin/accounts/run.html"], shown)
+        context = {"run": run, "state": state, "state_url": url, **self.describe_page(request, run, state)}
+        return own_page(self, request, [f"{self.folder}/run.html", "admin/accounts/run.html"], context)
 
     def state_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         return JsonResponse(self.describe_state(request, find_row(self, request, run_id, to_change=False)))

@@ -1,4 +1,4 @@
-"""Admin pages of the directory: policies, departments, members, and runs with their start, progress and answers."""
+"""Admin pages of the directory: policies, departments, members, and synchronisation runs."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ from integrations.models import Corp, Department, Job, Member, SyncRun
 
 
 class CompanyFilter(admin.SimpleListFilter):
+    """Filter by one of the companies that the user sees."""
+
     title = _("WeCom company name")
     parameter_name = "company"
     # The lookup from the row to its company.
@@ -52,14 +54,16 @@ class CompanyFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
-        known = {choice for choice, _label in self.lookup_choices}
-        return queryset.filter(self.condition(value)) if value in known else queryset
+        offered = {choice for choice, _label in self.lookup_choices}
+        return queryset.filter(self.make_condition(value)) if value in offered else queryset
 
-    def condition(self, value: Any) -> Q:
+    def make_condition(self, value: Any) -> Q:
         return Q(**{self.path: value})
 
 
 class MemberStateFilter(OptionFilter):
+    """Filter by whether a member may sign in, or why not."""
+
     title = _("state")
     options = {
         "waiting": (_("waits for an administrator"), lambda members: members.filter(waits_since__isnull=False)),
@@ -70,14 +74,14 @@ class MemberStateFilter(OptionFilter):
         ),
         "out_of_scope": (_("out of scope"), lambda members: members.filter(presence=Member.Presence.OUT_OF_SCOPE)),
         "gone": (
-            _("not there any more"),
+            _("no longer in WeCom"),
             lambda members: members.filter(presence__in=(Member.Presence.DELETED, Member.Presence.MISSING)),
         ),
     }
 
 
 MATCHES = ("match_username", "match_email", "match_mobile", "number_attribute", "number_field")
-# Sentences that say what a run does.
+# Modes of a policy, described by what a run does.
 MODES = [
     (DirectoryPolicy.Mode.OFF.value, _("Only copy the directory, and change no user")),
     (DirectoryPolicy.Mode.LINK.value, _("Link users who are here already")),
@@ -86,6 +90,8 @@ MODES = [
 
 
 class DirectoryPolicyForm(VersionedForm):
+    """Form of a directory policy. It refuses to update e-mail addresses by which people enter the BI."""
+
     class Meta:
         model = DirectoryPolicy
         fields = "__all__"  # the admin limits them by its fieldsets
@@ -94,31 +100,31 @@ class DirectoryPolicyForm(VersionedForm):
         super().__init__(*args, **kwargs)
         if "mode" in self.fields:
             if self.instance._state.adding and not self.is_bound:
-                # By default, the first run of a company creates its people.
+                # Propose that the first run of a company creates its people.
                 Mode = DirectoryPolicy.Mode
                 self.initial["mode"] = Mode.LINK if is_bi_identity_source(EMAIL) else Mode.CREATE
             modes: Any = self.fields["mode"]
             modes.choices = MODES
             modes.help_text = _(
-                "With the first choice nothing runs at night. People whom the directory has created, linked, or put "
-                "into groups stay so when this is changed."
+                "With the first choice nothing runs at night. People whom the directory has created, linked or put "
+                "into groups stay as they are when this is changed."
             )
 
     def clean_mode(self) -> str:
-        """Refuse to update e-mail addresses by which people enter the BI: people choose their e-mail in WeCom."""
+        """Refuse to copy e-mail addresses if people enter the BI by them: people can change their own in WeCom."""
         mode: str = self.cleaned_data["mode"]
         create = DirectoryPolicy.Mode.CREATE
         if mode == create != self.instance.mode and is_bi_identity_source(EMAIL):
             message = _(
-                "People enter the BI by their e-mail, and may change it in WeCom: with this they could enter as "
-                "somebody else. First have the loginId attribute chosen, under Guandata BI."
+                "People enter the BI by their e-mail, and may change it in WeCom: then they could enter as somebody "
+                "else. First choose the loginId attribute, under Guandata BI."
             )
             raise ValidationError(message, code="identity")
         return mode
 
 
 class SyncPolicyForm(DirectoryPolicyForm):
-    """The policy's form on the page that starts a sync, where the company is known."""
+    """Form of the policy on the page that starts a synchronisation of one company."""
 
     class Meta:
         model = DirectoryPolicy
@@ -128,8 +134,8 @@ class SyncPolicyForm(DirectoryPolicyForm):
 
 @admin.register(DirectoryPolicy)
 class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
-    """The company's administrators read it. Administrators of all companies set it, since it links people of none,
-    too."""
+    """Admin of directory policies. Only administrators of all companies may change them, since a policy also links
+    people without a company."""
 
     empty_list = _(
         "A policy says what synchronising a company's directory does to people here. Without one, members "
@@ -150,7 +156,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
 
     @admin.display(description=_("changes in WeCom take effect"))
     def takes_effect(self, policy: DirectoryPolicy) -> SafeString | str:
-        """Show how soon changes take effect. Four queries for each of the few companies with verified callbacks."""
+        """Show how soon changes in WeCom take effect. Four queries for each company with verified callbacks."""
         if policy.is_off:
             return "—"
         reception = describe_reception(policy.corp, now=timezone.now())
@@ -170,19 +176,19 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: DirectoryPolicy, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        was_giving = change and form.initial.get("mode") == DirectoryPolicy.Mode.CREATE
-        if not was_giving or obj.mode == DirectoryPolicy.Mode.CREATE:
+        was_create = change and form.initial.get("mode") == DirectoryPolicy.Mode.CREATE
+        if not was_create or obj.mode == DirectoryPolicy.Mode.CREATE:
             return
-        # Changing the policy takes nothing away: people keep the groups given by the directory.
+        # Warn that people keep the groups that the directory has given.
         count = GivenGroup.objects.filter(corp=obj.corp).values("user").distinct().count()
         if count:
             sentence = ngettext(
-                "%(count)d person keeps the groups that this directory gave by department. They follow WeCom no more: "
-                "a leaver keeps them, too. Take them away by hand where they are not wanted, or let the directory "
-                "create and update people again.",
-                "%(count)d people keep the groups that this directory gave by department. They follow WeCom no more: "
-                "a leaver keeps them, too. Take them away by hand where they are not wanted, or let the directory "
-                "create and update people again.",
+                "%(count)d person keeps the groups that this directory gave by department. These no longer follow "
+                "WeCom: people who leave keep them, too. Remove them by hand where they are not wanted, or let the "
+                "directory create and update people again.",
+                "%(count)d people keep the groups that this directory gave by department. These no longer follow "
+                "WeCom: people who leave keep them, too. Remove them by hand where they are not wanted, or let the "
+                "directory create and update people again.",
                 count,
             )
             messages.warning(request, sentence % {"count": count})
@@ -195,7 +201,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
 
 @admin.register(Department)
 class DepartmentAdmin(ReadOnly):
-    """The list is the tree of one company: the chosen one, or the first that the user sees."""
+    """Admin of departments. Its list is the tree of one company: the chosen one, or the first that the user sees."""
 
     fields = ("corp", "wecom_department_id", "name", "wecom_parent_id", "order", "removed_at")
     search_fields = ("name",)
@@ -223,27 +229,28 @@ class DepartmentAdmin(ReadOnly):
 
 
 def build_tree(corp: Corp) -> list[dict[str, Any]]:
-    """List the departments in tree order, each with its depth and number of people. Departments of a cycle, and those
-    below, come last as roots, so that none is missing. Two queries."""
+    """List the departments in tree order, each with its depth and number of people. If departments form a cycle, they
+    come last as roots, so that none is missing. Two queries."""
     rows = list(Department.objects.filter(corp=corp).present())
     here = Count("members", filter=Q(members__presence=Member.Presence.HERE))
     counts = dict(Department.objects.filter(corp=corp).order_by().annotate(here=here).values_list("pk", "here"))
-    numbers = {one.wecom_department_id for one in rows}
-    below: dict[int | None, list[Department]] = defaultdict(list)
-    for one in rows:
-        below[one.wecom_parent_id if one.wecom_parent_id in numbers else None].append(one)
-    found: list[dict[str, Any]] = []
+    wecom_ids = {row.wecom_department_id for row in rows}
+    # Maps departments to those directly below; None to the roots.
+    children: dict[int | None, list[Department]] = defaultdict(list)
+    for row in rows:
+        children[row.wecom_parent_id if row.wecom_parent_id in wecom_ids else None].append(row)
+    tree: list[dict[str, Any]] = []
     seen: set[int] = set()
-    for start in (below[None], rows):
-        waiting = [(one, 0) for one in reversed(start)]
-        while waiting:
-            one, depth = waiting.pop()
-            if one.pk in seen:
+    for start in (children[None], rows):
+        stack = [(row, 0) for row in reversed(start)]
+        while stack:
+            row, depth = stack.pop()
+            if row.pk in seen:
                 continue
-            seen.add(one.pk)
-            found.append({"department": one, "depth": min(depth, 9), "people_count": counts[one.pk]})
-            waiting += [(child, depth + 1) for child in reversed(below[one.wecom_department_id])]
-    return found
+            seen.add(row.pk)
+            tree.append({"department": row, "depth": min(depth, 9), "people_count": counts[row.pk]})
+            stack += [(child, depth + 1) for child in reversed(children[row.wecom_department_id])]
+    return tree
 
 
 @admin.register(Member)
@@ -290,10 +297,10 @@ class MemberAdmin(RowsAdmin, ReadOnly):
         department = request.GET.get("departments__id__exact", "")
         if department.isdecimal():
             queryset = queryset.filter(departments=int(department))
-        found: QuerySet[Member] = queryset.prefetch_related(
+        members: QuerySet[Member] = queryset.prefetch_related(
             Prefetch("departments", queryset=Department.objects.only("name", "wecom_department_id").order_by("pk"))
         )
-        return found
+        return members
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         return lookup == "departments__id__exact" or super().lookup_allowed(lookup, value, request)
@@ -305,10 +312,11 @@ class MemberAdmin(RowsAdmin, ReadOnly):
         return member
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Set each member's `shown_user`, with a link if the administrator may see that person."""
-        wanted = {(one.corp_id, one.userid_folded) for one in rows}
+        """Set each member's `shown_user`: the linked person if the administrator sees that person, with a link if
+        allowed."""
+        identities = {(one.corp_id, one.userid_folded) for one in rows}
         accounts = WeComAccount.objects.filter(
-            corp__in={corp for corp, _userid in wanted}, userid_folded__in={userid for _corp, userid in wanted}
+            corp__in={corp for corp, _userid in identities}, userid_folded__in={userid for _corp, userid in identities}
         )
         visible = accounts.filter(user__in=people_visible_to(request.user)).select_related("user")
         users = {(one.corp_id, one.userid_folded): one.user for one in visible}
@@ -325,6 +333,7 @@ class MemberAdmin(RowsAdmin, ReadOnly):
 
     @admin.action(description=_("Confirm accounts that came back"), permissions=["admit"])
     def admit(self, request: HttpRequest, queryset: QuerySet[Member]) -> None:
+        """Confirm accounts that had been deleted in WeCom and came back."""
         waiting = queryset.filter(waits_since__isnull=False)
         admitted = [one for one in waiting if sync.admit_member(member=one, now=timezone.now())]
         for one in admitted:
@@ -335,7 +344,7 @@ class MemberAdmin(RowsAdmin, ReadOnly):
 
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
-# Labels for the counts of a run's second half.
+# Labels of the counts of changes to people (SyncRun.applied_counts).
 APPLIED = {
     "linked": _("people linked"),
     "created": _("people created"),
@@ -350,7 +359,8 @@ APPLIED = {
 
 @admin.register(SyncRun)
 class SyncRunAdmin(ConfirmedChanges, RunPages):
-    """Setting the policy needs confirmation, as on the policy's own page; starting and answering a run does not."""
+    """Admin of runs. Setting the policy needs a confirmation, as on the policy's own page; starting or answering a run
+    does not."""
 
     unconfirmed_pages = frozenset(f"integrations_syncrun_{name}" for name in ("start", "again", "answer"))
     folder = "admin/integrations/syncrun"
@@ -387,13 +397,13 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return [*own_routes(self, views), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SyncRun]:
-        found: QuerySet[SyncRun] = super().get_queryset(request).defer("written", "proposed")
-        return found
+        runs: QuerySet[SyncRun] = super().get_queryset(request).defer("written", "proposed")
+        return runs
 
-    # --- Beginning one ------------------------------------------------------------------------------------------------
+    # --- Starting a run -----------------------------------------------------------------------------------------------
 
     def start_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        """GET: show what a run would do, with the button. POST: start one, or redirect to the one under way."""
+        """GET: show the page that starts a run. POST: start a run, or redirect to the one under way."""
         corp = _get_corp_or_404(request, corp_id)
         if request.method == "POST":
             return self._start_run(request, corp)
@@ -408,10 +418,10 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         if not self._may_set(request, policy):
             raise PermissionDenied
         form: Any = SyncPolicyForm(request.POST, instance=policy or DirectoryPolicy(corp=corp))
-        with transaction.atomic():  # the row stays locked from the comparison to the save
+        with transaction.atomic():  # keeps the row locked from the version check to the save
             if not form.is_valid():
                 return self._render_start_page(request, corp, policy, form)
-            if form.has_changed():  # save like the policy's own page
+            if form.has_changed():  # save it as the policy's own page does
                 policies = self.admin_site.get_model_admin(DirectoryPolicy)
                 policies.save_model(request, form.instance, form, change=policy is not None)
                 message = policies.construct_change_message(request, form, [], policy is None)
@@ -420,9 +430,10 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return self._start_run(request, corp)
 
     def _start_run(self, request: HttpRequest, corp: Corp) -> HttpResponse:
-        """Start a run, or take the one under way. Redirect to its page, or return its state for the company's page."""
-        by, manual = request.user.get_username(), SyncRun.Trigger.MANUAL
-        run = sync.request_run(corp=corp, trigger=manual, now=timezone.now(), requested_by=by)
+        """Start a run unless one is under way. Redirect to the run's page, or return its state as JSON for the
+        company's page."""
+        username, manual = request.user.get_username(), SyncRun.Trigger.MANUAL
+        run = sync.request_run(corp=corp, trigger=manual, now=timezone.now(), requested_by=username)
         if "application/json" not in request.headers.get("Accept", ""):
             return _redirect_to_run(run)
         url = reverse("admin:integrations_syncrun_state", args=[run.pk])
@@ -435,8 +446,8 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         )
 
     def _offer_people(self, request: HttpRequest, run: SyncRun) -> dict[str, Any] | None:
-        """Return what the next run would do with the people of this copy, and the form that has it done; None if a
-        policy is in force already, or the person may not set it."""
+        """Return what a policy would do with the members of this run's copy, and the form that sets the policy. None if
+        a policy is on already, or if the user may not set it."""
         policy = DirectoryPolicy.objects.filter(corp=run.corp_id).first()
         is_newest = not SyncRun.objects.filter(corp=run.corp_id, pk__gt=run.pk).exists()
         if run.status != SyncRun.Status.DONE or not is_newest or not self._may_set(request, policy):
@@ -473,7 +484,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return own_page(self, request, f"{self.folder}/start.html", context)
 
     def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        """Retry the events that were given up."""
+        """Retry the company's events that were given up."""
         corp = _get_corp_or_404(request, corp_id)
         count = callbacks.retry_failed_events(corp=corp, now=timezone.now())
         if count:
@@ -489,7 +500,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return {"title": f"{run.corp} {timezone.localtime(run.requested_at):%Y-%m-%d %H:%M}"}
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """Confirm or refuse what a run asks."""
+        """Confirm or refuse the changes for which a run waits."""
         run = find_row(self, request, run_id, to_change=False)
         if not request.user.has_perm(SYNC):
             raise PermissionDenied
@@ -502,21 +513,21 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return _redirect_to_run(run)
 
     def find_job(self, run: SyncRun) -> Job | None:
-        """Return the company's job while it works on this run."""
-        is_over = not run.is_unfinished
+        """Return the company's job if it still works on this run."""
+        is_finished = not run.is_unfinished
         if run.status == SyncRun.Status.DONE:
             later = SyncRun.objects.filter(corp=run.corp_id, status=SyncRun.Status.DONE, pk__gt=run.pk)
-            is_over = run.applied_at is not None or later.exists()
-        return None if is_over else requests.find_newest_job(sync.JOB, run.corp_id)
+            is_finished = run.applied_at is not None or later.exists()
+        return None if is_finished else requests.find_newest_job(sync.JOB, run.corp_id)
 
     def describe_facts(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         job = self.find_job(run)
         is_unfinished = job is not None and job.is_unfinished
         copied = {**dict(SyncRun.Change.choices), "departments": _("departments changed")}
-        # Each refresh of a running page would list them again.
+        # Leave out the changes while the run is under way: the page is refreshed often.
         rows = [] if is_unfinished else [*((*one, None) for one in run.proposed), *run.written][: sync.CHANGES_KEPT]
         members = Member.objects.in_bulk([key for key, _kind, _at in rows])
-        # Lists to look at after a run.
+        # Links to lists that are useful after a run.
         lists = (
             ("integrations.view_member", "admin:integrations_member_changelist", gettext("Members")),
             ("accounts.view_linkconflict", "admin:accounts_linkconflict_changelist", gettext("Not linked with WeCom")),
@@ -525,8 +536,8 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         visible = [(f"{reverse(url)}?{query}", name) for right, url, name in lists if request.user.has_perm(right)]
         return {
             "is_unfinished": is_unfinished,
-            "copied": _word_counts(run.counts, copied),
-            "applied": _word_counts(run.applied_counts, APPLIED),
+            "copied": _label_counts(run.counts, copied),
+            "applied": _label_counts(run.applied_counts, APPLIED),
             "question": sync.describe_question(run) if run.status == SyncRun.Status.ASKING else [],
             "explanation": sync.explain_run(run),
             "warnings": sync.describe_warnings(run),
@@ -556,6 +567,6 @@ def _redirect_to_run(run: SyncRun) -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:integrations_syncrun_change", args=[run.pk]))
 
 
-def _word_counts(counts: dict[str, int], words: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Return label and number of each kind that occurred."""
-    return [(str(word), counts[name]) for name, word in words.items() if counts.get(name)]
+def _label_counts(counts: dict[str, int], labels: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return the label and the number of each kind that occurs."""
+    return [(str(label), counts[name]) for name, label in labels.items() if counts.get(name)]

@@ -1,7 +1,7 @@
-"""Admin pages of groups, for superusers: recipients, and sets of permissions besides the roles.
+"""Admin pages of groups, for superusers, and of groups given by departments.
 
-Push editors look groups up by name as recipients. Roles cannot be changed here: accounts.users.roles defines them.
-"""
+Push editors can only search groups by name, as recipients. Roles, which accounts.users.roles defines, cannot be
+changed."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ class GroupForm(VersionedForm):
 @admin.register(Group)
 class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     form = GroupForm
-    # A role's name and permissions in words.
+    # The fields of a role, which can only be viewed.
     readonly_fields = (  # type: ignore[assignment]  # columns with functions
         Column("shown_name", _("name"), lambda group: roles.label_group(group.name), ordering="name"),
         "shown_permissions",
     )
     list_display = readonly_fields[:1]
-    # Avoid Django's two boxes side by side: their texts have no Chinese translation.
+    # Do not use Django's widget with two lists: its texts have no Chinese translation.
     filter_horizontal = ()
 
     @admin.display(description=_("permissions"))
     def shown_permissions(self, group: Group) -> SafeString:
-        """Show a line for each kind of row with its permissions."""
+        """Show a line for each model with its permissions."""
         kinds = groupby(group.permissions.select_related("content_type"), lambda one: one.content_type)
         lines = ((kind, gettext(", ").join(map(name_permission, rows))) for kind, rows in kinds)
         return format_html_join("", "<div>{}: {}</div>", lines)
@@ -75,8 +75,8 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         group = self.get_object(request, object_id)
         label = roles.label_group(group.name) if group is not None else ""
-        named = {"label": label, "title": gettext("Change history: %s") % label}
-        return super().history_view(request, object_id, {**named, **(extra_context or {})})
+        context = {"label": label, "title": gettext("Change history: %s") % label}
+        return super().history_view(request, object_id, {**context, **(extra_context or {})})
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         if db_field.name == "permissions":
@@ -103,7 +103,7 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     has_delete_permission = has_change_permission
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        """Leave out roles: the list's action does not check each group."""
+        """Delete the selected groups except roles: the action does not check the permission for each group."""
         super().delete_queryset(request, queryset.exclude(name__in=list(roles.Role)))
 
 
@@ -120,7 +120,7 @@ def _is_role(group: Group | None) -> bool:
 
 
 class DepartmentGroupForm(VersionedForm):
-    """Form of a rule. The admin sets `editor` for each request."""
+    """Form of a rule that gives a group by department. The admin sets `editor` for each request."""
 
     editor: User
 
@@ -142,6 +142,8 @@ class DepartmentGroupForm(VersionedForm):
 
 
 class CompanyOfDepartmentFilter(CompanyFilter):
+    """Filter by the company of the department."""
+
     path = "department__corp"
 
 
@@ -177,7 +179,7 @@ class DepartmentGroupAdmin(ConfirmedChanges, RowsAdmin):
         return DepartmentGroup.objects.visible_to(request.user)
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Set each department's path and whether the rule is in force, with few queries for all."""
+        """Set the department's path on each rule, and whether the rule is in force. A fixed number of queries."""
         paths = find_paths([rule.department for rule in rows])
         in_force = DepartmentGroup.objects.in_force().filter(pk__in=[rule.pk for rule in rows])
         keys = set(in_force.values_list("pk", flat=True))
@@ -210,7 +212,7 @@ class DepartmentGroupAdmin(ConfirmedChanges, RowsAdmin):
 
 
 def _may_set(request: HttpRequest, rule: DepartmentGroup | None) -> bool:
-    """Return whether the user may change the rule: only superusers set groups with permissions."""
+    """Return whether the user may change the rule. Only superusers may change rules for groups with permissions."""
     if not sees_all(request.user):
         return False
     if request.user.is_superuser or rule is None:

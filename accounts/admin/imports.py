@@ -1,4 +1,4 @@
-"""Admin pages of imports (upload, watch the check, confirm, read the result) and exports of people."""
+"""Admin pages of imports of people (upload, check, confirmation, result), and of exports."""
 
 from __future__ import annotations
 
@@ -55,31 +55,35 @@ Status, Outcome = PeopleImport.Status, ImportRow.Outcome
 
 
 def may_import(person: User | AnonymousUser) -> bool:
-    """Return whether the person may import and download people: this needs both the right to change and to import."""
+    """Return whether the person may import and download people. This needs the permissions to import and to change
+    them."""
     return person.has_perms((MAY_IMPORT, MAY_CHANGE))
 
 
 def may_confirm(person: User | AnonymousUser, run: PeopleImport) -> bool:
-    """Return whether the person may have a checked import written: creating people needs the right to add them."""
+    """Return whether the person may confirm a checked import. If it creates people, this needs the permission to add
+    them."""
     return may_import(person) and (not run.counts.get(Outcome.CREATE) or person.has_perm(ADD))
 
 
 def explain_origin_of_people(request: HttpRequest) -> SafeString:
-    """Explain that a company's directory creates people, with a link to the next step for that."""
+    """Explain that a company's directory creates people, with a link to the page where it is synchronised or set up."""
     corp = Corp.objects.visible_to(request.user).enabled().order_by("pk").first()
     if corp is None:
         words, url = gettext("First connect a company and enable it."), reverse("admin:integrations_corp_changelist")
     else:
         words, url = gettext("Sync directory now"), reverse("admin:integrations_syncrun_start", args=[corp.pk])
     sentence = gettext(
-        "An import changes people who are here, and creates others only if you tick it. A company's directory creates "
-        "people by itself: {link}"
+        "An import changes existing people, and creates others only if you tick that option. A company's directory "
+        "creates people by itself: {link}"
     )
     may_open = request.user.has_perm("integrations.view_corp" if corp is None else SYNC)
     return format_html(sentence, link=format_html('<a href="{}">{}</a>', url, words) if may_open else words)
 
 
 class UploadForm(AnyModelForm):
+    """Form to upload a file. `person`: the uploader."""
+
     file = forms.FileField(
         label=_("File"),
         help_text=_(
@@ -95,19 +99,19 @@ class UploadForm(AnyModelForm):
         help_texts = {
             "corp": _("For the file of WeCom's console, which does not name its company."),
             "match_by": _(
-                "For files without a column “username”. A person who is already linked with the WeCom account is "
-                "found by it."
+                "For files without a column “username”. A person who is already linked with the WeCom account in the "
+                "file is found by that account."
             ),
-            "clears_empty": _("Otherwise an empty cell leaves what is there."),
+            "clears_empty": _("Otherwise an empty cell changes nothing."),
             "creates_people": _(
-                "Who is not here is created without a password, and signs in with WeCom. The preview lists everybody "
+                "Missing people are created without a password, and sign in with WeCom. The preview lists everybody "
                 "who would be created."
             ),
         }
 
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # of a ModelChoiceField
+        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # a ModelChoiceField
         if not person.has_perm(ADD):
             del self.fields["creates_people"]
 
@@ -125,7 +129,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
     empty_list = _(
         "Uploaded sheets of people are listed here, each with what it changed. Nothing changes before you confirm."
     )
-    # An upload changes nothing; only the answer to the check does.
+    # Uploading a file needs no confirmation, because it changes nothing.
     unconfirmed_pages = frozenset({"accounts_peopleimport_add"})
     list_display = (
         *("file_name", "status"),
@@ -141,7 +145,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         js = ["integrations/live.js"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeopleImport]:
-        """Show other people's imports only to administrators of all companies."""
+        """Return all imports to administrators of all companies, and to others only their own."""
         runs = PeopleImport.objects.select_related("corp").order_by("-pk")
         return runs if sees_all(request.user) else runs.filter(requested_by=request.user.pk)
 
@@ -182,7 +186,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         return {"title": run.file_name, "rows_html": state["parts"]["import-rows"]}
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """Confirm in one of two modes, or discard."""
+        """Confirm a checked import in one of the two modes, or discard it."""
         run = find_row(self, request, run_id, to_change=False)
         answer, now = request.POST.get("answer", ""), timezone.now()
         if not (may_import(request.user) if answer == "discard" else may_confirm(request.user, run)):
@@ -199,7 +203,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         return _redirect_to_import(run)
 
     def refused_view(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
-        """Return the refused rows as csv, to be corrected and uploaded again."""
+        """Return the refused rows with their reasons as csv, to be corrected and uploaded again."""
         run = find_row(self, request, run_id, to_change=False)
         titles = [(title, target) for title, target in run.titles if target]
         rows = ImportRow.objects.filter(run=run, outcome=Outcome.REFUSED).order_by("number")
@@ -216,11 +220,11 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
 
     def describe_facts(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         counts, names = run.counts, read_attribute_names()
-        is_short_of_people = (
-            run.reason == "company_missing" and not Corp.objects.exists()
-        ) or ImportRow.objects.filter(run=run, reason="nobody").exists()
+        lacks_people = (run.reason == "company_missing" and not Corp.objects.exists()) or ImportRow.objects.filter(
+            run=run, reason="nobody"
+        ).exists()
         return {
-            "origin": explain_origin_of_people(request) if is_short_of_people else "",
+            "origin": explain_origin_of_people(request) if lacks_people else "",
             "same_count": counts.get("same", 0),
             "create_count": counts.get(Outcome.CREATE, 0),
             "change_count": counts.get(Outcome.CHANGE, 0),
@@ -229,7 +233,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             "applied_count": counts.get(Outcome.APPLIED, 0),
             "refused_count": counts.get(Outcome.REFUSED, 0),
             "reason": explain_import(run.reason, run.words),
-            # Each header of the file with its meaning; empty if it is not used.
+            # Each column of the file with its meaning, which is empty if the column is not used.
             "columns": [(title, name_column(target, names) if target else "") for title, target in run.titles],
             "is_unconfirmed": run.status == Status.UNCONFIRMED and may_import(request.user),
             "may_confirm": may_confirm(request.user, run),
@@ -239,13 +243,13 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         state = super().describe_state(request, run)
         if state["is_unfinished"]:
             return {**state, "parts": {"import-rows": ""}}
-        # A page of rows of one outcome; refused ones are shown first.
+        # Show a page of rows with one outcome: the chosen one, or the first that occurs in this order.
         order = (Outcome.REFUSED, Outcome.CREATE, Outcome.CHANGE, Outcome.CREATED, Outcome.APPLIED)
         present = [one for one in order if run.counts.get(one)]
         wanted = request.GET.get("show", "")
         shown = next((one for one in present if one == wanted), present[0] if present else None)
-        found = ImportRow.objects.filter(run=run, outcome=shown or "").order_by("number")
-        page = Paginator(found, ROWS_A_PAGE).get_page(request.GET.get("p"))
+        matching = ImportRow.objects.filter(run=run, outcome=shown or "").order_by("number")
+        page = Paginator(matching, ROWS_A_PAGE).get_page(request.GET.get("p"))
         names = read_attribute_names()
         rows = [
             {
@@ -265,12 +269,12 @@ def _redirect_to_import(run: PeopleImport) -> HttpResponseRedirect:
 
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-# Larger sheets are made in the background: each person takes about 0.7 ms.
-AT_ONCE = 2000
+# Sheets of more people are made in the background. Each person takes about 0.7 ms.
+PEOPLE_AT_ONCE = 2000
 
 
 class ExportPages(AnyModelAdmin):
-    """Mixin of UserAdmin for exports."""
+    """Mixin of UserAdmin for downloads of people as xlsx and csv."""
 
     def get_urls(self) -> list[URLPattern]:
         views = {
@@ -281,26 +285,27 @@ class ExportPages(AnyModelAdmin):
         return [*own_routes(self, views), *super().get_urls()]
 
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the listed people as csv, with the list's filters and search, ordered by key."""
+        """Return the listed people as csv. The list's filters and search apply."""
         keys = self._list_keys(request)
         _record_download(len(keys))
         sheet = sheets.PeopleSheet(people=keys, reader=get_signed_in_person(request))
         return sheets.make_csv_response(_make_file_name("csv"), chain([sheet.list_titles()], sheet.iterate_rows()))
 
     def xlsx_view(self, request: HttpRequest) -> HttpResponseBase:
-        """GET: return a small sheet at once, or ask whether to make a large one. POST: start a job that makes it."""
-        found, reader = self._list_keys(request), get_signed_in_person(request)
-        keys = found[:ROWS_AT_MOST]
+        """GET: return a small sheet at once, or the page that asks whether to make a large one. POST: start a job that
+        makes it."""
+        all_keys, reader = self._list_keys(request), get_signed_in_person(request)
+        keys = all_keys[:ROWS_AT_MOST]
         if request.method == "POST":
             language, now = get_language() or "", timezone.now()
             payload = {"user_ids": keys, "language": language}
             job = requests.request_job(jobs.EXPORT_KIND, payload=payload, subject=len(keys), by=reader, now=now)
             return HttpResponseRedirect(reverse("admin:integrations_job_change", args=[job.pk]))
-        if len(keys) <= AT_ONCE:
+        if len(keys) <= PEOPLE_AT_ONCE:
             _record_download(len(keys))
             file = sheets.write_xlsx(sheets.PeopleSheet(people=keys, reader=reader))
             return FileResponse(file, as_attachment=True, filename=_make_file_name("xlsx"), content_type=_XLSX)
-        context = {"title": gettext("Download as xlsx"), "count": len(keys), "is_cut": len(found) > ROWS_AT_MOST}
+        context = {"title": gettext("Download as xlsx"), "count": len(keys), "is_cut": len(all_keys) > ROWS_AT_MOST}
         return own_page(self, request, "admin/accounts/user/request_sheet.html", context)
 
     def sheet_view(self, request: HttpRequest, job_id: int) -> HttpResponse:
@@ -315,12 +320,12 @@ class ExportPages(AnyModelAdmin):
         return response
 
     def _list_keys(self, request: HttpRequest) -> list[int]:
-        """List the keys of the listed people, at most one more than an import accepts."""
+        """List the keys of the listed people, at most ROWS_AT_MOST + 1."""
         if not may_import(request.user) or not self.has_view_permission(request):
             raise PermissionDenied
         changelist: Any = self.get_changelist_instance(request)
-        found = changelist.get_queryset(request).order_by().values("pk")
-        people = User.objects.filter(pk__in=found).order_by("pk")
+        listed = changelist.get_queryset(request).order_by().values("pk")
+        people = User.objects.filter(pk__in=listed).order_by("pk")
         return list(people.values_list("pk", flat=True)[: ROWS_AT_MOST + 1])
 
 

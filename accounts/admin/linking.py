@@ -1,4 +1,4 @@
-"""The page 未关联: members without a user, users without a member, conflicts; and linking many at once."""
+"""The admin page “Not linked with WeCom” (未关联): members without a user, users without a member, and conflicts."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 
 
 def read_key(text: str | None) -> int | None:
-    """Parse a row's key. Returns None for text that cannot be one."""
+    """Parse the key of a row. Returns None for other text."""
     return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 class BulkForm(AnyModelForm):
-    """The choices for linking many, as an unsaved policy. `person` links, and sees only own companies."""
+    """Form with the company and the ways to find people, for linking many at once. Its instance is an unsaved policy.
+    `person`: the administrator."""
 
     match_number = forms.BooleanField(
         label=capfirst(_("by employee number")),
@@ -52,7 +53,7 @@ class BulkForm(AnyModelForm):
 
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "instance": DirectoryPolicy(mode=DirectoryPolicy.Mode.LINK)})
-        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # of a ModelChoiceField
+        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # a ModelChoiceField
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or self.cleaned_data
@@ -68,14 +69,16 @@ class BulkForm(AnyModelForm):
         return chosen
 
     def validate_unique(self) -> None:
-        """Accept a company with a policy: this one is not saved."""
+        """Do nothing: the instance is not saved, so the company may have a policy."""
 
 
-# --- The page 未关联: members without a user, users without a member, and conflicts
+# --- The page ---------------------------------------------------------------------------------------------------------
 
 LIST = "admin:accounts_linkconflict_changelist"
 FOLDER = "admin/accounts/linkconflict"
+# Rows on a page of a tab.
 ROWS = 50
+# The tabs of the page.
 SIDES: dict[str, _StrPromise] = {
     "members": _("In WeCom, not here"),
     "users": _("Here, not in WeCom"),
@@ -110,7 +113,7 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
 
     @admin.display(description=_("reason"))
     def why(self, conflict: LinkConflict) -> str:
-        """Return the reason as the user may read it; get_object has set it."""
+        """Return the reason that the user may read, which get_object has set."""
         return str(getattr(conflict, "why", ""))
 
     # --- The list -----------------------------------------------------------------------------------------------------
@@ -122,20 +125,20 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
         side = side if side in SIDES and _may_view(request, side) else "members"
         corps = list(Corp.objects.visible_to(request.user).only("name").order_by("name"))
         corp = next((one for one in corps if str(one.pk) == request.GET.get("company")), None)
-        kept = {"side": side, "company": corp.pk if corp else "", "q": request.GET.get("q", "").strip()}
+        chosen = {"side": side, "company": corp.pk if corp else "", "q": request.GET.get("q", "").strip()}
         may_see_all = sees_all(request.user)
         reasons = [one for one in LinkConflict.Reason if may_see_all or one in REASONS_ABOUT_MEMBERS]
-        kept["reason"] = request.GET["reason"] if request.GET.get("reason") in reasons else ""
+        chosen["reason"] = request.GET["reason"] if request.GET.get("reason") in reasons else ""
         if side == "conflicts":
             visible = Corp.objects.visible_to(request.user)
             conflicts = find_conflicts(seen_by=request.user, corps=visible.filter(pk=corp.pk) if corp else visible)
             listed = {"conflicts": conflicts}
         else:
-            listed = (_list_members if side == "members" else _list_users)(request, corp, kept)
+            listed = (_list_members if side == "members" else _list_users)(request, corp, chosen)
         context = {
             "title": gettext("Not linked with WeCom"),
             "sides": [
-                (name, label, f"?{urlencode({'side': name, 'company': kept['company']})}")
+                (name, label, f"?{urlencode({'side': name, 'company': chosen['company']})}")
                 for name, label in SIDES.items()
                 if _may_view(request, name)
             ],
@@ -143,11 +146,11 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
             "reasons": [(one.value, one.label) for one in reasons],
             "may_link": may_link(request),
             "empty_list": self.empty_list,
-            # While there are no members, the page leads to the synchronisation.
+            # As long as there are no members, link to the synchronisation.
             "help": {}
             if Member.objects.visible_to(request.user).exists()
             else describe_empty_select(Department, request, is_empty=True),
-            **kept,
+            **chosen,
             **listed,
             **(extra_context or {}),
         }
@@ -156,14 +159,14 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
     # --- One link -----------------------------------------------------------------------------------------------------
 
     def link_view(self, request: HttpRequest) -> HttpResponse:
-        """POST: link a member with a person, after a question if there are objections. GET: always ask."""
+        """GET: ask whether to link a member with a person. POST: link them, or ask first if there are objections."""
         if not may_link(request):
             raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
         member = _get_or_404(Member.objects.visible_to(request.user).select_related("corp"), given.get("member"))
         user = _get_or_404(people_changeable_by(request.user), given.get("user"))
-        found = linking.find_objections(member=member, user=user)
-        objections = [explain_missing_link(request.user, one, sees_the_other=True) for one in found]
+        reasons = linking.find_objections(member=member, user=user)
+        objections = [explain_missing_link(request.user, reason, sees_the_other=True) for reason in reasons]
         if given.get("by_name"):
             objections.append(gettext("Only the names are the same: it may be somebody else."))
         back = _make_list_url(given.get("back", ""))
@@ -187,7 +190,7 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
         return own_page(self, request, f"{FOLDER}/link.html", context)
 
     def create_view(self, request: HttpRequest) -> HttpResponse:
-        """Create a user for a member whom none of the suggestions fits."""
+        """Create a user for a member, if none of the suggested people is the member."""
         if not _may_create(request):
             raise PermissionDenied
         sentence = gettext("“%(person)s” was created and linked with “%(member)s” of “%(corp)s”.")
@@ -202,12 +205,12 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
     # --- Many links ---------------------------------------------------------------------------------------------------
 
     def bulk_view(self, request: HttpRequest) -> HttpResponse:
-        """GET: ask for the keys and count the links. POST: link."""
+        """GET: ask how to find people, and count the possible links. POST: make the links."""
         if not may_link(request):
             raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
         form = BulkForm(given if "corp" in given else None, person=get_signed_in_person(request))
-        context: dict[str, Any] = {"title": gettext("Link all who are unambiguous"), "form": form}
+        context: dict[str, Any] = {"title": gettext("Link all unambiguous matches"), "form": form}
         if form.is_bound and form.is_valid():
             policy, editor = form.instance, get_signed_in_person(request)
             members = matching.filter_unlinked(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
@@ -217,8 +220,8 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
                 sentence = ngettext("%(count)d person was linked.", "%(count)d people were linked.", count)
                 messages.success(request, sentence % {"count": count})
                 return HttpResponseRedirect(reverse(LIST) + f"?{urlencode({'company': policy.corp_id})}")
-            found = linking.find_unambiguous_matches(policy=policy, members=page.rows, editor=editor)
-            context |= {"checked_count": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
+            matches = linking.find_unambiguous_matches(policy=policy, members=page.rows, editor=editor)
+            context |= {"checked_count": len(page.rows), "count": len(matches), "page": page, "first": matches[:10]}
             query = urlencode({**request.GET.dict(), "after": page.after or ""})
             context |= {"next": f"?{query}" if page.after else "", "after": given.get("after", "")}
         return own_page(self, request, f"{FOLDER}/bulk.html", context)
@@ -227,39 +230,41 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
 # --- The three tabs ---------------------------------------------------------------------------------------------------
 
 
-def _list_members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
+def _list_members(request: HttpRequest, corp: Corp | None, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return the context of the tab of members without a user. `chosen`: the search text and the filters."""
     members = matching.filter_unlinked(Member.objects.visible_to(request.user))
     members = members.filter(corp=corp) if corp is not None else members
-    if kept["q"]:
-        named = members.filter(name__icontains=kept["q"])
-        members = members.filter(userid_folded__startswith=fold_userid(kept["q"])) | named
-    if kept["reason"]:
-        members = members.filter(link_conflict__reason=kept["reason"])
+    if chosen["q"]:
+        by_name = members.filter(name__icontains=chosen["q"])
+        members = members.filter(userid_folded__startswith=fold_userid(chosen["q"])) | by_name
+    if chosen["reason"]:
+        members = members.filter(link_conflict__reason=chosen["reason"])
     departments = Prefetch("departments", Department.objects.only("name", "wecom_department_id").order_by("pk"))
     page = _read_page(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
-    found = matching.suggest_people(page.rows, among=people_visible_to(request.user))
-    shown = _describe_page(request, kept, page, found)
-    # The usernames with which they could be created.
-    free = [one for one in page.rows if one.waits_since is None] if _may_create(request) else []
-    names = linking.find_free_usernames([one.userid for one in free])
-    for row in shown["rows"]:
+    suggestions = matching.suggest_people(page.rows, among=people_visible_to(request.user))
+    context = _describe_page(request, chosen, page, suggestions)
+    # Find the usernames with which members could be created.
+    creatable = [one for one in page.rows if one.waits_since is None] if _may_create(request) else []
+    names = linking.find_free_usernames([one.userid for one in creatable])
+    for row in context["rows"]:
         member = row["subject"]
-        row["created_as"] = names.get(member.userid_folded, "") if member in free else ""
-        # Why the last run linked the member with nobody; empty if no run has tried.
+        row["created_as"] = names.get(member.userid_folded, "") if member in creatable else ""
+        # The reason why the last run linked the member with nobody; empty if no run has tried.
         reason = member.link_conflict.reason if hasattr(member, "link_conflict") else ""
         row["reason"] = explain_missing_link(request.user, reason) if reason else ""
-    return shown
+    return context
 
 
-def _list_users(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
+def _list_users(request: HttpRequest, corp: Corp | None, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return the context of the tab of users without a member. `chosen`: the search text and the filters."""
     linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
     people = people_visible_to(request.user).filter(~Exists(linked), is_active=True)
-    if kept["q"]:
-        people = people.filter(username__icontains=kept["q"]) | people.filter(name__icontains=kept["q"])
+    if chosen["q"]:
+        people = people.filter(username__icontains=chosen["q"]) | people.filter(name__icontains=chosen["q"])
     page = _read_page(request, people)
     members = Member.objects.visible_to(request.user)
-    found = matching.suggest_members(page.rows, among=members.filter(corp=corp) if corp is not None else members)
-    return _describe_page(request, kept, page, found)
+    suggestions = matching.suggest_members(page.rows, among=members.filter(corp=corp) if corp is not None else members)
+    return _describe_page(request, chosen, page, suggestions)
 
 
 def _read_page(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
@@ -268,15 +273,15 @@ def _read_page(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
 
 
 def _describe_page(
-    request: HttpRequest, kept: dict[str, Any], page: KeysetPage, found: dict[int, list[matching.Suggestion]]
+    request: HttpRequest, chosen: dict[str, Any], page: KeysetPage, found: dict[int, list[matching.Suggestion]]
 ) -> dict[str, Any]:
-    """Describe each row with its suggestions and objections, and add links to the neighbouring pages. `linkable`: keys
-    of people with a button: those whom the administrator may change."""
-    wanted = {one.user.pk for some in found.values() for one in some}
-    may_change: set[int] = set()
-    if wanted and may_link(request):
-        changeable = people_changeable_by(request.user).filter(pk__in=list(wanted))
-        may_change = set(changeable.values_list("pk", flat=True))
+    """Return the context of a page: each row with its suggestions and their objections, and the addresses of the
+    previous and next page. `linkable` of a row: keys of people whom the administrator may link."""
+    suggested = {one.user.pk for some in found.values() for one in some}
+    linkable: set[int] = set()
+    if suggested and may_link(request):
+        changeable = people_changeable_by(request.user).filter(pk__in=list(suggested))
+        linkable = set(changeable.values_list("pk", flat=True))
     rows = [
         {
             "subject": row,
@@ -285,12 +290,12 @@ def _describe_page(
                 for one in found[row.pk][: matching.SUGGESTIONS_SHOWN]
             ],
             "left_out": len(found[row.pk]) > matching.SUGGESTIONS_SHOWN,
-            "linkable": may_change,
+            "linkable": linkable,
         }
         for row in page.rows
     ]
-    ways = {"previous_url": {"before": page.before}, "next_url": {"after": page.after}}
-    urls = {name: "" if None in way.values() else f"?{urlencode({**kept, **way})}" for name, way in ways.items()}
+    keys = {"previous_url": {"before": page.before}, "next_url": {"after": page.after}}
+    urls = {name: "" if None in key.values() else f"?{urlencode({**chosen, **key})}" for name, key in keys.items()}
     return {"rows": rows, **urls}
 
 
@@ -303,7 +308,7 @@ def _may_create(request: HttpRequest) -> bool:
 
 
 def _get_or_404(rows: QuerySet[Any], key: str | None) -> Any:
-    """Return a row by the key in a form, or raise Http404."""
+    """Return the row with a key from a form. Raises Http404."""
     number = read_key(key)
     row = rows.filter(pk=number).first() if number is not None else None
     if row is None:
@@ -312,5 +317,5 @@ def _get_or_404(rows: QuerySet[Any], key: str | None) -> Any:
 
 
 def _make_list_url(query: str) -> str:
-    """Return the address of the list. `query`: its former query string, which cannot lead elsewhere."""
+    """Return the address of the page. `query`: its query string, from the form that was sent."""
     return reverse(LIST) + (f"?{query[:500]}" if query else "")

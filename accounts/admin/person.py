@@ -1,4 +1,4 @@
-"""The pages of people beside the form: the card of one person, and the grid of people and attributes."""
+"""Admin pages of people besides the form: the card of a person, and the grid of people and attributes."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from integrations.admin.base import find_row, own_page, own_routes, pill
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Member
 
-# A page of the grid has at most so many people and cells.
+# Limits for one page of the grid.
 PEOPLE_A_PAGE, CELLS_A_PAGE = 50, 600
 
 
 class PeopleList(ChangeList):
-    """A list whose rows lead to the person's card."""
+    """A list whose rows link to the person's card."""
 
     def url_for_result(self, result: Any) -> str:
         return reverse("admin:accounts_user_card", args=[result.pk])
@@ -53,7 +53,7 @@ class PersonPages(AnyModelAdmin):
         return PeopleList
 
     def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
-        """Return to the card, unless the editor does not see the person any more."""
+        """Redirect to the card, or to the list if the editor no longer sees the person."""
         if self.get_object(request, str(obj.pk)) is None:
             return HttpResponseRedirect(reverse("admin:accounts_user_changelist"))
         return HttpResponseRedirect(reverse("admin:accounts_user_card", args=[obj.pk]))
@@ -61,21 +61,33 @@ class PersonPages(AnyModelAdmin):
     # --- The card -----------------------------------------------------------------------------------------------------
 
     def card_view(self, request: HttpRequest, person_id: int) -> HttpResponse:
-        """Show the state of each account, what reaches the person and why something does not."""
+        """Show the person's accounts, whether messages reach the person, attributes and roles."""
         person: User = find_row(self, request, person_id, to_change=False)
         accounts = list_account_states(person)
         primary = next((one for one in accounts if one["account"].is_primary), None)
-        held = [roles.label_group(group.name) for group in roles.find_role_groups().filter(user=person).order_by("pk")]
+        # Tone, word and sentence on whether messages reach the person, and through which account.
+        if not person.is_active:
+            state = "quiet", gettext("disabled"), gettext("The person is disabled: no sign-in, no messages.")
+        elif primary is None:
+            state = "warn", gettext("waiting"), gettext("Without a WeCom account no messages arrive.")
+        elif primary["reason"]:
+            state = primary["tone"], primary["word"], primary["reason"]
+        else:
+            account = primary["account"]
+            sentence = gettext("Messages go to “%(account)s” of “%(company)s”.")
+            values = {"account": account.userid, "company": account.corp.name}
+            state = "good", gettext("in order"), sentence % values
+        groups = roles.find_role_groups().filter(user=person).order_by("pk")
         context = {
             "title": str(person),
             "person": person,
-            "state": _describe_person(person, primary),
+            "state": state,
             "accounts": accounts if attributes.has_wecom_attributes(request) else None,
             "values": [
                 (one, attributes.join_values(values))
                 for one, values in attributes.list_attributes_with_values(user_id=person.pk)
             ],
-            "roles": gettext(", ").join(held),
+            "roles": gettext(", ").join(roles.label_group(group.name) for group in groups),
             "last_login": format_moment(person.last_login),
             "panels": person_panels(request, person),
             "may_change": self.has_change_permission(request, person),
@@ -86,7 +98,7 @@ class PersonPages(AnyModelAdmin):
     # --- The grid -----------------------------------------------------------------------------------------------------
 
     def grid_view(self, request: HttpRequest) -> HttpResponse:
-        """Edit attributes of the people in the list whom the editor may change, one page of them at a time."""
+        """Show and save a page of the grid: attributes of the listed people whom the editor may change."""
         if not self.has_change_permission(request):
             raise PermissionDenied
         editor = get_signed_in_person(request)
@@ -110,13 +122,13 @@ class PersonPages(AnyModelAdmin):
                 )
                 messages.success(request, sentence % {"cells": cell_count, "count": people_count})
                 return HttpResponseRedirect(request.get_full_path())
-        # A page of the listed people, with the list's search and filters, whom the editor may change.
+        # Find the listed people whom the editor may change. The list's search and filters apply.
         query = request.GET.copy()
-        numbers = query.pop("p", ["1"])  # the list has pages of another size
-        request.GET = query  # type: ignore[assignment]  # of the same kind
-        listed: Any = self.get_changelist_instance(request)
-        found = listed.get_queryset(request).order_by().values("pk")
-        people = people_changeable_by(editor).filter(pk__in=found).order_by("username")
+        numbers = query.pop("p", ["1"])  # a page number of the grid, not of the list
+        request.GET = query  # type: ignore[assignment]  # a QueryDict, too
+        changelist: Any = self.get_changelist_instance(request)
+        listed = changelist.get_queryset(request).order_by().values("pk")
+        people = people_changeable_by(editor).filter(pk__in=listed).order_by("username")
         size = max(1, min(PEOPLE_A_PAGE, CELLS_A_PAGE // max(1, len(columns))))
         page = Paginator(people, size).get_page(numbers[-1])
         rows, opened = _make_grid_rows(list(page.object_list), columns, cells, problems)
@@ -134,28 +146,15 @@ class PersonPages(AnyModelAdmin):
         return own_page(self, request, "admin/accounts/user/grid.html", context)
 
 
-def _describe_person(person: User, primary: Mapping[str, Any] | None) -> tuple[str, str, str]:
-    """Return tone, word and sentence: whether messages reach the person, and through which account."""
-    if not person.is_active:
-        return "quiet", gettext("disabled"), gettext("The person is disabled: no sign-in, no messages.")
-    if primary is None:
-        return "warn", gettext("waiting"), gettext("Without a WeCom account no messages arrive.")
-    if primary["reason"]:
-        return primary["tone"], primary["word"], primary["reason"]
-    to = gettext("Messages go to “%(account)s” of “%(company)s”.")
-    account = primary["account"]
-    return "good", gettext("in order"), to % {"account": account.userid, "company": account.corp.name}
-
-
 def list_account_states(person: Any) -> list[dict[str, Any]]:
-    """Describe the accounts of a person as UserAdmin reads one: the state of each, and the reason if it is not in
-    order."""
+    """Describe each account of a person: its state, and the reason if the account is not in order. `person`: a row of
+    UserAdmin.get_queryset."""
     accounts: list[WeComAccount] = person.accounts_by_rank
     keys = [one.pk for one in accounts]
     barred = set(WeComAccount.objects.filter(barred_by_wecom(), pk__in=keys).values_list("pk", flat=True))
     corps, userids = {one.corp_id for one in accounts}, {one.userid_folded for one in accounts}
-    found = Member.objects.filter(corp__in=corps - {None}, userid_folded__in=userids).prefetch_related("departments")
-    members = {(one.corp_id, one.userid_folded): one for one in found}
+    rows = Member.objects.filter(corp__in=corps - {None}, userid_folded__in=userids).prefetch_related("departments")
+    members = {(one.corp_id, one.userid_folded): one for one in rows}
     states = []
     for account in accounts:
         member = members.get((account.corp_id or 0, account.userid_folded))
@@ -167,7 +166,7 @@ def list_account_states(person: Any) -> list[dict[str, Any]]:
 
 
 def _describe_account(account: WeComAccount, member: Member | None, *, is_barred: bool) -> tuple[str, str, str]:
-    """Return tone, word and reason; the reason is empty if the account is in order."""
+    """Return tone, word and reason of an account's state. The reason is empty if the account is in order."""
     if account.left_at is not None:
         return "bad", gettext("failed"), gettext("The person has left this company in WeCom.")
     if account.corp is None or not account.userid:
@@ -179,13 +178,14 @@ def _describe_account(account: WeComAccount, member: Member | None, *, is_barred
         if member.waits_since is not None:
             return "warn", gettext("waiting"), gettext("The member came back in WeCom and waits for an administrator.")
         is_away = member.presence != Member.Presence.HERE
-        said = member.get_presence_display() if is_away else member.get_status_display()
-        return "bad", gettext("failed"), gettext("WeCom: %(state)s.") % {"state": said}
+        state = member.get_presence_display() if is_away else member.get_status_display()
+        return "bad", gettext("failed"), gettext("WeCom: %(state)s.") % {"state": state}
     return "good", gettext("in order"), ""
 
 
 def _read_cells(posted: QueryDict) -> tuple[dict[CellKey, tuple[str, str]], datetime]:
-    """Return the cells that differ from what the page showed, as shown and as typed, and when the page was opened."""
+    """Return the changed cells, each with the text that the page showed and the typed text; and when the page was
+    opened."""
     try:
         opened = json.loads(posted.get("opened", "{}"))
         since = datetime.fromtimestamp(int(posted.get("opened_at", "0")), UTC)
@@ -197,9 +197,9 @@ def _read_cells(posted: QueryDict) -> tuple[dict[CellKey, tuple[str, str]], date
         numbers = key.split("-")
         if kind != "cell" or len(numbers) != 2 or not all(one.isdecimal() and len(one) < 19 for one in numbers):
             continue
-        was = str(opened.get(key, "")) if isinstance(opened, dict) else ""
-        if str(typed) != was:
-            cells[int(numbers[0]), int(numbers[1])] = (was, str(typed))
+        shown = str(opened.get(key, "")) if isinstance(opened, dict) else ""
+        if str(typed) != shown:
+            cells[int(numbers[0]), int(numbers[1])] = (shown, str(typed))
     return cells, since
 
 
@@ -209,7 +209,8 @@ def _make_grid_rows(
     typed: Mapping[CellKey, tuple[str, str]],
     problems: Mapping[CellKey, str],
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return the rows of the page, with what was typed and why it was refused, and the texts as they are now."""
+    """Return the rows of the page, with typed texts and the reasons why they were refused; and the stored texts of
+    cells."""
     keys = [one.pk for one in people]
     values = {one.pk: attributes.find_values(attribute=one, users=keys) for one in columns}
     rows, opened = [], {}
@@ -217,11 +218,11 @@ def _make_grid_rows(
         cells = []
         for column in columns:
             key = f"{person.pk}-{column.pk}"
-            held = attributes.join_values(values[column.pk].get(person.pk, []))
-            if held:
-                opened[key] = held
+            stored = attributes.join_values(values[column.pk].get(person.pk, []))
+            if stored:
+                opened[key] = stored
             problem = problems.get((person.pk, column.pk), "")
-            _was, text = typed.get((person.pk, column.pk), (held, held))
+            _shown, text = typed.get((person.pk, column.pk), (stored, stored))
             cells.append({"key": key, "text": text, "column": column, "person": person, "problem": problem})
         rows.append({"person": person, "cells": cells})
     return rows, opened

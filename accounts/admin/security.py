@@ -51,11 +51,12 @@ TONES = {
     AuditEntry.Action.SIGN_IN_FAILED: "bad",
     AuditEntry.Action.CREATED: "good",
 }
-# Actions whose entries may lack a subject: unknown usernames are not stored.
+# Actions of entries without a subject if the username is unknown: unknown usernames are not stored.
 ABOUT_USERNAMES = {AuditEntry.Action.LOCKED_OUT, AuditEntry.Action.SIGN_IN_FAILED, AuditEntry.Action.UNLOCKED}
+# Entries read in one query for the csv file.
 EXPORTED_AT_ONCE = 2000
 EXPORT_HEADER = ("id", "at", "actor", "ip", "action", "kind", "object_id", "subject", "note", "company_id", "changes")
-# Administrators are warned once entries wait longer for the syslog server.
+# Administrators are warned once entries have been unsent for longer.
 UNSENT_FOR = timedelta(minutes=2)
 
 
@@ -74,24 +75,24 @@ class KindFilter(admin.SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Add the app's name if two models have the same name."""
+        """Return the tracked models, with the app's name if two models have the same name."""
         kinds = [(str(model._meta.verbose_name), model._meta) for model in signals.list_tracked_models()]
         counts = Counter(name for name, _options in kinds)
-        long = gettext("%(kind)s (%(app)s)")
+        with_app = gettext("%(kind)s (%(app)s)")
         return [
-            (one.label_lower, long % {"kind": capfirst(name), "app": one.app_config.verbose_name})
+            (one.label_lower, with_app % {"kind": capfirst(name), "app": one.app_config.verbose_name})
             if counts[name] > 1
             else (one.label_lower, capfirst(name))
             for name, one in sorted(kinds, key=lambda pair: pair[0])
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        known = {choice for choice, _label in self.lookup_choices}
-        return queryset.filter(model=self.value()) if self.value() in known else queryset
+        offered = {choice for choice, _label in self.lookup_choices}
+        return queryset.filter(model=self.value()) if self.value() in offered else queryset
 
 
 def _make_day_filter(count: int) -> Callable[[QuerySet[Any]], QuerySet[Any]]:
-    """Return the filter of entries of the last days in the page's time zone; 1 is today alone."""
+    """Return a function that keeps the entries of the last `count` days, with today, in the page's time zone."""
     return lambda entries: entries.filter(
         at__gte=timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=count - 1)
     )
@@ -147,17 +148,17 @@ class AuditEntryAdmin(ReadOnly):
         if note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
             note = gettext(note)
         elif entry.action == AuditEntry.Action.SIGNED_IN:
-            ways = {
+            methods = {
                 services.PASSWORD: gettext("with a password"),
                 services.WECOM: gettext("with WeCom"),
                 services.WECOM_AND_CODE: gettext("with WeCom and a code"),
             }
-            note = ways.get(note, note)
+            note = methods.get(note, note)
         lines = [
             (
                 capfirst(signals.label_field(model, name)) if model else name,
-                _put_into_words(model, name, before),
-                _put_into_words(model, name, after),
+                _describe_value(model, name, before),
+                _describe_value(model, name, after),
             )
             for name, before, after in entry.changes
         ]
@@ -173,7 +174,7 @@ class AuditEntryAdmin(ReadOnly):
             raise PermissionDenied
         entries = self.get_changelist_instance(request).get_queryset(request)
         services.record(action=AuditEntry.Action.DONE, name=str(AuditEntry._meta.verbose_name_plural), note="csv")
-        # Entries as stored: times with their zone, values as JSON.
+        # Times with their zone, values as JSON.
         lines = (
             [
                 str(one.pk),
@@ -194,8 +195,9 @@ class AuditEntryAdmin(ReadOnly):
         return make_csv_response(name, chain([EXPORT_HEADER], lines))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
-        """Return entries about companies that the person sees. Entries about none or several are for those who see all.
-        A subquery names the companies: a join would decrypt their secrets, and miss deleted ones."""
+        """Return the entries about companies that the user sees. Entries about no company or several ones are visible
+        only to administrators of all companies. The companies' names come from a subquery, because a join would decrypt
+        secrets."""
         entries = AuditEntry.objects.all()
         if not sees_all(request.user):
             entries = entries.filter(corp__in=Corp.objects.keys_visible_to(request.user))
@@ -204,40 +206,42 @@ class AuditEntryAdmin(ReadOnly):
 
 
 def list_unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
-    """Tell administrators who see the whole trail how many entries wait, once they wait longer than UNSENT_FOR."""
+    """Warn administrators who see the whole trail if entries have been unsent for longer than UNSENT_FOR."""
     if not (request.user.has_perm("accounts.view_auditentry") and sees_all(request.user)):
         return []
-    found = services.count_unsent_entries()
-    if found.since is None or timezone.now() - found.since < UNSENT_FOR:
+    unsent = services.count_unsent_entries()
+    if unsent.since is None or timezone.now() - unsent.since < UNSENT_FOR:
         return []
     sentence = ngettext(
-        "%(count)d entry of the audit trail waits for the syslog server since %(since)s.",
-        "%(count)d entries of the audit trail wait for the syslog server since %(since)s.",
-        found.count,
+        "%(count)d entry of the audit trail has been waiting for the syslog server since %(since)s.",
+        "%(count)d entries of the audit trail have been waiting for the syslog server since %(since)s.",
+        unsent.count,
     )
-    since = f"{timezone.localtime(found.since):%Y-%m-%d %H:%M}"
+    since = f"{timezone.localtime(unsent.since):%Y-%m-%d %H:%M}"
     url = reverse("admin:accounts_auditentry_changelist")
-    return [Attention(sentence % {"count": found.count, "since": since}, url)]
+    return [Attention(sentence % {"count": unsent.count, "since": since}, url)]
 
 
 def _find_model(label: str) -> type[Model] | None:
     try:
         return apps.get_model(label) if label else None
-    except LookupError:  # an entry may be older than the last version that had this model
+    except LookupError:  # the model has been removed since
         return None
 
 
-def _put_into_words(model: type[Model] | None, name: str, value: Any) -> str:
-    """Return a value in words of the page's language."""
+def _describe_value(model: type[Model] | None, name: str, value: Any) -> str:
+    """Describe a recorded value in the page's language."""
     if value is None or value in ("", []):
         return "—"
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
     description = signals.descriptions.get((model, name)) if model is not None else None
     if description is not None:
-        with suppress(ValueError, SyntaxError, KeyError, TypeError):  # the value is clipped or outdated
-            kept = [literal_eval(one) for one in value] if isinstance(value, list) else value
-            return description(literal_eval(kept) if isinstance(kept, str) and kept.startswith("{") else kept) or "—"
+        with suppress(ValueError, SyntaxError, KeyError, TypeError):  # the value is cut, or of an older version
+            parsed = [literal_eval(item) for item in value] if isinstance(value, list) else value
+            if isinstance(parsed, str) and parsed.startswith("{"):
+                parsed = literal_eval(parsed)
+            return description(parsed) or "—"
     if isinstance(value, list):
         return ", ".join(roles.label_group(str(item)) for item in value)
     try:
@@ -288,16 +292,16 @@ class LockedFilter(OptionFilter):
 
 @admin.register(Lockout)
 class LockoutAdmin(AnyModelAdmin):
-    """Recent wrong passwords. Deleting a row unlocks its username."""
+    """Admin of recent wrong passwords. Deleting a row unlocks its username."""
 
     empty_list = _("Nobody has entered a wrong password lately.")
-    # The model's columns have names that django-axes does not translate.
+    # Columns with labels of our own: django-axes does not translate the names of its fields.
     list_display = (
         Column("tried_username", _("username"), lambda row: row.username, ordering="username"),
         Column(
             "address",
             _("IP address"),
-            lambda row: row.ip_address or gettext("a browser that had signed in before"),
+            lambda row: row.ip_address or gettext("a browser that has signed in before"),
             ordering="ip_address",
         ),
         Column(
@@ -322,15 +326,15 @@ class LockoutAdmin(AnyModelAdmin):
         if row.failures_since_start >= settings.LOCKOUT_TRIES:
             return show_state(State.DISABLED, gettext("locked"))
         if (row.from_address or 0) >= passwords.TRIES_ADDRESS:  # annotated in get_queryset
-            return show_state(State.WAITING, gettext("the address waits after each try"))
+            return show_state(State.WAITING, gettext("each try locks the address for a minute"))
         return show_state(State.FINE, gettext("not locked"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lockout]:
         recent = timezone.now() - timedelta(minutes=settings.LOCKOUT_MINUTES)
         rows = Lockout.objects.filter(attempt_time__gt=recent)
-        if not sees_all(request.user):  # others see the locks of people whom they may change
+        if not sees_all(request.user):  # only locks of people whom the user may change
             rows = rows.filter(username__in=people_changeable_by(request.user).values("username"))
-        # Wrong passwords from the row's address for all usernames together.
+        # Count the wrong passwords from the row's address for all usernames together.
         same_address = Lockout.objects.filter(
             ip_address=OuterRef("ip_address"), user_agent=passwords.ANY_BROWSER, attempt_time__gt=recent
         )
@@ -351,7 +355,8 @@ class LockoutAdmin(AnyModelAdmin):
         passwords.unlock(username=obj.username)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        """Log nothing: the audit trail records unlocking, and the username may be a mistyped password."""
+        """Log nothing: the audit trail records the unlocking, and the username may be a password typed into the wrong
+        field."""
         return []
 
     @admin.action(description=_("Unlock the selected usernames"), permissions=["delete"])

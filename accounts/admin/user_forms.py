@@ -1,4 +1,4 @@
-"""Forms in the administration of people and attributes."""
+"""Forms of the admin for people and attributes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from integrations.models import Corp
 
 
 class UserCreationForm(auth_forms.AdminUserCreationForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """Form for a new user, by default without a password: WeCom signs people in."""
+    """Form for a new user, by default without a password, because most people sign in with WeCom."""
 
     class Meta:
         model = User
@@ -42,7 +42,7 @@ class UserCreationForm(auth_forms.AdminUserCreationForm):  # type: ignore[type-a
 
 
 class PasswordForm(PasswordOnlySaveMixin, auth_forms.AdminPasswordChangeForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """Translates label and help text when rendered; Django's are fixed in the language of the process."""
+    """Form for another person's password. Label and help text are translated for each request, unlike Django's own."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -62,13 +62,14 @@ class WeComAccountForm(AnyModelForm):
         }
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Leave "one primary account" to the formset: the row that is primary now may be about to change."""
+        """Exclude `is_primary`, which the formset checks: the present primary account may be changed in the same
+        form."""
         exclusions: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # not in the stubs
         return exclusions | {"is_primary"}
 
 
 class WeComAccountFormSet(VersionedFormSet):
-    """A person's accounts. At most one receives messages, and each identity belongs to one person."""
+    """Formset of a person's accounts. At most one receives messages, and no account may belong to somebody else."""
 
     # The editor; the admin sets it for each request.
     person: User
@@ -88,13 +89,13 @@ class WeComAccountFormSet(VersionedFormSet):
             raise ValidationError(_("Messages can go to one account only. Tick “receives messages” once."))
         if not sees_all(self.person) and not any(form.cleaned_data["corp"] for form in kept):
             message = _(
-                "Choose a WeCom company for this person: otherwise you would not see them any more. To take away "
-                "sign-in, empty the WeCom account."
+                "Choose a WeCom company for this person: otherwise you would not see them any more. To end sign-in "
+                "with WeCom, empty the WeCom account."
             )
             raise ValidationError(message)
         seen: set[tuple[int, str]] = set()
         for form in kept:
-            # The cleaned data will not do: it holds plain keys for rows that the editor may not change.
+            # Use the instance: the cleaned data of rows that the editor may not change has keys in place of companies.
             corp, userid = form.instance.corp, fold_userid(form.instance.userid)
             if corp is None or not userid:
                 continue
@@ -103,12 +104,12 @@ class WeComAccountFormSet(VersionedFormSet):
             seen.add((corp.pk, userid))
             others = WeComAccount.objects.for_userid(userid).filter(corp=corp).exclude(user=self.instance.pk)
             if (holder := others.first()) is not None:
-                # The editor sees the company, and so its people.
+                # The editor sees the company, and thus its people: they may be named.
                 sentence = _("In “%(corp)s” this account belongs to %(person)s already. Remove it there first.")
                 form.add_error("userid", sentence % {"corp": corp, "person": holder.user})
 
     def save(self, commit: bool = True) -> Any:
-        """Clear other primary accounts first: otherwise the person would have two for a moment."""
+        """Save the accounts. Other primary accounts are cleared first, because the database allows only one."""
         chosen = next((form for form in self.forms if self._is_kept(form) and form.cleaned_data["is_primary"]), None)
         if commit and chosen is not None:
             others = WeComAccount.objects.filter(user=self.instance, is_primary=True).exclude(pk=chosen.instance.pk)
@@ -125,35 +126,37 @@ class WeComAccountFormSet(VersionedFormSet):
 
 
 def make_choice_form(data: Any, name: str, field: forms.Field) -> forms.Form:
-    """Return a form with one field: what to set for the selected people."""
+    """Return a form with one field, for a bulk action."""
     form = forms.Form(data)
     form.fields[name] = field
     return form
 
 
-# All fields that lend rights. Fields that find_rights_fields leaves out are for superusers only.
-EVERY_RIGHT = (
+# All fields that give rights. Those that find_rights_fields leaves out are for superusers only.
+RIGHTS_FIELDS = (
     *("is_staff", "is_superuser", "roles", "manages_all_corps", "managed_corps"),
     *("groups", "user_permissions"),
 )
 
 
 def find_rights_fields(editor: User, person: User | None) -> tuple[str, ...]:
-    """Return the fields that `editor` may change of `person`. Nobody gives more than they have."""
+    """Return the fields for rights that `editor` may change for `person`. Nobody can give rights that they lack."""
     if editor.is_superuser:
-        return EVERY_RIGHT
+        return RIGHTS_FIELDS
     if person is None or not people_with_rights_changeable_by(editor).filter(pk=person.pk).exists():
         return ()
     return ("is_staff", "roles", *(["manages_all_corps"] if sees_all(editor) else []), "managed_corps")
 
 
 class RolesField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
+    """Choice of roles."""
+
     def label_from_instance(self, obj: Group) -> str:
         return roles.label_group(obj.name)
 
 
 class PasswordState(auth_forms.ReadOnlyPasswordHashWidget):
-    """Shows whether a password is set, instead of its hash."""
+    """Widget that shows whether a password is set, in place of its hash."""
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
@@ -163,7 +166,7 @@ class PasswordState(auth_forms.ReadOnlyPasswordHashWidget):
 
 
 class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """A person's form for one editor. Fields that the editor may not change are removed, so sent values are ignored."""
+    """Form of a person. Fields that the editor may not change are removed, so that values sent for them are ignored."""
 
     password = auth_forms.ReadOnlyPasswordHashField(label=capfirst(_("password")), widget=PasswordState)
     roles = RolesField(
@@ -171,7 +174,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         required=False,
         label=capfirst(_("roles")),
         widget=forms.CheckboxSelectMultiple,
-        help_text=_("What somebody who may enter the administration may do there, in the companies named below."),
+        help_text=_("What the person may do in the administration, for the companies chosen below."),
     )
 
     taken_over = forms.MultipleChoiceField(
@@ -202,7 +205,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         if password := self.fields.get("password"):
             password.help_text = _("With a password the person can sign in without WeCom, too.")
         allowed = find_rights_fields(self.editor, self.instance if self.instance.pk else None)
-        for name in EVERY_RIGHT:
+        for name in RIGHTS_FIELDS:
             if name not in allowed:
                 self.fields.pop(name, None)
         fields: dict[str, Any] = self.fields
@@ -212,26 +215,28 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
                 self.initial[name] = list(groups.filter(user=self.instance))
         if "managed_corps" in fields:
             fields["managed_corps"].queryset = Corp.objects.visible_to(self.editor)
-        # Offer what the editor may hand over: to themselves, and to people whose rights they may change.
+        # Offer the objects that the editor may hand over, and as successors the editor and people whose rights they may
+        # change.
         self.owned = companies.ownership().find(self.instance, self.editor) if self.instance.pk else []
         links = []
         for key, name, url, successor in self.owned:
             words = gettext("%(name)s → %(person)s, if nobody is chosen below") % {"name": name, "person": successor}
             links.append((key, format_html('<a href="{}">{}</a>', url, words if successor else name)))
         fields["taken_over"].choices, self.initial["taken_over"] = links, [key for key, _name in links]
-        able = people_with_rights_changeable_by(self.editor) | User.objects.filter(pk=self.editor.pk)
-        fields["successor"].queryset = able.filter(is_active=True, is_staff=True).exclude(pk=self.instance.pk)
+        successors = people_with_rights_changeable_by(self.editor) | User.objects.filter(pk=self.editor.pk)
+        fields["successor"].queryset = successors.filter(is_active=True, is_staff=True).exclude(pk=self.instance.pk)
 
     def _find_group_choices(self) -> dict[str, QuerySet[Group]]:
-        """Return the page's two lists of groups with their choices."""
+        """Return the choices of the two fields for groups: roles, and other groups."""
         others = Group.objects.exclude(name__in=list(roles.Role))
         return {"roles": roles.find_assignable_roles(self.editor), "groups": others}
 
     def read_values(self, row: Any) -> dict[str, Any]:
-        """Return the row's values as on the page: roles apart from groups, and only the editor's companies."""
-        own: dict[str, Any] = {name: groups.filter(user=row) for name, groups in self._find_group_choices().items()}
-        own["managed_corps"] = row.managed_corps.filter(pk__in=Corp.objects.visible_to(self.editor))
-        keys = {name: sorted(rows.values_list("pk", flat=True)) for name, rows in own.items() if name in self.fields}
+        """Return the row's values as the page shows them: roles apart from groups, and only companies that the editor
+        sees."""
+        shown: dict[str, Any] = {name: groups.filter(user=row) for name, groups in self._find_group_choices().items()}
+        shown["managed_corps"] = row.managed_corps.filter(pk__in=Corp.objects.visible_to(self.editor))
+        keys = {name: sorted(rows.values_list("pk", flat=True)) for name, rows in shown.items() if name in self.fields}
         accounts = WeComAccount.objects.visible_to(self.editor).filter(user=row).order_by("pk")
         return {
             **super().read_values(row),
@@ -241,14 +246,15 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         }
 
     def clean(self) -> dict[str, Any]:
-        """Join roles and groups into one list, and keep companies that the editor does not see."""
+        """Join the two fields for groups, keep groups and companies that the editor does not see, check unique values,
+        and require a decision on what the person owns."""
         cleaned = super().clean() or self.cleaned_data
-        cleaned.pop("password", None)  # read-only: writing it back would undo a simultaneous change by the person
+        cleaned.pop("password", None)  # read-only: saving it would undo a simultaneous change by the person
         if "roles" in cleaned:
             lists: list[Any] = [self.fields[name] for name in ("roles", "groups") if name in self.fields]
             offered = {pk for field in lists for pk in field.queryset.values_list("pk", flat=True)}
-            untouched = Group.objects.filter(user=self.instance).exclude(pk__in=offered)
-            cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
+            not_offered = Group.objects.filter(user=self.instance).exclude(pk__in=offered)
+            cleaned["groups"] = [*not_offered, *cleaned["roles"], *cleaned.get("groups", [])]
         for attribute, values in self.read_attribute_values():
             holders = attributes.find_holders(attribute=attribute, values=values) if attribute.is_unique else {}
             others = {value: holders.get(fold_value(value), set()) - {self.instance.pk} for value in values}
@@ -256,15 +262,16 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
             if taken is not None:
                 sentence = attributes.describe_holder(taken, others[taken].pop(), reader=self.editor)
                 self.add_error(attributes.make_field_name(attribute), sentence)
-        # Require a decision on a person's things if they are disabled or may no longer enter the administration.
+        # Require a decision on what the person owns if the person is disabled or may no longer enter the
+        # administration.
         successor, keys = cleaned.get("successor"), cleaned.get("taken_over", [])
         taken_over = set() if successor is None else set(keys)
-        left = [key for key, _name, _url, next_owner in self.owned if key not in taken_over and not next_owner]
-        ends = any(self.initial.get(name) and cleaned.get(name) is False for name in ("is_active", "is_staff"))
+        ownerless = [key for key, _name, _url, next_owner in self.owned if key not in taken_over and not next_owner]
+        loses_access = any(self.initial.get(name) and cleaned.get(name) is False for name in ("is_active", "is_staff"))
         sentences: list[Any] = []
         if successor is not None:
             sentences = companies.ownership().find_objections(self.instance, keys, successor, self.editor)
-        if left and ends and not cleaned.get("lets_stop"):
+        if ownerless and loses_access and not cleaned.get("lets_stop"):
             sentences = [*sentences, _("Choose who takes over what this person owns, or confirm that it may stop.")]
         for sentence in sentences:
             self.add_error("successor", sentence)
@@ -290,7 +297,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
 
 
 class LinesField(forms.CharField):
-    """A list of texts, one a line."""
+    """Field for a list of texts, one in each line."""
 
     widget = forms.Textarea
 
@@ -326,13 +333,13 @@ class AttributeForm(VersionedForm):
         lines: list[str] = self.cleaned_data["choices"]
         if len(lines) > CHOICES_AT_MOST:
             raise ValidationError(gettext("At most %(count)d choices.") % {"count": CHOICES_AT_MOST})
-        for one in lines:
-            if len(one) > VALUE_CHARACTERS or not one.isprintable() or SEPARATORS.search(one):
-                raise ValidationError(gettext("“%(value)s” cannot be a choice.") % {"value": one[:64]})
+        for line in lines:
+            if len(line) > VALUE_CHARACTERS or not line.isprintable() or SEPARATORS.search(line):
+                raise ValidationError(gettext("“%(value)s” cannot be a choice.") % {"value": line[:64]})
         return lines
 
     def _post_clean(self) -> None:
-        """Check the model's own rules, then the values and uses that exist."""
+        """Validate the model, then check that existing values and uses fit the definition."""
         super()._post_clean()  # type: ignore[misc]  # not in the stubs
         if not self.errors:
             try:

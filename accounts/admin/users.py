@@ -1,4 +1,4 @@
-"""The administration of people with their WeCom accounts, and of attribute definitions."""
+"""Admin pages of people with their WeCom accounts, and of attribute definitions."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ from integrations.core.admin_pages import AnyModelAdmin, AnyTabularInline, Confi
 from integrations.models import Corp
 from integrations.models.fields import list_encrypted_columns
 
+# Number of people named in a message.
 NAMED_PEOPLE = 10
 
 
@@ -69,7 +70,7 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
     )
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Add the two WeCom attributes once people have them: they are built in and cannot be changed."""
+        """Show the two WeCom attributes as well, once people have them. They are built in and cannot be changed."""
         context = {"have_wecom_attributes": attributes.has_wecom_attributes(request), **(extra_context or {})}
         return super().changelist_view(request, context)
 
@@ -79,19 +80,20 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
     def save_model(self, request: HttpRequest, obj: Attribute, form: Any, change: bool) -> None:
         with transaction.atomic():
             obj.save()
-            # Each value has a copy of the flag: a constraint cannot look into another table.
+            # Update the copy of the flag in each value, which a constraint needs.
             values = AttributeValue.objects.of(obj).exclude(is_unique=obj.is_unique)
             values.update(is_unique=obj.is_unique)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Summarise what is deleted, instead of a line for each value of 100,000 people; add what forbids it."""
-        flat: list[Any] = []
+        """Return the number of people with values in place of a line for each value, and the rows that forbid the
+        deletion."""
+        deleted: list[Any] = []
         for one in objs:
             count = AttributeValue.objects.of(one).values("user").distinct().count()
             sentence = ngettext("The values of %(count)d person.", "The values of %(count)d people.", count)
-            flat += [str(one), [sentence % {"count": count}]]
-        kept = [f"{row._meta.verbose_name}: {row}" for one in objs for row in attributes.find_protecting_rows(one)]
-        return flat, {self.opts.verbose_name_plural: len(objs)}, set(), kept
+            deleted += [str(one), [sentence % {"count": count}]]
+        protected = [f"{row._meta.verbose_name}: {row}" for one in objs for row in attributes.find_protecting_rows(one)]
+        return deleted, {self.opts.verbose_name_plural: len(objs)}, set(), protected
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)
@@ -100,17 +102,19 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
         return super().has_change_permission(request, obj) and sees_all(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Attribute | None = None) -> bool:
-        """Keep the loginId of the BI until another attribute is marked as it."""
-        is_kept = obj is not None and obj.is_bi_login_id
-        return super().has_delete_permission(request, obj) and sees_all(request.user) and not is_kept
+        """Forbid to delete the attribute that is marked as loginId of the BI."""
+        is_login_id = obj is not None and obj.is_bi_login_id
+        return super().has_delete_permission(request, obj) and sees_all(request.user) and not is_login_id
 
 
-# A longer filter would push everything else off the page.
+# Attributes with more choices get no filter, which would be too long for the page.
 CHOICES_IN_FILTER = 30
 
 
 class PersonCompanyFilter(CompanyFilter):
-    def condition(self, value: Any) -> Q:
+    """Filter by the companies of people's accounts."""
+
+    def make_condition(self, value: Any) -> Q:
         return Q(Exists(WeComAccount.objects.filter(user=OuterRef("pk"), corp_id=value)))
 
 
@@ -132,7 +136,7 @@ class WeComAccountInline(AnyTabularInline):
         return formset
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Offer visible companies, without links that add or change one."""
+        """Offer the companies that the user sees, without links to add or change one."""
         if db_field.name != "corp":
             return super().formfield_for_dbfield(db_field, request, **kwargs)
         return db_field.formfield(queryset=Corp.objects.visible_to(get_signed_in_person(request)))
@@ -148,17 +152,17 @@ class WeComAccountInline(AnyTabularInline):
 
 
 def may_change(request: HttpRequest, person: User | None) -> bool:
-    """Return whether accounts.users.roles lets the user change `person`; True without a person. Looked up once in a
-    request: a person's page asks some thirty times."""
+    """Return whether the user may change `person` (see people_changeable_by); True without a person. The result is
+    cached on the request, because a person's page needs it some thirty times."""
     if person is None or person.pk is None:
         return True
-    known: dict[int, bool] = request.__dict__.setdefault("_may_change", {})
-    if person.pk not in known:
-        known[person.pk] = people_changeable_by(get_signed_in_person(request)).filter(pk=person.pk).exists()
-    return known[person.pk]
+    cache: dict[int, bool] = request.__dict__.setdefault("_may_change", {})
+    if person.pk not in cache:
+        cache[person.pk] = people_changeable_by(get_signed_in_person(request)).filter(pk=person.pk).exists()
+    return cache[person.pk]
 
 
-# Of the first account that the list has fetched: the primary one, if the user may see it.
+# Columns of the person's first visible account: the primary one, if the user sees its company.
 ACCOUNT_COLUMNS = (
     Column(
         "company",
@@ -190,7 +194,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         (_("Personal information"), {"fields": ("name", "email", "mobile", "is_active")}),
-        (_("Rights"), {"classes": ("collapse",), "fields": user_forms.EVERY_RIGHT}),
+        (_("Rights"), {"classes": ("collapse",), "fields": user_forms.RIGHTS_FIELDS}),
         (_("Dates"), {"classes": ("collapse",), "fields": ("last_login", "date_joined")}),
     )
     add_fieldsets = (
@@ -201,7 +205,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
     list_filter = ("is_active", "is_staff")
     search_fields = ("username", "name")
     search_help_text = _("Username or name")
-    # Avoid Django's two boxes side by side: their texts have no Chinese translation.
+    # Do not use Django's widget with two lists: its texts have no Chinese translation.
     filter_horizontal = ()
     autocomplete_fields = ("groups", "managed_corps")
     actions = ("set_company", "set_attribute")
@@ -212,10 +216,10 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         return ("username", "name", *ACCOUNT_COLUMNS, STATE_COLUMN, "is_staff")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        linked = (LinkFilter, PersonCompanyFilter) if attributes.has_wecom_attributes(request) else ()
-        chosen = Attribute.objects.filter(kind=Attribute.Kind.CHOICE).by_name()
-        by_choice = []
-        for attribute in (one for one in chosen if len(one.choices) <= CHOICES_IN_FILTER):
+        wecom_filters = (LinkFilter, PersonCompanyFilter) if attributes.has_wecom_attributes(request) else ()
+        choice_attributes = Attribute.objects.filter(kind=Attribute.Kind.CHOICE).by_name()
+        choice_filters = []
+        for attribute in (one for one in choice_attributes if len(one.choices) <= CHOICES_IN_FILTER):
             values = AttributeValue.objects.of(attribute)
             options = {
                 choice: (
@@ -227,12 +231,12 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
                 for choice in attribute.choices
             }
             members = {"title": attribute.name, "parameter_name": f"a_{attribute.key}", "options": options}
-            by_choice.append(type("ChoiceFilter", (OptionFilter,), members))
-        return (*linked, *super().get_list_filter(request), *by_choice)
+            choice_filters.append(type("ChoiceFilter", (OptionFilter,), members))
+        return (*wecom_filters, *super().get_list_filter(request), *choice_filters)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[User], search_term: str) -> Any:
         """Find people also by a unique value, such as an employee number, and by a WeCom account. Only accounts of
-        visible companies are searched, so that guessing reveals nothing about others."""
+        companies that the user sees are searched, so that guesses reveal nothing about other accounts."""
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         userid = fold_userid(search_term)
         if not userid:
@@ -260,16 +264,17 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         if not request.user.has_perm("notifications.view_receipt"):
             return []
         url = f"{reverse('admin:notifications_receipt_changelist')}?user__id__exact={person.pk}"
-        return [RowAction("log", _("What this person got"), url)]
+        return [RowAction("log", _("What this person received"), url)]
 
     def has_link_permission(self, request: HttpRequest) -> bool:
         """Allow the bulk action of this permission."""
         return may_link(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse limited administrators before the WeCom attributes appear: they would not see the added person."""
-        is_seen = sees_all(request.user) or attributes.has_wecom_attributes(request)
-        return super().has_add_permission(request) and is_seen
+        """Allow administrators of some companies to add people only once people have WeCom attributes: without a
+        company they would not see the new person."""
+        sees_new_person = sees_all(request.user) or attributes.has_wecom_attributes(request)
+        return super().has_add_permission(request) and sees_new_person
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         context = {
@@ -286,20 +291,20 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         accounts = WeComAccount.objects.visible_to(get_signed_in_person(request)).select_related("corp")
-        # Only the company's name is shown. Do not decrypt its secrets for each account.
+        # Do not decrypt the companies' secrets: only their names are shown.
         accounts = accounts.defer(*(f"corp__{column}" for column in list_encrypted_columns(Corp)))
-        # Order here: autocomplete pages through the queryset unchanged.
+        # Set the order here, because autocomplete does not set one.
         people = people_visible_to(get_signed_in_person(request)).order_by(*self.get_ordering(request))
         return people.prefetch_related(
             Prefetch("wecom_accounts", accounts.order_by("-is_primary", "pk"), to_attr="accounts_by_rank")
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Show only those rights that the user may change; other editors neither see nor send them."""
+        """Leave out the fields for rights that the user may not change."""
         allowed = user_forms.find_rights_fields(get_signed_in_person(request), obj)
         fieldsets = []
         for title, options in super().get_fieldsets(request, obj):
-            fields = allowed if options["fields"] is user_forms.EVERY_RIGHT else options["fields"]
+            fields = allowed if options["fields"] is user_forms.RIGHTS_FIELDS else options["fields"]
             if obj is not None and not self.has_change_permission(request, obj):
                 fields = tuple(name for name in fields if name != "password")
             if fields:
@@ -333,9 +338,9 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
 
     @admin.display(description=_("roles"))
     def roles(self, person: User) -> str:
-        """Name the roles for people who may only view."""
-        held = roles.find_role_groups().filter(user=person).order_by("pk")
-        return ", ".join(roles.label_group(group.name) for group in held) or "—"
+        """Show the roles to users who may only view the person."""
+        groups = roles.find_role_groups().filter(user=person).order_by("pk")
+        return ", ".join(roles.label_group(group.name) for group in groups) or "—"
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and may_change(request, obj)
@@ -344,14 +349,14 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         return super().has_delete_permission(request, obj) and may_change(request, obj)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Refuse list filters on rights that the pages hide, except for superusers."""
+        """Refuse filters of the list by rights that the pages hide, except for superusers."""
         name = lookup.split("__")[0]
-        is_hidden = name in user_forms.EVERY_RIGHT and name != "is_staff" and not request.user.is_superuser
+        is_hidden = name in user_forms.RIGHTS_FIELDS and name != "is_staff" and not request.user.is_superuser
         return not is_hidden and super().lookup_allowed(lookup, value, request)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """List the people only: their log may name companies that the user does not see. Owners are not deleted before
-        their things are handed over."""
+        """Leave out related rows for administrators of some companies, because these may name other companies. Forbid
+        to delete people who own objects of higher apps (companies.ownership)."""
         listed, counts, needed, protected = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
         if not sees_all(request.user):
             listed = [item for item in listed if not isinstance(item, list)]
@@ -373,19 +378,20 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
             messages.success(request, sentence)
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """Hide accounts from administrators of some companies: an account may be, or have been, another company's."""
+        """Hide the names of accounts from administrators of some companies, because an account may belong to another
+        company."""
         response = super().history_view(request, object_id, extra_context)
         if isinstance(response, TemplateResponse) and not sees_all(request.user):
             for entry in cast("dict[str, Any]", response.context_data)["action_list"]:
                 if entry.change_message.startswith("["):
                     changes = json.loads(entry.change_message)
-                    for what in (what for change in changes for what in change.values() if "object" in what):
-                        what["object"] = "…"
+                    for details in (one for change in changes for one in change.values() if "object" in one):
+                        details["object"] = "…"
                     entry.change_message = json.dumps(changes)
         return response
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Repeat after a conflict: the second validation reports that somebody else took the account or value."""
+        """Handle the request again after a conflict: the validation then reports that the account or value is taken."""
         try:
             return super().changeform_view(request, *args, **kwargs)
         except (IntegrityError, ValueTakenError):
@@ -393,7 +399,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
 
     @admin.action(description=_("Set the WeCom company of the selected people"), permissions=["link"])
     def set_company(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        """Ask for the company, then set it."""
+        """Bulk action: ask for the company, then set it."""
         people = choose_people(request, queryset)
         if people is None:
             return None
@@ -418,14 +424,14 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
                     "“%(corp)s”: %(names)s",
                     len(change.userid_taken),
                 )
-                messages.warning(request, sentence % _describe_left(change.userid_taken, corp))
+                messages.warning(request, sentence % _describe_unchanged(change.userid_taken, corp))
             if change.has_other_account:
                 sentence = ngettext(
                     "%(count)d person is left as before, because of another account in “%(corp)s”: %(names)s",
                     "%(count)d people are left as before, because they have other accounts in “%(corp)s”: %(names)s",
                     len(change.has_other_account),
                 )
-                messages.warning(request, sentence % _describe_left(change.has_other_account, corp))
+                messages.warning(request, sentence % _describe_unchanged(change.has_other_account, corp))
             return None
         context = {"title": _("Set the WeCom company"), "form": form}
         return render_selection_page(self, request, "set_company", queryset, people, context)
@@ -436,7 +442,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
 
     @admin.action(description=_("Set a user attribute of the selected people"), permissions=["attribute"])
     def set_attribute(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        """Ask for the attribute, then for the value, then set it."""
+        """Bulk action: ask for the attribute, then for the value, then set it."""
         people = choose_people(request, queryset)
         if people is None:
             return None
@@ -445,8 +451,8 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         field = forms.ModelChoiceField(
             Attribute.objects.filter(pk__in=allowed).by_name(), label=capfirst(_("user attribute"))
         )
-        which = user_forms.make_choice_form(chosen, "attribute", field)
-        attribute = which.cleaned_data["attribute"] if which.is_valid() else None
+        attribute_form = user_forms.make_choice_form(chosen, "attribute", field)
+        attribute = attribute_form.cleaned_data["attribute"] if attribute_form.is_valid() else None
         values = attributes.ValuesField(attribute) if attribute else None
         form = user_forms.make_choice_form(given, "values", values) if values else None
         if attribute and form and form.is_valid():
@@ -463,16 +469,16 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
                 )
                 messages.success(request, sentence % {"name": attribute, "count": count})
                 return None
-        context = {"title": _("Set a user attribute"), "which": which, "attribute": attribute, "form": form}
+        context = {"title": _("Set a user attribute"), "which": attribute_form, "attribute": attribute, "form": form}
         return render_selection_page(self, request, "set_attribute", queryset, people, context)
 
 
-# Limit of one request; an import in the background changes more.
+# Number of people that one request may change; an import can change more.
 SET_AT_MOST = 10_000
 
 
 def choose_people(request: HttpRequest, selected: QuerySet[User]) -> QuerySet[User] | None:
-    """Return the selected people whom the user may change, or None with a message if they are too many."""
+    """Return the selected people whom the user may change. If there are too many, show a message and return None."""
     changeable = people_changeable_by(get_signed_in_person(request))
     people = User.objects.filter(pk__in=selected.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
     if people.count() <= SET_AT_MOST:
@@ -491,7 +497,8 @@ def render_selection_page(
     people: QuerySet[User],
     context: dict[str, Any],
 ) -> HttpResponse:
-    """Return the page of `action`, which sends the selection back. `people`: those of `selected` to be changed."""
+    """Render the page of a bulk action, whose form sends the selection back. `people`: those of `selected` who would be
+    changed."""
     people_count = people.count()
     selection = {
         "action": action,
@@ -503,7 +510,8 @@ def render_selection_page(
     return own_page(model_admin, request, f"admin/accounts/user/{action}.html", {**selection, **context})
 
 
-def _describe_left(user_ids: list[int], corp: Corp) -> dict[str, Any]:
+def _describe_unchanged(user_ids: list[int], corp: Corp) -> dict[str, Any]:
+    """Return the values for a sentence on people who were not changed."""
     names = [str(person) for person in User.objects.filter(pk__in=user_ids[:NAMED_PEOPLE]).order_by("pk")]
     more = "…" if len(user_ids) > NAMED_PEOPLE else ""
     return {"count": len(user_ids), "corp": corp, "names": ", ".join(names) + more}

@@ -452,7 +452,7 @@ def end_all_sessions(*, user: User) -> None:
     SignedInSession.objects.filter(user=user).delete()
 
 
-def purge_rows(*, now: datetime) -> int:
+def delete_old_rows(*, now: datetime) -> int:
     """Delete the rows of sessions that have expired. Return how many."""
     return SignedInSession.objects.filter(last_used_at__lte=now - LONGEST).delete()[0]
 

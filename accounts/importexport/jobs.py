@@ -240,9 +240,9 @@ def _read_step(
             problems[line.number] = Decision(None, [], line.problems[column], {"column": titles[target]})
     usable = [(number, texts) for number, texts in cells.items() if number not in problems]
     context = ImportContext(run=import_run, editor=editor, rows=[texts for _number, texts in usable])
-    decided = decide_rows(run=import_run, context=context, rows=usable, claims=claims)
-    decisions = {**{number: one for (number, _texts), one in zip(usable, decided, strict=True)}, **problems}
-    rows = [_make_row(import_run, number, cells[number], decision) for number, decision in decisions.items()]
+    decisions = decide_rows(run=import_run, context=context, rows=usable, claims=claims)
+    rows = [_make_row(import_run, number, texts, one) for (number, texts), one in zip(usable, decisions, strict=True)]
+    rows += [_make_row(import_run, number, cells[number], decision) for number, decision in problems.items()]
     with run.edit_row(_find_import(run)) as locked_run:
         ImportRow.objects.bulk_create([row for row in rows if row is not None], batch_size=STEP)
         locked_run.row_count += len(lines)

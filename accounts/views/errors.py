@@ -44,8 +44,8 @@ TARGET_BYTES_AT_MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """Why a sign-in stopped, with the facts that an administrator needs. It must not contain a code or a state.
-    `missing`: the value that the user lacks; `where`: a sentence on who can set it."""
+    """The reason why a sign-in stopped, with the facts that an administrator needs. It must not contain a code or a
+    state. `missing`: the value that the user lacks; `where`: a sentence on who can set it."""
 
     cause: Cause
     corp_id: int | None = None
