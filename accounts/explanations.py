@@ -78,7 +78,7 @@ GUIDES: dict[Cause, Guide] = {
         title=_("An administrator must confirm your WeCom account"),
         what=_(
             "Your account had been deleted in “%(corp)s”. It could belong to somebody else now, "
-            "so it opens nothing yet."
+            "so you cannot sign in with it yet."
         ),
         who=_("An administrator of this site can confirm it in the administration, under Members."),
     ),

@@ -212,7 +212,7 @@ def _find_value_problems(stored: Attribute, attribute: Attribute) -> dict[str, s
     rows = AttributeValue.objects.of(attribute)
     problems: dict[str, str] = {}
     if stored.kind != attribute.kind and rows.exists():
-        problems["kind"] = _("People have values of this kind. Make another attribute instead.")
+        problems["kind"] = _("People have values of this kind. Create another attribute instead.")
     if stored.is_many_valued != attribute.is_many_valued and rows.exclude(position=0).exists():
         problems["is_many_valued"] = _("Some people have several values.")
     if attribute.is_unique and not stored.is_unique:
