@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin.base import Column, RowsAdmin, moment
+from accounts.admin.base import Column, RowsAdmin, format_moment
 from accounts.directory.groups import DepartmentsField
 from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_rows_without_corp
@@ -285,11 +285,11 @@ def _list_facts(token: ApiToken, model_admin: ApiTokenAdmin, request: HttpReques
     return [
         *facts,
         (_("status"), model_admin.state(token)),
-        (_("created"), moment(token.created_at)),
-        (_("expires"), moment(token.expires_at)),
-        (_("last used"), moment(token.last_used_at)),
+        (_("created"), format_moment(token.created_at)),
+        (_("expires"), format_moment(token.expires_at)),
+        (_("last used"), format_moment(token.last_used_at)),
         (_("last used from"), token.last_used_from or "—"),
-        *([] if token.revoked_at is None else [(_("revoked"), moment(token.revoked_at))]),
+        *([] if token.revoked_at is None else [(_("revoked"), format_moment(token.revoked_at))]),
     ]
 
 

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, ngettext_lazy, pgettext
 
-from accounts.admin.base import moment
+from accounts.admin.base import format_moment
 from accounts.models import User
 from accounts.users.roles import sees_all
 from integrations.admin.diagnosis import may_see_corps, warn_of_unreadable_secrets
@@ -339,7 +339,7 @@ def render_person_panel(request: HttpRequest, person: User) -> SafeString:
                 "url": reverse("admin:notifications_receipt_change", args=[one.pk]),
                 "title": named[one.run_id] if one.delivery is None else one.delivery.title,
                 "run": named[one.run_id],
-                "at": moment(one.run.slot_at),
+                "at": format_moment(one.run.slot_at),
                 "state": log.show_receipt_status(one),
                 "why": log.find_reason(one),
             }

@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.admin.base import Column, RowsAdmin, moment
+from accounts.admin.base import Column, RowsAdmin, format_moment
 from accounts.models import User
 from accounts.users.roles import people_visible_to
 from integrations.admin.base import ONE_SAVE_BUTTON, RowAction, State, find_row, own_page, own_routes, show_state
@@ -452,7 +452,7 @@ def _list_facts(model_admin: IncomingMessageAdmin, message: IncomingMessage) -> 
     if message.callback_state:
         is_waiting = message.callback_state == IncomingMessage.Callback.WAITING
         facts += [*model_admin.list_facts(message, "webhook"), (_("attempts"), message.callback_count)]
-        facts += [(_("next attempt"), moment(message.callback_after))] if is_waiting else []
+        facts += [(_("next attempt"), format_moment(message.callback_after))] if is_waiting else []
         facts += log.drop_empty_facts(
             (_("error of the webhook"), message.callback_error and message.callback_error_text)
         )

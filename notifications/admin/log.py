@@ -25,7 +25,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin.base import Column, RowsAdmin, RowsList, format_moment_as_text, moment
+from accounts.admin.base import Column, RowsAdmin, RowsList, format_moment, format_moment_as_text
 from accounts.importexport.sheets import format_csv_line
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import people_visible_to
@@ -69,7 +69,7 @@ def link_to(request: HttpRequest, row: Model, label: str) -> SafeString | str:
 
 def drop_empty_facts(*facts: tuple[Any, Any]) -> list[tuple[Any, Any]]:
     """Drop empty facts and format times in the zone of the page."""
-    return [(label, moment(value) if isinstance(value, datetime) else value) for label, value in facts if value]
+    return [(label, format_moment(value) if isinstance(value, datetime) else value) for label, value in facts if value]
 
 
 def format_support_lines(*lines: tuple[Any, Any]) -> str:

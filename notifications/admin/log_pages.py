@@ -20,7 +20,7 @@ from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.admin.base import Column, format_moment_as_text, moment
+from accounts.admin.base import Column, format_moment, format_moment_as_text
 from accounts.models import User
 from integrations.admin.base import State, find_row, own_routes, show_state, show_status
 from integrations.core import sentences
@@ -181,7 +181,7 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
     push, message, resent, notice = run.subscription, run.message, run.resends, run.owner_notice
     notified: Any = gettext("nobody: it has no owner, was paused or taken back")
     if notice is not None:
-        notified = log.link_to(request, notice, moment(run.owner_notified_at))
+        notified = log.link_to(request, notice, format_moment(run.owner_notified_at))
     recalled = run.recall_requested_at
     numbers: list[tuple[Any, Any]] = []
     counts, misfits = statistics.Counts(), dict[str, int]()
@@ -194,7 +194,7 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
         numbers.append((_("accepted"), counts.accepted))
     return [
         *log.drop_empty_facts((_("begins"), run.due_at)),
-        (_("ended"), moment(run.finished_at)),
+        (_("ended"), format_moment(run.finished_at)),
         *numbers,
         *log.drop_empty_facts(
             (_("refused or canceled"), counts.refused),
@@ -205,9 +205,12 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
             (_("scheduled times"), run.slot_count if run.slot_count > 1 else 0),
             (_("incoming message"), message and log.link_to(request, message, message.title)),
             (_("API token"), run.api_token),
-            (_("resend of"), resent and log.link_to(request, resent, moment(resent.slot_at))),
+            (_("resend of"), resent and log.link_to(request, resent, format_moment(resent.slot_at))),
             (_("owner notified"), notified if run.owner_notified_at else ""),
-            (_("taken back"), recalled and format_html("{} {}", moment(recalled), run.recall_requested_by or "")),
+            (
+                _("taken back"),
+                recalled and format_html("{} {}", format_moment(recalled), run.recall_requested_by or ""),
+            ),
             (_("values that do not fit"), ", ".join(f"{name}: {count}" for name, count in misfits.items())),
             (_("error"), run.error_text),
         ),
@@ -334,9 +337,9 @@ class DeliveryAdmin(log.LogAdmin):
             (_("message form"), delivery.get_message_form_display()),
             *self.list_facts(delivery, "recipient_count", "accepted"),
             *log.drop_empty_facts((_("invalid"), delivery.invalid_count), (_("unlicensed"), delivery.unlicensed_count)),
-            (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
+            (_("due"), format_moment(delivery.run.due_at or delivery.run.slot_at)),
             *self.list_facts(delivery, "settled"),
-            (_("expires after"), moment(delivery.expires_at)),
+            (_("expires after"), format_moment(delivery.expires_at)),
             *log.drop_empty_facts(
                 (_("next attempt"), delivery.next_attempt_at if waits else None),
                 (_("unclear since"), delivery.unclear_since),
@@ -467,14 +470,14 @@ class ReceiptAdmin(log.LogAdmin):
         if delivery is not None:
             way_back.append((_("message"), log.link_to(request, delivery, delivery.title) or delivery.title))
             if (last := delivery.attempts.last()) is not None:
-                sent = [(_("sent"), moment(last.started_at)), (_("answered"), moment(last.finished_at))]
+                sent = [(_("sent"), format_moment(last.started_at)), (_("answered"), format_moment(last.finished_at))]
                 sent.append((_("attempt"), str(last)))
         facts = [
             *self.list_facts(receipt, "person", "company_and_account", "state"),
             (_("reason"), _link_reason(receipt) or "—"),
             *way_back,
             *self.list_facts(receipt, "due"),
-            *((_("claimed"), moment(run.claimed_at)), (_("rendered"), moment(run.rendered_at))),
+            *((_("claimed"), format_moment(run.claimed_at)), (_("rendered"), format_moment(run.rendered_at))),
             *sent,
             *self.list_facts(receipt, "read"),
         ]

@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from django_celery_beat import admin as _their_pages  # noqa: F401  # registers what is replaced below
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
-from accounts.admin.base import Column, RowsAdmin, moment
+from accounts.admin.base import Column, RowsAdmin, format_moment
 from accounts.models import User
 from integrations.admin.base import CompactField, FixedRowsAdmin, OneRowAdmin, State, WriteOnlyInput, show_state
 from integrations.admin.base import pill as tone_pill
@@ -74,7 +74,7 @@ class CorpQueueAdmin(RowsAdmin, FixedRowsAdmin):
         facts = [(column.short_description, column(queue)) for column in columns]
         if queue.blocked_since is None:
             return {"facts": facts}
-        facts.append((_("blocked since"), moment(queue.blocked_since)))
+        facts.append((_("blocked since"), format_moment(queue.blocked_since)))
         return {"facts": facts, "blocked_lines": explain_block(queue).splitlines()}
 
     @admin.display(description=_("status"))

@@ -22,7 +22,7 @@ from django.utils.translation import get_language, gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from accounts.admin.base import Column, OptionFilter, RowsAdmin, moment
+from accounts.admin.base import Column, OptionFilter, RowsAdmin, format_moment
 from accounts.audit import signals
 from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_rows_without_corp
@@ -459,8 +459,8 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
     @admin.display(description=_("last check"), ordering="checked_slot_at")
     def last_check(self, rule: AlertRule) -> str:
         if rule.is_broken:
-            return format_html('{}<p class="help">{}</p>', moment(rule.checked_slot_at), rule.problem)
-        return moment(rule.checked_slot_at)
+            return format_html('{}<p class="help">{}</p>', format_moment(rule.checked_slot_at), rule.problem)
+        return format_moment(rule.checked_slot_at)
 
     def list_row_actions(self, request: HttpRequest, rule: AlertRule) -> list[RowAction]:
         found = []

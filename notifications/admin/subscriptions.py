@@ -26,7 +26,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.admin.base import Column, OptionFilter, RowsAdmin, moment
+from accounts.admin.base import Column, OptionFilter, RowsAdmin, format_moment
 from accounts.audit import signals
 from accounts.models import User
 from integrations.admin.base import NamedDeletions, RowAction, State, find_row, own_page, own_routes, show_state
@@ -305,7 +305,9 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         status, error = subscription.last_run_status, subscription.last_run_error  # annotated in get_queryset
         if status is None:
             return "—"
-        words = format_html("{} {}", show_state(*base.find_run_state(status, error)), moment(subscription.last_run_at))
+        words = format_html(
+            "{} {}", show_state(*base.find_run_state(status, error)), format_moment(subscription.last_run_at)
+        )
         if status != Run.Status.FAILED or not error:
             return words
         return format_html("{} <small>{}</small>", words, translate_stored(error))

@@ -354,13 +354,13 @@ class TestKilledWorkers:
         self, editor: User, person: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         run = upload_and_read(editor, sheet)
-        real = jobs._next_rows
+        real = jobs._find_next_rows
 
         def slow(run: JobRun) -> list[ImportRow]:
             Job.objects.filter(pk=run.job.pk).update(lease_token="another")
             return real(run)
 
-        monkeypatch.setattr(jobs, "_next_rows", slow)
+        monkeypatch.setattr(jobs, "_find_next_rows", slow)
         run = confirm_and_write(run, "skip")
 
         person.refresh_from_db()

@@ -187,7 +187,7 @@ def test_a_worker_that_was_overtaken_keeps_nothing(editor: User, person: User, m
 def test_a_large_list_is_made_after_a_click_and_downloaded_by_who_asked_while_they_may(
     editor: User, corp: Corp, person: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imports, "AT_ONCE", 1)
+    monkeypatch.setattr(imports, "PEOPLE_AT_ONCE", 1)
     make_person("hanmei", corp, "hanmei")
     make_person("elsewhere")
     client, address = signed_in(editor), f"{LIST}export.xlsx?company={corp.pk}"
@@ -222,7 +222,7 @@ def test_a_list_beyond_one_sheet_is_cut_and_says_so_and_of_strangers_nobody_stan
     limited: User, corp: Corp, other_corp: Corp, person: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Leave out people who became invisible after the request."""
-    monkeypatch.setattr(imports, "AT_ONCE", 1)
+    monkeypatch.setattr(imports, "PEOPLE_AT_ONCE", 1)
     monkeypatch.setattr(imports, "ROWS_AT_MOST", 2)
     for number in range(3):
         make_person(f"p{number}", corp, f"p{number}")
