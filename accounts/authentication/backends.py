@@ -137,8 +137,7 @@ def _fetch_member_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
         raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid) from error
 
 
-# --- Refused codes, which are redeemed in the background: until then, anybody who saw the code could sign in with it
-# ---
+# --- Refused codes: redeemed in the background, so that nobody who has seen the code can sign in with it
 
 # The purpose of flow.seal_values for a code in the task queue, which administrators and backups can read.
 SEALED_CODE = "code"

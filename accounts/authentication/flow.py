@@ -410,7 +410,6 @@ class CurrentSession:
 
 
 # --- Start of a sign-in with WeCom: under the company's site address, with a state bound to this browser's cookie
-# ------
 
 
 def is_at_site_address(request: HttpRequest, corp: Corp) -> bool:
@@ -512,7 +511,6 @@ def is_phone(user_agent: str) -> bool:
 
 
 # --- Names of program and system by the user agent: a guess to show to people, never used for rights
-# -------------------
 
 # In this order: a user agent also contains the names of programs further down.
 _PROGRAMS = (
