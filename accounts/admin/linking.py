@@ -273,11 +273,11 @@ def _read_page(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
 
 
 def _describe_page(
-    request: HttpRequest, chosen: dict[str, Any], page: KeysetPage, found: dict[int, list[matching.Suggestion]]
+    request: HttpRequest, chosen: dict[str, Any], page: KeysetPage, suggestions: dict[int, list[matching.Suggestion]]
 ) -> dict[str, Any]:
     """Return the context of a page: each row with its suggestions and their objections, and the addresses of the
     previous and next page. `linkable` of a row: keys of people whom the administrator may link."""
-    suggested = {one.user.pk for some in found.values() for one in some}
+    suggested = {one.user.pk for some in suggestions.values() for one in some}
     linkable: set[int] = set()
     if suggested and may_link(request):
         changeable = people_changeable_by(request.user).filter(pk__in=list(suggested))
@@ -287,9 +287,9 @@ def _describe_page(
             "subject": row,
             "suggestions": [
                 (one, explain_missing_link(request.user, one.objection, sees_the_other=True) if one.objection else "")
-                for one in found[row.pk][: matching.SUGGESTIONS_SHOWN]
+                for one in suggestions[row.pk][: matching.SUGGESTIONS_SHOWN]
             ],
-            "left_out": len(found[row.pk]) > matching.SUGGESTIONS_SHOWN,
+            "left_out": len(suggestions[row.pk]) > matching.SUGGESTIONS_SHOWN,
             "linkable": linkable,
         }
         for row in page.rows

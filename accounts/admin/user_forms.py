@@ -84,17 +84,17 @@ class WeComAccountFormSet(VersionedFormSet):
         super().clean()
         if any(self.errors):
             return
-        kept = [form for form in self.forms if self._is_kept(form)]
-        if sum(form.cleaned_data["is_primary"] for form in kept) > 1:
+        remaining = [form for form in self.forms if self._is_kept(form)]
+        if sum(form.cleaned_data["is_primary"] for form in remaining) > 1:
             raise ValidationError(_("Messages can go to one account only. Tick “receives messages” once."))
-        if not sees_all(self.person) and not any(form.cleaned_data["corp"] for form in kept):
+        if not sees_all(self.person) and not any(form.cleaned_data["corp"] for form in remaining):
             message = _(
                 "Choose a WeCom company for this person: otherwise you would not see them any more. To end sign-in "
                 "with WeCom, empty the WeCom account."
             )
             raise ValidationError(message)
         seen: set[tuple[int, str]] = set()
-        for form in kept:
+        for form in remaining:
             # Use the instance: the cleaned data of rows that the editor may not change has keys in place of companies.
             corp, userid = form.instance.corp, fold_userid(form.instance.userid)
             if corp is None or not userid:

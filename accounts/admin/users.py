@@ -237,19 +237,19 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[User], search_term: str) -> Any:
         """Find people also by a unique value, such as an employee number, and by a WeCom account. Only accounts of
         companies that the user sees are searched, so that guesses reveal nothing about other accounts."""
-        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        people, may_repeat = super().get_search_results(request, queryset, search_term)
         userid = fold_userid(search_term)
         if not userid:
-            return found, may_repeat
+            return people, may_repeat
         unique = Attribute.objects.filter(is_unique=True).order_by().values("pk")
         values = AttributeValue.objects.filter(attribute__in=unique, folded=fold_value(search_term))
-        found |= queryset.filter(pk__in=values.order_by().values("user_id"))
+        people |= queryset.filter(pk__in=values.order_by().values("user_id"))
         if attributes.has_wecom_attributes(request):
             accounts = WeComAccount.objects.visible_to(get_signed_in_person(request)).filter(
                 userid_folded__contains=userid
             )
-            found |= queryset.filter(pk__in=accounts.order_by().values("user_id"))
-        return found, may_repeat
+            people |= queryset.filter(pk__in=accounts.order_by().values("user_id"))
+        return people, may_repeat
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)

@@ -216,11 +216,11 @@ def record_people(changes: Mapping[int, Sequence[Change]], action: AuditEntry.Ac
 
 
 def _map_people_to_corps(user_ids: Iterable[int]) -> dict[int, set[int]]:
-    found: dict[int, set[int]] = defaultdict(set)
+    corps: dict[int, set[int]] = defaultdict(set)
     rows = WeComAccount.objects.filter(user_id__in=list(user_ids), corp__isnull=False)
     for user_id, corp_id in rows.values_list("user_id", "corp_id"):
-        found[user_id].add(corp_id)
-    return found
+        corps[user_id].add(corp_id)
+    return corps
 
 
 # --- Sending entries to a syslog server -------------------------------------------------------------------------------

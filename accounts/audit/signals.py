@@ -141,20 +141,20 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
         return
     tracked = _tracked[sender]
     deferred = instance.get_deferred_fields()
-    wanted = [
+    columns = [
         column
         for column in tracked.fields
         if column.attname not in deferred
         and (update_fields is None or column.name in update_fields or column.attname in update_fields)
     ]
-    if not wanted:  # no field that is recorded
+    if not columns:  # no field that is recorded
         return
-    rows = sender._base_manager.filter(pk=instance.pk).values(*(column.attname for column in wanted))
+    rows = sender._base_manager.filter(pk=instance.pk).values(*(column.attname for column in columns))
     before = next(iter(rows), {})  # values() also reads secrets that no key can decrypt
     setattr(instance, _BEFORE, before)
     points_elsewhere = any(
         isinstance(column, ForeignKey) and _is_different(before[column.attname], getattr(instance, column.attname))
-        for column in wanted
+        for column in columns
         if column.attname in before
     )
     stored = _select_rows(sender).filter(pk=instance.pk).first() if points_elsewhere else None

@@ -203,14 +203,14 @@ class Suggestion:
 def suggest_people(members: Sequence[Member], *, among: QuerySet[User]) -> dict[int, list[Suggestion]]:
     """Map members' keys to suggested people from `among`, the best first. Six queries at most."""
     keys = {member.pk: find_member_keys(member) for member in members}
-    found: dict[_Key, list[User]] = defaultdict(list)
+    people_by_key: dict[_Key, list[User]] = defaultdict(list)
     for key, user in _find_people(among, _group_by_reason(keys.values()), Attribute.objects.employee_numbers()):
-        found[key].append(user)
-    candidates = _find_candidates({user.pk: user for users in found.values() for user in users}.values())
+        people_by_key[key].append(user)
+    candidates = _find_candidates({user.pk: user for users in people_by_key.values() for user in users}.values())
     return {
         member.pk: _rank_suggestions(
             Suggestion(member, candidates[pk].user, reasons, candidates[pk].find_objection(member.corp))
-            for pk, reasons in _find_reasons(keys[member.pk], found).items()
+            for pk, reasons in _find_reasons(keys[member.pk], people_by_key).items()
             if _is_meaningful(reasons, candidates[pk], member)
         )
         for member in members
@@ -227,17 +227,17 @@ def suggest_members(people: Sequence[User], *, among: QuerySet[Member]) -> dict[
     numbers = AttributeValue.objects.filter(user__in=list(keys), attribute__in=Attribute.objects.employee_numbers())
     for user_id, number in numbers.values_list("user_id", "folded"):
         keys[user_id].add((MatchReason.NUMBER, number))
-    found: dict[_Key, list[Member]] = defaultdict(list)
+    members_by_key: dict[_Key, list[Member]] = defaultdict(list)
     unlinked = filter_unlinked(among).select_related("corp")
     fetched = {member.pk: member for member in _find_members(unlinked, _group_by_reason(keys.values()))}
     for member in fetched.values():
         for key in find_member_keys(member):
-            found[key].append(member)
+            members_by_key[key].append(member)
     candidates = _find_candidates(people)
     return {
         user.pk: _rank_suggestions(
             Suggestion(fetched[pk], user, reasons, candidates[user.pk].find_objection(fetched[pk].corp))
-            for pk, reasons in _find_reasons(keys[user.pk], found).items()
+            for pk, reasons in _find_reasons(keys[user.pk], members_by_key).items()
             if _is_meaningful(reasons, candidates[user.pk], fetched[pk])
         )
         for user in people
@@ -296,15 +296,15 @@ def _select_first_rows(rows: QuerySet[Any], column: Any, values: Collection[str]
     """Return the first SUGGESTIONS_SHOWN + 1 rows for each value of `column`."""
     numbered = rows.order_by().annotate(key=column).filter(key__in=list(values))
     rank = Window(RowNumber(), partition_by=[F("key")], order_by="pk")
-    found: QuerySet[Any] = numbered.annotate(rank=rank).filter(rank__lte=SUGGESTIONS_SHOWN + 1)
-    return found
+    first: QuerySet[Any] = numbered.annotate(rank=rank).filter(rank__lte=SUGGESTIONS_SHOWN + 1)
+    return first
 
 
 def _find_candidates(people: Iterable[User]) -> dict[int, Candidate]:
-    found = {user.pk: Candidate(user) for user in people}
-    for account in WeComAccount.objects.filter(user__in=list(found)).order_by("pk") if found else ():
-        found[account.user_id].accounts.append(account)
-    return found
+    candidates = {user.pk: Candidate(user) for user in people}
+    for account in WeComAccount.objects.filter(user__in=list(candidates)).order_by("pk") if candidates else ():
+        candidates[account.user_id].accounts.append(account)
+    return candidates
 
 
 # --- Comparing --------------------------------------------------------------------------------------------------------
@@ -317,11 +317,11 @@ def _group_by_reason(keys: Iterable[set[_Key]]) -> dict[MatchReason, set[str]]:
     return wanted
 
 
-def _find_reasons(keys: set[_Key], found: dict[_Key, Any]) -> dict[int, tuple[MatchReason, ...]]:
+def _find_reasons(keys: set[_Key], rows_by_key: dict[_Key, Any]) -> dict[int, tuple[MatchReason, ...]]:
     """Map the keys of rows that have one of the values `keys` to the reasons for which they match."""
     reasons: dict[int, set[MatchReason]] = defaultdict(set)
-    for key in keys & found.keys():
-        for row in found[key]:
+    for key in keys & rows_by_key.keys():
+        for row in rows_by_key[key]:
             reasons[row.pk].add(key[0])
     return {pk: tuple(sorted(some, key=_ORDER.index)) for pk, some in reasons.items()}
 
@@ -362,7 +362,7 @@ def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
     an unlinked member has the same userid. `is_cut`: of some kinds there are more than shown."""
     people = people_visible_to(seen_by)
     members = Member.objects.here().filter(corp__in=corps.values("pk"))
-    found: dict[str, list[Any]] = {
+    conflicts: dict[str, list[Any]] = {
         "spellings": _find_shared(people, Lower("username")),
         "several": [],
         "emails": _find_shared(members.exclude(email=""), Lower("email"), "corp_id"),
@@ -379,7 +379,7 @@ def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
         accounts.filter(user__in=keys).select_related("user", "corp").order_by("user", "pk"), lambda one: one.user_id
     ):
         of_person = list(some)
-        found["several"].append((of_person[0].user, of_person))
+        conflicts["several"].append((of_person[0].user, of_person))
     if sees_all(seen_by):
         linked = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
         unlinked = members.filter(~Exists(linked), userid_folded=OuterRef("userid_folded"))
@@ -388,9 +388,9 @@ def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
         without_corp = WeComAccount.objects.without_corp().exclude(userid_folded="")
         ambiguous = without_corp.filter(Exists(unlinked) | Exists(others))
         ordered = ambiguous.select_related("user").order_by("userid_folded", "pk")
-        found["nameless"] = list(ordered[:CONFLICTS_SHOWN])
-    is_cut = any(len(kind) >= CONFLICTS_SHOWN for kind in found.values())
-    return {**found, "is_cut": is_cut, "is_empty": not any(found.values())}
+        conflicts["nameless"] = list(ordered[:CONFLICTS_SHOWN])
+    is_cut = any(len(kind) >= CONFLICTS_SHOWN for kind in conflicts.values())
+    return {**conflicts, "is_cut": is_cut, "is_empty": not any(conflicts.values())}
 
 
 def _find_shared(rows: QuerySet[Any], column: Any, *within: str) -> list[SharedValue]:

@@ -185,8 +185,8 @@ def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:
     """Apply a copied directory to people: the second half of a run. A repeat starts again, and writes only
     differences."""
     rows, rules, corp, after = SyncRun.objects.filter(pk=run.pk), GroupRules(run.corp), run.corp, 0
-    with job.edit_row(rows) as held:
-        held.applied_count = 0
+    with job.edit_row(rows) as locked_run:
+        locked_run.applied_count = 0
     policies = DirectoryPolicy.objects.select_related("corp").filter(corp=corp)
     # Read the policy again for every step, so that switching it off takes effect at once.
     while (policy := policies.first()) is not None and not policy.is_off:
@@ -197,13 +197,13 @@ def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:
         after = keys[-1]
     last_user: int | None = 0
     while last_user is not None:
-        with job.edit_row(rows) as held:
+        with job.edit_row(rows) as locked_run:
             written, last_user = sync_groups_of_others(corp=corp, after=last_user)
-            held.applied_counts = dict(Counter(held.applied_counts) + written)
-    with job.edit_row(rows) as held:
-        held.applied_at = job.clock()
-    logger.info("people of directory run=%s corp=%s counts=%s", held.pk, corp.pk, held.applied_counts)
-    return held
+            locked_run.applied_counts = dict(Counter(locked_run.applied_counts) + written)
+    with job.edit_row(rows) as locked_run:
+        locked_run.applied_at = job.clock()
+    logger.info("people of directory run=%s corp=%s counts=%s", locked_run.pk, corp.pk, locked_run.applied_counts)
+    return locked_run
 
 
 def _apply_run_step(
@@ -211,11 +211,11 @@ def _apply_run_step(
 ) -> None:
     """Apply the policy to the members with these keys, and add the counts to the run."""
     now, corp = job.clock(), policy.corp
-    with job.edit_row(rows) as held:
+    with job.edit_row(rows) as locked_run:
         members = list(corp.members.filter(pk__in=keys).order_by("pk"))
         written = PolicyStep(corp=corp, policy=policy, members=members, now=now).apply_policy(rules)
-        held.applied_counts = dict(Counter(held.applied_counts) + written)
-        held.applied_count += len(keys)
+        locked_run.applied_counts = dict(Counter(locked_run.applied_counts) + written)
+        locked_run.applied_count += len(keys)
 
 
 # --- Runs. A run has two halves: it copies WeCom's directory, then applies it to people ------------------------------

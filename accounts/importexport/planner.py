@@ -101,13 +101,13 @@ class ImportContext:
     def find_people(self, cells: Cells) -> set[User]:
         """Return the people whom a row's cells match."""
         keys = [(target, self._fold(cells.get(target, ""))) for target in self._targets]
-        found = {self.people[pk] for key in keys for pk in self._found.get(key, ()) if pk in self.people}
+        people = {self.people[pk] for key in keys for pk in self._found.get(key, ()) if pk in self.people}
         if self._match != Match.USERNAME:
-            return found
+            return people
         # If several names differ only in capitals, the exact spelling wins.
-        found = {one for one in found if one.username == cells.get(self.account_target)} or found
+        people = {one for one in people if one.username == cells.get(self.account_target)} or people
         # A username made by the directory is not the person's account in WeCom or the BI.
-        return found if self._layout == Layout.OWN else {one for one in found if not one.has_made_username}
+        return people if self._layout == Layout.OWN else {one for one in people if not one.has_made_username}
 
     def find_name(self, user_id: int) -> dict[str, str]:
         """Return the person's name as a value for a sentence; empty if the editor does not see the person."""

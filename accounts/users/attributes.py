@@ -52,10 +52,10 @@ def find_values(*, attribute: Attribute, users: QuerySet[User] | Sequence[int] |
     rows = AttributeValue.objects.of(attribute)
     if users is not None:
         rows = rows.filter(user__in=users.order_by() if isinstance(users, QuerySet) else users)
-    found: dict[int, list[str]] = {}
+    values_by_user: dict[int, list[str]] = {}
     for user_id, value in rows.order_by("position").values_list("user_id", "value").iterator(chunk_size=5000):
-        found.setdefault(user_id, []).append(value)
-    return found
+        values_by_user.setdefault(user_id, []).append(value)
+    return values_by_user
 
 
 def list_attributes_with_values(*, user_id: int) -> list[tuple[Attribute, list[str]]]:
@@ -70,11 +70,11 @@ def list_attributes_with_values(*, user_id: int) -> list[tuple[Attribute, list[s
 def find_holders(*, attribute: Attribute, values: Iterable[str]) -> dict[str, set[int]]:
     """Map folded values (accounts.models.fold_value) to the keys of the people who have them. One query; pass at most a
     thousand values."""
-    found: dict[str, set[int]] = defaultdict(set)
+    holders: dict[str, set[int]] = defaultdict(set)
     rows = AttributeValue.objects.of(attribute).among(values)
     for folded, user_id in rows.values_list("folded", "user_id"):
-        found[folded].add(user_id)
-    return dict(found)
+        holders[folded].add(user_id)
+    return dict(holders)
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------
@@ -140,8 +140,8 @@ def save_cells(*, cells: Mapping[CellKey, tuple[str, str]], editor: User, since:
     when the page was opened. Returns the numbers of changed cells and people. Raises CellsRefusedError, also if
     somebody else has changed a cell since the page was opened.
     """
-    wanted = {user_id for user_id, _attribute_id in cells}
-    keys = list(people_changeable_by(editor).filter(pk__in=wanted).order_by("pk").values_list("pk", flat=True))
+    user_ids = {user_id for user_id, _attribute_id in cells}
+    keys = list(people_changeable_by(editor).filter(pk__in=user_ids).order_by("pk").values_list("pk", flat=True))
     people = {person.pk: person for person in User.objects.select_for_update().filter(pk__in=keys).order_by("pk")}
     problems: dict[CellKey, str] = {}
     changed: set[CellKey] = set()
@@ -285,8 +285,8 @@ def find_protecting_rows(attribute: Attribute) -> list[models.Model]:
     relations: list[Any] = [one for one in Attribute._meta.get_fields(include_hidden=True) if one.one_to_many]
     rows: list[models.Model] = []
     for relation in (one for one in relations if one.on_delete is models.PROTECT):
-        found = relation.related_model._default_manager.filter(**{relation.field.name: attribute.pk})
-        rows += found.order_by("pk")[:NAMED_AT_MOST]
+        referring = relation.related_model._default_manager.filter(**{relation.field.name: attribute.pk})
+        rows += referring.order_by("pk")[:NAMED_AT_MOST]
     return rows
 
 

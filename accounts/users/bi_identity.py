@@ -44,7 +44,7 @@ def is_bi_identity_source(*sources: str) -> bool:
 def list_external_ids() -> list[ExternalId]:
     """List the values by which people can enter the BI: username, e-mail, and the attribute marked as loginId, if
     any."""
-    found = [
+    sources = [
         ExternalId(
             USERNAME,
             _("user name"),
@@ -68,7 +68,7 @@ def list_external_ids() -> list[ExternalId]:
     if attribute is not None:
         where = _("An administrator of all companies sets it on your user's page, or for many people at once.")
         rows = AttributeValue.objects.filter(attribute__is_bi_login_id=True).order_by("-pk")
-        found.append(
+        sources.append(
             ExternalId(
                 LOGIN_ID,
                 attribute.name,
@@ -76,7 +76,7 @@ def list_external_ids() -> list[ExternalId]:
                 lambda user_ids: dict(rows.filter(user__in=user_ids).values_list("user_id", "value")),
             )
         )
-    return found
+    return sources
 
 
 def find_entry_company(request: HttpRequest) -> Corp | None:
@@ -181,16 +181,16 @@ def find_administrators_who_name_people() -> QuerySet[User]:
 def explain_objection_to_names() -> str:
     """Explain that limited administrators may choose people's names, so people must not enter the BI by them; empty if
     no such administrator may."""
-    found = list(find_administrators_who_name_people().order_by("username")[: _NAMED + 1])
-    if not found:
+    administrators = list(find_administrators_who_name_people().order_by("username")[: _NAMED + 1])
+    if not administrators:
         return ""
     sentence = gettext(
         "People must not enter the BI by a name that administrators of single companies choose, and these may create "
         "or rename people: %(people)s. Choose the loginId attribute, which only administrators of all companies set, "
         "or take this right from them first."
     )
-    names = ", ".join(map(str, found[:_NAMED]))
-    return sentence % {"people": names if len(found) <= _NAMED else f"{names} …"}
+    names = ", ".join(map(str, administrators[:_NAMED]))
+    return sentence % {"people": names if len(administrators) <= _NAMED else f"{names} …"}
 
 
 # --- Granting the right to create or rename people --------------------------------------------------------------------
