@@ -1,4 +1,4 @@
-// The grid of attributes: a copy from a spreadsheet fills cells, and arrow keys and Enter move between rows.
+// The grid of attributes: cells copied from a spreadsheet can be pasted, and arrow keys and Enter move between rows.
 "use strict";
 {
   const grid = document.querySelector("[data-grid]");
@@ -10,7 +10,7 @@
   };
   const opened = JSON.parse(document.querySelector("[name=opened]")?.value ?? "{}");
   const mark = (cell) => cell.toggleAttribute("data-changed", cell.value !== (opened[cell.name.slice("cell-".length)] ?? ""));
-  // Cells stand between tabs; one with a line break stands in quotation marks, which it doubles inside.
+  // Tabs separate cells. A cell with a line break is in quotation marks; quotation marks inside it are doubled.
   const read = (text) => {
     const lines = [[""]];
     let isQuoted = false;

@@ -1,6 +1,6 @@
-// WeCom's own panel with the QR code, on the login page. [data-panel] names where a state comes from (data-url); before
-// that state expires a fresh one takes its place, however long the page stays open. Whatever fails, the plain link to
-// WeCom's page is there: it is the page's button until the panel answers.
+// WeCom's panel with the QR code, on the login page. `data-url` of [data-panel] is the address that returns a state, which
+// is replaced by a new one before it expires. Until the panel is loaded, and if anything fails, the page shows the button
+// that links to WeCom's own page.
 "use strict";
 (() => {
   const READY_MS = 12000;
@@ -43,7 +43,7 @@
     say(box.dataset.failed);
   };
 
-  // WeCom's component frames WeCom's own host alone; a company's own QR page gets a frame like it.
+  // WeCom's component only opens WeCom's own host; a company's own QR page is shown in a similar frame.
   const plainFrame = (answer) => {
     const element = document.createElement("iframe");
     element.referrerPolicy = "origin";
@@ -80,7 +80,7 @@
     timer = setTimeout(renew, milliseconds);
   };
 
-  // Nothing is done while the page is hidden, even if the state expires: it is renewed when the page is shown again.
+  // A hidden page does not renew the state, even if it expires; it does so when it is shown again.
   async function renew() {
     if (isRenewing || document.hidden) return;
     isRenewing = true;

@@ -1,5 +1,5 @@
-// Inside WeCom: takes sharing out of the menu, since our pages are each person's own. WeCom's component wants this very
-// address signed; where that fails the menu stays as it is, and the page says nothing.
+// Inside WeCom: hides sharing in the menu, because the pages show one person's data. WeCom's component needs a signature
+// of the page's address. If that fails, the menu stays as it is, without a message.
 "use strict";
 (() => {
   const { url } = document.currentScript.dataset;
