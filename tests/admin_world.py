@@ -321,12 +321,13 @@ def _directory(world: World, first: Corp) -> None:
 
 
 def state() -> dict[str, list[Any]]:
-    """Return the rows of each table that a refused request must not change."""
+    """Return the rows of each table that a refused request must not change. All are read in one round trip."""
     found = {}
     with connection.cursor() as cursor:
-        for table, sql in statements().items():
-            cursor.execute(sql)
+        cursor.execute("; ".join(statements().values()))
+        for table in statements():
             found[table] = cursor.fetchall()
+            cursor.nextset()
     return found
 
 

@@ -19,10 +19,11 @@ from tests.accounts.directory.people_of import People, links
 from tests.accounts.dying import Workers
 from tests.integrations.directory.place import Directory
 from tests.integrations.directory.wecom_events import WeComEvents
+from tests.nightly import IS_NIGHTLY
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
-KILLS = 20
+KILLS = 20 if IS_NIGHTLY else 10
 # Workers may end before the chosen moment; so many are tried.
 ROUNDS_AT_MOST = 60
 SALES, BELOW_SALES, FINANCE = 2, 3, 4
@@ -99,7 +100,7 @@ def sales(people: People) -> Group:
     return group
 
 
-def test_twenty_kills_while_the_policy_is_applied(workers: Workers, people: People, sales: Group) -> None:
+def test_kills_while_the_policy_is_applied(workers: Workers, people: People, sales: Group) -> None:
     """Kill three workers in each run; then the directory changes, and another run follows."""
     people.set_policy(mode="create")
     company = Company(people.place)
@@ -148,7 +149,7 @@ def changes_nothing(company: Company, workers: Workers) -> None:
     assert AuditEntry.objects.count() == before
 
 
-def test_twenty_kills_over_events(workers: Workers, wecom_events: WeComEvents) -> None:
+def test_kills_over_events(workers: Workers, wecom_events: WeComEvents) -> None:
     """Let somebody join, leave, move or get another userid before each worker."""
     company = Company(wecom_events.place)
     wecom_events.is_quick = False
