@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.nightly import IS_NIGHTLY
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# It draws no window, so a page takes a quarter of the processor time. It knows no proxy script (PAC), which the
-# browser that takes pictures of the BI's pages needs.
+# It draws no window, so a page takes a quarter of the processor time. It knows no proxy script (PAC).
 HEADLESS_SHELL = "chromium-headless-shell"
 
 
@@ -33,7 +34,7 @@ def path_with_chromium(folder: Path) -> str:
     """Return a PATH on which a worker finds the tests' Chromium."""
     link = folder / "bin" / "chromium"
     link.parent.mkdir()
-    link.symlink_to(required_chromium())
+    link.symlink_to(picture_browser())
     return f"{link.parent}:{os.environ['PATH']}"
 
 
@@ -41,3 +42,11 @@ def page_browser() -> str:
     """Return the quickest browser for tests of pages; the variable CHROMIUM overrides it."""
     shell = None if os.environ.get("CHROMIUM") else shutil.which(HEADLESS_SHELL)
     return shell or required_chromium()
+
+
+def picture_browser() -> str:
+    """Return the browser for tests in which pictures are taken: the quickest, and Chromium itself in `make nightly`.
+
+    Tests of what a page can reach always take Chromium itself.
+    """
+    return required_chromium() if IS_NIGHTLY else page_browser()

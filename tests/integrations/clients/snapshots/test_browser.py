@@ -29,7 +29,7 @@ from integrations.clients.snapshots import (
     read_host,
 )
 from tests.bi_pages import card, picture_of, rows_on
-from tests.chromium import required_chromium
+from tests.chromium import picture_browser
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 pytestmark = pytest.mark.e2e
@@ -81,7 +81,7 @@ class InThread:
 
 @pytest.fixture(scope="module")
 def snapshots(bi: SandboxHandle) -> Iterator[InThread]:
-    opened = InThread(required_chromium(), Access(hosts=(read_host(bi.base_url),)))
+    opened = InThread(picture_browser(), Access(hosts=(read_host(bi.base_url),)))
     yield opened
     opened.close()
 
@@ -187,7 +187,7 @@ def test_no_other_host_is_reached(snapshots: InThread, address: str) -> None:
 
 @pytest.fixture
 def browser(bi: SandboxHandle) -> Iterator[LastingBrowser]:
-    opened = LastingBrowser(required_chromium(), Access(hosts=(read_host(bi.base_url),)), megabytes_at_most=2000)
+    opened = LastingBrowser(picture_browser(), Access(hosts=(read_host(bi.base_url),)), megabytes_at_most=2000)
     yield opened
     opened.close()
 

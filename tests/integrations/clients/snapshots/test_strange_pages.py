@@ -14,7 +14,7 @@ import pytest
 from integrations.clients import snapshots
 from integrations.clients.snapshots import Access, Format, PageMarks, PictureOptions, Reason, read_host
 from tests.bi_pages import picture_of
-from tests.chromium import required_chromium
+from tests.chromium import picture_browser, required_chromium
 from tests.http_server import QuietServer, running
 from tests.integrations.clients.snapshots.test_browser import InThread, refused
 
@@ -153,11 +153,24 @@ def bi_served(elsewhere_served: Site) -> Iterator[Site]:
         yield site
 
 
+@contextmanager
+def opened(program: str, bi: Site) -> Iterator[InThread]:
+    browser = InThread(program, Access(hosts=(read_host(bi.address),)))
+    yield browser
+    browser.close()
+
+
 @pytest.fixture(scope="module")
 def browser(bi_served: Site) -> Iterator[InThread]:
-    opened = InThread(required_chromium(), Access(hosts=(read_host(bi_served.address),)))
-    yield opened
-    opened.close()
+    with opened(picture_browser(), bi_served) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def chromium(bi_served: Site) -> Iterator[InThread]:
+    """The browser for tests of what a page can reach."""
+    with opened(required_chromium(), bi_served) as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -179,9 +192,9 @@ def test_a_page_of_few_words_that_says_that_it_failed_is_an_error(browser: InThr
 
 @pytest.mark.parametrize("path", ["/to/login", "/leaves", "/refreshes", "/scan#/login"])
 def test_a_bi_that_sends_whoever_it_does_not_know_to_a_sign_in_is_not_down(
-    browser: InThread, bi: Site, elsewhere: Site, path: str
+    chromium: InThread, bi: Site, elsewhere: Site, path: str
 ) -> None:
-    assert refused(browser, f"{bi.address}{path}", marks=PageMarks()) == Reason.SIGN_IN_PAGE
+    assert refused(chromium, f"{bi.address}{path}", marks=PageMarks()) == Reason.SIGN_IN_PAGE
     assert elsewhere.asked == []
 
 
@@ -228,8 +241,8 @@ def test_a_pdf_shows_the_page_as_screens_do(browser: InThread, bi: Site) -> None
     assert b"/Font" in pdf
 
 
-def test_a_page_reaches_no_other_host_in_any_way(browser: InThread, bi: Site, elsewhere: Site) -> None:
-    picture = browser.take_picture(f"{bi.address}/reaches-out", PictureOptions(), PageMarks(), within_seconds=30)
+def test_a_page_reaches_no_other_host_in_any_way(chromium: InThread, bi: Site, elsewhere: Site) -> None:
+    picture = chromium.take_picture(f"{bi.address}/reaches-out", PictureOptions(), PageMarks(), within_seconds=30)
 
     assert picture.content.startswith(b"\x89PNG")
     assert {"/to/redirected", "/to/style", "/to/fetched"} <= set(bi.asked)
@@ -237,25 +250,25 @@ def test_a_page_reaches_no_other_host_in_any_way(browser: InThread, bi: Site, el
 
 
 def test_nor_another_port_of_the_bi_and_the_log_names_it_once(
-    browser: InThread, bi: Site, elsewhere: Site, caplog: pytest.LogCaptureFixture
+    chromium: InThread, bi: Site, elsewhere: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     bi.other = elsewhere.address.replace("localhost", "127.0.0.1")
 
     for path in ("frames", "reaches-out"):  # redirects and web sockets pass the route unseen
-        browser.take_picture(f"{bi.address}/{path}", PictureOptions(), PageMarks(), within_seconds=30)
+        chromium.take_picture(f"{bi.address}/{path}", PictureOptions(), PageMarks(), within_seconds=30)
 
-    assert refused(browser, f"{bi.address}/leaves", marks=PageMarks()) == Reason.SIGN_IN_PAGE
+    assert refused(chromium, f"{bi.address}/leaves", marks=PageMarks()) == Reason.SIGN_IN_PAGE
     assert elsewhere.asked == []
     assert caplog.text.count(f"asks for {read_host(bi.other)}, which is neither the BI nor in SNAPSHOT_HOSTS") == 1
 
 
-def test_a_page_sends_nothing_past_the_proxy_by_webrtc(browser: InThread, bi: Site) -> None:
+def test_a_page_sends_nothing_past_the_proxy_by_webrtc(chromium: InThread, bi: Site) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stun:
         stun.bind(("127.0.0.1", 0))
         stun.setblocking(False)
         bi.other = f"127.0.0.1:{stun.getsockname()[1]}"
 
-        browser.take_picture(f"{bi.address}/calls", PictureOptions(), PageMarks(busy=".busy"), within_seconds=30)
+        chromium.take_picture(f"{bi.address}/calls", PictureOptions(), PageMarks(busy=".busy"), within_seconds=30)
 
         with pytest.raises(BlockingIOError):
             stun.recv(1000)
