@@ -33,8 +33,9 @@ def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -
         yield Stack(env={**process_environ, **ours}, root=project_root, folder=tmp_path, sandbox=sandbox)
 
 
-def begin_worker(stack: Stack, exits: ExitStack, name: str, queues: str) -> Program:
-    options = ["--pool", "threads", "--concurrency", "4", "--loglevel", "INFO", "-Q", queues, "-n", f"{name}@%h"]
+def begin_worker(stack: Stack, exits: ExitStack, name: str) -> Program:
+    queues = ["-Q", "urgent,celery,data", "-n", f"{name}@%h"]
+    options = ["--pool", "threads", "--concurrency", "4", "--loglevel", "INFO", *queues]
     return stack.start(name, [str(BIN / "celery"), "-A", "guanwecom", "worker", *options], exits)
 
 
@@ -76,8 +77,7 @@ def test_killed_processes_are_told_of_once_and_so_is_the_end(stack: Stack) -> No
     programs = stack.programs.values()
     with ExitStack() as exits:
         stack.begin_web(exits)
-        doomed = [begin_worker(stack, exits, "main", "urgent,celery"), begin_worker(stack, exits, "data", "data")]
-        doomed.append(stack.begin_beat(exits))
+        doomed = [begin_worker(stack, exits, "main"), stack.begin_beat(exits)]
         stack.wait_for_web()
         eventually(lambda: problems(stack) == (200, []), programs)
 
@@ -103,8 +103,7 @@ def test_killed_processes_are_told_of_once_and_so_is_the_end(stack: Stack) -> No
         eventually(lambda: count_mails(stack, "没有 worker 处理队列“data”") == 1, programs)
         assert not Run.objects.exists()
 
-        begin_worker(stack, exits, "main-again", "urgent,celery")
-        begin_worker(stack, exits, "data-again", "data")
+        begin_worker(stack, exits, "main-again")
         stack.begin_beat(exits, "beat-again")
         eventually(lambda: problems(stack) == (200, []), programs)
         let_pass([])
