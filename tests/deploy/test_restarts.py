@@ -90,7 +90,7 @@ class Webs:
 
 
 class Traffic:
-    """Requests from several threads, one after the other, with new connections, while the block runs."""
+    """Requests from several threads, nearly without a pause, with new connections, while the block runs."""
 
     def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self.port, self.tls = port, tls
@@ -118,7 +118,7 @@ class Traffic:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=READY_SECONDS)
 
     def _ask(self, method: str) -> None:
-        while not self._is_over.is_set():
+        while not self._is_over.wait(0.02):
             connection = self._connection()
             try:
                 connection.request(method, "/login/", headers={"Host": "testserver"})

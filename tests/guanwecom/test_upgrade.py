@@ -176,7 +176,7 @@ class Traffic:
         headers = {"Authorization": f"Bearer {self._token}"}
         with requests.Session() as session:
             for number in itertools.cycle(range(1, PUSHES + 1)):
-                if self._is_over.wait(0.02):
+                if self._is_over.wait(0.1):
                     return
                 address = f"{self._url}/api/v1/subscriptions/{number}/run"
                 self.answers[session.post(address, headers=headers, timeout=120).status_code] += 1
