@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from accounts.users.roles import Role
 from integrations.models import Corp, SiteAddress
+from tests.browser_form import undrawn
 from tests.integrations.conftest import ADDRESS_PERMISSIONS, client_of, staff
 from tests.integrations.pages import in_role, text_of
 
@@ -36,8 +37,9 @@ def page(address: SiteAddress, action: str = "change") -> str:
 
 def open_page(client: Client, address: SiteAddress, headers: dict[str, str] = HERE) -> dict[str, str]:
     """Open the page and return its version."""
-    response: Any = client.get(page(address), headers=headers)
-    return {"page_version": response.context["adminform"].form["page_version"].value()}
+    with undrawn():
+        response: Any = client.get(page(address), headers=headers)
+    return {"page_version": response.context_data["adminform"].form["page_version"].value()}
 
 
 def test_a_change_is_shown_then_saved_and_leads_to_the_new_address(
