@@ -38,7 +38,7 @@ from integrations.clients.guandata_sso import (
 )
 from integrations.clients.lasting_browser import LastingBrowser
 from integrations.clients.network import parse_http_date
-from integrations.clients.snapshots import Access, Picture, PictureOptions, Reason, SnapshotError
+from integrations.clients.snapshots import Access, Picture, PictureOptions, PictureProblem, SnapshotError
 from integrations.core import client_factory, hooks
 from integrations.core.client_factory import bi_token_store, forget_tokens, trial_guandata_client
 from integrations.core.http import is_own_page, is_plain
@@ -47,8 +47,8 @@ from integrations.jobs import requests
 from integrations.jobs.registry import job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import BiConnection, DataSource, Job, SourceKind
-from integrations.models.datasources import THE_ONE
 from integrations.models.fields import require_readable
+from integrations.models.installation import THE_ONE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -519,17 +519,17 @@ def take_picture(path: str, identity: str, options: PictureOptions, *, now: date
         access = Access(hosts, proxy_url=require_readable(saved.proxy_url), time_zone=settings.TIME_ZONE)
         program = snapshots.find_installed_browser()
         if not program:
-            raise SnapshotError(Reason.NOT_INSTALLED)
+            raise SnapshotError(PictureProblem.NOT_INSTALLED)
         if (program, access) not in _browsers:  # another connection needs a new browser, which reaches only its hosts
             while _browsers:
                 _browsers.popitem()[1].close()
             _browsers[program, access] = LastingBrowser(program, access)
         return _browsers[program, access].take_picture(address, options, snapshots.PageMarks(**marks))
     except SnapshotError as error:
-        if error.reason == Reason.UNREACHABLE:
+        if error.reason == PictureProblem.UNREACHABLE:
             with suppress(IntegrationError):
                 answer = client_factory.guandata_client(saved, total_seconds=ALIVE_WITHIN_SECONDS).open_page("/")
                 # If only this page does not answer, pictures of other pages need not wait.
                 if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                    raise SnapshotError(Reason.ERROR_PAGE) from error
+                    raise SnapshotError(PictureProblem.ERROR_PAGE) from error
         raise

@@ -39,6 +39,10 @@ class NotWorthSending(SentenceError):  # no error: as the subscription asks
     """The run is not sent, as its subscription asks."""
 
 
+class DataPending(Exception):  # noqa: N818  # no error: the run waits
+    """The run waits, because a part of its data is still being fetched."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A number in words with its caption: "昨日降水", "12.3 毫米 ↑5.0%". The first of a content stands out in cards."""

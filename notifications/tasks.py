@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import billiard
@@ -28,6 +29,7 @@ from integrations.models.jobs import Moment
 from notifications.alerts import card_updates, evaluation, incidents, notify
 from notifications.delivery import attachments, maintenance
 from notifications.delivery.rendering import render
+from notifications.delivery.rows import reserve
 from notifications.delivery.runs import recall, scheduler
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.delivery.runs.ownership import request_ownership_notices
@@ -344,8 +346,10 @@ def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUE
 
 
 def enqueue_previews(medium_ids: list[int]) -> None:
-    """Queue the pictures that somebody on a page waits for, without waiting for the next tick."""
-    _enqueue_media(attachments.hand_out_previews(medium_ids, now=database_now()))
+    """Queue the pictures that somebody on a page waits for, without waiting for the next tick. They pass all others."""
+    now = database_now()
+    due = Medium.objects.due(now).previews().filter(pk__in=medium_ids).order_by("pk")
+    _enqueue_media(reserve(due, len(medium_ids), make_after=now + attachments.QUEUED))
 
 
 def _enqueue_media(medium_ids: list[int]) -> None:
@@ -362,10 +366,6 @@ def _enqueue(
     task: Task[[list[int]], None], ids: Sequence[int], size: int, queue: str = ORDINARY_QUEUE, **options: Any
 ) -> None:
     for start in range(0, len(ids), size):
-        chunk = list(ids[start : start + size])
-
-        def publish(chunk: list[int] = chunk) -> None:
-            task.apply_async((chunk,), queue=queue, **options)
-
+        publish = partial(task.apply_async, (list(ids[start : start + size]),), queue=queue, **options)
         # robust: without a broker the rows wait for the sweep, and no page fails.
         transaction.on_commit(publish, robust=True)

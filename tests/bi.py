@@ -10,7 +10,7 @@ from django.utils import timezone
 from integrations.clients import guandata_sso
 from integrations.datasources import catalogue
 from integrations.models import BiConnection, Job
-from integrations.models.datasources import THE_ONE
+from integrations.models.installation import THE_ONE
 from tests.integrations.clients.guandata.opening import opened
 
 BI = "https://guandata.example.com"

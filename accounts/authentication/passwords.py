@@ -39,7 +39,7 @@ from django.views.decorators.debug import sensitive_variables
 from accounts.audit import services
 from accounts.authentication.flow import find_network, hash_text, set_cookie
 from accounts.models import AuditEntry, Lockout, SignInPolicy, User, WeComAccount
-from accounts.models.users import THE_ONE
+from integrations.models.installation import THE_ONE
 
 if TYPE_CHECKING:
     from integrations.models import Corp

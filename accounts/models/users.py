@@ -19,6 +19,7 @@ from django.utils.translation import gettext_noop
 from integrations.models.companies import Corp
 from integrations.models.directory import Member
 from integrations.models.fields import EncryptedTextField, Person, fold_userid
+from integrations.models.installation import THE_ONE
 
 # Values that User.withhold_rights() sets.
 WITHHELD = {"is_staff": False, "is_superuser": False, "manages_all_corps": False}
@@ -285,8 +286,6 @@ class SignedInSession(models.Model):
 
 
 # --- Sign-in policy and locks ---
-
-THE_ONE = 1
 
 
 class SignInPolicy(models.Model):

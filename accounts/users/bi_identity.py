@@ -21,7 +21,7 @@ from accounts.users.roles import sees_all
 from integrations import bi
 from integrations.core.hooks import Attention, ExternalId, find_external_id_by_key
 from integrations.models import BiConnection, Corp
-from integrations.models.datasources import THE_ONE
+from integrations.models.installation import THE_ONE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

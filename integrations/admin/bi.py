@@ -47,7 +47,7 @@ from integrations.core.http import is_own_page
 from integrations.jobs.registry import describe_job
 from integrations.jobs.requests import find_newest_job
 from integrations.models import BiConnection, SiteAddress
-from integrations.models.datasources import THE_ONE
+from integrations.models.installation import THE_ONE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey

@@ -20,7 +20,7 @@ from integrations.clients.snapshots import (
     PageMarks,
     Picture,
     PictureOptions,
-    Reason,
+    PictureProblem,
     SnapshotBrowser,
     SnapshotError,
 )
@@ -69,7 +69,7 @@ class LastingBrowser:
             try:
                 self._browser = starting.result(STARTS_WITHIN_SECONDS)
             except TimeoutError:
-                raise SnapshotError(Reason.BROWSER_FAILED) from None
+                raise SnapshotError(PictureProblem.BROWSER_FAILED) from None
             finally:
                 self._processes = {one for one in _list_processes() - earlier if one.parent == os.getpid()}
                 if self._browser is None:
@@ -79,7 +79,7 @@ class LastingBrowser:
             future = self._ensure_thread().submit(take_picture)
             picture: Picture = self._wait_for(future, within_seconds + HANGS_AFTER_SECONDS)
         except SnapshotError as error:
-            if error.reason == Reason.BROWSER_FAILED:
+            if error.reason == PictureProblem.BROWSER_FAILED:
                 self.kill()
             raise
         self._picture_count += 1
@@ -132,7 +132,7 @@ class LastingBrowser:
                 return future.result(CHECKED_EVERY_SECONDS)
             except TimeoutError:
                 if time.monotonic() > deadline or self.measure_megabytes() > self._megabytes_at_most:
-                    raise SnapshotError(Reason.BROWSER_FAILED) from None
+                    raise SnapshotError(PictureProblem.BROWSER_FAILED) from None
 
     def _ensure_thread(self) -> ThreadPoolExecutor:
         if self._thread is None:

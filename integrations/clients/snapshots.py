@@ -77,7 +77,7 @@ class PageMarks:
     error: str = ""
 
 
-class Reason(StrEnum):
+class PictureProblem(StrEnum):
     """The reason why there is no picture. Stored in rows."""
 
     NOT_INSTALLED = "not-installed"
@@ -93,7 +93,7 @@ class Reason(StrEnum):
 class SnapshotError(Exception):
     """A picture that could not be taken. The text is only the reason, because addresses carry tokens."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: PictureProblem) -> None:
         super().__init__(reason.value)
         self.reason = reason
 
@@ -199,7 +199,7 @@ def wait_until_drawn(page: Page, traffic: Traffic, marks: PageMarks, *, deadline
     """Wait until the page has drawn. `deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN)."""
     while not (page.locator(marks.ready).count() > 0 if marks.ready else _is_quiet(page, traffic, marks)):
         if time.monotonic() > deadline:
-            raise SnapshotError(Reason.NOT_DRAWN)
+            raise SnapshotError(PictureProblem.NOT_DRAWN)
         page.wait_for_timeout(CHECKED_EVERY_MS)
 
 
@@ -215,15 +215,15 @@ def check_is_dashboard(page: Page, marks: PageMarks) -> None:
     state: dict[str, Any] = page.evaluate(_READ_PAGE_STATE, [marks.card, marks.error])
     place = urlsplit(page.url)
     if state["asksPassword"] or _SIGN_IN_PATH.search(place.path) or _SIGN_IN_PATH.search(place.fragment):
-        raise SnapshotError(Reason.SIGN_IN_PAGE)
+        raise SnapshotError(PictureProblem.SIGN_IN_PAGE)
     if state["hasError"] or place.scheme not in {"http", "https"}:  # the browser's own page of an error
-        raise SnapshotError(Reason.ERROR_PAGE)
+        raise SnapshotError(PictureProblem.ERROR_PAGE)
     text, has_drawings = state["text"].lower(), state["drawings"] > 0
     has_known_cards = bool(marks.card) and state["hasCards"]
     if not (has_drawings or has_known_cards) and len(text) < 300 and any(word in text for word in _ERROR_WORDS):
-        raise SnapshotError(Reason.ERROR_PAGE)
+        raise SnapshotError(PictureProblem.ERROR_PAGE)
     if not state["hasCards"] or (not has_drawings and not text):
-        raise SnapshotError(Reason.EMPTY)
+        raise SnapshotError(PictureProblem.EMPTY)
 
 
 logger = logging.getLogger(__name__)
@@ -315,7 +315,7 @@ class SnapshotBrowser:
             )
         except self._api.Error as error:
             self._driver.stop()
-            raise SnapshotError(Reason.NOT_INSTALLED) from error
+            raise SnapshotError(PictureProblem.NOT_INSTALLED) from error
 
     def close(self) -> None:
         """End Chromium. A browser that has died can be closed, too."""
@@ -340,10 +340,10 @@ class SnapshotBrowser:
                 _show_whole_page(page, traffic, marks, options, deadline)
                 return _capture_page(page, options, marks)
         except self._api.TimeoutError as error:
-            raise SnapshotError(Reason.NOT_DRAWN) from error.with_traceback(None)
+            raise SnapshotError(PictureProblem.NOT_DRAWN) from error.with_traceback(None)
         except self._api.Error:
             # From None, because the text of playwright's errors holds the address.
-            raise SnapshotError(Reason.BROWSER_FAILED) from None
+            raise SnapshotError(PictureProblem.BROWSER_FAILED) from None
 
     def _open(self, page: Page, address: str, traffic: Traffic, deadline: float) -> None:
         """Open the page. Raises SnapshotError if it is not a page of the BI."""
@@ -352,20 +352,20 @@ class SnapshotBrowser:
             response: Response | None = page.goto(address, wait_until="commit", timeout=max(1.0, seconds * 1000))
         except self._api.Error:
             self._check_redirect(traffic)
-            raise SnapshotError(Reason.UNREACHABLE) from None
+            raise SnapshotError(PictureProblem.UNREACHABLE) from None
         status = 0 if response is None else response.status
         if status in {401, 403}:
-            raise SnapshotError(Reason.SIGN_IN_PAGE)
+            raise SnapshotError(PictureProblem.SIGN_IN_PAGE)
         if status in {502, 503, 504}:
-            raise SnapshotError(Reason.UNREACHABLE)
+            raise SnapshotError(PictureProblem.UNREACHABLE)
         if status >= 400:
-            raise SnapshotError(Reason.ERROR_PAGE)
+            raise SnapshotError(PictureProblem.ERROR_PAGE)
 
     def _check_redirect(self, traffic: Traffic) -> None:
         """Raise SnapshotError if the BI redirected to another host, where people sign in."""
         if not self._access.reaches(traffic.address):
             self._log_refused(traffic.address)
-            raise SnapshotError(Reason.SIGN_IN_PAGE)
+            raise SnapshotError(PictureProblem.SIGN_IN_PAGE)
 
     @contextmanager
     def _page(self, options: PictureOptions) -> Iterator[tuple[Page, Traffic]]:
@@ -441,7 +441,7 @@ def _show_whole_page(page: Page, traffic: Traffic, marks: PageMarks, options: Pi
     """Show the whole page at once, because cards below the fold draw only when they are seen."""
     height = _measure_height(page)
     if height > HEIGHT_AT_MOST:
-        raise SnapshotError(Reason.TOO_LARGE)
+        raise SnapshotError(PictureProblem.TOO_LARGE)
     if height <= FIRST_HEIGHT[options.width]:
         return
     page.set_viewport_size({"width": WIDTHS[options.width], "height": height})
@@ -478,7 +478,7 @@ def _capture_page(page: Page, options: PictureOptions, marks: PageMarks) -> Pict
         content = _take_screenshot(page, clip, is_sharp=clip["width"] * clip["height"] <= SHARP_PIXELS_AT_MOST)
         picture = Picture(content, round(clip["width"]), round(clip["height"]), cover)
     if len(picture.content) > BYTES_AT_MOST[options.kind]:
-        raise SnapshotError(Reason.TOO_LARGE)
+        raise SnapshotError(PictureProblem.TOO_LARGE)
     return picture
 
 
@@ -492,7 +492,7 @@ def _import_playwright() -> ModuleType:
     try:
         from playwright import sync_api  # noqa: PLC0415  # only workers that take pictures have it, and it is large
     except ImportError as error:
-        raise SnapshotError(Reason.NOT_INSTALLED) from error
+        raise SnapshotError(PictureProblem.NOT_INSTALLED) from error
     return sync_api
 
 

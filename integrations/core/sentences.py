@@ -89,6 +89,27 @@ def translate_stored(text: str) -> str:
         return text
 
 
+# Texts of stored sentences that were reworded, with the same placeholders: older rows hold the former text.
+_REWORDED = {
+    "One can go through the rows of a card only: for row in card.rows.": (
+        "A loop goes through the rows of a card only: for row in card.rows."
+    ),
+    "Say in which column the day stands: there is not exactly one column of days.": (
+        "Name the column of the day: there is not exactly one column of days."
+    ),
+    "This is not a value that can be shown; name what is meant of it.": (
+        "This is not a value that can be shown: name a part of it."
+    ),
+    "The chart has no column to stand along its axis.": "The chart has no column for its axis.",
+    "Each worker that made its message ended before.": (
+        "The message was not made: every worker that tried it stopped unexpectedly."
+    ),
+    "“%(name)s” was not fetched: each worker that tried it ended before.": (
+        "“%(name)s” was not fetched: every worker that tried it stopped unexpectedly."
+    ),
+}
+
+
 def _to_document(value: object) -> object:
     match value:
         case Sentence(msgid, values, plural):
@@ -112,7 +133,7 @@ def _from_document(document: Any) -> Any:
         return NoData(str(document["no_data"]), dict(document["facts"]))
     msgid, plural = str(document["msgid"]), str(document.get("plural", ""))
     values = {name: _from_document(each) for name, each in dict(document.get("values", {})).items()}
-    return Sentence(msgid, values, plural)
+    return Sentence(_REWORDED.get(msgid, msgid), values, plural)
 
 
 # --- Guides and explanations ------------------------------------------------------------------------------------------

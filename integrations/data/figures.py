@@ -67,25 +67,25 @@ EARLIER: Mapping[str, Callable[[date], date]] = MappingProxyType(
 )
 
 
-def monday_of(day: date) -> date:
+def find_monday(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
 
-def month_of(day: date) -> Period:
+def find_month(day: date) -> Period:
     return Period(day.replace(day=1), day.replace(day=monthrange(day.year, day.month)[1]))
 
 
-def quarter_of(day: date) -> Period:
+def find_quarter(day: date) -> Period:
     first = date(day.year, (day.month - 1) // 3 * 3 + 1, 1)
-    return Period(first, month_of(first.replace(month=first.month + 2)).end)
+    return Period(first, find_month(first.replace(month=first.month + 2)).end)
 
 
-def year_of(day: date) -> Period:
+def find_year(day: date) -> Period:
     return Period(date(day.year, 1, 1), date(day.year, 12, 31))
 
 
-def week_of(day: date) -> Period:
-    return Period(monday_of(day), monday_of(day) + timedelta(days=6))
+def find_week(day: date) -> Period:
+    return Period(find_monday(day), find_monday(day) + timedelta(days=6))
 
 
 def _make_period_before(day: date, count: int) -> Period:
@@ -102,18 +102,18 @@ RELATIVE_DATES = (
     RelativeDate("same_day_last_year", "去年同日", EARLIER["year"]),
     RelativeDate("last_7_days", "近7天", lambda day: _make_period_before(day, 7)),
     RelativeDate("last_30_days", "近30天", lambda day: _make_period_before(day, 30)),
-    RelativeDate("this_week", "本周", lambda day: Period(monday_of(day), day)),
-    RelativeDate("week_to_date", "本周至今", lambda day: Period(monday_of(day), day)),
-    RelativeDate("last_week", "上周", lambda day: week_of(day - timedelta(days=7))),
+    RelativeDate("this_week", "本周", lambda day: Period(find_monday(day), day)),
+    RelativeDate("week_to_date", "本周至今", lambda day: Period(find_monday(day), day)),
+    RelativeDate("last_week", "上周", lambda day: find_week(day - timedelta(days=7))),
     RelativeDate("this_month", "本月", lambda day: Period(day.replace(day=1), day)),
     RelativeDate("month_to_date", "本月至今", lambda day: Period(day.replace(day=1), day)),
-    RelativeDate("last_month", "上月", lambda day: month_of(EARLIER["day"](day.replace(day=1)))),
-    RelativeDate("this_quarter", "本季度", lambda day: Period(quarter_of(day).start, day)),
-    RelativeDate("quarter_to_date", "本季至今", lambda day: Period(quarter_of(day).start, day)),
-    RelativeDate("last_quarter", "上季度", lambda day: quarter_of(EARLIER["day"](quarter_of(day).start))),
+    RelativeDate("last_month", "上月", lambda day: find_month(EARLIER["day"](day.replace(day=1)))),
+    RelativeDate("this_quarter", "本季度", lambda day: Period(find_quarter(day).start, day)),
+    RelativeDate("quarter_to_date", "本季至今", lambda day: Period(find_quarter(day).start, day)),
+    RelativeDate("last_quarter", "上季度", lambda day: find_quarter(EARLIER["day"](find_quarter(day).start))),
     RelativeDate("this_year", "今年", lambda day: Period(date(day.year, 1, 1), day)),
     RelativeDate("year_to_date", "今年至今", lambda day: Period(date(day.year, 1, 1), day)),
-    RelativeDate("last_year", "去年", lambda day: year_of(date(day.year - 1, 1, 1))),
+    RelativeDate("last_year", "去年", lambda day: find_year(date(day.year - 1, 1, 1))),
 )
 # The last workday needs a calendar of holidays.
 LAST_WORKDAY = ("last_workday", "上一工作日")

@@ -22,10 +22,10 @@ from integrations.data.figures import (
     NumberText,
     clean_text,
     find_day,
+    find_month,
     fold_text,
     in_zone,
     is_unknown,
-    month_of,
     read_day,
     read_moment,
     read_number,
@@ -535,7 +535,7 @@ def _find_newest_moment(
         if isinstance(value, datetime):
             ends += [value] if value <= fetched_at else []
         elif isinstance(value, date) and value <= today:
-            last = month_of(value).end if isinstance(value, Month) else value
+            last = find_month(value).end if isinstance(value, Month) else value
             ends.append(datetime.combine(last, time(), choices.zone) + timedelta(days=1))
     return max(ends, default=None)
 

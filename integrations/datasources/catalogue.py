@@ -16,8 +16,9 @@ from integrations.jobs import requests
 from integrations.jobs.registry import JobFailedError, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import BiConnection, Job
-from integrations.models.datasources import THE_ONE, explain_problem
+from integrations.models.datasources import explain_problem
 from integrations.models.fields import Person
+from integrations.models.installation import THE_ONE
 
 LIST = "bi.list"
 # A list younger than this is shown without a new request.

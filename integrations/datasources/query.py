@@ -24,8 +24,8 @@ from integrations.data import Problem, SourceError
 from integrations.data.table import Column, Table
 from integrations.data.table_builder import ColumnChoices
 from integrations.models import BiConnection, Card, CardData, DataSource, SourceKind
-from integrations.models.datasources import THE_ONE
 from integrations.models.fields import require_readable
+from integrations.models.installation import THE_ONE
 
 if TYPE_CHECKING:
     from integrations.clients.sources import sql

@@ -21,6 +21,7 @@ from integrations.data import Problem
 from integrations.data.table import Table, from_document, to_document
 from integrations.models.companies import Corp
 from integrations.models.fields import EncryptedTextField, Person, corp_condition
+from integrations.models.installation import THE_ONE
 from integrations.models.jobs import Moment
 
 if TYPE_CHECKING:
@@ -187,7 +188,6 @@ _SENTENCES = {
 }
 
 
-THE_ONE = 1
 # Guandata's default name.
 USUAL_DOMAIN = "guanbi"
 

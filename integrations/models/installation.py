@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Func
 from django.utils.translation import gettext_lazy as _
 
+# The primary key of the only row, here and in other tables with one.
 THE_ONE = 1
 
 

@@ -127,8 +127,7 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     return [
         *find_attentions(get_administrator(request), now),
         *_warn_of_schedules(request, now),
-        *_warn_of_messages(request, corps, now),
-        *_warn_of_runs(request, now),
+        *_warn_of_sending(request, corps, now),
         *_warn_of_outside(request, corps, now),
     ]
 
@@ -173,38 +172,34 @@ def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attentio
         yield from _warn(_count_capped(rows_without), sentence, url)
 
 
-def _warn_of_messages(request: HttpRequest, corps: Sequence[Corp], now: datetime) -> Iterator[Attention]:
-    """Warn of stuck messages, of messages with an unknown outcome, and of pictures and files that no worker makes."""
-    if not request.user.has_perm("notifications.view_delivery"):
-        return
-    deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
-    blocked = CorpQueue.objects.blocked().values("corp")
-    stuck = deliveries.sendable(now).filter(next_attempt_at__lt=now - OVERDUE).exclude(corp__in=blocked)
-    sentence = ngettext_lazy(
-        "%(count)s message has been due for more than five minutes and is not sent: is a worker running?",
-        "%(count)s messages have been due for more than five minutes and are not sent: is a worker running?",
-        "number",
-    )
-    yield from _warn(_count_capped(stuck), sentence, _list_url("delivery", status__exact="pending"))
-    unknown = deliveries.filter(status=Delivery.Status.UNKNOWN, created_at__gte=now - RECENT)
-    sentence = ngettext_lazy(
-        "For %(count)s message of the last 24 hours it is not known whether it arrived.",
-        "For %(count)s messages of the last 24 hours it is not known whether they arrived.",
-        "number",
-    )
-    yield from _warn(_count_capped(unknown), sentence, _list_url("delivery", status__exact="unknown", day="week"))
-    sentence = ngettext_lazy(
-        "%(count)s picture or file waits and none is being made: does a worker take from the queue “%(queue)s”?",
-        "%(count)s pictures or files wait and none is being made: does a worker take from the queue “%(queue)s”?",
-        "number",
-    )
-    for queue in (CHARTS_QUEUE, SNAPSHOTS_QUEUE):
-        count = count_overdue(queue, now=now, at_most=COUNTED)
-        yield from _warn(count, sentence, _list_url("delivery", status__exact="preparing"), queue=queue)
-
-
-def _warn_of_runs(request: HttpRequest, now: datetime) -> Iterator[Attention]:
-    """Warn of failed, incomplete and missed runs, and name the pushes that were paused because their runs failed."""
+def _warn_of_sending(request: HttpRequest, corps: Sequence[Corp], now: datetime) -> Iterator[Attention]:
+    """Warn of stuck messages, of messages with an unknown outcome, of pictures and files that no worker makes, and of
+    failed, incomplete and missed runs. Name the pushes that were paused because their runs failed."""
+    if request.user.has_perm("notifications.view_delivery"):
+        deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
+        blocked = CorpQueue.objects.blocked().values("corp")
+        stuck = deliveries.sendable(now).filter(next_attempt_at__lt=now - OVERDUE).exclude(corp__in=blocked)
+        sentence = ngettext_lazy(
+            "%(count)s message has been due for more than five minutes and is not sent: is a worker running?",
+            "%(count)s messages have been due for more than five minutes and are not sent: is a worker running?",
+            "number",
+        )
+        yield from _warn(_count_capped(stuck), sentence, _list_url("delivery", status__exact="pending"))
+        unknown = deliveries.filter(status=Delivery.Status.UNKNOWN, created_at__gte=now - RECENT)
+        sentence = ngettext_lazy(
+            "For %(count)s message of the last 24 hours it is not known whether it arrived.",
+            "For %(count)s messages of the last 24 hours it is not known whether they arrived.",
+            "number",
+        )
+        yield from _warn(_count_capped(unknown), sentence, _list_url("delivery", status__exact="unknown", day="week"))
+        sentence = ngettext_lazy(
+            "%(count)s picture or file waits and none is being made: does a worker take from the queue “%(queue)s”?",
+            "%(count)s pictures or files wait and none is being made: does a worker take from the queue “%(queue)s”?",
+            "number",
+        )
+        for queue in (CHARTS_QUEUE, SNAPSHOTS_QUEUE):
+            count = count_overdue(queue, now=now, at_most=COUNTED)
+            yield from _warn(count, sentence, _list_url("delivery", status__exact="preparing"), queue=queue)
     if request.user.has_perm("notifications.view_run"):
         recent = Run.objects.visible_to(request.user).went_wrong().filter(claimed_at__gte=now - RECENT)
         counts = dict(recent.order_by().values_list("status").annotate(Count("pk")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -45,7 +46,7 @@ from notifications.inbound.calls import CALLS_SHOWN
 from notifications.inbound.channels import SCHEMES
 from notifications.inbound.content import InboundError
 from notifications.inbound.mail import html as mail_page
-from notifications.inbound.mapping import OTHER, PRESETS, MappedMessage, list_payload_lines, map_payload
+from notifications.inbound.mapping import LINES_AT_MOST, OTHER, PRESETS, MappedMessage, list_payload_lines, map_payload
 from notifications.inbound.payloads import Payload, read_alerts
 from notifications.inbound.recipients import AddressKind, AddressProblem
 from notifications.models import InboundCall, InboundChannel, IncomingMessage, Medium, Run
@@ -153,7 +154,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         form.is_valid()
         last = calls.find_last_payload(channel, now=now)
         context = {
-            "rows": [] if last is None else list_payload_lines(last[0]),
+            "rows": [] if last is None else list(islice(list_payload_lines(last[0]), LINES_AT_MOST)),
             "at": None if last is None else last[1],
             "errors": list(dict.fromkeys(str(text) for texts in form.errors.values() for text in texts)),
             "trial": None if last is None else _try_payload(channel, form, last[0], now),
@@ -185,7 +186,14 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         if not change or "scheme" in form.changed_data:
             # Only for the response, which shows the secret once. It is stored nowhere in plain text.
             obj.shown_secret = channels.renew_secret(obj)  # type: ignore[attr-defined]  # see above
-        super().save_model(request, obj, form, change)
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        # Calls and notices write these meanwhile; another administrator may have renewed the secret.
+        left_out = {"id", "gather_until", "last_payload", "last_payload_at"}
+        if "scheme" not in form.changed_data:
+            left_out |= {"secret", "digest"}
+        obj.save(update_fields={field.name for field in obj._meta.concrete_fields} - left_out)
 
     def response_add(
         self, request: HttpRequest, obj: InboundChannel, post_url_continue: str | None = None

@@ -208,7 +208,7 @@ class ChannelForm(VersionedForm):
             return cleaned
         for name in TEMPLATES:
             try:
-                renderer.check_template(cleaned.get(name, ""), [PAYLOAD])
+                renderer.compile_template(cleaned.get(name, ""), frozenset({PAYLOAD}))
             except TemplateError as error:
                 self.add_error(name, str(error))
         for name in PATHS:

@@ -492,7 +492,12 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         views: dict[tuple[str, str], Any] = {
             ("week/", "week"): partial(show_week, self),
             ("<int:pk>/run/", "run"): self.run_view,
-            ("<int:pk>/runs/", "runs"): require_GET(self.runs_view),
+            # Polled by an open page.
+            ("<int:pk>/runs/", "runs"): require_GET(
+                lambda request, pk: JsonResponse(
+                    render_latest_runs(request, find_row(self, request, pk, to_change=False))
+                )
+            ),
             ("<int:pk>/try/", "try"): require_POST(
                 lambda request, pk: self._send_trial(request, find_row(self, request, pk, to_change=True))
             ),
@@ -510,10 +515,6 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             raise Http404
         page = self.switch_pushes(request, Subscription.objects.filter(pk=subscription.pk), name)
         return page or HttpResponseRedirect(reverse("admin:notifications_subscription_changelist"))
-
-    def runs_view(self, request: HttpRequest, pk: int) -> JsonResponse:
-        """Return the latest runs for an open page, which polls them."""
-        return JsonResponse(render_latest_runs(request, find_row(self, request, pk, to_change=False)))
 
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for confirmation with the number of recipients, then run. A page submitted twice runs once."""

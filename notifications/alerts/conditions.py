@@ -18,8 +18,8 @@ from integrations.data.figures import (
     Change,
     Period,
     find_last_workday,
+    find_month,
     find_named_days,
-    month_of,
     narrow_text,
     read_day,
     read_moment,
@@ -239,7 +239,7 @@ def read_span(text: str, today: date) -> Period | None:
         return named if isinstance(named, Period) else Period(named, named)
     day = read_day(text)
     if isinstance(day, Month):
-        return month_of(date(day.year, day.month, 1))
+        return find_month(date(day.year, day.month, 1))
     return None if day is None else Period(day, day)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -98,28 +98,31 @@ api = Api(
 api.add_router("", incoming.router)
 
 
-def find_problem(error: Exception) -> ProblemError:
-    """Return the problem with which a call ends that raised `error`."""
+@api.exception_handler(ProblemError)
+@api.exception_handler(InboundError)
+@api.exception_handler(KeyReusedError)
+@api.exception_handler(ValidationError)
+@api.exception_handler(HttpError)
+@api.exception_handler(Http404)
+def answer_error(_request: HttpRequest, error: Exception) -> HttpResponse:
+    """Answer a call that raised `error` with the problem's details."""
     match error:
         case ProblemError():
-            return error
+            problem = error
         case InboundError():  # only which file is refused: the other sentences are about channels
-            return make_problem(error, detail=str(error) if error.code == "file_refused" else "")
+            problem = make_problem(error, detail=str(error) if error.code == "file_refused" else "")
         case KeyReusedError():
-            return ProblemError("idempotency_key_reused")
+            problem = ProblemError("idempotency_key_reused")
         case ValidationError():  # where the request is invalid and why, without the submitted values
             first = error.errors[:ERRORS_NAMED]
             errors = [{"where": [str(part) for part in one["loc"]], "what": one["msg"]} for one in first]
-            return ProblemError("invalid_request", more={"errors": errors})
+            problem = ProblemError("invalid_request", more={"errors": errors})
         case HttpError():  # ninja wraps errors of the parser
             cause = error.__cause__
-            return cause if isinstance(cause, ProblemError) else ProblemError("malformed_request")
+            problem = cause if isinstance(cause, ProblemError) else ProblemError("malformed_request")
         case _:
-            return ProblemError("not_found")
-
-
-for _kind in (ProblemError, InboundError, KeyReusedError, ValidationError, HttpError, Http404):
-    api.add_exception_handler(_kind, lambda _request, error: make_response(find_problem(cast("Exception", error))))
+            problem = ProblemError("not_found")
+    return make_response(problem)
 
 
 @api.get(

@@ -23,7 +23,7 @@ from django.utils import timezone, translation
 from accounts.users import bi_identity
 from integrations import bi
 from integrations.bi import CannotEnter
-from integrations.clients.snapshots import Format, PictureOptions, Reason, SnapshotError, Theme, Width
+from integrations.clients.snapshots import Format, PictureOptions, PictureProblem, SnapshotError, Theme, Width
 from integrations.core.background import Clock
 from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence, SentenceError
@@ -81,12 +81,6 @@ def hand_out_media(*, now: datetime) -> list[int]:
     return ids
 
 
-def hand_out_previews(medium_ids: list[int], *, now: datetime) -> list[int]:
-    """Return those of these previews to make now, each reserved for QUEUED. They pass all others: a person waits."""
-    due = Medium.objects.due(now).previews().filter(pk__in=medium_ids)
-    return reserve(due.order_by("pk"), len(medium_ids), make_after=now + QUEUED)
-
-
 def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     """Make the medium, unless it was made, given up or put off. Return whether this call made it."""
     waiting = Medium.objects.filter(pk=medium_id, status=Medium.Status.WAITING)
@@ -123,7 +117,7 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     except SnapshotError as error:  # put the picture of a page off, with the reason
         now, sentence = clock(), _REASON_SENTENCES[error.reason]
         later = {"make_after": now + AGAIN_AFTER, "error": sentence.stored()}
-        if error.reason == Reason.UNREACHABLE:  # all others too, and this try does not count
+        if error.reason == PictureProblem.UNREACHABLE:  # all others too, and this try does not count
             others = Medium.objects.filter(status=Medium.Status.WAITING, queue=SNAPSHOTS_QUEUE).exclude(pk=medium.pk)
             count = update_unlocked(others.filter(make_after__lt=now + AGAIN_AFTER), **later)
             waiting.update(make_count=medium.make_count, **later)
@@ -203,17 +197,19 @@ AGAIN_AFTER = timedelta(seconds=150)
 GIVEN_UP_BEFORE_EXPIRY = timedelta(minutes=10)
 
 _REASON_SENTENCES = {
-    Reason.NOT_INSTALLED: Sentence("The worker of the queue “snapshots” has no playwright, or finds no Chromium."),
-    Reason.BROWSER_FAILED: Sentence("The browser failed while it drew the page."),
-    Reason.UNREACHABLE: Sentence("The BI did not answer."),
-    Reason.SIGN_IN_PAGE: Sentence("The BI asked for a password: it does not know the person, or not our key."),
-    Reason.ERROR_PAGE: Sentence("The BI showed an error in place of the page."),
-    Reason.EMPTY: Sentence("The page had nothing on it, or its cards look otherwise than the settings say."),
-    Reason.NOT_DRAWN: Sentence("Not every card of the page had drawn after 60 seconds."),
-    Reason.TOO_LARGE: Sentence("The page is too long for a picture, or its file too large."),
+    PictureProblem.NOT_INSTALLED: Sentence(
+        "The worker of the queue “snapshots” has no playwright, or finds no Chromium."
+    ),
+    PictureProblem.BROWSER_FAILED: Sentence("The browser failed while it drew the page."),
+    PictureProblem.UNREACHABLE: Sentence("The BI did not answer."),
+    PictureProblem.SIGN_IN_PAGE: Sentence("The BI asked for a password: it does not know the person, or not our key."),
+    PictureProblem.ERROR_PAGE: Sentence("The BI showed an error in place of the page."),
+    PictureProblem.EMPTY: Sentence("The page had nothing on it, or its cards look otherwise than the settings say."),
+    PictureProblem.NOT_DRAWN: Sentence("Not every card of the page had drawn after 60 seconds."),
+    PictureProblem.TOO_LARGE: Sentence("The page is too long for a picture, or its file too large."),
 }
 # Reasons that another try would not change.
-_FINAL_REASONS = frozenset({Reason.SIGN_IN_PAGE, Reason.TOO_LARGE})
+_FINAL_REASONS = frozenset({PictureProblem.SIGN_IN_PAGE, PictureProblem.TOO_LARGE})
 
 
 # --- Recipes of pictures and files as bytes: equal recipes are made once. Pure ---

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, QuerySet
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
@@ -46,6 +46,7 @@ from notifications.models import (
     IncomingMessage,
     MessageForm,
     Priority,
+    Run,
 )
 from notifications.sources import Audience
 from notifications.subscriptions.recipients import find_chosen_audience
@@ -232,8 +233,8 @@ TRIES_AT_MOST = 3
 GIVEN_UP_AFTER = 6
 
 
-_GIVEN_UP = Sentence("“%(name)s” was not fetched: each worker that tried it ended before.")
-_NOT_MADE = Sentence("Each worker that made its message ended before.")
+_GIVEN_UP = Sentence("“%(name)s” was not fetched: every worker that tried it stopped unexpectedly.")
+_NOT_MADE = Sentence("The message was not made: every worker that tried it stopped unexpectedly.")
 _UNREADABLE = Sentence("What was sent cannot be read with the present keys.")
 _TOMORROW = Sentence("It waits for the next day: the channel has sent as much as it may today.")
 _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no longer send messages.")
@@ -262,7 +263,9 @@ def fetch_files(run: JobRun) -> list[int] | Again:
             else:
                 incoming = make_incoming(channel, mapped, key=job.payload["key"], fetched=fetched, left_out=refused)
                 accepted = accept_message(incoming, now=run.clock())
-                _update_log_entry(job, message=accepted.message, reason="")
+                if not _update_log_entry(job, message=accepted.message, reason=""):
+                    outcome = Outcome.ACCEPTED if accepted.run_ids else Outcome.REPEATED
+                    log_call(channel, outcome, message_id=accepted.message.pk, now=run.clock())
                 log_missing_files(channel, (*mapped.refused, *refused), now=run.clock())
                 run_ids = accepted.run_ids
             _release_call(job)
@@ -284,23 +287,27 @@ def fetch_files(run: JobRun) -> list[int] | Again:
     return []
 
 
-def _update_log_entry(job: Job, **changes: Any) -> None:
-    """Update the log entry of a call that waited for its files. Entry and job have the same time."""
+def _update_log_entry(job: Job, **changes: Any) -> int:
+    """Update the log entry of a call that waited for its files. Entry and job have the same time. Return 0 if there is
+    none: an administrator repeats the job."""
     waiting = InboundCall.objects.filter(outcome=Outcome.ACCEPTED, message=None, first_at=job.requested_at)
-    waiting.filter(channel=job.payload["channel"]).update(**changes)
+    return waiting.filter(channel=job.payload["channel"]).update(**changes)
 
 
-def _release_call(job: Job) -> bool:
-    """Delete the call's payload and free its key, so that a repeat finds the message or makes one. Return False if the
-    call was released before."""
-    return bool(Job.objects.filter(pk=job.pk, key__isnull=False).update(key=None, secret_payload=""))
+def _release_call(job: Job) -> None:
+    """Delete the call's payload and free its key, so that a repeat finds the message or makes one."""
+    Job.objects.filter(pk=job.pk).update(key=None, secret_payload="")
 
 
 def give_up_fetch(job: Job) -> None:
-    """Note in the channel's log that the message was not made, and forget the call: its sender may repeat it."""
+    """Note in the channel's log that the message was not made. The sender may repeat the call; the job keeps the
+    payload, so that an administrator may repeat it, too."""
     channel = InboundChannel.objects.filter(pk=job.payload["channel"]).first()
-    if _release_call(job) and channel is not None:
-        log_call(channel, Outcome.REFUSED, _NOT_MADE, now=timezone.now())
+    row = Job.objects.filter(pk=job.pk)
+    if row.values_list("secret_payload", flat=True).get():  # else the message was made
+        row.update(key=None)
+        if channel is not None:
+            log_call(channel, Outcome.REFUSED, _NOT_MADE, now=timezone.now())
 
 
 def _fetch_files(
@@ -359,7 +366,8 @@ def find_old_payloads(now: Moment) -> QuerySet[InboundChannel]:
 
 def find_old_messages(now: Moment) -> QuerySet[IncomingMessage]:
     """Return the messages that are older than the log keeps and whose runs are purged."""
-    return IncomingMessage.objects.without_runs(now - timedelta(days=settings.LOG_RETENTION_DAYS))
+    has_runs = Exists(Run.objects.filter(message=OuterRef("pk")))
+    return IncomingMessage.objects.filter(~has_runs, created_at__lt=now - timedelta(days=settings.LOG_RETENTION_DAYS))
 
 
 def purge_calls(*, now: datetime) -> int:

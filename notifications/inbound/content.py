@@ -13,7 +13,8 @@ import hashlib
 import re
 import struct
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -266,7 +267,9 @@ def _detect_type(extension: str, content: bytes) -> tuple[str, str] | None:
         return "zip", "application/zip"
     if content.startswith(_OLE):
         return (extension, _OLD_OFFICE[extension]) if extension in _OLD_OFFICE else None
-    if extension in _TEXTS and _is_text(content):
+    # Text in UTF-8 or GB 18030, and no page of a browser.
+    is_text = extension in _TEXTS and b"\0" not in content and not _PAGE.match(content)
+    if is_text and decode_by_first(content, ("utf-8", "gb18030")) is not None:
         return extension, _TEXTS[extension]
     return None
 
@@ -277,17 +280,12 @@ _PAGE = re.compile(
 )
 
 
-def _is_text(content: bytes) -> bool:
-    """Return whether the content is text in UTF-8 or GB 18030, and no page of a browser."""
-    if b"\0" in content or _PAGE.match(content):
-        return False
-    for encoding in ("utf-8", "gb18030"):
-        try:
-            content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        return True
-    return False
+def decode_by_first(content: bytes, encodings: Iterable[str]) -> str | None:
+    """Decode `content` by the first of these encodings that fits; None if none does."""
+    for encoding in encodings:
+        with suppress(UnicodeError):
+            return content.decode(encoding)
+    return None
 
 
 _PICTURES = frozenset({"png", "jpg", "gif", "webp"})

@@ -19,7 +19,6 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -218,7 +217,7 @@ def _first_text(members: dict[str, Any], names: Sequence[str]) -> str:
 
 SHOWN_CHARACTERS = 4000
 # Limits of the tree that an editor sees.
-ROWS_AT_MOST = 500
+LINES_AT_MOST = 500
 ITEMS_AT_MOST = 5
 EXAMPLE_CHARACTERS = 80
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -295,14 +294,12 @@ class PayloadLine:
     is_leaf: bool
 
 
-def list_payload_lines(payload: Payload) -> list[PayloadLine]:
-    """Return the first ROWS_AT_MOST lines in the payload's order, with the first ITEMS_AT_MOST items of each list."""
-    return list(islice(_list_lines(payload, "", PAYLOAD, 0), ROWS_AT_MOST))
-
-
-def _list_lines(value: Payload, path: str, template: str, depth: int) -> Iterator[PayloadLine]:
-    """Yield the lines below a value. A path is written as `alerts[0].labels."odd name"`, a template as
-    `{{ payload.alerts[0].labels['odd name'] }}`."""
+def list_payload_lines(
+    value: Payload, path: str = "", template: str = PAYLOAD, depth: int = 0
+) -> Iterator[PayloadLine]:
+    """Yield the lines of a payload in its order, or those below a value of it, with the first ITEMS_AT_MOST items of
+    each list. A path is written as `alerts[0].labels."odd name"`, a template as
+    `{{ payload.alerts[0].labels['odd name'] }}`. There may be very many: show LINES_AT_MOST of them."""
     members: list[tuple[str | int, Any]] = list(value.items()) if isinstance(value, dict) else []
     if isinstance(value, list):
         members = list(enumerate(value[:ITEMS_AT_MOST]))
@@ -323,7 +320,7 @@ def _list_lines(value: Payload, path: str, template: str, depth: int) -> Iterato
             text = child if isinstance(child, str) else json.dumps(child, ensure_ascii=False)
             example = text if len(text) <= EXAMPLE_CHARACTERS else f"{text[: EXAMPLE_CHARACTERS - 1]}…"
         yield PayloadLine(name, child_path, f"{{{{ {child_template} }}}}", example, depth, is_leaf)
-        yield from _list_lines(child, child_path, child_template, depth + 1)
+        yield from list_payload_lines(child, child_path, child_template, depth + 1)
 
 
 OTHER = "other"

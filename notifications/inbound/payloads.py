@@ -34,7 +34,7 @@ from django.utils.datastructures import MultiValueDict
 from django.utils.dateparse import parse_datetime
 
 from integrations.core.sentences import Sentence
-from notifications.inbound.content import InboundError, clean_link, clean_text, clean_title
+from notifications.inbound.content import InboundError, clean_link, clean_text, clean_title, decode_by_first
 from notifications.models import Incident, Severity
 
 BODY_BYTES = 4 * 1024 * 1024
@@ -62,13 +62,8 @@ def parse_body(body: bytes, content_type: str) -> Payload:
     if kind == "multipart/form-data":
         return check_size(_parse_multipart(body, content_type))
     charset = str(header.get_param("charset") or "").strip().lower()
-    for encoding in ("utf-8-sig", _ENCODINGS.get(charset, "ascii")):
-        try:
-            text = body.decode(encoding)
-            break
-        except UnicodeDecodeError:
-            continue
-    else:
+    text = decode_by_first(body, ("utf-8-sig", _ENCODINGS.get(charset, "ascii")))
+    if text is None:
         raise InboundError("malformed_request")
     if kind not in _PLAIN_KINDS or text.lstrip().startswith(("{", "[")):
         payload = _tidy(check_size(_parse_json(text)))

@@ -14,7 +14,7 @@ from accounts.models import Attribute, AttributeValue, User, WeComAccount, fold_
 from accounts.users.bi_identity import EMAIL, USERNAME
 from integrations.directory import departments
 from integrations.models import BiConnection, Corp, Department, Member
-from integrations.models.datasources import THE_ONE
+from integrations.models.installation import THE_ONE
 
 ADDRESSES_AT_MOST = 1000
 # Digits of a department's number in WeCom.

@@ -238,10 +238,6 @@ class IncomingMessageQuerySet(models.QuerySet["IncomingMessage"]):
         """Settled messages whose callback is due."""
         return self.filter(callback_state=IncomingMessage.Callback.WAITING, callback_after__lte=now).settled()
 
-    def without_runs(self, before: Moment) -> Self:
-        """Messages from before this time whose runs are purged."""
-        return self.filter(~Exists(Run.objects.filter(message=OuterRef("pk"))), created_at__lt=before)
-
 
 class IncomingMessage(models.Model):
     """A message of another system. It has one run for the message, and one for each further file.
@@ -365,10 +361,6 @@ class OutgoingMailQuerySet(models.QuerySet["OutgoingMail"]):
         waiting = self.filter(status=OutgoingMail.Status.WAITING, next_attempt_at__lte=now)
         settled = IncomingMessage.objects.settled().order_by().values("pk")
         return waiting.filter(Q(kind=OutgoingMail.Kind.FORWARD) | Q(message__isnull=True) | Q(message__in=settled))
-
-    def abandoned(self, now: Moment) -> Self:
-        """Mails whose worker died during an attempt, so that the outcome is unknown."""
-        return self.filter(status=OutgoingMail.Status.STARTED, next_attempt_at__lte=now)
 
 
 class OutgoingMail(models.Model):

@@ -16,6 +16,7 @@ from accounts.models import User
 from accounts.users.roles import make_scope_condition
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField, Person
+from integrations.models.installation import THE_ONE
 
 M = TypeVar("M", bound=models.Model, covariant=True)
 
@@ -141,10 +142,6 @@ class ForCompany(models.Model):
 
     class Meta:
         abstract = True
-
-
-# The primary key of the only row.
-THE_ONE = 1
 
 
 def check_addresses(text: str) -> None:

@@ -24,7 +24,7 @@ from integrations import bi
 from integrations.bi import explain_findings
 from integrations.core.hooks import Attention, Line
 from integrations.models import BiConnection, Card, Corp, DataSource, Member, SiteAddress, SourceKind
-from integrations.models.datasources import THE_ONE
+from integrations.models.installation import THE_ONE
 from notifications.delivery.explanations import name_runs
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.statistics import Counts, Day

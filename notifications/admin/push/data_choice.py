@@ -18,8 +18,8 @@ from integrations.data.table import Kind, Table
 from integrations.datasources import catalogue
 from integrations.jobs.registry import describe_job
 from integrations.models import BiConnection, Card, DataSource, Department, Job, SourceKind
-from integrations.models.datasources import THE_ONE
 from integrations.models.fields import corp_condition
+from integrations.models.installation import THE_ONE
 
 SHOWN_AT_MOST = 30
 ENTRIES_AT_MOST = 200

@@ -51,7 +51,7 @@ from notifications.reports.contents import paginate_tables
 from notifications.reports.templates import merge_fields, renderer
 from notifications.reports.templates.column_names import (
     describe_template_names,
-    find_named_columns,
+    find_column_places,
     rename_columns,
 )
 from notifications.reports.templates.merge_fields import StartingPoint, make_starting_points
@@ -93,21 +93,18 @@ class PushPage(OnePage):
     form = PushForm
     shown_fields = (*PushForm.Meta.fields, "rules")
 
-    def get_inline_instances(self, request: HttpRequest, obj: Subscription | None = None) -> list[Any]:
-        """Return no inlines if the report was not sent or the person may not edit it."""
-        if request.method == "POST" and CONTENT_IS_SENT not in request.POST:
-            return []
-        permission = "notifications.add_report" if obj is None else "notifications.change_report"
-        if not request.user.has_perm(permission):
-            return []
-        return [inline(Report, self.admin_site) for inline in ReportAdmin.inlines]
-
     def get_formsets_with_inlines(
         self, request: HttpRequest, obj: Subscription | None = None
     ) -> Iterator[tuple[Any, Any]]:
+        """Yield the formsets of the report; none if it was not sent or the person may not edit it."""
+        is_sent = request.method != "POST" or CONTENT_IS_SENT in request.POST
+        permission = "notifications.add_report" if obj is None else "notifications.change_report"
+        if not is_sent or not request.user.has_perm(permission):
+            return
         report = None if obj is None else getattr(obj, "content_at_work", None)
         known = report if report is not None and report.pk else None
-        for inline in self.get_inline_instances(request, obj):
+        for inline_class in ReportAdmin.inlines:
+            inline = inline_class(Report, self.admin_site)
             yield inline.get_formset(request, known), inline
 
     def _create_formsets(self, request: HttpRequest, obj: Any, change: bool) -> Any:
@@ -212,7 +209,8 @@ class PushPage(OnePage):
         aliases = read_card_keys(values).keys()
         for name in TEMPLATES if "is_template" in values else ():
             text = values.get(name, "")
-            yield ColumnField(name, find_named_columns(text, aliases), partial(rename_columns, text))
+            columns = [column for _place, column in find_column_places(text, aliases)]
+            yield ColumnField(name, columns, partial(rename_columns, text))
         rows = read_row_aliases(values, "charts", CHARTS_AT_MOST)
         rows |= read_row_aliases(values, "own_rows_rules", RULES_AT_MOST)
         for prefix, alias in rows.items():
@@ -236,7 +234,19 @@ class PushPage(OnePage):
             form.instance.message_form = form.cleaned_data.get("message_form") or MessageForm.TEXTCARD
             message = {} if report is None else render_saved(form.instance, by=by, now=timezone.now())
             return self.answer_preview(request, form, None, message, {}, {})
-        draft, problem = _read_draft(form, by)
+        push, (draft, problem) = form.instance, form.parts
+        push.report = draft.report
+        for name in TEMPLATES:  # as typed: rendering over real data reports the errors
+            setattr(push.report, name, form.data.get(name, "").strip())
+        chosen = form.data.get("message_form", "")
+        push.message_form = chosen if chosen in MessageForm else MessageForm.TEXTCARD
+        push.time_zone = form.cleaned_data.get("time_zone") or settings.TIME_ZONE
+        # Not even cards that were saved earlier are shown to people who may not see all of them.
+        keys = {card.card_id for card in draft.cards}
+        seen = set(Card.objects.visible_to(by).filter(pk__in=keys).values_list("pk", flat=True)) if keys else keys
+        if hidden := [card.alias for card in draft.cards if card.card_id not in seen]:
+            draft = replace(draft, cards=())
+            problem = gettext("You may not look into the card “%(card)s”.") % {"card": hidden[0]}
         data = self.read_data(request, list({card.card_id: card.card for card in draft.cards}.values()))
         found = data.tables if data is not None else {}
         tables = {one.alias: found[one.card_id] for one in draft.cards if one.card_id in found}
@@ -269,7 +279,7 @@ class PushPage(OnePage):
             parts=parts,
             sources=sources,
             **{"as": {"id": str(person.pk), "name": str(person)}},
-            **_list_offers(draft, tables, by, form.instance.time_zone),
+            **_list_offers(draft, tables, by, push.time_zone),
         )
 
     def _preview_as_person(
@@ -387,24 +397,6 @@ def render_saved(subscription: Subscription, *, by: User, now: datetime) -> dict
         return render_draft(subscription, parts, tables, by=by, person=None, at=now)
     except RenderingError as error:
         return {"problem": str(error)}
-
-
-def _read_draft(form: PushForm, by: User) -> tuple[ReportParts, str]:
-    """Complete the push of a cleaned form. Return the parts of its report, and the reason if it cannot be previewed,
-    else an empty text. The parts have no cards if `by` may not see one of them, even one saved earlier."""
-    push, (parts, problem) = form.instance, form.parts
-    push.report = parts.report
-    for name in TEMPLATES:  # as typed: rendering over real data reports the errors
-        setattr(push.report, name, form.data.get(name, "").strip())
-    chosen = form.data.get("message_form", "")
-    push.message_form = chosen if chosen in MessageForm else MessageForm.TEXTCARD
-    push.time_zone = form.cleaned_data.get("time_zone") or settings.TIME_ZONE
-    keys = {card.card_id for card in parts.cards}
-    seen = set(Card.objects.visible_to(by).filter(pk__in=keys).values_list("pk", flat=True)) if keys else keys
-    hidden = [card.alias for card in parts.cards if card.card_id not in seen]
-    if not hidden:
-        return parts, problem
-    return replace(parts, cards=()), gettext("You may not look into the card “%(card)s”.") % {"card": hidden[0]}
 
 
 def _list_offers(draft: ReportParts, tables: Mapping[str, Table], by: User, time_zone: str) -> dict[str, Any]:

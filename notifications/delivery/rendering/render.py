@@ -43,7 +43,6 @@ from notifications.delivery.rendering.message_builder import (
     build_robot_body,
     clip_text,
 )
-from notifications.delivery.rendering.report_contents import RECHECK_AFTER, DataPending
 from notifications.delivery.rows import RENDER_LEASE, lock_freezing_shared, update_unlocked
 from notifications.models import Channel, Delivery, Medium, MessageForm, Receipt, Run
 from notifications.reports.contents import dump_content
@@ -60,6 +59,8 @@ RENDERINGS_AT_MOST = 5
 # another worker takes the run.
 RENEWED_AT_MOST = timedelta(minutes=10)
 RECEIPT_BATCH = 2000
+# If no fetch queues the rendering again, the sweep does after this time.
+RECHECK_AFTER = timedelta(seconds=20)
 # People whose messages are written at once.
 PORTION = 1000
 
@@ -110,7 +111,7 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
         waiting.update(status=Run.Status.FAILED, error=error.sentence.stored(), finished_at=now)
     except sources.NotWorthSending as skipped:
         waiting.update(status=Run.Status.SKIPPED, error=skipped.sentence.stored(), finished_at=now)
-    except DataPending:
+    except sources.DataPending:
         # Nothing failed, so this rendering does not count.
         waiting.update(render_count=F("render_count") - 1, render_after=now + RECHECK_AFTER)
     return []

@@ -35,7 +35,7 @@ from notifications.reports.row_filters import ColumnMissingError, Condition, Key
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
-from notifications.sources import Content, Expected, RenderingError, RunContents, SkipReason
+from notifications.sources import Content, DataPending, Expected, RenderingError, RunContents, SkipReason
 from notifications.subscriptions.calendar import write_moment_in_zone
 from notifications.subscriptions.recipients import (
     Recipient,
@@ -427,14 +427,8 @@ def _format_data_time(tables: Mapping[str, Table], time_zone: str) -> str:
     return "" if oldest is None else str(oldest.as_of_day or write_moment_in_zone(oldest.as_of, time_zone))
 
 
-# If no fetch queues the rendering again, the sweep does after this time.
-RECHECK_AFTER = timedelta(seconds=20)
 # Every fetch ends long before. A fetch that never ends must not stop its subscription for ever.
 WAIT_AT_MOST = timedelta(hours=1)
-
-
-class DataPending(Exception):  # no error: the run waits
-    """Raised while some of the data is still being fetched."""
 
 
 # Statuses of messages that reach people, or may reach them.

@@ -411,7 +411,7 @@ def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[i
         text = _(
             "%(person)s has edited the push “%(name)s”, or the robot to which it goes. Its picture of the page "
             "“%(page)s” is no longer shown as you see it: each recipient now gets it with their own rights in the BI, "
-            "and whoever has no account there gets no message. To share what you see again, open the push and choose "
+            "and people without an account there get no message. To share what you see again, open the push and choose "
             "it anew."
         )
         title, link = _("Your page picture is no longer shown as you see it"), _make_row_url(owned[0]) if owned else ""

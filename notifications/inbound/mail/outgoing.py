@@ -94,7 +94,9 @@ def _is_address(text: str) -> bool:
 
 def hand_out_mails(*, now: datetime) -> list[int]:
     """Claim the due mails for a task and return their ids. Nobody else takes them during their lease."""
-    OutgoingMail.objects.abandoned(now).update(status=OutgoingMail.Status.FAILED, error="it may have been sent, or not")
+    # Their workers died during the attempt.
+    abandoned = OutgoingMail.objects.filter(status=OutgoingMail.Status.STARTED, next_attempt_at__lte=now)
+    abandoned.update(status=OutgoingMail.Status.FAILED, error="it may have been sent, or not")
     due = OutgoingMail.objects.due(now).order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:AT_ONCE]
     waiting = OutgoingMail.objects.filter(status=OutgoingMail.Status.WAITING, next_attempt_at__lte=now)
     lease = {"next_attempt_at": now + LEASE, "attempt_count": F("attempt_count") + 1}

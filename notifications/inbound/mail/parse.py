@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from integrations.clients.wecom.builders import drop_direction_marks
-from notifications.inbound.content import FILE_BYTES, ChannelRules, tidy_name
+from notifications.inbound.content import FILE_BYTES, ChannelRules, decode_by_first, tidy_name
 
 # Extensions that a BI sends, of those that `notifications.inbound.content` allows.
 EXTENSIONS = ("xlsx", "xls", "csv", "pdf", "docx", "pptx", "png", "jpg", "jpeg")
@@ -289,12 +289,8 @@ def decode_text(content: bytes, charset: str) -> str:
         name = ""
     name = _WIDER.get(name, name)
     named = [name] if name in _CODECS else []
-    for codec in dict.fromkeys([*named, "utf-8", "gb18030"]):
-        try:
-            return content.decode(codec)
-        except UnicodeError:
-            continue
-    return content.decode(named[0] if named else "utf-8", "replace")
+    text = decode_by_first(content, [*named, "utf-8", "gb18030"])
+    return content.decode(named[0] if named else "utf-8", "replace") if text is None else text
 
 
 def _read_header(message: Message, name: str) -> str:

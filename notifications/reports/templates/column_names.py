@@ -51,15 +51,10 @@ class _Place:
     is_text: bool
 
 
-def find_named_columns(source: str, aliases: Collection[str]) -> list[ColumnName]:
-    """Return the columns of these cards that the template names, each once, in order; none if it cannot be read."""
-    return list(dict.fromkeys(column for _place, column in _find_column_places(source, aliases)))
-
-
 def rename_columns(source: str, names: Mapping[ColumnName, str]) -> str:
     """Return the template with these columns renamed, and unchanged otherwise."""
     aliases = {alias for alias, _column in names}
-    found = [(place, names[column]) for place, column in _find_column_places(source, aliases) if column in names]
+    found = [(place, names[column]) for place, column in find_column_places(source, aliases) if column in names]
     for place, name in sorted(found, key=lambda one: one[0].begin, reverse=True):
         written = quote_text(name)
         if not place.is_text:
@@ -68,8 +63,8 @@ def rename_columns(source: str, names: Mapping[ColumnName, str]) -> str:
     return source
 
 
-def _find_column_places(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, ColumnName]]:
-    """Yield each place that names a column."""
+def find_column_places(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, ColumnName]]:
+    """Yield each place of the template that names a column of these cards; none if the template cannot be read."""
     # The quoted texts, and the names behind a dot, in all tags of the template.
     places: list[_Place] = []
     position = 0

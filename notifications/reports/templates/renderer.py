@@ -11,7 +11,7 @@ import operator
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal, DecimalException
@@ -214,7 +214,7 @@ _TESTS: dict[str, Callable[..., bool]] = {
 }
 
 FORMATS = (
-    Format("thousands", "千分位", values.format_thousands, "1234567.8"),
+    Format("thousands", "千分位", partial(values.format_plain, grouped=True), "1234567.8"),
     # Smaller numbers stay as they are.
     Format(
         "wan", "万", lambda value, decimals=1: values.format_in_unit(value, values.WAN, decimals, "万"), "1234567.8"
@@ -223,7 +223,9 @@ FORMATS = (
     Format("short", "自动", values.format_short, "1234567.8"),
     Format("percent", "百分比", values.format_percent, "0.1234"),
     Format("round", "四舍五入", values.format_rounded, "12.56"),
-    Format("signed", "带符号", values.format_signed, "12.56"),
+    Format(
+        "signed", "带符号", lambda value, decimals=1: values.format_rounded(value, decimals, is_signed=True), "12.56"
+    ),
     Format("abs", "绝对值", lambda value: NOTHING if (number := to_number(value)) is None else abs(number), "12.56"),
     Format(
         "date",
@@ -272,14 +274,15 @@ _ALLOWED_NODES = (
 
 
 @lru_cache(maxsize=256)
-def compile_template(source: str, known: frozenset[str]) -> Any:
-    """Compile a template that may use the names `known`. Raises TemplateError with the line."""
+def compile_template(source: str, names: frozenset[str]) -> Any:
+    """Compile a template that may use the common names, and `names`: of its tables and values. Raises TemplateError
+    with the line."""
     if len(source) > TEMPLATE_CHARACTERS:
         sentence = Sentence("The template is longer than %(most)d characters.")
         raise TemplateError(0, sentence % {"most": TEMPLATE_CHARACTERS})
     try:
         tree = ENVIRONMENT.parse(source)
-        _check_tree(tree, known)
+        _check_tree(tree, names.union(_find_time_names(), _FUNCTIONS))
         return ENVIRONMENT.from_string(_add_guards(tree))
     except TemplateSyntaxError as error:
         sentence = Sentence("This cannot be read as a template (%(detail)s).")
@@ -383,11 +386,6 @@ class RenderContext:
     calendar: Callable[[], Workday] = lambda: lambda day: day.weekday() < 5
 
 
-def check_template(source: str, aliases: Iterable[str] = ()) -> None:
-    """Raise TemplateError if this is no template, or names something that a report with these cards lacks."""
-    compile_template(source, frozenset({*aliases, *_find_time_names(), *_FUNCTIONS}))
-
-
 def render_template(source: str, context: RenderContext, form: str, *, is_cut: bool = False) -> str:
     """Return the text for a message of this form, with values of cells escaped for it. An empty form gives plain text,
     such as a title, which is escaped when a message is made.
@@ -396,7 +394,7 @@ def render_template(source: str, context: RenderContext, form: str, *, is_cut: b
     """
     if "{" not in source and len(source) <= TEMPLATE_CHARACTERS:  # it computes nothing, as most titles
         return _LINE_END.sub("\n", source)
-    template = compile_template(source, frozenset({*context.tables, *context.values, *_find_time_names(), *_FUNCTIONS}))
+    template = compile_template(source, frozenset({*context.tables, *context.values}))
     work = _Rendering(form)
     names = {**values.find_named_times(context.slot_at, context.zone)}
     today = context.slot_at.astimezone(context.zone).date()

@@ -187,10 +187,10 @@ def add_days(day: date, number: int) -> date:
 SLOT, SLOT_CHINESE = "slot", "计划时间"
 # Functions for the period around any day, such as a table's latest.
 AROUND: dict[str, Callable[[date], Period]] = {
-    "week_of": figures.week_of,
-    "month_of": figures.month_of,
-    "quarter_of": figures.quarter_of,
-    "year_of": figures.year_of,
+    "week_of": figures.find_week,
+    "month_of": figures.find_month,
+    "quarter_of": figures.find_quarter,
+    "year_of": figures.find_year,
 }
 
 
@@ -234,22 +234,19 @@ class Figure(Decimal):
         return figure
 
 
-def format_plain(value: Any) -> str:
-    """Write a number without a named format: 12, 12.35, -3; 12.5% from a column of percentages."""
-    places = getattr(value, "decimals", None)
-    return _format_number(value, lambda number: table.format_number(number, places, grouped=False))
-
-
-def format_rounded(value: Any, decimals: int = 0) -> str:
-    """Write without decimals, or with as many as named."""
-    places = _check_decimals(decimals)
-    return _format_number(value, lambda number: table.format_number(number, places, grouped=False))
-
-
-def format_thousands(value: Any, decimals: int | None = None) -> str:
-    """Write as 1,234,567.8, with the named decimals, else the column's, else the number's up to two."""
+def format_plain(value: Any, decimals: int | None = None, *, grouped: bool = False) -> str:
+    """Write a number with the named decimals, else the column's, else the number's up to two: 12, 12.35, -3; 12.5% from
+    a column of percentages. `grouped`: as 1,234,567.8."""
     places = getattr(value, "decimals", None) if decimals is None else _check_decimals(decimals)
-    return _format_number(value, lambda number: table.format_number(number, places))
+    return _format_number(value, lambda number: table.format_number(number, places, grouped=grouped))
+
+
+def format_rounded(value: Any, decimals: int = 0, *, is_signed: bool = False) -> str:
+    """Write without decimals, or with as many as named. `is_signed`: with a sign, as +1.5, -1.5, 0.0."""
+    places = _check_decimals(decimals)
+    text = _format_number(value, lambda number: table.format_number(number, places, grouped=False))
+    is_positive = text not in (DASH, "") and text[0] != "-" and text.strip("0.%")
+    return f"+{text}" if is_signed and is_positive else text
 
 
 def format_short(value: Any, decimals: int | None = None) -> str:
@@ -264,12 +261,6 @@ def format_percent(value: Any, decimals: int = 1) -> str:
     if getattr(value, "is_percent", False):
         return format_rounded(value, places)
     return _format_number(value, lambda number: f"{table.format_number(number * 100, places, grouped=False)}%")
-
-
-def format_signed(value: Any, decimals: int = 1) -> str:
-    """Write with a sign: +1.5, -1.5, 0.0."""
-    text = format_rounded(value, decimals)
-    return f"+{text}" if text not in (DASH, "") and text[0] != "-" and text.strip("0.%") else text
 
 
 def compare_values(now: Any, before: Any) -> Change:

@@ -1,5 +1,7 @@
 """Stored sentences: read in the reader's language, not in the language of the time of writing."""
 
+import re
+
 import pytest
 from django.test import override_settings
 from django.urls import reverse
@@ -7,6 +9,7 @@ from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
+from integrations.core import sentences
 from integrations.core.sentences import NoData, Sentence, make_counted_sentence, translate_stored
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.owner_notices import request_owner_notices
@@ -124,3 +127,15 @@ def failed_run(language: str) -> Run:
     run.refresh_from_db()
     assert run.status == Run.Status.FAILED
     return run
+
+
+@pytest.mark.parametrize(("former", "present"), sentences._REWORDED.items())
+def test_a_row_with_a_reworded_text_reads_like_a_new_one(former: str, present: str) -> None:
+    values = {"name": "a.png"} if "%(name)s" in former else {}
+
+    read = translate_stored(Sentence(former, values).stored())
+    with translation.override("zh-hans"):
+        chinese = translate_stored(Sentence(former, values).stored())
+
+    assert read == str(Sentence(present, values))
+    assert re.search("[一-鿿]", chinese)

@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import User
 from integrations.models import Corp
 from notifications.models import InboundCall, InboundChannel, IncomingMessage
+from tests.between import just_before
 from tests.browser_form import unchanged
 from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
 from tests.notifications.inbound.channels import call, english_client, make_channel, make_preset_channel, read_example
@@ -170,6 +172,19 @@ def test_saving_writes_the_mapping_and_enables(client: Client, root: User, zhang
         **{"title": "{{ payload.a }}", "text": "b", "only_path": "state", "only_values": ["ok", "warn"]},
         **{"figures": [["订单", "sum.orders"]], "file_paths": ["pictures[].url"], "urgent_values": ["critical"]},
     }
+
+
+def test_saving_keeps_what_calls_and_notices_wrote_meanwhile(client: Client, root: User, zhang: User) -> None:
+    channel = make_channel(root, zhang)
+    changes = {"gather_until": timezone.now(), "last_payload": '{"a": 1}', "last_payload_at": timezone.now()}
+    rows = InboundChannel.objects.filter(pk=channel.pk)
+    sent = fill_form(client, channel, name="Other name")
+
+    with just_before('UPDATE "notifications_inboundchannel"', lambda: rows.update(**changes)) as updated:
+        client.post(page_of(channel), sent)
+
+    assert updated == [1]
+    assert rows.values("name", *changes).get() == {"name": "Other name", **changes}
 
 
 def test_it_is_sent_to_oneself_alone_and_the_log_shows_what_came_in_without_payloads(

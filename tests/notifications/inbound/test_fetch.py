@@ -12,6 +12,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from integrations import tasks
+from integrations.jobs import requests
 from integrations.jobs.registry import Again
 from integrations.models import Corp, Job
 from integrations.models.jobs import LeaseLostError
@@ -22,7 +23,7 @@ from tests.between import just_before
 from tests.http_server import serving
 from tests.jobs import take_job
 from tests.notifications.conftest import FakeClock
-from tests.notifications.factories import make_manager, make_person
+from tests.notifications.factories import make_manager, make_person, make_superuser
 from tests.notifications.inbound.channels import call, make_channel
 from tests.notifications.inbound.factories import png
 
@@ -282,7 +283,7 @@ def test_a_call_whose_workers_died_goes_without_files_at_last(
     assert len(fetch_newest(clock)) == 1
     assert asked == []
     assert Run.objects.count() == 1
-    assert read_reasons(channel) == ["“%(name)s” was not fetched: each worker that tried it ended before."]
+    assert read_reasons(channel) == ["“%(name)s” was not fetched: every worker that tried it stopped unexpectedly."]
     assert IncomingMessage.objects.get().text == "看图\n\n部分图片或文件未能发送。"
 
 
@@ -313,9 +314,33 @@ def test_a_call_whose_last_worker_died_is_noted_and_its_sender_may_repeat_it(
     Job.objects.update(try_count=calls.GIVEN_UP_AFTER, **dead)
     tasks.run_job(Job.objects.get().pk)
 
-    assert is_forgotten()
+    assert Job.objects.get().key is None
     [noted] = InboundCall.objects.filter(outcome=InboundCall.Outcome.REFUSED)
-    assert json.loads(noted.reason)["msgid"] == "Each worker that made its message ended before."
+    assert (
+        json.loads(noted.reason)["msgid"]
+        == "The message was not made: every worker that tried it stopped unexpectedly."
+    )
+
+
+def test_a_failed_job_that_an_administrator_repeats_makes_the_message_once(channel: InboundChannel, site: str) -> None:
+    call(channel, {"id": "7", "title": "告警", "url": f"{site}/a.png"})
+    dead = {"status": "running", "lease_token": "dead", "due_at": timezone.now()}
+    Job.objects.update(try_count=calls.GIVEN_UP_AFTER, **dead)
+    job = Job.objects.get()
+    tasks.run_job(job.pk)
+    job.refresh_from_db()
+    assert job.status == "failed"
+
+    requests.retry_job(job, by=make_superuser(), now=timezone.now())
+    tasks.run_job(job.pk)
+
+    message = IncomingMessage.objects.get()
+    assert Medium.objects.get().name == "a.png"
+    assert is_forgotten()
+    logged = InboundCall.objects.order_by("-pk").values_list("outcome", "message")
+    assert list(logged[:2]) == [("accepted", message.pk), ("refused", None)]
+    assert call(channel, {"id": "7", "title": "告警", "url": f"{site}/a.png"}).status_code == 202
+    assert IncomingMessage.objects.count() == 1
 
 
 def test_a_worker_that_comes_too_late_writes_nothing(channel: InboundChannel, site: str, clock: FakeClock) -> None:

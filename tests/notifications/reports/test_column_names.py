@@ -2,7 +2,7 @@
 
 import pytest
 
-from notifications.reports.templates.column_names import find_named_columns, rename_columns
+from notifications.reports.templates.column_names import find_column_places, rename_columns
 from notifications.reports.templates.merge_fields import write_aggregate, write_change, write_output, write_ranking
 
 NAMES = {("销售", "旧"): "新"}
@@ -55,9 +55,13 @@ def test_a_name_that_is_no_word_is_written_in_quotes() -> None:
     )
 
 
-def test_each_column_is_named_once_in_its_order() -> None:
+def find_columns(source: str, *aliases: str) -> list[tuple[str, str]]:
+    return [column for _place, column in find_column_places(source, aliases)]
+
+
+def test_the_columns_of_the_named_cards_are_found() -> None:
     source = "{{ a.sum('乙') }}{{ b.sum('甲') }}{{ a.max('乙') }}{{ c.sum('丙') }}"
-    assert find_named_columns(source, ["a", "b"]) == [("a", "乙"), ("b", "甲")]
+    assert sorted(find_columns(source, "a", "b")) == [("a", "乙"), ("a", "乙"), ("b", "甲")]
 
 
 def test_what_the_picker_writes_is_read_and_renamed() -> None:
@@ -68,5 +72,5 @@ def test_what_the_picker_writes_is_read_and_renamed() -> None:
         ]
         return "\n".join([*figures, write_ranking("s", "店", column)])
 
-    assert set(find_named_columns(written("旧'额\\"), ["s"])) == {("s", "旧'额\\"), ("s", "日"), ("s", "店")}
+    assert set(find_columns(written("旧'额\\"), "s")) == {("s", "旧'额\\"), ("s", "日"), ("s", "店")}
     assert rename_columns(written("旧'额\\"), {("s", "旧'额\\"): "新"}) == written("新")

@@ -17,7 +17,7 @@ from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import BiConnection, CardData, Corp
-from integrations.models.datasources import THE_ONE
+from integrations.models.installation import THE_ONE
 from notifications import tasks
 from notifications.delivery import maintenance
 from notifications.delivery.attachments import produce_medium
@@ -84,13 +84,13 @@ class TestWaiting:
         assert render_run(run_id=run.pk, now=NOW) == []
 
         assert status_of(run) == Run.Status.WAITING
-        assert (run.render_count, run.render_after) == (0, NOW + report_contents.RECHECK_AFTER)
+        assert (run.render_count, run.render_after) == (0, NOW + render.RECHECK_AFTER)
         row = CardData.objects.get()
         assert (row.card, row.slot_at, row.status) == (card_of(report), run.slot_at, CardData.Status.WAITING)
         assert not Delivery.objects.exists()
         answer(report)  # the notice that it is there is lost
-        assert maintenance.sweep_deliveries(now=NOW + report_contents.RECHECK_AFTER - timedelta(seconds=1)) == []
-        assert maintenance.sweep_deliveries(now=NOW + report_contents.RECHECK_AFTER) == [run.pk]
+        assert maintenance.sweep_deliveries(now=NOW + render.RECHECK_AFTER - timedelta(seconds=1)) == []
+        assert maintenance.sweep_deliveries(now=NOW + render.RECHECK_AFTER) == [run.pk]
 
     def test_is_rendered_once_all_data_is_there(self, corp: Corp) -> None:
         report = make_data_report(body="{{ sales.count }} {{ more.count }}")

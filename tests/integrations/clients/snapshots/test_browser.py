@@ -21,7 +21,7 @@ from integrations.clients.snapshots import (
     PageMarks,
     Picture,
     PictureOptions,
-    Reason,
+    PictureProblem,
     SnapshotBrowser,
     SnapshotError,
     Theme,
@@ -104,7 +104,7 @@ def taken(snapshots: InThread, bi: SandboxHandle, page: str, **options: Any) -> 
     ).content
 
 
-def refused(snapshots: InThread, address: str, *, marks: PageMarks = MARKS, seconds: float = 30) -> Reason:
+def refused(snapshots: InThread, address: str, *, marks: PageMarks = MARKS, seconds: float = 30) -> PictureProblem:
     with pytest.raises(SnapshotError) as caught:
         snapshots.take_picture(address, PictureOptions(), marks, within_seconds=seconds)
     assert "ssoToken" not in str(caught.value)
@@ -147,13 +147,15 @@ def test_a_cover_is_cut_from_the_upper_edge(snapshots: InThread, bi: SandboxHand
 @pytest.mark.parametrize(
     ("page", "reason"),
     [
-        ("failed", Reason.ERROR_PAGE),
-        ("gone", Reason.ERROR_PAGE),
-        ("empty", Reason.EMPTY),
-        ("endless", Reason.TOO_LARGE),
+        ("failed", PictureProblem.ERROR_PAGE),
+        ("gone", PictureProblem.ERROR_PAGE),
+        ("empty", PictureProblem.EMPTY),
+        ("endless", PictureProblem.TOO_LARGE),
     ],
 )
-def test_what_is_no_dashboard_is_no_picture(snapshots: InThread, bi: SandboxHandle, page: str, reason: Reason) -> None:
+def test_what_is_no_dashboard_is_no_picture(
+    snapshots: InThread, bi: SandboxHandle, page: str, reason: PictureProblem
+) -> None:
     assert refused(snapshots, address_of(bi, page)) == reason
 
 
@@ -161,15 +163,15 @@ def test_a_page_that_has_changed_its_layout_or_never_draws_is_no_picture(
     snapshots: InThread, bi: SandboxHandle
 ) -> None:
     """Refuse the page, because none of its cards is found: nobody gets a part of it, or an empty one."""
-    assert refused(snapshots, address_of(bi, "plain"), marks=PageMarks(card=".card-of-before")) == Reason.EMPTY
-    assert refused(snapshots, address_of(bi, "never"), seconds=4) == Reason.NOT_DRAWN
+    assert refused(snapshots, address_of(bi, "plain"), marks=PageMarks(card=".card-of-before")) == PictureProblem.EMPTY
+    assert refused(snapshots, address_of(bi, "never"), seconds=4) == PictureProblem.NOT_DRAWN
 
 
 def test_the_page_that_asks_for_a_password_is_no_picture(snapshots: InThread, bi: SandboxHandle) -> None:
     other = guandata_sso.load_private_key(guandata_sso.generate_private_key())
 
-    assert refused(snapshots, address_of(bi, "plain", key=other)) == Reason.SIGN_IN_PAGE
-    assert refused(snapshots, f"{bi.base_url}/guandata/page/plain") == Reason.SIGN_IN_PAGE
+    assert refused(snapshots, address_of(bi, "plain", key=other)) == PictureProblem.SIGN_IN_PAGE
+    assert refused(snapshots, f"{bi.base_url}/guandata/page/plain") == PictureProblem.SIGN_IN_PAGE
 
 
 def test_the_sign_of_the_bi_itself_is_enough(snapshots: InThread, bi: SandboxHandle) -> None:
@@ -182,7 +184,7 @@ def test_the_sign_of_the_bi_itself_is_enough(snapshots: InThread, bi: SandboxHan
 @pytest.mark.parametrize("address", ["http://localhost:9/", "file:///etc/passwd", "http://169.254.169.254/latest"])
 def test_no_other_host_is_reached(snapshots: InThread, address: str) -> None:
     """Take other hosts for the sign-in of another system."""
-    assert refused(snapshots, address) == Reason.SIGN_IN_PAGE
+    assert refused(snapshots, address) == PictureProblem.SIGN_IN_PAGE
 
 
 @pytest.fixture
@@ -212,7 +214,7 @@ def test_a_browser_that_died_was_used_for_long_or_grew_too_large_is_followed_by_
     with pytest.raises(SnapshotError) as caught:
         rows(browser, bi)
 
-    assert caught.value.reason == Reason.BROWSER_FAILED
+    assert caught.value.reason == PictureProblem.BROWSER_FAILED
     assert rows(browser, bi) == 6
     monkeypatch.setattr(lasting_browser, "PICTURES_AT_MOST", 1)
     second = started(browser)
@@ -241,7 +243,7 @@ def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, mo
     with pytest.raises(SnapshotError) as caught:
         browser.take_picture(address_of(bi, "late"), PictureOptions(), MARKS, within_seconds=1)
 
-    assert caught.value.reason == Reason.BROWSER_FAILED
+    assert caught.value.reason == PictureProblem.BROWSER_FAILED
     assert psutil.wait_procs(processes, timeout=30)[1] == []
     assert not Path(folder).exists()
     monkeypatch.undo()
@@ -277,4 +279,4 @@ def test_a_program_that_is_no_browser_is_said(tmp_path: object) -> None:
     with pytest.raises(SnapshotError) as caught:
         browser.take_picture("http://127.0.0.1:9/", PictureOptions(), MARKS)
 
-    assert caught.value.reason == Reason.NOT_INSTALLED
+    assert caught.value.reason == PictureProblem.NOT_INSTALLED

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from integrations.clients import snapshots
-from integrations.clients.snapshots import Access, Format, PageMarks, PictureOptions, Reason, read_host
+from integrations.clients.snapshots import Access, Format, PageMarks, PictureOptions, PictureProblem, read_host
 from tests.bi_pages import picture_of
 from tests.chromium import picture_browser, required_chromium
 from tests.http_server import QuietServer, running
@@ -187,14 +187,14 @@ def bi(bi_served: Site, elsewhere: Site) -> Site:
 
 
 def test_a_page_of_few_words_that_says_that_it_failed_is_an_error(browser: InThread, bi: Site) -> None:
-    assert refused(browser, f"{bi.address}/broken", marks=PageMarks()) == Reason.ERROR_PAGE
+    assert refused(browser, f"{bi.address}/broken", marks=PageMarks()) == PictureProblem.ERROR_PAGE
 
 
 @pytest.mark.parametrize("path", ["/to/login", "/leaves", "/refreshes", "/scan#/login"])
 def test_a_bi_that_sends_whoever_it_does_not_know_to_a_sign_in_is_not_down(
     chromium: InThread, bi: Site, elsewhere: Site, path: str
 ) -> None:
-    assert refused(chromium, f"{bi.address}{path}", marks=PageMarks()) == Reason.SIGN_IN_PAGE
+    assert refused(chromium, f"{bi.address}{path}", marks=PageMarks()) == PictureProblem.SIGN_IN_PAGE
     assert elsewhere.asked == []
 
 
@@ -202,7 +202,7 @@ def test_a_bi_that_sends_whoever_it_does_not_know_to_a_sign_in_is_not_down(
 def test_a_card_that_fails_below_the_fold_is_seen(browser: InThread, bi: Site, path: str, ready: str) -> None:
     marks = PageMarks(card=".card", ready=ready, error=".failed")
 
-    assert refused(browser, f"{bi.address}{path}", marks=marks) == Reason.ERROR_PAGE
+    assert refused(browser, f"{bi.address}{path}", marks=marks) == PictureProblem.ERROR_PAGE
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_nor_another_port_of_the_bi_and_the_log_names_it_once(
     for path in ("frames", "reaches-out"):  # redirects and web sockets pass the route unseen
         chromium.take_picture(f"{bi.address}/{path}", PictureOptions(), PageMarks(), within_seconds=30)
 
-    assert refused(chromium, f"{bi.address}/leaves", marks=PageMarks()) == Reason.SIGN_IN_PAGE
+    assert refused(chromium, f"{bi.address}/leaves", marks=PageMarks()) == PictureProblem.SIGN_IN_PAGE
     assert elsewhere.asked == []
     assert caplog.text.count(f"asks for {read_host(bi.other)}, which is neither the BI nor in SNAPSHOT_HOSTS") == 1
 

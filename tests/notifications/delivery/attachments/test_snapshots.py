@@ -15,7 +15,7 @@ import responses
 
 from integrations import bi as bi_snapshots
 from integrations.clients import snapshots
-from integrations.clients.snapshots import Format, Picture, PictureOptions, Reason, SnapshotError
+from integrations.clients.snapshots import Format, Picture, PictureOptions, PictureProblem, SnapshotError
 from integrations.core import heartbeats
 from integrations.models import Heartbeat
 from notifications.delivery.attachments import (
@@ -53,12 +53,12 @@ class Chromium:
         try:
             answer = requests.get(address, timeout=5)
         except OSError:
-            raise SnapshotError(Reason.UNREACHABLE) from None
-        reasons = {401: Reason.SIGN_IN_PAGE, 504: Reason.UNREACHABLE}
+            raise SnapshotError(PictureProblem.UNREACHABLE) from None
+        reasons = {401: PictureProblem.SIGN_IN_PAGE, 504: PictureProblem.UNREACHABLE}
         if answer.status_code in reasons:
             raise SnapshotError(reasons[answer.status_code])
         if answer.content != PNG:
-            raise SnapshotError(Reason.ERROR_PAGE)
+            raise SnapshotError(PictureProblem.ERROR_PAGE)
         return Picture(answer.content, 640, 480)
 
     def close(self) -> None:
