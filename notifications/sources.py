@@ -39,7 +39,7 @@ class NotWorthSending(SentenceError):  # no error: as the subscription asks
     """The run is not sent, as its subscription asks."""
 
 
-class DataPending(Exception):  # noqa: N818  # no error: the run waits
+class DataPending(Exception):  # no error: the run waits
     """The run waits, because a part of its data is still being fetched."""
 
 
