@@ -42,7 +42,7 @@ NO_PAGES = ("_state", "_xlsx", "_csv", "_refused", "_export", "_search", "jsi18n
 
 @pytest.fixture(scope="module")
 def before(world: World, django_db_blocker: DjangoDbBlocker) -> dict[str, list[Any]]:
-    """What state() returns before each visit, because each is rolled back."""
+    """The state before each visit, which is always the same because each visit is rolled back."""
     with django_db_blocker.unblock():
         return state()
 
