@@ -11,8 +11,7 @@ _MOST = 1_000_000_000
 
 @dataclass(slots=True)
 class Settings:
-    """The settings. Defaults are WeCom's published numbers; where there are none, the assumption that is stricter for
-    clients."""
+    """The settings. Defaults are WeCom's published numbers, or stricter for clients where there are none."""
 
     # Whether frequency limits are applied; load tests switch them off.
     limits_enabled: bool = True

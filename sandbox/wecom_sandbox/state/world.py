@@ -75,8 +75,7 @@ def find_leniencies(world: World) -> list[str]:
     ]
 
 
-_KEPT = 1000
-_PATH_MOST = 200
+_KEPT, _PATH_MOST = 1000, 200
 
 
 class MissingPaths:
