@@ -1,4 +1,5 @@
-"""Run the benchmarks, and print a table of their goals: `python -m benchmarks [NAME …]` (`make bench`)."""
+"""Run the benchmarks one after the other, and print a table of their goals: `python -m benchmarks [NAME …]` (`make
+bench`)."""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ LIGHT_LISTS = {
 }
 
 
-# URL names of pages where one of the six first steps ends or begins. They show the steps until all are done.
+# URL names of the pages where one of the six first steps ends or the next one begins. They show the steps on top until
+# all are done.
 STEP_PAGES = frozenset(
     {
         "integrations_siteaddress_changelist",
@@ -90,7 +91,9 @@ class TranslatedHistoryMixin(ModelAdminBase):
                 with override(settings.LANGUAGE_CODE):
                     translation = capfirst(str(field.label or name))
                     candidates = (label, label[:1].lower() + label[1:])
-                    catalogue_texts[label] = next((t for t in candidates if capfirst(gettext(t)) == translation), label)
+                    catalogue_texts[label] = next(
+                        (text for text in candidates if capfirst(gettext(text)) == translation), label
+                    )
         for entry in message:
             for part in entry.values():
                 if "fields" in part:
@@ -120,7 +123,8 @@ class LimitedLookupsMixin(ModelAdminBase):
 
 
 def _render_first_steps(request: HttpRequest, page: str) -> str:
-    """Render the first steps as HTML; empty once all are done. A step has no button on its own page and those below."""
+    """Render the first steps as HTML; empty once all are done. `page`: the current path. A step has no button if that
+    is the step's own page or one below it."""
     steps = [(step, bool(step.url) and page.startswith(step.url)) for step in list_steps(request)]
     return render_to_string("admin/_first_steps.html", {"steps": steps}) if steps else ""
 
@@ -159,7 +163,8 @@ class HelpfulPagesMixin(ModelAdminBase):
         icons = static("guanwecom/row-icons.svg")
 
         def row_actions(row: Any) -> SafeString:
-            """Render a row's links and buttons, without a template, since a list has hundreds."""
+            """Render a row's links, and its buttons that submit the list's form. A template would be too slow for the
+            hundreds of them in a list."""
             buttons = []
             for action in find_actions(request, row):
                 tag, url_attribute = ("button", "formaction") if action.posts else ("a", "href")
@@ -224,6 +229,8 @@ class HelpfulPagesMixin(ModelAdminBase):
 
 
 class GuanwecomAdminSite(admin.AdminSite):
+    """The administration, with our menu, search, overview, sign-in and pages of operation."""
+
     site_header = _("guanwecom · Guandata × WeCom")
     site_title = _("guanwecom")
     index_title = pgettext_lazy("menu", "Overview")

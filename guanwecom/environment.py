@@ -29,7 +29,8 @@ from django.core.validators import validate_email
 T = TypeVar("T")
 UNSET: Any = object()
 env = environ.FileAwareEnv()
-# Raised without the original error, which quotes the text before an unescaped "/" in a password as a wrong port.
+# Raised without the original error, which could quote a part of a password: if the password contains an unescaped "/",
+# Python takes the text before it for the port.
 NOT_AN_ADDRESS = "not an address; percent-encode / # ? @ in its password (the value is not shown)"
 _ASSIGNMENT = re.compile(r"(?:export )?([A-Za-z_0-9]+)=")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
@@ -41,7 +42,8 @@ _dotenv_lines: dict[str, int] = {}
 
 
 def read_dotenv(path: Path) -> None:
-    """Read a .env file, if it exists. The environment takes precedence. Raises ImproperlyConfigured."""
+    """Read the variables of a .env file, if it exists. The environment takes precedence. Raises
+    ImproperlyConfigured."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -67,7 +69,8 @@ def refuse_unknown() -> None:
 
 
 def read(parse: Callable[[str], T], name: str, default: str | Any = UNSET) -> T:
-    """Parse `name`, else the file that `<name>_FILE` names, else `default`. Raises ImproperlyConfigured."""
+    """Parse the variable `name`, else the content of the file that `<name>_FILE` names, else `default`. Raises
+    ImproperlyConfigured."""
     read_names.add(name)
     try:
         text = env.ENVIRON[name]
@@ -290,9 +293,11 @@ _POSTGRESQL: dict[str, Any] = {
 
 
 def database(text: str) -> dict[str, Any]:
-    """Parse a database URL into Django's settings, with the time limits of _POSTGRESQL. The primary of several hosts is
-    used unless the URL has target_session_attrs; sslmode=require verifies the server's certificate. Raises ValueError,
-    which does not show the value."""
+    """Parse a database URL into Django's settings, with the time limits of _POSTGRESQL.
+
+    If the URL has several hosts, the primary is used unless the URL has target_session_attrs. With sslmode=require the
+    server's certificate is verified. Raises ValueError, which does not show the value.
+    """
     if text.partition("://")[0] not in {"postgres", "postgresql"}:
         raise ValueError("expected postgresql://… (the value is not shown)")
     try:
@@ -341,7 +346,8 @@ def parse_robot_webhook(text: str) -> tuple[str, str]:
 
 
 def check_sentry_dsn(text: str) -> str:
-    """Check an http(s) address, which may be empty, and Sentry's package. Raises ValueError without the address."""
+    """Check that the text is an http(s) address with a host, or empty, and that Sentry's package is installed. Raises
+    ValueError, which does not show the address."""
     if text and find_spec("sentry_sdk") is None:
         raise ValueError("needs the package sentry-sdk: pip install sentry-sdk")
     parts = urlsplit(text)
@@ -370,7 +376,8 @@ _KEEPALIVE = {
 
 
 def check_valkey_address(text: str) -> str:
-    """Check an address's scheme, host and database number. Raises ValueError, which does not show the address."""
+    """Check that an address has one of _VALKEY_SCHEMES, a host, and a number as database if any. Raises ValueError,
+    which does not show the address."""
     try:
         parts = urlsplit(text)
         has_sentinels = parts.scheme in _SENTINEL
@@ -426,8 +433,9 @@ class ValkeySettings(NamedTuple):
 def build_valkey_settings(url: str, ca_bundle: str, sentinel_password: str) -> ValkeySettings:
     """Convert Valkey's address into settings of its clients.
 
-    Time-outs are short because web works without Valkey. User and password in an address with Sentinels are Valkey's.
-    Celery spells a unix socket redis+socket://, and needs an address for each Sentinel.
+    Time-outs are short because web works without Valkey. In an address with Sentinels, user and password are those of
+    Valkey; the Sentinels have `sentinel_password`. Celery spells a unix socket redis+socket://, and needs an address
+    for each Sentinel.
     """
     parts = urlsplit(url)
     tls_options: dict[str, Any] = {}

@@ -53,6 +53,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Section:
+    """A heading of the menu, with the entries below it."""
+
     label: StrOrPromise
     entries: tuple[Entry, ...]
 

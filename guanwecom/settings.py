@@ -117,7 +117,8 @@ CACHES = {
 CELERY_BROKER_URL = _valkey.broker_url
 # By default, Celery accepts any certificate.
 CELERY_BROKER_USE_SSL = _valkey.tls_options or False
-# Must exceed the longest task. A killed worker's tasks return after it, checked every 5 s.
+# A killed worker's tasks return after the visibility timeout (seconds), which must exceed the longest task. Workers
+# check for such tasks every 5 s.
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "visibility_timeout": 300,
     "unacked_restore_throttle": 1,
@@ -228,7 +229,8 @@ SIGN_INS_PER_ADDRESS = e.read(e.count, "SIGN_INS_PER_ADDRESS", "1200")
 SIGN_INS_PER_COMPANY = 12_000
 
 # --- Directory -------------------------------------------------------------------------------------------------------
-# Percentage of people that a sync may disable unasked; up to 20, but at most half, always. 0: nobody.
+# Percentage of people that a sync may disable without confirmation. Up to 20 people, but at most half, may always be
+# disabled. 0: nobody.
 DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 
 # --- Data of reports and alerts (docs/en/data-sources.md) ------------------------------------------------------------
@@ -314,7 +316,8 @@ LIMIT_COMPANY_PARALLEL = e.read(e.limit, "LIMIT_COMPANY_PARALLEL", "300")
 LIMIT_MEMBER_PER_MINUTE = e.read(e.limit, "LIMIT_MEMBER_PER_MINUTE", "30")
 # Mails in any minute.
 LIMIT_MAIL_PER_MINUTE = e.read(e.limit, "LIMIT_MAIL_PER_MINUTE", "0")
-# Name of this process's public address, for limits per address. Processes with another one need another name.
+# Name of the public address from which this process calls WeCom. Each address has limits of its own, so processes with
+# different addresses need different names.
 EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 
 # --- Logging ---------------------------------------------------------------------------------------------------------

@@ -84,7 +84,8 @@ def find_participles(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunct
 
 
 def check_class_names(modules: list[Module]) -> Iterator[str]:
-    """Find names that several top-level classes of an app share, such as a second `Line`."""
+    """Find names that several top-level classes of an app share. Nested classes, such as a model's Status, are
+    ignored."""
     for app in APPS:
         names: dict[str, list[str]] = {}
         for module in modules:

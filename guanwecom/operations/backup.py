@@ -70,7 +70,8 @@ def _make_fingerprint(key: str) -> str:
 
 
 def back_up(path: Path, *, programs_folder: str | None = None) -> BackupDescription:
-    """Write the database into the new file `path`, named `path`.part until it is complete. Raises BackupError."""
+    """Write the database into the new file `path`, which is named `path`.part until it is complete. Raises
+    BackupError."""
     _refuse_pooler()
     if path.exists():
         raise BackupError(_("%(path)s exists already. Give another name; no backup is overwritten.") % {"path": path})
@@ -115,8 +116,9 @@ def restore(
 ) -> BackupDescription:
     """Restore a backup, all or nothing, and mark the database as a copy: it sends nothing until it is confirmed.
 
-    `is_dry_run`: only check. `replaces`: replace a database that is not empty. `without_keys`: restore although secrets
-    cannot be decrypted. Raises BackupError; the database is then unchanged.
+    `is_dry_run`: only check whether it can be restored. `replaces`: replace a database that is not empty.
+    `without_keys`: restore although keys are missing, so that secrets cannot be decrypted. Raises BackupError; the
+    database is then unchanged.
     """
     _refuse_pooler()
     try:
@@ -188,7 +190,8 @@ def _refuse_unrestorable(description: BackupDescription, *, replaces: bool, with
 
 
 def _refuse_pooler() -> None:
-    """Raise BackupError for a pooler, which would give others the session that PostgreSQL's programs change."""
+    """Raise BackupError for a connection pooler. PostgreSQL's programs empty the search path of their session, which
+    the pooler would give to others."""
     if is_pooled():
         raise BackupError(POOLED)
 

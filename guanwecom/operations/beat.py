@@ -1,6 +1,8 @@
-"""Beat's scheduler: uses the database's clock, writes a heartbeat, and queues the tasks of TICKS only if work is due.
+"""Beat's scheduler: it uses the database's clock, writes a heartbeat, and queues the tasks of TICKS only if work is
+due.
 
-A tick without work would cost ten times as much as beat's query for due work: a message, a task, and more queries.
+A tick that finds no work would cost ten times as much as beat's query for due work: a message, a task, and more
+queries.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TICKS = {tick.name: tick for tick in (notifications_tasks.TICK, integrations_tasks.TICK)}
-# Subscriptions are due at whole minutes, and beat checks for due work this many seconds after each period begins.
+# Beat checks for due work this many seconds after the beginning of each period, since subscriptions are due at whole
+# minutes.
 CHECK_AFTER_SECONDS = 0.1
 # If the database's clock jumps by more than this, the entries are sorted again.
 CLOCK_JUMP_SECONDS = 1.0
@@ -57,7 +60,8 @@ class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has
         return PeriodicEntry.clock()
 
     def is_due(self) -> schedstate:
-        # Otherwise an entry that ran while the clock was ahead would not be due before that time.
+        # An entry that ran while the clock was ahead would otherwise not be due before the clock reached that time
+        # again.
         self.last_run_at = self.model.last_run_at = min(self.last_run_at, self._default_now())
         state: schedstate = super().is_due()
         if self.name != scheduler.TICK_NAME or not state.is_due:
@@ -93,7 +97,8 @@ class HeartbeatScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_cel
         self._heartbeat: HeartbeatThread | None = None
 
     def setup_schedule(self) -> None:
-        """Read the entries. If the database is unreachable, log a line and exit; the service manager restarts beat."""
+        """Read the entries. If the database is unreachable, log one line and exit; the service manager restarts
+        beat."""
         try:
             self._read_time()
             super().setup_schedule()

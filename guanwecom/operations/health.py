@@ -22,7 +22,8 @@ from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, co
 from notifications.delivery.runs import scheduler
 from notifications.models import AlertRule, Subscription
 
-# Seconds after which a tick, or a slot (the time at which a push or an alert rule is due), is overdue.
+# Seconds after which a tick counts as missing, and a slot (the time at which a push or an alert rule is due) as
+# overdue.
 TICK_STALE_SECONDS = 30
 SLOT_OVERDUE_SECONDS = 30
 # Queues that an installation may leave unserved while it needs no pictures or files.
@@ -54,6 +55,8 @@ class ProcessGroup:
 
 @dataclass(frozen=True)
 class EngineHealth:
+    """The state of the push engine at one moment."""
+
     # A copy of an installation's database sends nothing.
     is_copy: bool
     # Why Valkey accepts no writes; empty if it does.
@@ -142,6 +145,7 @@ def read_state() -> EngineHealth:
 def _make_group(
     name: str, beat_times: list[datetime], now: datetime, *, is_optional: bool = False, waiting_count: int = 0
 ) -> ProcessGroup:
+    """Make a group. `beat_times`: the latest heartbeat of each process."""
     living = [at for at in beat_times if (now - at).total_seconds() < STALE_SECONDS]
     silent_seconds = max(0.0, (now - max(beat_times)).total_seconds()) if beat_times else None
     return ProcessGroup(name, len(living), silent_seconds, is_optional, waiting_count)
@@ -171,7 +175,9 @@ def _explain_problem(code: str, state: EngineHealth) -> EngineExplanation:
     kind, _separator, name = code.partition(":")
     if kind == "copy":
         what = _("The database is a copy of an installation: nothing is sent, and nobody signs in with WeCom.")
-        where = _("Stop the original before you confirm this as the real one. Waiting messages are not sent late.")
+        where = _(
+            "Stop the original before you confirm this as the real installation. Waiting messages are not sent late."
+        )
         return EngineExplanation(what, where=where, command=CONFIRM_COMMAND)
     if kind == "valkey":
         what = _("Valkey does not answer: no worker can take a task, and nothing is pushed.")

@@ -1,4 +1,5 @@
-"""Middleware before every view: request ids, the access log, refusals in a copy of the database and while web is busy.
+"""Middleware before every view: request ids, the access log, and refusals in a copy of the database and while web is
+busy.
 
 While web is busy, requests that waited too long get 503 with Retry-After, so that later ones wait less. Nothing of a
 refused request has been read or stored, so it can be repeated without loss; WeCom repeats its callbacks. Such a refusal

@@ -77,7 +77,8 @@ def confirm_installation(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def show_operation(request: HttpRequest) -> HttpResponse:
-    """Show the processes to people who may see the site's settings; superusers can download the support bundle."""
+    """Show the state of the processes to people who may see the site's settings; superusers can download the support
+    bundle."""
     if not any(request.user.has_perm(f"integrations.{verb}_siteaddress") for verb in ("view", "change")):
         raise PermissionDenied
     request.current_app = admin.site.name  # as Django's own admin views do
@@ -111,7 +112,8 @@ class EnginePanel:
 
 
 def build_panel(person: User | AnonymousUser) -> EnginePanel | None:
-    """Return the panel; None without rights to pushes, and for administrators of some companies while all is well."""
+    """Return the panel. None for people without rights to pushes, and, while all is well, for administrators of some
+    companies."""
     if not person.has_perm("notifications.view_delivery"):
         return None
     state = health.read_state()

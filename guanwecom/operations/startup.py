@@ -16,7 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 # The garbage collector runs after this many more objects were created than deleted. Python's default: 700 or 2,000.
 COLLECTION_THRESHOLD = 10_000
-# gunicorn ends at this code: "the application cannot be loaded". At most others it restarts workers forever.
+# gunicorn takes this code as "the application cannot be loaded", and ends. With most others it restarts workers
+# forever.
 EXIT_CODE = 4
 
 

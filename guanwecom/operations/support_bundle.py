@@ -1,4 +1,7 @@
-"""The support bundle: a zip file with versions, settings, errors and states. Secrets are left out or masked."""
+"""The support bundle: a zip file with versions, settings, diagnosis, last errors, migrations, queues and heartbeats.
+
+Secrets are left out or masked.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,8 @@ MASK = "***"
 
 
 def build_bundle() -> bytes:
-    """Return the zip file. If the database fails, about.json has the reason, and its files are left out."""
+    """Return the zip file. If the database fails, about.json has the reason, and the files about the database are left
+    out."""
     # All secrets, also passwords in addresses: first those of the settings, then those of the database.
     secrets = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
     secrets |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
@@ -81,7 +85,8 @@ def _write_json(content: object) -> str:
 
 
 def _describe_installation(now: datetime, failure: str) -> dict[str, str]:
-    """Return versions and settings by file name. `failure`: the database's error, which is then not queried."""
+    """Return texts by file name: versions and settings. `failure`: the error of the database, which is then not
+    queried; empty if it works."""
     row = installation.load_installation() if not failure else Installation()
     about = {
         "made_at": now.isoformat(timespec="seconds"),

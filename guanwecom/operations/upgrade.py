@@ -230,7 +230,8 @@ def find_locks(statements: Iterable[str]) -> list[TableLock]:
 
 
 def find_free_bytes() -> int | None:
-    """Return the free bytes of the database's disk; None on another machine, or without the right to see its folder."""
+    """Return the free bytes of the database's disk; None if it is on another machine or our role may not see its
+    folder."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT inet_server_addr() IS NULL OR inet_server_addr() = inet_client_addr()")

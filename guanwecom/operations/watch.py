@@ -39,8 +39,9 @@ from notifications.models import OperatorContacts, Robot
 
 logger = logging.getLogger(__name__)
 
-# How long problems must last before operators are notified; shorter ones are normal, as after a restart. With the time
-# after which a silent process counts as dead, it is less than a minute.
+# How long problems must last before operators are notified. Shorter ones are normal while processes are replaced, and
+# after an outage of the database, which then has no fresh heartbeats. Together with the time after which a silent
+# process counts as dead, this is less than a minute.
 CONFIRMED_AFTER = timedelta(seconds=20)
 _CHECK_PERIOD = timedelta(seconds=HEARTBEAT_SECONDS - 1)
 # A recorded check that is further in the future is ignored: the database's clock was wrong then.
@@ -186,6 +187,8 @@ CONTACTS_READ_SECONDS = 60.0
 
 
 class CachedContacts(NamedTuple):
+    """The recipients of messages to operators."""
+
     emails: list[str]
     robots: list[RobotClient]
     expire_at: float  # on the clock of read_boot_clock

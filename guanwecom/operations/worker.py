@@ -160,7 +160,8 @@ class ResilientConsumer(Consumer):
     @property
     def max_prefetch_count(self) -> int:
         """The count for the largest number of processes. With --autoscale, Celery multiplies by the running ones, which
-        may be none: after a lost connection a worker would run one task at a time, and never a second process."""
+        may be none: after a lost connection the worker would take one task at a time and never start a second
+        process."""
         return int(self.controller.max_concurrency or self.pool.num_processes) * self.prefetch_multiplier
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:

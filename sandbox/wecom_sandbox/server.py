@@ -42,7 +42,8 @@ def _make_headers(reply: Reply) -> dict[str, str]:
 
 
 def answer_with_fault(world: World, name: str, api_request: Request, fault: Fault) -> Reply:
-    """Return the API's answer if the fault lets the call be carried out, else the fault's error, by default -1."""
+    """Return the answer to a call with a fault: the API's own, if the fault lets the call be carried out; otherwise the
+    fault's error, by default -1."""
     if fault.kind == "token_revoked":
         _revoke_token(world, api_request, fault.code)
         return call.answer(world, name, api_request)

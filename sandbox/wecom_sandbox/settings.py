@@ -11,7 +11,8 @@ _MOST = 1_000_000_000
 
 @dataclass(slots=True)
 class Settings:
-    """The settings. Defaults are WeCom's published numbers, or stricter for clients where there are none."""
+    """The settings. Defaults are WeCom's published numbers; where there are none, the assumption that is stricter for
+    clients."""
 
     # Whether frequency limits are applied; load tests switch them off.
     limits_enabled: bool = True

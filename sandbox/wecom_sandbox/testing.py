@@ -54,7 +54,8 @@ class Sandbox:
         return dict(self.control("GET", f"companies/{corpid or self._first()}"))
 
     def person(self, userid: str, corpid: str = "") -> Person:
-        """Return a member of a company; "": of the first one. Actions of an unknown member raise ControlError."""
+        """Return a member of a company; "": of the first one. An unknown member raises ControlError at the next
+        action."""
         return Person(self, corpid or self._first(), userid)
 
     def fault(self, kind: str, endpoint: str = "*", **values: object) -> dict[str, Any]:

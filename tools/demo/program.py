@@ -65,7 +65,11 @@ class Place:
     @classmethod
     def from_environ(cls) -> Place:
         folder = Path(os.environ.get("DEMO_FOLDER", ROOT / ".demo")).resolve()
-        ports = (_port("DEMO_WEB_PORT", 3001), _port("DEMO_SANDBOX_PORT", 3002), _port("DEMO_MAIL_PORT", 3025))
+        ports = (
+            _read_port("DEMO_WEB_PORT", 3001),
+            _read_port("DEMO_SANDBOX_PORT", 3002),
+            _read_port("DEMO_MAIL_PORT", 3025),
+        )
         return cls(folder, *ports)
 
     @property
@@ -87,7 +91,7 @@ class Place:
         return self.folder / "companies.json"
 
 
-def _port(variable: str, default: int) -> int:
+def _read_port(variable: str, default: int) -> int:
     text = os.environ.get(variable, str(default))
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise DemoRefused(f"{variable}: expected a port from 1 to 65535, not {text!r}.")

@@ -53,7 +53,8 @@ def parse_address(check: Callable[[str], object]) -> Callable[[str], str]:
     return parse
 
 
-# By option: parser, the question at a terminal if the option is missing, and the default for an empty answer.
+# By option: the parser of a required value, the question at a terminal if the option is missing, and the default for an
+# empty answer.
 QUESTIONS: dict[str, tuple[Callable[[str], str], object, str]] = {
     "site": (parse_site, gettext_lazy("Address of the site, such as https://bi.example.com"), ""),
     "database": (parse_address(e.database), "PostgreSQL", LOCAL_DATABASE),

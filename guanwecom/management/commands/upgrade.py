@@ -47,7 +47,8 @@ class Command(BaseCommand):
                 upgrade.apply_migrations(self.stdout.write)
             except upgrade.TablesInUseError as error:
                 raise CommandError(str(error)) from None
-        # Creates the tables of a new database, and the permissions and content types that Django adds after migrations.
+        # Creates the tables of a new database, and the rows that Django adds after migrations: permissions, content
+        # types.
         call_command("migrate", interactive=False, verbosity=0)
         # Another build of the same version is recorded; an older version is not.
         if installation.parse_version(installation.load_installation().version) <= installation.parse_version(

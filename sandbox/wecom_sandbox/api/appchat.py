@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import secrets
 
-from wecom_sandbox.api.call import APP, Call, Json, endpoint, texts
+from wecom_sandbox.api.call import APP, Call, Json, endpoint, read_texts
 from wecom_sandbox.api.media import make_media_check
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.limits.limits import DAY, HOUR
 from wecom_sandbox.messages import content
 from wecom_sandbox.messages.inbox import Message, make_id
-from wecom_sandbox.state.directory import ROOT_DEPARTMENT, fold_id
+from wecom_sandbox.state.directory import ROOT_DEPARTMENT, fold_userid
 from wecom_sandbox.state.world import Chat
 
 _CHATID = re.compile(r"[0-9A-Za-z]+")
@@ -29,7 +29,7 @@ def appchat_create(call: Call) -> Json:
         raise content.make_invalid_error("name")
     members = _find_members(call, call.document.get("userlist"), "userlist", 86007)
     _check_size(members)
-    owner = fold_id(content.read_text(call.document, "owner")) or next(iter(members))
+    owner = fold_userid(content.read_text(call.document, "owner")) or next(iter(members))
     if owner not in members:
         raise ApiError(86207)
     chatid = _read_new_chatid(call)
@@ -47,11 +47,12 @@ def appchat_update(call: Call) -> Json:
     if len(name) > 50:
         raise content.make_invalid_error("name")
     added = _find_members(call, call.document.get("add_user_list"), "add_user_list", 86216)
-    removed = {fold_id(one) for one in texts(call.document.get("del_user_list"), "del_user_list", most=_MOST)}
+    removed = {fold_userid(one) for one in read_texts(call.document.get("del_user_list"), "del_user_list", most=_MOST)}
     members = {folded: None for folded in chat.members | added if folded not in removed}
     _check_size(members)
-    former = chat.owner if chat.owner in members else next(iter(members))
-    owner = fold_id(content.read_text(call.document, "owner")) or former
+    owner = fold_userid(content.read_text(call.document, "owner")) or (
+        chat.owner if chat.owner in members else next(iter(members))
+    )
     if owner not in members:
         raise ApiError(86207)
     chat.name, chat.owner, chat.members = name or chat.name, owner, members
@@ -81,7 +82,8 @@ def appchat_send(call: Call) -> Json:
     part = content.read_object(call.document, msgtype, missing=40063)
     shown = content.read_content(msgtype, part, safe=safe, media=make_media_check(call))
     people = [one for one in chat.members if one in call.company.directory.members]
-    corpid, agentid, limits = call.company.corpid, call.own_app.agentid, call.world.limits
+    corpid, agentid = call.company.corpid, call.own_app.agentid
+    limits = call.world.limits
     limits.check_group(corpid, people=len(people), now=call.now)
     admitted = {one: None for one in people if limits.admits_group_message(corpid, agentid, one, now=call.now)}
     message = Message(make_id("sim-msg"), corpid, agentid, msgtype, shown, call.now, safe, chat.chatid)
@@ -129,7 +131,7 @@ def _read_new_chatid(call: Call) -> str:
 def _find_members(call: Call, value: object, name: str, wrong: int) -> dict[str, None]:
     """Return the folded userids of members that the app may write to. Raise ApiError `wrong` for any other."""
     found: dict[str, None] = {}
-    for userid in texts(value, name, most=_MOST, too_many=86006):
+    for userid in read_texts(value, name, most=_MOST, too_many=86006):
         member = call.company.directory.find(userid)
         if member is None or not call.company.receives(call.own_app, member):
             raise ApiError(wrong)

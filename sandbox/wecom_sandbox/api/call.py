@@ -198,12 +198,12 @@ def read_int(value: object, name: str) -> int:
     raise ApiError(40058, f"invalid Request Parameter: {name} should be integer")
 
 
-def texts(value: object, name: str, *, most: int, too_many: int = 40035) -> list[str]:
+def read_texts(value: object, name: str, *, most: int, too_many: int = 40035) -> list[str]:
     """Return a JSON array of texts. Raise ApiError 40035 for another type, `too_many` for too many."""
     return _read_array(value, name, str, most=most, too_many=too_many)
 
 
-def numbers(value: object, name: str, *, most: int, too_many: int = 40035) -> list[int]:
+def read_numbers(value: object, name: str, *, most: int, too_many: int = 40035) -> list[int]:
     """Return a JSON array of numbers, not of digits. Raise ApiError 40035 for another type, `too_many` for too many."""
     return _read_array(value, name, int, most=most, too_many=too_many)
 

@@ -31,7 +31,9 @@ def media_upload(call: Call) -> Json:
     kind = call.query.get("type", "")
     if kind not in MEDIA_KINDS:
         raise ApiError(40005)
-    media = store_file(call.world, call.company.corpid, kind, read_media(call.request.content_type, call.request.body))
+    media = store_upload(
+        call.world, call.company.corpid, kind, read_media(call.request.content_type, call.request.body)
+    )
     return {"errmsg": "", "type": kind, "media_id": media.media_id, "created_at": str(int(call.now))}
 
 
@@ -75,7 +77,7 @@ def make_company_media_check(world: World, corpid: str) -> MediaCheck:
     return check
 
 
-def store_file(world: World, corpid: str, kind: str, upload: Upload) -> Media:
+def store_upload(world: World, corpid: str, kind: str, upload: Upload) -> Media:
     """Check the upload and keep it for three days. Raise ApiError for a size or format that WeCom refuses."""
     most, too_large = _SIZES[kind]
     if len(upload.body) < _LEAST_BYTES:

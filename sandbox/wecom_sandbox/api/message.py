@@ -8,8 +8,19 @@ import hashlib
 from dataclasses import dataclass, field
 
 from wecom_sandbox.api.agent import check_own_agent
-from wecom_sandbox.api.call import APP, WARNING, Call, Json, Request, endpoint, numbers, open_endpoint, read_body, texts
-from wecom_sandbox.api.media import make_company_media_check, make_media_check, store_file
+from wecom_sandbox.api.call import (
+    APP,
+    WARNING,
+    Call,
+    Json,
+    Request,
+    endpoint,
+    open_endpoint,
+    read_body,
+    read_numbers,
+    read_texts,
+)
+from wecom_sandbox.api.media import make_company_media_check, make_media_check, store_upload
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http.bodies import Upload, read_media
 from wecom_sandbox.http.envelope import Reply, make_success
@@ -17,7 +28,7 @@ from wecom_sandbox.http.typed import read_integer
 from wecom_sandbox.limits.limits import MINUTE
 from wecom_sandbox.messages import content
 from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode, make_id
-from wecom_sandbox.state.directory import Tag, fold_id
+from wecom_sandbox.state.directory import Tag, fold_userid
 from wecom_sandbox.state.world import App, Company, Robot, World
 
 _ALL_TYPES = content.TYPES | {"template_card"}
@@ -146,7 +157,7 @@ def _split_ids(joined: str) -> list[str]:
 def _add_users(call: Call, app: App, found: Recipients, userids: list[str]) -> None:
     members, company = call.company.directory.members, call.company
     for userid in userids:
-        folded = fold_id(userid)
+        folded = fold_userid(userid)
         member = members.get(folded)
         if member is not None and company.receives(app, member):
             found.any_valid = True
@@ -266,15 +277,17 @@ def _find_targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], li
     if call.flag("atall"):
         return list(receivers), []
     directory, document = call.company.directory, call.document
-    userids = [fold_id(one) for one in texts(document.get("userids"), "userids", most=_USERS_MOST, too_many=40032)]
-    parties = numbers(document.get("partyids"), "partyids", most=_OTHERS_MOST, too_many=82002)
-    tagids = numbers(document.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
+    userids = [
+        fold_userid(one) for one in read_texts(document.get("userids"), "userids", most=_USERS_MOST, too_many=40032)
+    ]
+    parties = read_numbers(document.get("partyids"), "partyids", most=_OTHERS_MOST, too_many=82002)
+    tagids = read_numbers(document.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
     if not userids and not parties and not tagids:
         raise ApiError(82101)
     tags = [directory.tags[number] for number in tagids if number in directory.tags]
     parties += [number for tag in tags for number in tag.partyids]
     below = {number for one in parties for number in directory.subtree(one)}
-    tagged = [fold_id(one) for tag in tags for one in tag.userids]
+    tagged = [fold_userid(one) for tag in tags for one in tag.userids]
     people = [member.folded for member in directory.members_below(sorted(below))]
     known = set(receivers)
     targets = [one for one in dict.fromkeys([*userids, *tagged, *people]) if one in known]
@@ -309,7 +322,7 @@ def webhook_upload_media(world: World, request: Request, now: float) -> Json:
     kind = request.query.get("type", "")
     if kind not in ("file", "voice"):
         raise ApiError(40005)
-    media = store_file(world, company.corpid, kind, read_media(request.content_type, request.body))
+    media = store_upload(world, company.corpid, kind, read_media(request.content_type, request.body))
     return {"type": kind, "media_id": media.media_id, "created_at": str(int(now))}
 
 
@@ -358,5 +371,5 @@ def _store_picture(world: World, company: Company, part: Json) -> Json:
         raise content.make_invalid_error("md5")
     if len(body) > _PICTURE_BYTES:
         raise ApiError(40009)
-    media = store_file(world, company.corpid, "image", Upload("image", "image/png", body))
+    media = store_upload(world, company.corpid, "image", Upload("image", "image/png", body))
     return {"media_id": media.media_id, "filename": media.filename}

@@ -16,29 +16,31 @@ from wecom_sandbox.state.bi import BiCard, BiPivot
 Row = Mapping[str, Any]
 
 
-class ChartError(ValueError):
+class UnknownRequestError(ValueError):
     """A call with an unknown name or a wrong value. The text explains it to the caller's developer."""
 
 
 def select_rows(card: BiCard, filters: object, parameters: object) -> list[dict[str, Any]]:
     """Return the rows that fulfil all of them. Columns have their original names. Raise NotUnderstood."""
-    tests = [_read_filter(card, one) for one in _read_objects(filters, "filters")] + _read_parameters(card, parameters)
+    tests = [_make_filter_test(card, one) for one in _read_objects(filters, "filters")] + _make_parameter_tests(
+        card, parameters
+    )
     return [row for row in card.rows if all(test(row) for test in tests)]
 
 
-def _read_filter(card: BiCard, one: Mapping[str, Any]) -> Callable[[Row], bool]:
+def _make_filter_test(card: BiCard, one: Mapping[str, Any]) -> Callable[[Row], bool]:
     if set(one) - {"name", "filterType", "filterValue"}:
-        raise ChartError("a filter has name, filterType and filterValue")
+        raise UnknownRequestError("a filter has name, filterType and filterValue")
     return _make_test(card, one.get("name"), one.get("filterType"), one.get("filterValue") or [])
 
 
-def _read_parameters(card: BiCard, sent: object) -> list[Callable[[Row], bool]]:
+def _make_parameter_tests(card: BiCard, sent: object) -> list[Callable[[Row], bool]]:
     """Return a test for each parameter of the card, with the sent values, else its own; no test without values. The
     form [{"name", "value"}] is this stand-in's own: no public source says what the BI takes."""
     values = {one.get("name"): one.get("value") for one in _read_objects(sent, "dynamicParams")}
     unknown = set(values) - {parameter.name for parameter in card.parameters}
     if unknown:
-        raise ChartError(f"the card has no dynamic parameter {sorted(map(str, unknown))[0]}")
+        raise UnknownRequestError(f"the card has no dynamic parameter {sorted(map(str, unknown))[0]}")
     found = []
     for parameter in card.parameters:
         value = values.get(parameter.name, parameter.values)
@@ -50,20 +52,22 @@ def _read_parameters(card: BiCard, sent: object) -> list[Callable[[Row], bool]]:
 
 def _read_objects(value: object, name: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise ChartError(f"{name} must be a list of objects")
+        raise UnknownRequestError(f"{name} must be a list of objects")
     return value
 
 
 def _make_test(card: BiCard, name: object, kind: object, values: object) -> Callable[[Row], bool]:
     if name not in card.columns:
-        raise ChartError(f"the card has no column {name}")
+        raise UnknownRequestError(f"the card has no column {name}")
     if kind not in _TESTS:
-        raise ChartError(f"there is no filterType {kind}")
+        raise UnknownRequestError(f"there is no filterType {kind}")
     if not isinstance(values, list) or not all(isinstance(one, str | int | float) for one in values):
-        raise ChartError("filterValue must be a list of values")
+        raise UnknownRequestError("filterValue must be a list of values")
     fewest, most, holds = _TESTS[kind]
     if not fewest <= len(values) <= most:
-        raise ChartError(f"{kind} takes {fewest} values" if fewest == most else f"{kind} takes a value or more")
+        raise UnknownRequestError(
+            f"{kind} takes {fewest} values" if fewest == most else f"{kind} takes a value or more"
+        )
     return lambda row: holds(row.get(str(name)), values)
 
 
@@ -127,7 +131,9 @@ def make_chart_part(chart: Chart, offset: int, limit: int) -> dict[str, Any]:
     """Return at most `limit` lines from `offset` on, with the BI's facts about the whole."""
     shown = chart.lines[offset : offset + limit]
     return {
-        "data": [[_cell(chart, shown, line, place) for place in range(len(shown[line]))] for line in range(len(shown))],
+        "data": [
+            [_make_cell(chart, shown, line, place) for place in range(len(shown[line]))] for line in range(len(shown))
+        ],
         "column": {"values": chart.header},
         "row": {"meta": chart.meta},
         "count": len(chart.lines),
@@ -135,7 +141,7 @@ def make_chart_part(chart: Chart, offset: int, limit: int) -> dict[str, Any]:
     }
 
 
-def _cell(chart: Chart, shown: list[list[Any]], line: int, place: int) -> dict[str, Any]:
+def _make_cell(chart: Chart, shown: list[list[Any]], line: int, place: int) -> dict[str, Any]:
     value = shown[line][place]
     first = line
     while place < chart.merged and first and shown[first - 1][: place + 1] == shown[line][: place + 1]:
@@ -152,7 +158,7 @@ def _make_title(card: BiCard, name: str) -> dict[str, Any]:
 def _draw_pivot(card: BiCard, pivot: BiPivot, rows: Sequence[dict[str, Any]]) -> Chart:
     unknown = {*pivot.rows, *pivot.columns, *pivot.values} - set(card.columns)
     if unknown or not pivot.values:
-        raise ChartError(f"the card's pivot is of no use: {', '.join(sorted(unknown))}")
+        raise UnknownRequestError(f"the card's pivot is of no use: {', '.join(sorted(unknown))}")
     found: dict[tuple[Any, ...], dict[tuple[Any, ...], list[dict[str, Any]]]] = {}
     across: dict[tuple[Any, ...], None] = {}
     for row in rows:
@@ -165,7 +171,9 @@ def _draw_pivot(card: BiCard, pivot: BiPivot, rows: Sequence[dict[str, Any]]) ->
         for line, cells in ((line, found[line]) for line in _group_keys(list(found)))
     ]
     meta = [{"alias": card.aliases.get(name, name), "originTitle": name} for name in pivot.rows]
-    return Chart("PIVOT_TABLE", lines, _make_levels(card, pivot, columns), meta, merged=max(0, len(pivot.rows) - 1))
+    return Chart(
+        "PIVOT_TABLE", lines, _make_header_levels(card, pivot, columns), meta, merged=max(0, len(pivot.rows) - 1)
+    )
 
 
 def _group_keys(keys: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -177,7 +185,7 @@ def _group_keys(keys: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return sorted(keys, key=lambda key: [rank[value] for rank, value in zip(ranks, key, strict=True)])
 
 
-def _make_levels(card: BiCard, pivot: BiPivot, columns: list[tuple[Any, ...]]) -> list[list[dict[str, Any]]]:
+def _make_header_levels(card: BiCard, pivot: BiPivot, columns: list[tuple[Any, ...]]) -> list[list[dict[str, Any]]]:
     """Return one header row for each of `pivot.columns`, with equal neighbours merged, and one for the values."""
     levels: list[list[dict[str, Any]]] = []
     for depth in range(len(pivot.columns)):

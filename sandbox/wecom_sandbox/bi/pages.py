@@ -17,7 +17,7 @@ from wecom_sandbox.bi import charts
 from wecom_sandbox.bi.charts import GRAPH, GRID
 from wecom_sandbox.http import bodies
 from wecom_sandbox.pages.rendering import gettext_noop as _
-from wecom_sandbox.pages.rendering import render
+from wecom_sandbox.pages.rendering import render_page
 from wecom_sandbox.state.bi import Bi, BiCard, BiUser
 from wecom_sandbox.state.world import WORLD
 
@@ -33,7 +33,7 @@ class SignInRefused(Exception):
         self.reason = reason
 
 
-def find_user(bi: Bi, *, provider: str, token: str, now: float) -> BiUser:
+def find_token_user(bi: Bi, *, provider: str, token: str, now: float) -> BiUser:
     """Return the user whom a token signs in. Raise Refused."""
     if provider != bi.provider:
         raise SignInRefused("provider")
@@ -187,7 +187,7 @@ def read_card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> di
     try:
         rows = charts.select_rows(card, document.get("filters", []), document.get("dynamicParams", []))
         chart = charts.draw_chart(card, rows, view)
-    except charts.ChartError as refusal:
+    except charts.UnknownRequestError as refusal:
         raise _ApiFailure(_BAD_REQUEST, str(refusal)) from None
     main = {**charts.make_chart_part(chart, offset, limit), "limit": limit, "offset": offset}
     return {"view": view, "chartType": chart.kind, "cardType": card.kind, "chartMain": main}
@@ -252,9 +252,11 @@ def _require_sign_in(handler: Callable[[web.Request, Bi], web.Response]) -> _Han
 def _sign_in_by_token(request: web.Request, bi: Bi) -> web.StreamResponse:
     query = request.query
     try:
-        user = find_user(bi, provider=query.get("provider", ""), token=query["ssoToken"], now=request.app[WORLD].now())
+        user = find_token_user(
+            bi, provider=query.get("provider", ""), token=query["ssoToken"], now=request.app[WORLD].now()
+        )
     except SignInRefused as refusal:
-        return render(request, "bi/refused.html", {"reason": REASONS[refusal.reason], "bi": bi}, status=401)
+        return render_page(request, "bi/refused.html", {"reason": REASONS[refusal.reason], "bi": bi}, status=401)
     kept = [(name, value) for name, value in query.items() if name not in ("ssoToken", "provider")]
     response = web.HTTPFound(str(request.rel_url.with_query(kept)))
     response.set_cookie(COOKIE, bi.open_session(user), path=ROOT, httponly=True, samesite="Lax")
@@ -267,7 +269,7 @@ async def _redirect_to_home(request: web.Request) -> web.StreamResponse:
 
 
 async def show_login(request: web.Request) -> web.StreamResponse:
-    return render(request, "bi/login.html")
+    return render_page(request, "bi/login.html")
 
 
 async def logout(request: web.Request) -> web.StreamResponse:
@@ -281,7 +283,7 @@ def show_dashboard(request: web.Request, bi: Bi, *, on_phone: bool = False) -> w
     if found is None:
         return _render_page(request, bi, [], request.match_info["page_id"], on_phone=on_phone, status=404)
     if found.fails:
-        return render(request, "bi/failed.html", status=500)
+        return render_page(request, "bi/failed.html", status=500)
     return _render_page(request, bi, found.cards, found.name, on_phone=on_phone)
 
 
@@ -307,7 +309,7 @@ async def show_drawn_card(request: web.Request) -> web.Response:
     if user is None or card is None:
         raise web.HTTPNotFound
     await asyncio.sleep(NEVER_SECONDS if card.draws_after is None else card.draws_after)
-    return render(request, "bi/_card.html", {"card": _make_card_context(card, user)})
+    return render_page(request, "bi/_card.html", {"card": _make_card_context(card, user)})
 
 
 def _make_card_context(card: BiCard, user: BiUser) -> dict[str, object]:
@@ -336,4 +338,4 @@ def _render_page(
         "pages": pages,
         "root": ROOT,
     }
-    return render(request, "bi/page.html", values, status=status)
+    return render_page(request, "bi/page.html", values, status=status)

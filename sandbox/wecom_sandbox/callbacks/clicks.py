@@ -156,7 +156,7 @@ def write_text(world: World, company: Company, app: App, member: Member, text: s
     message = Message(make_id("sim-in"), company.corpid, app.agentid, "text", {"content": text}, now)
     message.sender, message.receivers = member.folded, (member.folded,)
     world.mail.deliver(message)
-    event = events.make_user_message(company.corpid, app.agentid, "text", now=now, userid=member.userid, Content=text)
+    event = events.make_member_message(company.corpid, app.agentid, "text", now=now, userid=member.userid, Content=text)
     send_event(world, company, app, event, _make_reply_receiver(world, company, app, member))
     world.changed(company.corpid, member.folded)
 

@@ -21,7 +21,7 @@ from wecom_sandbox.control.routes import (
     read_number,
     read_object,
     read_page,
-    read_path_id,
+    read_path_number,
     read_text,
     route,
 )
@@ -29,7 +29,7 @@ from wecom_sandbox.control.whole import ROWS_AT_ONCE, make_large_response, run_b
 from wecom_sandbox.http import typed
 from wecom_sandbox.messages.inbox import Message, Ring
 from wecom_sandbox.pages.bubbles import check_href
-from wecom_sandbox.pages.rendering import Translate, VisitRefused, add_code, find_language, load_texts
+from wecom_sandbox.pages.rendering import Translate, VisitRefused, add_code, find_language, load_translations
 from wecom_sandbox.pages.sign_in import Visit, make_code
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.events import Callback
@@ -41,9 +41,15 @@ APP_NAMES = tuple(sorted(administration.APP_FIELDS - {"agentid"}))
 @route("GET", "companies")
 async def get_companies(request: web.Request, world: World, document: object) -> object:
     """Return the companies, each with the number of its members."""
-    companies = world.companies.values()
-    rows = [{"corpid": one.corpid, "name": one.name, "members": len(one.directory.members)} for one in companies]
+    rows = [
+        {"corpid": one.corpid, "name": one.name, "members": len(one.directory.members)}
+        for one in _list_companies(world)
+    ]
     return {"companies": rows}
+
+
+def _list_companies(world: World) -> list[Company]:
+    return list(world.companies.values())
 
 
 @route("POST", "companies")
@@ -83,7 +89,7 @@ async def post_departments(request: web.Request, world: World, document: Any) ->
 @route("DELETE", "companies/{corpid}/departments/{id}")
 async def delete_department(request: web.Request, world: World, document: object) -> object:
     """Delete an empty department."""
-    administration.remove_department(world, find_company(request, world), read_path_id(request, "id"))
+    administration.remove_department(world, find_company(request, world), read_path_number(request, "id"))
     return {}
 
 
@@ -307,7 +313,7 @@ async def save_in_console(request: web.Request, world: World, document: Any) -> 
 
 async def _check_console_values(request: web.Request, company: Company, app: App, values: dict[str, Any]) -> None:
     """Raise ValueError in the reader's language, which is shown beside the button."""
-    _ = load_texts(find_language(request)).gettext
+    _ = load_translations(find_language(request)).gettext
     for name in ("trusted_domain", "callback_domain"):
         if values.get(name):
             _check_domain(values[name], _)

@@ -109,7 +109,7 @@ def find_company(request: web.Request, world: World) -> Company:
 
 def find_app(request: web.Request, world: World) -> App:
     """Return the app in the path. Raise KeyError."""
-    return find_company(request, world).apps[read_path_id(request, "agentid")]
+    return find_company(request, world).apps[read_path_number(request, "agentid")]
 
 
 def find_person(request: web.Request, world: World) -> tuple[Company, Member]:
@@ -121,7 +121,7 @@ def find_person(request: web.Request, world: World) -> tuple[Company, Member]:
     return company, member
 
 
-def read_path_id(request: web.Request, name: str) -> int:
+def read_path_number(request: web.Request, name: str) -> int:
     """Return the number in the path. Raise KeyError if it is none."""
     text = request.match_info[name]
     if not text.isdecimal() or len(text) > 12:

@@ -8,7 +8,15 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from wecom_sandbox.control.routes import LINES, make_page_json, read_flag, read_object, read_page, read_path_id, route
+from wecom_sandbox.control.routes import (
+    LINES,
+    make_page_json,
+    read_flag,
+    read_object,
+    read_page,
+    read_path_number,
+    route,
+)
 from wecom_sandbox.http.bodies import encode_in_pieces
 from wecom_sandbox.limits.limits import FAULT_KINDS, Fault
 from wecom_sandbox.state import administration, snapshot
@@ -181,7 +189,7 @@ async def delete_faults(request: web.Request, world: World, document: object) ->
 @route("DELETE", "faults/{id}")
 async def delete_fault(request: web.Request, world: World, document: object) -> object:
     """Switch one fault off."""
-    if not world.faults.clear(read_path_id(request, "id")):
+    if not world.faults.clear(read_path_number(request, "id")):
         raise KeyError(request.match_info["id"])
     return {"removed": 1}
 

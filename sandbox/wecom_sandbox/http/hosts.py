@@ -107,7 +107,7 @@ class Authority:
         names = tuple(dict.fromkeys([*WECOM_HOSTS, *LOOPBACK_NAMES, *allowed]))
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _make_x509_name("WeCom sandbox, not the real WeCom")
-        builder = _begin_cert(subject, subject, key.public_key(), key.public_key(), _YEARS)
+        builder = _begin_certificate(subject, subject, key.public_key(), key.public_key(), _YEARS)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(_make_key_usage(signs_certificates=True), critical=True)
         permitted: list[x509.GeneralName] = [_make_permitted_name(name) for name in names]
@@ -143,7 +143,9 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([_make_general_name(name) for name in self.names])
         subject = _make_x509_name("wecom-sandbox")
-        builder = _begin_cert(subject, self.certificate.subject, key.public_key(), self.key.public_key(), _SERVER_DAYS)
+        builder = _begin_certificate(
+            subject, self.certificate.subject, key.public_key(), self.key.public_key(), _SERVER_DAYS
+        )
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_make_key_usage(signs_certificates=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -179,7 +181,7 @@ def _make_x509_name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _begin_cert(
+def _begin_certificate(
     subject: x509.Name,
     issuer: x509.Name,
     public: ec.EllipticCurvePublicKey,

@@ -1,4 +1,5 @@
-"""Conversion of JSON into dataclasses, with errors that name wrong fields and types; cursors of lists."""
+"""Conversion of JSON into the dataclasses of the state, with errors that name wrong fields and types; cursors of
+lists."""
 
 from __future__ import annotations
 

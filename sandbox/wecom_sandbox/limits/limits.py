@@ -17,7 +17,8 @@ GROUP_PER_MINUTE, GROUP_PER_DAY = 200, 10_000
 
 @dataclass(slots=True)
 class _Window:
-    """Count of calls since the first one. Above the limit, calls are refused for a window. A day is a calendar day."""
+    """Count of calls in a time window that begins with the first call. Above the limit, calls are refused for the
+    length of a window. The window of a day is a calendar day."""
 
     ends_at: float = 0.0
     count: int = 0
@@ -47,7 +48,8 @@ def _find_end_of_day(now: float) -> float:
 
 
 class Limits:
-    """Counters of one sandbox. Calls raise ApiError 45009 or 45033; surplus messages to a member are dropped."""
+    """Counters of one sandbox. Above a limit, calls raise ApiError 45009 or 45033, and messages to a member are dropped
+    silently."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

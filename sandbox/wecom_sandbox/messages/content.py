@@ -149,9 +149,12 @@ def list_questions(card: Json) -> dict[str, tuple[set[str], bool]]:
     for name in ("checkbox", "button_selection"):
         part = card.get(name)
         if isinstance(part, dict):
-            found[str(part.get("question_key"))] = (_read_ids(part), name == "checkbox" and part.get("mode") == 1)
+            found[str(part.get("question_key"))] = (
+                _list_option_ids(part),
+                name == "checkbox" and part.get("mode") == 1,
+            )
     for part in _list_objects(card.get("select_list")):
-        found[str(part.get("question_key"))] = (_read_ids(part), False)
+        found[str(part.get("question_key"))] = (_list_option_ids(part), False)
     return found
 
 
@@ -159,7 +162,7 @@ def _list_objects(value: object) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _read_ids(part: Json) -> set[str]:
+def _list_option_ids(part: Json) -> set[str]:
     return {str(option.get("id")) for option in _list_objects(part.get("option_list"))}
 
 

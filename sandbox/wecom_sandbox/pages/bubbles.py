@@ -317,7 +317,7 @@ def make_bubble(message: Message, folded: str, name_of: NameOf = str) -> Bubble:
     """Draw the message for this person: a recalled one is gone, and a card may have changed for this person only."""
     name = "recalled" if message.recalled else message.msgtype
     content = Part() if message.recalled else _make_content(message, folded, name_of)
-    return Bubble(message, f"messages/{name}.html", content, read_time(message.sent_at))
+    return Bubble(message, f"messages/{name}.html", content, convert_to_local_time(message.sent_at))
 
 
 def _make_content(message: Message, folded: str, name_of: NameOf) -> Part:
@@ -364,6 +364,6 @@ def _find_title(content: dict[str, Any]) -> str:
     return str(next((text for text in found if text), content.get("sub_title_text", "")))
 
 
-def read_time(seconds: float) -> datetime:
+def convert_to_local_time(seconds: float) -> datetime:
     """Return unix seconds as a time in WeCom's time zone."""
     return datetime.fromtimestamp(seconds, _CHINA)

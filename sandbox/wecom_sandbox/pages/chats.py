@@ -13,9 +13,9 @@ from wecom_sandbox.http import bodies
 from wecom_sandbox.http.typed import read_integer
 from wecom_sandbox.messages.inbox import Message
 from wecom_sandbox.pages import bubbles, rendering
-from wecom_sandbox.pages.bubbles import make_bubble, read_time
+from wecom_sandbox.pages.bubbles import convert_to_local_time, make_bubble
 from wecom_sandbox.pages.phone import make_context, require_holder
-from wecom_sandbox.pages.rendering import Holder, load_texts, render
+from wecom_sandbox.pages.rendering import Holder, load_translations, render_page
 from wecom_sandbox.pages.rendering import gettext_noop as _
 from wecom_sandbox.state.world import WORLD, App, World
 
@@ -85,7 +85,7 @@ def _render_thread(
     name_of = rendering.make_name_finder(holder.company)
     drawn = [make_bubble(message, holder.folded, name_of) for message in messages]
     values = {"title": title, "bubbles": drawn, "app": None, "menu": [], "thread": "", **more}
-    return render(request, "phone/chat.html", make_context(holder, "messages") | values)
+    return render_page(request, "phone/chat.html", make_context(holder, "messages") | values)
 
 
 def _make_action_handler(
@@ -117,7 +117,9 @@ def _make_action_handler(
 
 def _make_refusal(request: web.Request, text: str, status: int) -> web.Response:
     """Return the error in the reader's language, because the phone shows it."""
-    return web.json_response({"error": load_texts(rendering.find_language(request)).gettext(text)}, status=status)
+    return web.json_response(
+        {"error": load_translations(rendering.find_language(request)).gettext(text)}, status=status
+    )
 
 
 def write_text(world: World, holder: Holder, app: App, document: dict[str, Any]) -> dict[str, object]:
@@ -154,10 +156,10 @@ async def show_article(request: web.Request) -> web.StreamResponse:
         "article": found,
         "msgid": message.msgid,
         "index": request.match_info["index"],
-        "sent_at": read_time(message.sent_at),
+        "sent_at": convert_to_local_time(message.sent_at),
         "source": bubbles.check_href(found.get("content_source_url")),
     }
-    return render(request, "phone/article.html", values, frames=True)
+    return render_page(request, "phone/article.html", values, frames=True)
 
 
 async def show_article_body(request: web.Request) -> web.StreamResponse:

@@ -9,9 +9,9 @@ from aiohttp import web
 from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
 from wecom_sandbox.http.typed import read_integer
 from wecom_sandbox.pages import rendering
-from wecom_sandbox.pages.bubbles import read_time
+from wecom_sandbox.pages.bubbles import convert_to_local_time
 from wecom_sandbox.pages.rendering import gettext_noop as _
-from wecom_sandbox.pages.rendering import render
+from wecom_sandbox.pages.rendering import render_page
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.directory import ACTIVE, DISABLED, Department
 from wecom_sandbox.state.world import WORLD, App, Company
@@ -52,7 +52,7 @@ def add_routes(app: web.Application) -> None:
 
 async def show_companies(request: web.Request) -> web.StreamResponse:
     found = list(request.app[WORLD].companies.values())
-    return render(request, "console/companies.html", {"companies": found, "company": None, "section": "companies"})
+    return render_page(request, "console/companies.html", {"companies": found, "company": None, "section": "companies"})
 
 
 async def show_company(request: web.Request) -> web.StreamResponse:
@@ -63,7 +63,7 @@ async def show_company(request: web.Request) -> web.StreamResponse:
         "departments": _list_departments(found, _SHOWN_DEPARTMENTS),
         "department_count": len(found.directory.departments),
     }
-    return render(request, "console/company.html", values | {"section": "company"})
+    return render_page(request, "console/company.html", values | {"section": "company"})
 
 
 async def show_members(request: web.Request) -> web.StreamResponse:
@@ -81,7 +81,7 @@ async def show_members(request: web.Request) -> web.StreamResponse:
         "active": ACTIVE,
         "disabled": DISABLED,
     }
-    return render(request, "console/members.html", values | {"section": "members"})
+    return render_page(request, "console/members.html", values | {"section": "members"})
 
 
 async def show_app(request: web.Request) -> web.StreamResponse:
@@ -100,7 +100,7 @@ async def show_app(request: web.Request) -> web.StreamResponse:
         "departments": _list_departments(found, _NAMED_DEPARTMENTS),
         "section": "company",
     }
-    return render(request, "console/app.html", values)
+    return render_page(request, "console/app.html", values)
 
 
 async def show_faults(request: web.Request) -> web.StreamResponse:
@@ -108,7 +108,9 @@ async def show_faults(request: web.Request) -> web.StreamResponse:
     endpoints = sorted([*ENDPOINTS, *OPEN_ENDPOINTS, "callback"])
     active = [(fault, FAULT_LABELS[fault.kind]) for fault in world.faults.active]
     values = {"faults": active, "kinds": FAULT_LABELS, "endpoints": endpoints, "company": None, "section": "faults"}
-    return render(request, "console/faults.html", values | {"settings": world.settings, "now": read_time(world.now())})
+    return render_page(
+        request, "console/faults.html", values | {"settings": world.settings, "now": convert_to_local_time(world.now())}
+    )
 
 
 async def show_log(request: web.Request) -> web.StreamResponse:
@@ -116,12 +118,12 @@ async def show_log(request: web.Request) -> web.StreamResponse:
     world, start = request.app[WORLD], _read_start(request)
     end = start + _SHOWN_RECORDS
     recent = islice(reversed(world.calls), start, end)
-    calls = [(read_time(one.at), one, FAULT_LABELS.get(one.fault, "")) for one in recent]
-    callbacks = [(read_time(one.at), one) for one in islice(reversed(world.outbox.log), start, end)]
+    calls = [(convert_to_local_time(one.at), one, FAULT_LABELS.get(one.fault, "")) for one in recent]
+    callbacks = [(convert_to_local_time(one.at), one) for one in islice(reversed(world.outbox.log), start, end)]
     more = end if max(len(world.calls), len(world.outbox.log)) > end else 0
     values = {"calls": calls, "callbacks": callbacks, "more": more, "company": None, "section": "log"}
     missing = [] if start else world.missing.as_json()[:_SHOWN_MISSING]
-    return render(request, "console/log.html", values | {"missing": missing})
+    return render_page(request, "console/log.html", values | {"missing": missing})
 
 
 async def download_verification_file(request: web.Request) -> web.StreamResponse:

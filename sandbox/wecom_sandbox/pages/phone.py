@@ -13,8 +13,8 @@ from aiohttp import web
 
 from wecom_sandbox.messages.inbox import Message
 from wecom_sandbox.pages import rendering
-from wecom_sandbox.pages.bubbles import Preview, make_preview, read_time
-from wecom_sandbox.pages.rendering import GUEST, Holder, render
+from wecom_sandbox.pages.bubbles import Preview, convert_to_local_time, make_preview
+from wecom_sandbox.pages.rendering import GUEST, Holder, render_page
 from wecom_sandbox.state.world import WORLD, App, World
 
 # The event stream sends signs of life, so that a closed browser is noticed.
@@ -51,8 +51,8 @@ async def show_messages(request: web.Request) -> web.StreamResponse:
     holder = rendering.find_holder(request, world)
     if holder is None:
         raise web.HTTPFound("/phone/choose")
-    return render(
-        request, "phone/messages.html", make_context(holder, "messages") | {"rows": _list_rows(world, holder)}
+    return render_page(
+        request, "phone/messages.html", make_context(holder, "messages") | {"rows": _list_conversations(world, holder)}
     )
 
 
@@ -78,25 +78,29 @@ async def show_choice(request: web.Request) -> web.StreamResponse:
     groups: list[dict[str, Any]] = [
         {
             "company": one,
-            "people": [(who, rendering.find_initials(who)) for who in rendering.search_members(one, query, most=12)],
+            "people": [
+                (found, rendering.find_initials(found)) for found in rendering.search_members(one, query, most=12)
+            ],
         }
         for one in companies
     ]
     values = {"groups": groups, "q": query, "corpid": wanted, "next": request.query.get("next", ""), "guest": GUEST}
-    return render(request, "phone/choose.html", values)
+    return render_page(request, "phone/choose.html", values)
 
 
 async def show_workbench(request: web.Request) -> web.StreamResponse:
     """Show the apps that this person sees; tapping one opens its home page."""
     holder = require_holder(request)
-    return render(request, "phone/workbench.html", make_context(holder, "workbench") | {"apps": _list_apps(holder)})
+    return render_page(
+        request, "phone/workbench.html", make_context(holder, "workbench") | {"apps": _list_apps(holder)}
+    )
 
 
 async def show_own_page(request: web.Request) -> web.StreamResponse:
     holder = require_holder(request)
     departments = holder.company.directory.departments
     names = [departments[number].name for number in holder.member.department] if holder.member else []
-    return render(request, "phone/me.html", make_context(holder, "me") | {"departments": names})
+    return render_page(request, "phone/me.html", make_context(holder, "me") | {"departments": names})
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
@@ -139,7 +143,7 @@ def _list_apps(holder: Holder) -> list[App]:
     return [app for app in company.apps.values() if not app.disabled and company.receives(app, member)]
 
 
-def _list_rows(world: World, holder: Holder) -> list[Conversation]:
+def _list_conversations(world: World, holder: Holder) -> list[Conversation]:
     """Return the conversations, the last message first; apps without messages come last."""
     company = holder.company
     newest: dict[str, Message] = {}
@@ -164,7 +168,7 @@ def _make_conversation(world: World, holder: Holder, link: str, message: Message
         title, app = chat.name if chat else "", None
     elif message.robot:
         title = holder.company.robots[message.robot].name or message.robot
-    at = read_time(message.sent_at)
-    is_today = at.date() == read_time(world.now()).date()
+    at = convert_to_local_time(message.sent_at)
+    is_today = at.date() == convert_to_local_time(world.now()).date()
     shown = make_preview(message, rendering.make_name_finder(holder.company))
     return Conversation(title, link, shown, at, app, is_today) if title else None

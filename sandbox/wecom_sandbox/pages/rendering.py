@@ -76,14 +76,15 @@ def _set_cookie(response: web.StreamResponse, name: str, value: str) -> None:
     response.set_cookie(name, value, max_age=_YEAR_SECONDS, path="/", httponly=True, samesite="Lax")
 
 
-CATALOGUES, DOMAIN = Path(__file__).resolve().parent.parent / "locale", "messages"
+CATALOGUES = Path(__file__).resolve().parent.parent / "locale"
+DOMAIN = "messages"
 Translate = Callable[[str], str]
 # The catalogue of each language; English texts are in the code.
 _CATALOGUE = {"zh-hans": "zh_Hans"}
 
 
 @cache
-def load_texts(language: str) -> gettext.NullTranslations:
+def load_translations(language: str) -> gettext.NullTranslations:
     """Return the translations of a language: "zh-hans" or "en"."""
     wanted = _CATALOGUE.get(language)
     if wanted is None:
@@ -115,7 +116,7 @@ def make_environment(language: str) -> Environment:
         auto_reload=False,
         extensions=["jinja2.ext.i18n"],
     )
-    found.install_gettext_translations(load_texts(language), newstyle=True)  # type: ignore[attr-defined]  # by i18n
+    found.install_gettext_translations(load_translations(language), newstyle=True)  # type: ignore[attr-defined]  # by i18n
     found.filters["quoted"] = partial(quote, safe="")
     found.filters["lines"] = _render_lines
     return found
@@ -126,7 +127,7 @@ def _render_lines(text: object) -> Markup:
     return Markup("<br>").join(escape(line) for line in str(text).splitlines())
 
 
-def render(
+def render_page(
     request: web.Request,
     template: str,
     context: Mapping[str, object] | None = None,

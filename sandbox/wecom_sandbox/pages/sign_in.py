@@ -12,13 +12,14 @@ from aiohttp import web
 from wecom_sandbox.api.token import find_sign_in_hosts
 from wecom_sandbox.http import bodies
 from wecom_sandbox.pages import rendering
-from wecom_sandbox.pages.rendering import VisitRefused, add_code, read_netloc, render
+from wecom_sandbox.pages.rendering import VisitRefused, add_code, read_netloc, render_page
 from wecom_sandbox.state.world import WORLD, App, Company, Ticket, World
 
 PRIVATE = "snsapi_privateinfo"
 _SCOPES = frozenset({"snsapi_base", PRIVATE})
 _STATE = re.compile(r"[a-zA-Z0-9]{0,128}")
-CANNOT_OPEN, WRONG_REDIRECT = "该链接无法访问", "redirect_uri参数错误"
+CANNOT_OPEN = "该链接无法访问"
+WRONG_REDIRECT = "redirect_uri参数错误"
 WRONG_DOMAIN = "redirect_uri 与配置的授权完成回调域名不一致"
 
 
@@ -120,7 +121,7 @@ async def show_qr_page(request: web.Request) -> web.StreamResponse:
     try:
         target = visit.checked(world, web_login=True)
     except VisitRefused as refused:
-        return render(request, "refused.html", {"text": refused.text, "detail": refused.detail}, embeddable=True)
+        return render_page(request, "refused.html", {"text": refused.text, "detail": refused.detail}, embeddable=True)
     holder = rendering.find_holder(request, world)
     own = holder.member if holder and holder.company is target.company else None
     if own is not None and rendering.TAPPED_COOKIE in request.cookies and target.admits(own.userid):
@@ -141,7 +142,7 @@ async def show_qr_page(request: web.Request) -> web.StreamResponse:
         "color_scheme": request.query.get("color_scheme", "auto"),
         "small": request.query.get("panel_size") == "small",
     }
-    return render(request, "login.html", context, embeddable=True)
+    return render_page(request, "login.html", context, embeddable=True)
 
 
 async def answer_scan(request: web.Request) -> web.StreamResponse:
@@ -189,20 +190,20 @@ async def show_authorize_page(request: web.Request) -> web.StreamResponse:
     world = request.app[WORLD]
     holder = rendering.find_holder(request, world)
     if not rendering.is_wecom_browser(request) and holder is None:
-        return render(request, "refused.html", {"text": NOT_IN_WECOM, "detail": "", "outside": True})
+        return render_page(request, "refused.html", {"text": NOT_IN_WECOM, "detail": "", "outside": True})
     visit = Visit.from_query(request.query)
     try:
         target = visit.checked(world, web_login=False)
     except VisitRefused as refused:
-        return render(request, "refused.html", {"text": refused.text, "detail": refused.detail})
+        return render_page(request, "refused.html", {"text": refused.text, "detail": refused.detail})
     if holder is None or holder.company is not target.company:
         query = {"corpid": target.company.corpid, "next": str(request.rel_url)}
         raise web.HTTPFound(request.rel_url.with_path("/phone/choose").with_query(query))
     if target.private:
         if not target.admits(holder.userid):
-            return render(request, "refused.html", {"text": "你不在该应用的可见范围内", "detail": target.app.name})
+            return render_page(request, "refused.html", {"text": "你不在该应用的可见范围内", "detail": target.app.name})
         if not _has_consented(world, target, holder.folded):
-            return render(
+            return render_page(
                 request, "consent.html", {"app": target.app, "company": target.company, "member": holder.member}
             )
     return _redirect_with_code(world, visit, target, holder.userid)
@@ -216,7 +217,7 @@ async def store_consent(request: web.Request) -> web.StreamResponse:
     try:
         target = visit.checked(world, web_login=False)
     except VisitRefused as refused:
-        return render(request, "refused.html", {"text": refused.text, "detail": refused.detail})
+        return render_page(request, "refused.html", {"text": refused.text, "detail": refused.detail})
     if holder is None or holder.company is not target.company or not target.admits(holder.userid):
         raise web.HTTPForbidden(text="choose who holds this phone first\n")
     if (await request.post()).get("answer") != "allow":

@@ -19,7 +19,7 @@ from wecom_sandbox.messages import content
 from wecom_sandbox.state import bi as bi_state
 from wecom_sandbox.state import changes
 from wecom_sandbox.state.changes import Announcer
-from wecom_sandbox.state.directory import ROOT_DEPARTMENT, Department, Member, Tag, fold_id
+from wecom_sandbox.state.directory import ROOT_DEPARTMENT, Department, Member, Tag, fold_userid
 from wecom_sandbox.state.world import App, Company, Robot, World, run_at_once
 
 Json = dict[str, object]
@@ -191,15 +191,17 @@ def _forget_person(world: World, company: Company, gone: str, announcer: Announc
     """Remove a member from tags and scopes, with codes, tickets and consents. Somebody who gets the same userid later
     is another person."""
     for tag in list(company.directory.tags.values()):
-        left = [one for one in tag.userids if fold_id(one) != gone]
+        left = [one for one in tag.userids if fold_userid(one) != gone]
         if len(left) < len(tag.userids):
             company.directory.put_tag(new := replace(tag, userids=left))
             announcer.tag(tag, new)
     for app in company.apps.values():
-        app.scope.userids = [one for one in app.scope.userids if fold_id(one) != gone]
+        app.scope.userids = [one for one in app.scope.userids if fold_userid(one) != gone]
     tables: list[dict[str, Any]] = [world.codes, world.user_tickets]
     for table in tables:
-        for key in [key for key, one in table.items() if one.corpid == company.corpid and fold_id(one.userid) == gone]:
+        for key in [
+            key for key, one in table.items() if one.corpid == company.corpid and fold_userid(one.userid) == gone
+        ]:
             del table[key]
     for consent in [one for one in world.consents if (one[0], one[2]) == (company.corpid, gone)]:
         del world.consents[consent]
@@ -208,8 +210,8 @@ def _forget_person(world: World, company: Company, gone: str, announcer: Announc
 def rename_member(world: World, company: Company, userid: str, new_userid: str) -> None:
     """Give a member another userid. It is the same person: scopes, tags, groups and messages stay. Nobody enters or
     leaves a scope. Raise KeyError, or ValueError for a userid that is taken or wrong."""
-    old = company.directory.members[fold_id(userid)]
-    if fold_id(new_userid) != old.folded and company.directory.find(new_userid) is not None:
+    old = company.directory.members[fold_userid(userid)]
+    if fold_userid(new_userid) != old.folded and company.directory.find(new_userid) is not None:
         raise ValueError(f"userid {new_userid} is taken")
     new = typed.build(Member, asdict(old) | {"userid": new_userid})
     company.directory.rename_member(old, new)
@@ -350,7 +352,8 @@ def load_seed_in_steps(world: World, document: object) -> Steps:
 
 
 def dump_seed(world: World, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
-    """Return a seed, without tokens, codes, messages and faults. `rows` as in `make_company_json`."""
+    """Return all that `load_seed` takes, without tokens, codes, messages and faults. `rows` as in
+    `make_company_json`."""
     companies = [make_company_json(company, rows) for company in world.companies.values()]
     return {"settings": world.settings.as_json(), "bi": bi_state.make_bi_json(world.bi), "companies": rows(companies)}
 

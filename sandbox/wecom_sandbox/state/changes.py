@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from wecom_sandbox.state.directory import Department, Member, Tag, Visibility, fold_id
+from wecom_sandbox.state.directory import Department, Member, Tag, Visibility, fold_userid
 from wecom_sandbox.state.events import Outgoing, make_event
 from wecom_sandbox.state.world import Code, Company, Ticket, World
 
@@ -75,7 +75,7 @@ class Announcer:
             "AddPartyItems": [one for one in new.partyids if one not in parties],
             "DelPartyItems": sorted(parties - set(new.partyids)),
         }
-        filled: dict[str, object] = {name: _join(value) for name, value in changes.items() if value}
+        filled: dict[str, object] = {name: _join_values(value) for name, value in changes.items() if value}
         if filled:
             self._announce("update_tag", TagId=new.tagid, **filled)
 
@@ -85,7 +85,7 @@ class Announcer:
         members who themselves change (join, move, are disabled, leave). Others are checked only where a scope grew or
         shrank, so that one change among 100,000 people costs little."""
         directory = self._company.directory
-        before = {fold_id(userid): directory.find(userid) for userid in userids}
+        before = {fold_userid(userid): directory.find(userid) for userid in userids}
         seen = self._seen()
         yield
         for agentid, new in self._seen().items():
@@ -130,21 +130,23 @@ def _reaches(visibility: Visibility, member: Member | None) -> bool:
 
 def _make_member_elements(member: Member) -> dict[str, object]:
     values = {theirs: getattr(member, ours) for ours, theirs in _MEMBER_ELEMENTS.items()}
-    return {name: _join(value) if isinstance(value, list) else value for name, value in values.items() if value != ""}
+    return {
+        name: _join_values(value) if isinstance(value, list) else value for name, value in values.items() if value != ""
+    }
 
 
 def _make_department_elements(department: Department) -> dict[str, object]:
     return {"Name": department.name, "ParentId": department.parentid, "Order": department.order}
 
 
-def _join(values: Sequence[object]) -> str:
+def _join_values(values: Sequence[object]) -> str:
     return ",".join(str(value) for value in values)
 
 
 def move_member_data(world: World, company: Company, old: Member, new: Member) -> None:
     """Move a member's scopes, messages with their choices, groups, codes and consents to another userid."""
     for app in company.apps.values():
-        app.scope.userids = [new.userid if fold_id(one) == old.folded else one for one in app.scope.userids]
+        app.scope.userids = [new.userid if fold_userid(one) == old.folded else one for one in app.scope.userids]
     company.forget_visibility()
     world.mail.rename(company.corpid, old.folded, new.folded)
     for chat in world.chats.values():
@@ -153,7 +155,7 @@ def move_member_data(world: World, company: Company, old: Member, new: Member) -
             chat.owner = new.folded if chat.owner == old.folded else chat.owner
     passes: list[Code | Ticket] = [*world.codes.values(), *world.user_tickets.values()]
     for one in passes:
-        if one.corpid == company.corpid and fold_id(one.userid) == old.folded:
+        if one.corpid == company.corpid and fold_userid(one.userid) == old.folded:
             one.userid = new.userid
     for corpid, agentid, folded in list(world.consents):
         if (corpid, folded) == (company.corpid, old.folded):

@@ -15,7 +15,7 @@ _NAME_MOST_CHARACTERS, _LEVELS_MOST, _ORDER_BELOW = 32, 15, 2**32
 _NOT_IN_NAMES = re.compile(r'[\\:*?"<>|\x00-\x1f\x7f]')
 
 
-def fold_id(userid: str) -> str:
+def fold_userid(userid: str) -> str:
     """Return the form in which userids are compared: WeCom's ids are case-insensitive."""
     return userid.lower()
 
@@ -69,7 +69,7 @@ class Member:
 
     @property
     def folded(self) -> str:
-        return fold_id(self.userid)
+        return fold_userid(self.userid)
 
 
 @dataclass(slots=True)
@@ -146,9 +146,9 @@ class Directory:
 
     def remove_member(self, userid: str) -> Member:
         """Remove a member. Raise KeyError."""
-        self._unlist(fold_id(userid))
+        self._unlist(fold_userid(userid))
         self.version += 1
-        return self.members.pop(fold_id(userid))
+        return self.members.pop(fold_userid(userid))
 
     def rename_member(self, old: Member, new: Member) -> None:
         """Give a person another userid, in the same place of every list."""
@@ -170,7 +170,7 @@ class Directory:
         self._changed_tree()
 
     def find(self, userid: str) -> Member | None:
-        return self.members.get(fold_id(userid))
+        return self.members.get(fold_userid(userid))
 
     def subtree(self, number: int) -> set[int]:
         """Return the department and all below it; empty if unknown."""
@@ -210,7 +210,7 @@ class Directory:
     ) -> Visibility:
         """Return what an app sees: listed members, members of listed tags, and `departments` of `seen_tree`."""
         tags = self._known_tags(tagids)
-        singles = {fold_id(userid) for userid in [*userids, *(userid for tag in tags for userid in tag.userids)]}
+        singles = {fold_userid(userid) for userid in [*userids, *(userid for tag in tags for userid in tag.userids)]}
         return Visibility(departments, frozenset(singles & self.members.keys()))
 
     def seen_tree(self, partyids: Iterable[int], tagids: Iterable[int]) -> frozenset[int]:
@@ -270,7 +270,7 @@ class Directory:
 
 def _replace_userid(userids: list[str], folded: str, userid: str) -> None:
     """Replace a userid, whatever its case."""
-    userids[:] = [userid if fold_id(one) == folded else one for one in userids]
+    userids[:] = [userid if fold_userid(one) == folded else one for one in userids]
 
 
 def _check_department_fields(department: Department) -> None:

@@ -18,7 +18,6 @@ LOG_LENGTH = 5000
 WAITING_MOST = 100_000
 # An app of a company; agentid None: its directory-sync assistant.
 Receiver = tuple[str, int | None]
-Elements = dict[str, object]
 _message_ids = itertools.count(7_000_000_000_000_000_001)
 
 
@@ -116,13 +115,15 @@ class Outbox:
 
 def make_event(
     corpid: str, agentid: int | None, name: str, *, now: float, userid: str = "sys", **elements: object
-) -> Elements:
+) -> dict[str, object]:
     """Return the elements of an event in WeCom's order; AgentID last, absent for the sync assistant."""
     common = {"ToUserName": corpid, "FromUserName": userid, "CreateTime": int(now), "MsgType": "event", "Event": name}
     return common | elements | ({} if agentid is None else {"AgentID": agentid})
 
 
-def make_user_message(corpid: str, agentid: int, kind: str, *, now: float, userid: str, **elements: object) -> Elements:
+def make_member_message(
+    corpid: str, agentid: int, kind: str, *, now: float, userid: str, **elements: object
+) -> dict[str, object]:
     """Return the elements of a message that a member wrote to an app."""
     common = {"ToUserName": corpid, "FromUserName": userid, "CreateTime": int(now), "MsgType": kind}
     return common | elements | {"MsgId": next(_message_ids), "AgentID": agentid}

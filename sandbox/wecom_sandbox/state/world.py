@@ -75,7 +75,8 @@ def find_leniencies(world: World) -> list[str]:
     ]
 
 
-_KEPT, _PATH_MOST = 1000, 200
+_KEPT = 1000
+_PATH_MOST = 200
 
 
 class MissingPaths:
