@@ -1,4 +1,4 @@
-"""Goals of the benchmarks. Each is printed on a line, and stored for the table of `python -m benchmarks`."""
+"""Goals of the measuring programs: each is printed on a line and kept for the table of `python -m benchmarks`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Goal:
 
     @classmethod
     def failed(cls, program: str, status: int) -> Goal:
-        """Make a missed goal for a program that failed."""
+        """Make the missed goal of a program that broke off."""
         return cls(f"{program}: exit status", str(status), "= 0", is_met=False)
 
     @property
@@ -48,7 +48,7 @@ class Goal:
 Found = tuple[dict[str, Any], list[Goal]]
 
 
-def make_goals_json(goals: Sequence[Goal]) -> dict[str, Any]:
+def kept(goals: Sequence[Goal]) -> dict[str, Any]:
     """Return the goals in the form that results store."""
     return {
         "goal": "; ".join(f"{goal.work} {goal.wanted}" for goal in goals),
@@ -56,7 +56,7 @@ def make_goals_json(goals: Sequence[Goal]) -> dict[str, Any]:
     }
 
 
-def report_goals(goals: Sequence[Goal]) -> bool:
+def report(goals: Sequence[Goal]) -> bool:
     """Print each goal on a line and add it to the file that VARIABLE names. Return whether all are met."""
     print(*goals, sep="\n", flush=True)
     if path := os.environ.get(VARIABLE):
@@ -65,7 +65,7 @@ def report_goals(goals: Sequence[Goal]) -> bool:
     return all(goal.is_met for goal in goals)
 
 
-def read_reported_goals(path: str | Path) -> list[Goal]:
+def reported(path: str | Path) -> list[Goal]:
     """Return the goals that programs added to the file, if it exists."""
     lines = Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
     return [Goal(**json.loads(line)) for line in lines]

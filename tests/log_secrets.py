@@ -184,7 +184,7 @@ def _all_lines(patch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class _DebugLines(logging.Handler):
-    """Handler that formats lines without writing them, so that they are checked."""
+    """Formats lines and writes them nowhere."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.format(record)

@@ -1,4 +1,4 @@
-"""Check the licences of all pinned packages against a list: `python -m tools.licences`."""
+"""Checks the licences of all pinned packages against a list: `python -m tools.licences`."""
 
 from __future__ import annotations
 

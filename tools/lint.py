@@ -1,4 +1,4 @@
-"""Checks without tests: `python -m tools.lint` runs all of them and then names those that failed."""
+"""Checks that need no tests: `python -m tools.lint`. Runs all of them, then names those that failed."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "Dockerfiles": ("hadolint", "Dockerfile", "sandbox/Dockerfile"),
     "licences": ("tools.licences",),
 }
-# Programs of .venv that cannot be run by `python -m`.
+# Programs of .venv that are no Python modules.
 PROGRAMS = {"shellcheck", "hadolint"}
 
 
 def main() -> int:
-    failed = [name for name, command in CHECKS.items() if not run_check(name, command)]
+    failed = [name for name, command in CHECKS.items() if not passes(name, command)]
     if failed:
         print(f"Failed: {', '.join(failed)}")
     return 1 if failed else 0
 
 
-def run_check(name: str, command: tuple[str, ...]) -> bool:
+def passes(name: str, command: tuple[str, ...]) -> bool:
     """Run one check with the test suite's environment. Its output is shown only if it fails."""
     started = time.monotonic()
     name_of_program, *words = command

@@ -1,4 +1,4 @@
-"""Compare pinned requirements with their .in files, without an index: `python -m tools.pins`."""
+"""Compares pinned requirements with their .in files, without an index: `python -m tools.pins`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from packaging.utils import canonicalize_name
 from pip_requirements_parser import RequirementsFile
 
 ROOT = Path(__file__).resolve().parent.parent
-# Each set of requirements contains the sets before it. The Makefile compiles in this order.
+# Each set contains those before it, with their versions. The Makefile compiles in this order.
 SETS = ("requirements", "requirements/charts", "requirements/snapshots", "requirements/demo", "requirements/dev")
 
 
-def list_differences(root: Path = ROOT) -> list[str]:
+def check(root: Path = ROOT) -> list[str]:
     """List the differences between the .in and .txt files."""
     problems: list[str] = []
     earlier: dict[str, set[str]] = {}
     for name in SETS:
-        pins = _read_pins(root, name, problems)
+        pins = _pins(root, name, problems)
         wanted = RequirementsFile.from_file(str(root / f"{name}.in"), include_nested=True).requirements
         for requirement in (one.req for one in wanted if not one.is_constraint):
             versions = pins.get(canonicalize_name(requirement.name), set())
@@ -36,8 +36,8 @@ def list_differences(root: Path = ROOT) -> list[str]:
     return problems
 
 
-def _read_pins(root: Path, name: str, problems: list[str]) -> dict[str, set[str]]:
-    """Return the versions by package (several with markers), and add other lines than hashed pins to `problems`."""
+def _pins(root: Path, name: str, problems: list[str]) -> dict[str, set[str]]:
+    """Return the versions by package (several with markers), and add lines that are no hashed pin to `problems`."""
     file = RequirementsFile.from_file(str(root / f"{name}.txt"))
     for line in (*file.options, *file.invalid_lines):
         problems.append(f"{name}.txt: this line does not belong there: {line.line}")
@@ -52,4 +52,4 @@ def _read_pins(root: Path, name: str, problems: list[str]) -> dict[str, set[str]
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(list_differences()) or None)
+    sys.exit("\n".join(check()) or None)

@@ -1,4 +1,4 @@
-"""Run several programs under one parent, with prefixed output. If one ends, all are stopped."""
+"""Runs several programs under one parent: prefixed output, the end of one ends all, and none is left behind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StopRequested(Exception):
 
 
 class ProgramEnded(Exception):
-    """A program ended that should keep running. The text has its name and exit status."""
+    """A program has ended that should go on running. The text names it and its status."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Program:
 
 
 class Supervisor:
-    """Parent of programs, which share an environment and a folder, and whose output goes to one stream."""
+    """Starts programs in an environment and a folder, and writes their output to one stream."""
 
     def __init__(self, *, environ: dict[str, str], folder: Path, output: TextIO = sys.stdout) -> None:
         self.environ = environ
@@ -54,7 +54,7 @@ class Supervisor:
         self._stop_requested = False
 
     def heed_signals(self) -> None:
-        """Make the next wait raise StopRequested after a SIGINT or SIGTERM. Further signals are ignored."""
+        """Let the first SIGINT or SIGTERM end the next wait by StopRequested; further ones change nothing."""
 
         def request_stop(number: int, frame: FrameType | None) -> None:
             self._stop_requested = True
@@ -90,7 +90,7 @@ class Supervisor:
         )
         lines: list[str] = []
         receive: Callable[[str], None] = lines.append if keep else partial(self.say, name)
-        reader = threading.Thread(target=_pass_on_lines, args=(process, receive), daemon=True)
+        reader = threading.Thread(target=_relay, args=(process, receive), daemon=True)
         program = Program(name, process, reader, lines, is_server)
         self.programs.append(program)
         reader.start()
@@ -142,7 +142,7 @@ class Supervisor:
         self.programs.clear()
 
 
-def _pass_on_lines(process: subprocess.Popen[bytes], receive: Callable[[str], None]) -> None:
+def _relay(process: subprocess.Popen[bytes], receive: Callable[[str], None]) -> None:
     """Pass on the process's output line by line until it is closed."""
     if process.stdout is None:
         return
@@ -151,7 +151,7 @@ def _pass_on_lines(process: subprocess.Popen[bytes], receive: Callable[[str], No
             receive(line.decode(errors="replace").rstrip())
 
 
-def end_marked_processes(variable: str, value: str, *, servers: Collection[str] = ()) -> list[str]:
+def end_marked(variable: str, value: str, *, servers: Collection[str] = ()) -> list[str]:
     """End every process with `variable=value` in its environment, servers last, as in `Supervisor.stop`. `servers`: the
     names of server programs. Returns the names of the ended processes."""
     marked: dict[bool, list[psutil.Process]] = {False: [], True: []}

@@ -8,7 +8,7 @@ import pytest
 from django.apps import apps
 
 from benchmarks import goals
-from benchmarks.__main__ import run_benchmarks
+from benchmarks.__main__ import run
 from benchmarks.goals import Goal
 from benchmarks.page_world import TABLES
 
@@ -36,7 +36,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_goals_stand_in_one_table_and_a_program_that_breaks_off_has_missed_one(
     repository: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_benchmarks(["late", "quick"], root=repository) == 3
+    assert run(["late", "quick"], root=repository) == 3
 
     assert capfd.readouterr().out.split("\n\n")[-1].splitlines() == [
         "work              | measured | wanted  | goal",

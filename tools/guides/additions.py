@@ -22,59 +22,52 @@ _HEADS = {
 }
 
 
-def write_diagnosis_checks(language: str) -> str:
+def diagnosis_checks(language: str) -> str:
     """Describe each check with its findings, then the findings shared by all checks."""
     with override(language):
         parts = []
         for check in CHECKS.values():
-            rows = [_make_cells(one) for one in check.explanations.values()]
+            rows = [_cells(one) for one in check.explanations.values()]
             links = "".join(f"- <{url}>\n" for url in check.help_links)
             parts.append(
-                f"({check.guide})=\n### {_(check.label)}\n\n{_translate_text(check.purpose)}\n\n"
-                f"{_write_table(language, ('what', 'who', 'where'), rows)}\n{links}"
+                f"({check.guide})=\n### {_(check.label)}\n\n{_text(check.purpose)}\n\n"
+                f"{_table(language, ('what', 'who', 'where'), rows)}\n{links}"
             )
-        rows = [_make_cells(one) for one in SHARED_EXPLANATIONS.values()]
-        return "\n".join([*parts, _write_table(language, ("what", "who", "where"), rows)])
+        rows = [_cells(one) for one in SHARED_EXPLANATIONS.values()]
+        return "\n".join([*parts, _table(language, ("what", "who", "where"), rows)])
 
 
-def write_wecom_codes(language: str) -> str:
+def wecom_codes(language: str) -> str:
     with override(language):
         of_calls = [(code, call, explanation) for (call, code), explanation in EXPLANATIONS_OF_CALLS.items()]
         known = [(code, "", entry.explanation) for code, entry in ENTRIES.items()]
         rows = [
-            (
-                f"[{code}]{{#{find_guide_anchor(code, operation=call)}}} {call and f'`{call}`'}",
-                *_make_cells(explanation),
-            )
+            (f"[{code}]{{#{find_guide_anchor(code, operation=call)}}} {call and f'`{call}`'}", *_cells(explanation))
             for code, call, explanation in sorted([*known, *of_calls], key=lambda row: row[:2])
         ]
-        return _write_table(language, ("code", "what", "who", "where"), rows)
+        return _table(language, ("code", "what", "who", "where"), rows)
 
 
-def write_sign_in_pages(language: str) -> str:
+def sign_in_pages(language: str) -> str:
     with override(language):
         rows = [
-            (
-                f"[{_translate_text(guide.title)}]{{#sign-in-{cause}}}",
-                _translate_text(guide.what),
-                _translate_text(guide.who),
-            )
+            (f"[{_text(guide.title)}]{{#sign-in-{cause}}}", _text(guide.what), _text(guide.who))
             for cause, guide in GUIDES.items()
         ]
-        return _write_table(language, ("page", "what", "who"), rows)
+        return _table(language, ("page", "what", "who"), rows)
 
 
-def _make_cells(explanation: Explanation) -> tuple[str, str, str]:
-    return _translate_text(explanation.what), _translate_text(explanation.who), _translate_text(explanation.where)
+def _cells(explanation: Explanation) -> tuple[str, str, str]:
+    return _text(explanation.what), _text(explanation.who), _text(explanation.where)
 
 
-def _write_table(language: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def _table(language: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     titles = [_HEADS[language][head] for head in heads]
     lines = [titles, ["---"] * len(titles), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _translate_text(english: str) -> str:
+def _text(english: str) -> str:
     """Translate a text; placeholders are shown as an ellipsis."""
     text = re.sub(r"%\(\w+\)s", "…", _(english)).replace("%%", "%") if english else ""
     return re.sub(r"([|*_<>\[\]])", r"\\\1", text)
