@@ -1,4 +1,4 @@
-"""Compile the translations into the package while it is built. All other metadata is in pyproject.toml."""
+"""Compiles the catalogues of translations, which the packages contain. Everything else stands in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ LOCALE = Path(__file__).resolve().parent / "wecom_sandbox" / "locale"
 
 
 class BuildWithCatalogues(build_py):
-    """Build step that writes an .mo file beside each .po file."""
-
     def run(self) -> None:
         for source in LOCALE.rglob("*.po"):
             with source.open("rb") as texts, source.with_suffix(".mo").open("wb") as compiled:

@@ -1,4 +1,4 @@
-"""Start the WeCom sandbox: `wecom-sandbox --port 3002 --seed companies.json`."""
+"""Starts the WeCom sandbox: `wecom-sandbox --port 3002 --seed companies.json`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from wecom_sandbox.http.hosts import Authority
 from wecom_sandbox.state import snapshot
 from wecom_sandbox.state.world import World, find_leniencies
 
-# A line of a .env file that sets ENVIRONMENT to production, in every spelling that readers of such files accept.
+# The line of a .env file that sets it, as programs that read such files understand it.
 _PRODUCTION = re.compile(r"""^\s*(?:export\s+)?ENVIRONMENT\s*=\s*["']?production["']?\s*(?:#.*)?$""", re.MULTILINE)
 EXAMPLE = Path(__file__).resolve().parent / "example.json"
 EXAMPLE_CORPID = "wwsandbox"
-REFUSED_IN_PRODUCTION = (
+REFUSED = (
     "The WeCom sandbox does not start in production: it lets anybody sign in as anybody. On a machine for trials, "
     "set ENVIRONMENT=demo."
 )
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="wecom-sandbox",
         description="Runs a stand-in for WeCom: API, sign-in pages, phone and console, with an example company.",
@@ -74,24 +74,24 @@ def is_production() -> bool:
     return False
 
 
-def make_listen_options(options: argparse.Namespace) -> server.ListenOptions:
-    """Return the addresses to listen on. Raise OSError, and ValueError for a wrong name or an unusable authority."""
-    allowed = tuple(map(hosts.check_host_name, options.allow_host))
-    authority = load_authority(options, allowed) if options.tls_port is not None else None
-    return server.ListenOptions(options.host, options.port, options.tls_port, authority, allowed)
+def reach_of(options: argparse.Namespace) -> server.Reach:
+    """Return where to listen. Raise OSError, and ValueError for a wrong name or an unusable certificate authority."""
+    allowed = tuple(map(hosts.checked, options.allow_host))
+    authority = authority_of(options, allowed) if options.tls_port is not None else None
+    return server.Reach(options.host, options.port, options.tls_port, authority, allowed)
 
 
-def load_authority(options: argparse.Namespace, allowed: Sequence[str]) -> Authority:
+def authority_of(options: argparse.Namespace, allowed: Sequence[str]) -> Authority:
     folder: Path | None = options.ca_folder
     return Authority.new(allowed) if folder is None else Authority.kept(folder, allowed)
 
 
-def read_certificate(options: argparse.Namespace) -> str:
+def certificate(options: argparse.Namespace) -> str:
     """Return what `wecom-sandbox ca` prints. Raise OSError and ValueError."""
     if options.ca_folder is not None:
-        return load_authority(options, tuple(map(hosts.check_host_name, options.allow_host))).pem
-    url = f"http://{format_host(options.host)}:{options.port}/sandbox/api/ca"
-    # No proxy, since the address is on this machine.
+        return authority_of(options, tuple(map(hosts.checked, options.allow_host))).pem
+    url = f"http://{called(options.host)}:{options.port}/sandbox/api/ca"
+    # Without a proxy: none leads to this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=10) as answer:
@@ -100,16 +100,16 @@ def read_certificate(options: argparse.Namespace) -> str:
         raise ValueError(f"{url}: {error}. Is the sandbox running there, with --tls-port?") from error
 
 
-def format_host(host: str) -> str:
-    """Return the host as it is written in URLs; 127.0.0.1 if the sandbox listens on all addresses."""
+def called(host: str) -> str:
+    """Return the host for an address: this machine if the sandbox listens everywhere."""
     if hosts.is_everywhere(host):
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
-def format_announcement(world: World, reach: server.ListenOptions, ports: server.Ports) -> str:
-    """Return the sandbox's addresses, one line each. Programs read the address at the end of the first line."""
-    named = format_host(reach.host)
+def announcement(world: World, reach: server.Reach, ports: server.Ports) -> str:
+    """Return the addresses, one line each. Programs read the address at the end of the first line."""
+    named = called(reach.host)
     url = f"http://{named}:{ports.plain}"
     lines = [
         f"WeCom sandbox on {url}/",
@@ -129,20 +129,20 @@ def format_announcement(world: World, reach: server.ListenOptions, ports: server
     return "\n".join(lines)
 
 
-async def serve(world: World, reach: server.ListenOptions) -> None:
+async def serve(world: World, reach: server.Reach) -> None:
     """Serve until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with server.run_server(world, reach) as ports:
-        print(format_announcement(world, reach, ports), flush=True)
+    async with server.serving_on(world, reach) as ports:
+        print(announcement(world, reach, ports), flush=True)
         with contextlib.suppress(asyncio.CancelledError):
             await stop.wait()
 
 
 def print_certificate(options: argparse.Namespace) -> int:
     try:
-        print(read_certificate(options), end="")
+        print(certificate(options), end="")
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -151,23 +151,23 @@ def print_certificate(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM. Return 1, with one line on standard error, if it cannot start."""
-    options = parse_arguments(arguments)
+    options = parse(arguments)
     if options.command == "ca":
         return print_certificate(options)
     if is_production():
-        print(REFUSED_IN_PRODUCTION, file=sys.stderr)
+        print(REFUSED, file=sys.stderr)
         return 1
     world = World()
     kept: Path | None = options.snapshot
     given = [path for path in (options.seed, kept if kept and kept.exists() else None) if path]
     try:
         for path in given or [EXAMPLE]:
-            snapshot.read_snapshot(world, path)
+            snapshot.read(world, path)
         for warning in find_leniencies(world) if given else ():
             print(warning, file=sys.stderr)
-        asyncio.run(serve(world, make_listen_options(options)))
+        asyncio.run(serve(world, reach_of(options)))
         if kept is not None:
-            snapshot.write_snapshot(world, kept)
+            snapshot.write(world, kept)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

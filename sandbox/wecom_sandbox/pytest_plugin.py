@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wecom_sandbox.testing import Sandbox, load_example, run_sandbox
+from wecom_sandbox.testing import Sandbox, example, running
 
 
 @pytest.fixture(scope="session")
@@ -17,15 +17,15 @@ def wecom_sandbox_arguments() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def wecom_sandbox_process(wecom_sandbox_arguments: tuple[str, ...]) -> Iterator[Sandbox]:
-    """Process for the whole run (one per pytest-xdist worker). Tests share its state."""
-    with run_sandbox(arguments=wecom_sandbox_arguments) as sandbox:
+    """Process for the whole run (one per pytest-xdist worker). It keeps what tests left in it."""
+    with running(arguments=wecom_sandbox_arguments) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def wecom_sandbox_seed() -> object:
     """Seed that each test starts from: the example company. Override this fixture to give another."""
-    return load_example()
+    return example()
 
 
 @pytest.fixture

@@ -19,33 +19,32 @@ from wecom_sandbox.bi import pages as bi_pages
 from wecom_sandbox.callbacks.courier import COURIER, Courier
 from wecom_sandbox.errors import TEXTS, ApiError
 from wecom_sandbox.http import hosts
-from wecom_sandbox.http.envelope import Reply, make_failure
+from wecom_sandbox.http.envelope import Reply, failure
 from wecom_sandbox.http.hosts import Authority
 from wecom_sandbox.limits.limits import Fault
 from wecom_sandbox.pages import chats, console, phone, sign_in
 from wecom_sandbox.state.world import AUTHORITY, WORLD, CallRecord, World
 
 _HEADERS = {"Server": "nginx", "X-W-No": "7"}
-_ERROR_PAGE = "<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+_PAGE = "<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HANG_SECONDS, _SLOW_SECONDS, _DRIP_SECONDS = 600.0, 5.0, 1.0
 
 
-def make_response(reply: Reply) -> web.Response:
-    return web.Response(body=reply.body, status=reply.status, headers=_make_headers(reply))
+def response(reply: Reply) -> web.Response:
+    return web.Response(body=reply.body, status=reply.status, headers=_headers(reply))
 
 
-def _make_headers(reply: Reply) -> dict[str, str]:
-    """Return the reply's headers. Control characters are replaced, since some headers contain texts of callers."""
+def _headers(reply: Reply) -> dict[str, str]:
+    """Return the headers. Some hold callers' texts; control characters are replaced."""
     headers = {**_HEADERS, **reply.headers, "Content-Type": reply.content_type}
-    return {name: _CONTROL_CHARACTERS.sub(" ", value) for name, value in headers.items()}
+    return {name: _CONTROL.sub(" ", value) for name, value in headers.items()}
 
 
-def answer_with_fault(world: World, name: str, api_request: Request, fault: Fault) -> Reply:
-    """Return the answer to a call with a fault: the API's own, if the fault lets the call be carried out; otherwise the
-    fault's error, by default -1."""
+def reply_despite(world: World, name: str, api_request: Request, fault: Fault) -> Reply:
+    """Return the API's answer: carried out, refused by the fault, or not carried out at all (errcode -1)."""
     if fault.kind == "token_revoked":
-        _revoke_token(world, api_request, fault.code)
+        _revoke(world, api_request, fault.code)
         return call.answer(world, name, api_request)
     if fault.kind == "wrong_json_warning":
         reply = call.answer(world, name, api_request)
@@ -55,28 +54,28 @@ def answer_with_fault(world: World, name: str, api_request: Request, fault: Faul
     if code is None and fault.carries_out:
         return call.answer(world, name, api_request)
     code = -1 if code is None else code
-    return make_failure(code, TEXTS.get(code, "invalid request"), ip=api_request.ip, now=world.now())
+    return failure(code, TEXTS.get(code, "invalid request"), ip=api_request.ip, now=world.now())
 
 
-async def send_with_fault(request: web.Request, reply: Reply, fault: Fault) -> web.StreamResponse:
-    """Send the reply, damaged, delayed or replaced according to the fault."""
+async def spoil(request: web.Request, reply: Reply, fault: Fault) -> web.StreamResponse:
+    """Answer in the way of the fault."""
     if fault.kind in ("close_before", "close_after"):
-        return _close_connection(request)
+        return _close(request)
     if fault.kind == "hang":
         await _wait_for_caller(request, fault.seconds or _HANG_SECONDS)
-        return _close_connection(request)
+        return _close(request)
     if fault.kind in ("http_500", "html"):
-        return _make_error_page(fault.kind)
+        return _page(fault.kind)
     if fault.kind == "broken_json":
         reply.body = reply.body[: max(1, len(reply.body) // 2)]
     elif fault.kind == "slow":
         await _wait_for_caller(request, fault.seconds or _SLOW_SECONDS)
     elif fault.kind == "drip":
-        return await _send_slowly(request, reply, fault.seconds or _DRIP_SECONDS)
-    return make_response(reply)
+        return await _drip(request, reply, fault.seconds or _DRIP_SECONDS)
+    return response(reply)
 
 
-def _revoke_token(world: World, api_request: Request, code: int) -> None:
+def _revoke(world: World, api_request: Request, code: int) -> None:
     value = api_request.query.get("access_token", "")
     token = world.tokens.get(value)
     if token is None:
@@ -87,20 +86,20 @@ def _revoke_token(world: World, api_request: Request, code: int) -> None:
         del world.tokens[value]
 
 
-def _close_connection(request: web.Request) -> web.Response:
-    """Cut the connection. The returned response is not sent."""
+def _close(request: web.Request) -> web.Response:
+    """Cut the connection; nobody gets the returned response."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=204)
 
 
-def _make_error_page(kind: str) -> web.Response:
+def _page(kind: str) -> web.Response:
     status, title = (500, "500 Internal Server Error") if kind == "http_500" else (200, "Welcome to nginx!")
-    return web.Response(text=_ERROR_PAGE.format(title=title), status=status, content_type="text/html", headers=_HEADERS)
+    return web.Response(text=_PAGE.format(title=title), status=status, content_type="text/html", headers=_HEADERS)
 
 
 async def _wait_for_caller(request: web.Request, seconds: float) -> None:
-    """Wait until `seconds` have passed or the caller closes the connection."""
+    """Wait, but no longer than the caller does."""
     deadline = asyncio.get_running_loop().time() + seconds
     while request.transport is not None and not request.transport.is_closing():
         left = deadline - asyncio.get_running_loop().time()
@@ -109,8 +108,8 @@ async def _wait_for_caller(request: web.Request, seconds: float) -> None:
         await asyncio.sleep(min(left, 0.1))
 
 
-async def _send_slowly(request: web.Request, reply: Reply, seconds: float) -> web.StreamResponse:
-    stream = web.StreamResponse(headers=_make_headers(reply))
+async def _drip(request: web.Request, reply: Reply, seconds: float) -> web.StreamResponse:
+    stream = web.StreamResponse(headers=_headers(reply))
     stream.content_length = len(reply.body)
     await stream.prepare(request)
     for index in range(len(reply.body)):
@@ -121,19 +120,20 @@ async def _send_slowly(request: web.Request, reply: Reply, seconds: float) -> we
 
 # The largest upload is a file of 20 MB in a multipart body.
 BODY_MOST_BYTES = 32 * 1024 * 1024
-# Connections that wait while the event loop is busy. Linux resets some of those above this number.
+# Connections that the system accepts while the loop is busy. Linux resets some of those above it.
 BACKLOG = 4096
 STATIC = Path(__file__).resolve().parent / "static"
-# Paths of the sandbox itself, and one that browsers request from every site. All others are WeCom's.
-_OWN_PATHS = ("/sandbox", "/phone", "/console", "/guandata", "/favicon.ico")
+# Paths of the sandbox itself, and of browsers for every site; all other paths are WeCom's.
+_OWN = ("/sandbox", "/phone", "/console", "/guandata", "/favicon.ico")
 _NO_SUCH_CALL = (
-    "404: the WeCom sandbox has no {method} {path}. GET /sandbox/api/missing counts requests for missing paths.\n"
+    "404: the WeCom sandbox has no {method} {path}. "
+    "GET /sandbox/api/missing counts what was asked for and is not there.\n"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class ListenOptions:
-    """Addresses to listen on, and host names to accept. Port 0: a free one. `tls_port` None: no TLS."""
+class Reach:
+    """Addresses and names of the sandbox. Port 0: a free one; `tls_port` None: without TLS."""
 
     host: str
     port: int
@@ -150,17 +150,15 @@ class Ports:
     tls: int | None
 
 
-def make_app(world: World, reach: ListenOptions) -> web.Application:
-    app = web.Application(
-        middlewares=[hosts.make_host_guard(reach.allowed), _count_missing_path], client_max_size=BODY_MOST_BYTES
-    )
+def make_app(world: World, reach: Reach) -> web.Application:
+    app = web.Application(middlewares=[hosts.guard(reach.allowed), _missing], client_max_size=BODY_MOST_BYTES)
     app[WORLD] = world
     app[AUTHORITY] = reach.authority
     app[COURIER] = Courier(world)
-    app.cleanup_ctx.append(_run_courier)
+    app.cleanup_ctx.append(_courier_at_work)
     app.router.add_route("*", "/cgi-bin/{tail:.*}", answer_api)
     app.router.add_static("/sandbox/static/", STATIC)
-    app.router.add_get("/", _redirect_to_phone)
+    app.router.add_get("/", _to_phone)
     sign_in.add_oauth_routes(app)
     sign_in.add_login_routes(app)
     phone.add_routes(app)
@@ -172,10 +170,12 @@ def make_app(world: World, reach: ListenOptions) -> web.Application:
 
 
 @contextlib.asynccontextmanager
-async def run_server(world: World, reach: ListenOptions) -> AsyncIterator[Ports]:
+async def serving_on(world: World, reach: Reach) -> AsyncIterator[Ports]:
     """Listen while the block runs. Raise OSError, and ValueError for another machine's address without --allow-host."""
     if not hosts.is_loopback(reach.host) and not reach.allowed:
-        raise ValueError(f"{reach.host} is not a loopback address; give the host name in its URLs by --allow-host NAME")
+        raise ValueError(
+            f"{reach.host} is not a loopback address; --allow-host NAME says under which name it is called"
+        )
     runner = web.AppRunner(make_app(world, reach), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
@@ -192,7 +192,7 @@ async def run_server(world: World, reach: ListenOptions) -> AsyncIterator[Ports]
         await runner.cleanup()
 
 
-async def _run_courier(app: web.Application) -> AsyncIterator[None]:
+async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
     task = asyncio.create_task(app[COURIER].run())
     yield
     task.cancel()
@@ -201,26 +201,26 @@ async def _run_courier(app: web.Application) -> AsyncIterator[None]:
 
 
 @web.middleware
-async def _count_missing_path(
+async def _missing(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answer 404 to a path of WeCom that the sandbox lacks, and count it."""
-    if isinstance(request.match_info.http_exception, web.HTTPNotFound) and not request.path.startswith(_OWN_PATHS):
-        return _answer_missing_call(request, request.app[WORLD])
+    """Count a path of WeCom's hosts that does not exist, like a missing call of the API."""
+    if isinstance(request.match_info.http_exception, web.HTTPNotFound) and not request.path.startswith(_OWN):
+        return _no_such_call(request, request.app[WORLD])
     return await handler(request)
 
 
-async def _redirect_to_phone(request: web.Request) -> web.StreamResponse:
+async def _to_phone(request: web.Request) -> web.StreamResponse:
     raise web.HTTPFound("/phone")
 
 
 async def answer_api(request: web.Request) -> web.StreamResponse:
-    """Answer a call of WeCom's API, with the fault that is active for it, if any."""
+    """Answer one call of WeCom's API, with the active fault for it, if any."""
     world = request.app[WORLD]
     started = time.perf_counter()
-    name = call.find_endpoint_name(request.path)
+    name = call.endpoint_name(request.path)
     if name is None:
-        return _answer_missing_call(request, world)
+        return _no_such_call(request, world)
     api_request = Request(
         request.method,
         request.path,
@@ -230,16 +230,16 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         request.headers.get("Content-Type", ""),
         request.headers.get("Range", ""),
     )
-    who = call.find_caller(world, api_request)
+    who = call.caller(world, api_request)
     # A POST /sandbox/api/reset during a call replaces the limits.
     limits = world.limits
     try:
-        # Before the body is read, since calls whose bodies are still being received count as parallel, too.
+        # Before the body is read: calls still on their way in are parallel, too.
         limits.enter(who.corpid, name)
     except ApiError as error:
-        reply = make_failure(error.code, error.text, ip=api_request.ip, now=world.now())
-        _record_call(world, api_request, who, reply, None, started)
-        return make_response(reply)
+        reply = failure(error.code, error.text, ip=api_request.ip, now=world.now())
+        _record(world, api_request, who, reply, None, started)
+        return response(reply)
     try:
         api_request.body = await request.read()
         return await _carry_out(request, name, api_request, who, started)
@@ -247,7 +247,7 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         limits.leave(who.corpid, name)
 
 
-def _answer_missing_call(request: web.Request, world: World) -> web.Response:
+def _no_such_call(request: web.Request, world: World) -> web.Response:
     world.missing.note(request.method, request.path)
     text = _NO_SUCH_CALL.format(method=request.method, path=request.path[:200])
     return web.Response(text=text, status=404, headers={"Server": "nginx"})
@@ -256,21 +256,21 @@ def _answer_missing_call(request: web.Request, world: World) -> web.Response:
 async def _carry_out(
     request: web.Request, name: str, api_request: Request, who: call.Caller, started: float
 ) -> web.StreamResponse:
-    """Carry out an admitted call. Refused calls do not use up faults."""
+    """Carry out an admitted call; only such a call uses up a fault."""
     world = request.app[WORLD]
     fault = world.faults.claim(name, corpid=who.corpid, agentid=who.agentid)
     if world.settings.latency_seconds:
         await asyncio.sleep(world.settings.latency_seconds)
     if fault is None:
         reply = call.answer(world, name, api_request)
-        _record_call(world, api_request, who, reply, None, started)
-        return make_response(reply)
-    reply = answer_with_fault(world, name, api_request, fault)
-    _record_call(world, api_request, who, reply, fault, started)
-    return await send_with_fault(request, reply, fault)
+        _record(world, api_request, who, reply, None, started)
+        return response(reply)
+    reply = reply_despite(world, name, api_request, fault)
+    _record(world, api_request, who, reply, fault, started)
+    return await spoil(request, reply, fault)
 
 
-def _record_call(
+def _record(
     world: World, api_request: Request, who: call.Caller, reply: Reply, fault: Fault | None, started: float
 ) -> None:
     world.log_call(

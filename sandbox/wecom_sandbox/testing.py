@@ -1,4 +1,4 @@
-"""A running sandbox for tests, which the fixtures of pytest_plugin.py return. Uses only the standard library."""
+"""A running sandbox for tests; the fixtures of pytest_plugin.py return it. Uses the standard library only."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 EXAMPLE = Path(__file__).resolve().parent / "example.json"
 _STOP_SECONDS, _ANSWER_SECONDS = 10, 30
-# No proxy, since the address is on this machine.
+# Without a proxy: none leads to this machine.
 _OPENER = build_opener(ProxyHandler({}))
 
 
 class ControlError(Exception):
-    """A call that the control interface refused. The text has the HTTP status and the reason."""
+    """The control interface refused a call; the text has its status and its reason."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,15 @@ class Sandbox:
         return dict(self.control("GET", f"companies/{corpid or self._first()}"))
 
     def person(self, userid: str, corpid: str = "") -> Person:
-        """Return a member of a company; "": of the first one. An unknown member raises ControlError at the next
-        action."""
+        """Return a member of a company; "": of the first one. An unknown member shows at the next action."""
         return Person(self, corpid or self._first(), userid)
 
     def fault(self, kind: str, endpoint: str = "*", **values: object) -> dict[str, Any]:
-        """Switch a fault on, by default for one call. count=None: until the next seed is loaded."""
+        """Switch a fault on, by default for one call; count=None: until the test ends."""
         return dict(self.control("POST", "faults", {"kind": kind, "endpoint": endpoint, **values}))
 
     def advance(self, seconds: float) -> None:
-        """Move the sandbox's clock forward, so that tokens expire and frequency limits end."""
+        """Move the sandbox's clock forward: tokens expire, windows pass."""
         self.control("POST", "clock/advance", {"seconds": seconds})
 
     def calls(self, endpoint: str = "") -> list[dict[str, Any]]:
@@ -85,7 +84,7 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class Person:
-    """A member with a phone, and the actions on it."""
+    """A person with a phone."""
 
     sandbox: Sandbox
     corpid: str
@@ -119,13 +118,13 @@ class Person:
         return self.sandbox.control("POST", f"{self._path}/{what}", document)
 
 
-def load_example() -> Any:
+def example() -> Any:
     """Return the seed of the example company."""
     return json.loads(EXAMPLE.read_text(encoding="utf-8"))
 
 
 @contextmanager
-def run_sandbox(
+def running(
     *,
     seed: object = None,
     arguments: Sequence[str] = (),
@@ -145,12 +144,12 @@ def run_sandbox(
             command, cwd=folder, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, text=True
         )
         try:
-            yield Sandbox(_read_address(process), process.pid)
+            yield Sandbox(_address(process), process.pid)
         finally:
-            _stop_process(process)
+            _end(process)
 
 
-def _read_address(process: subprocess.Popen[str]) -> str:
+def _address(process: subprocess.Popen[str]) -> str:
     """Return the address in the first line that the command prints when it listens."""
     line = process.stdout.readline() if process.stdout is not None else ""
     if "http://" not in line:
@@ -158,8 +157,8 @@ def _read_address(process: subprocess.Popen[str]) -> str:
     return line.split()[-1].rstrip("/")
 
 
-def _stop_process(process: subprocess.Popen[str]) -> None:
-    """Terminate the process; kill it if it has not ended after _STOP_SECONDS."""
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask the process to end; kill it after _STOP_SECONDS, as with thousands of open connections."""
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http import bodies, typed
 from wecom_sandbox.messages import content
-from wecom_sandbox.messages.inbox import CardView, Message, make_id
+from wecom_sandbox.messages.inbox import CardView, Message, new_id
 from wecom_sandbox.state import events
 from wecom_sandbox.state.directory import Member
 
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 _TEXT_BYTES = 2048
 
 
-class ImpossibleAction(Exception):
-    """An action that the phone does not offer."""
+class Impossible(Exception):
+    """The phone would not allow the action."""
 
 
-def find_shown_card(message: Message, folded: str) -> dict[str, Any]:
+def shown_card(message: Message, folded: str) -> dict[str, Any]:
     """Return the card as this person sees it now."""
     view = message.views.get(folded)
     return dict(view.card if view is not None and view.card is not None else message.content)
 
 
-def press_button(
+def click(
     world: World, company: Company, member: Member, message: Message, key: str, selected: Mapping[str, list[str]]
 ) -> None:
     """Press a button, the submit button or an entry of the card's menu. Raise Impossible."""
-    card = find_shown_card(message, member.folded)
+    card = shown_card(message, member.folded)
     view = message.views.get(member.folded)
     if message.msgtype != "template_card" or message.recalled or member.folded not in message.receivers:
-        raise ImpossibleAction("no such card")
+        raise Impossible("no such card")
     app = company.apps.get(message.agentid or 0)
     if app is None:
-        raise ImpossibleAction("the app is gone")
-    is_menu = key in content.list_menu_keys(card)
+        raise Impossible("the app is gone")
+    is_menu = key in content.menu_keys(card)
     if not is_menu:
-        if key not in content.list_button_keys(card) or (view is not None and _is_greyed(view, card)):
-            raise ImpossibleAction("no such button")
+        if key not in content.keys(card) or (view is not None and _is_greyed(view, card)):
+            raise Impossible("no such button")
         _check_selected(card, selected)
         message.views[member.folded] = CardView(view.card if view else None, "", dict(selected), key)
-    _send_click_event(world, company, app, member, message, card, key, selected, is_menu=is_menu)
+    _tell(world, company, app, member, message, card, key, selected, is_menu=is_menu)
     world.changed(company.corpid, member.folded)
 
 
@@ -55,14 +55,14 @@ def _is_greyed(view: CardView, card: Mapping[str, Any]) -> bool:
 
 
 def _check_selected(card: dict[str, Any], selected: Mapping[str, list[str]]) -> None:
-    questions = content.list_questions(card)
+    questions = content.questions(card)
     for question, chosen in selected.items():
         options, several = questions.get(question, (set(), False))
         if not set(chosen) <= options or (len(chosen) > 1 and not several):
-            raise ImpossibleAction("no such option")
+            raise Impossible("no such option")
 
 
-def _send_click_event(
+def _tell(
     world: World,
     company: Company,
     app: App,
@@ -74,7 +74,7 @@ def _send_click_event(
     *,
     is_menu: bool,
 ) -> None:
-    """Send the event with a new response_code. The app's passive reply changes the card for this person."""
+    """Send the event with a fresh response_code. The passive reply changes what this person sees."""
     now = world.now()
     name = "template_card_menu_event" if is_menu else "template_card_event"
     elements: dict[str, object] = {
@@ -87,7 +87,7 @@ def _send_click_event(
     if selected:
         items = [{"QuestionKey": one, "OptionIds": {"OptionId": list(chosen)}} for one, chosen in selected.items()]
         elements["SelectedItems"] = {"SelectedItem": items}
-    event = events.make_event(company.corpid, app.agentid, name, now=now, userid=member.userid, **elements)
+    event = events.event(company.corpid, app.agentid, name, now=now, userid=member.userid, **elements)
     send_event(world, company, app, event, lambda reply: _reply_to_click(world, company, member, message, reply))
 
 
@@ -106,7 +106,7 @@ def _reply_to_click(world: World, company: Company, member: Member, message: Mes
         card = reply.find("TemplateCard")
         if card is None:
             raise ValueError("TemplateCard is missing")
-        replace_card(view, bodies.convert_card(card), company)
+        update(view, bodies.as_card(card), company)
     else:
         receive_reply(world, company, message.agentid or 0, member, reply)
         return
@@ -114,7 +114,7 @@ def _reply_to_click(world: World, company: Company, member: Member, message: Mes
     world.changed(company.corpid, member.folded)
 
 
-def replace_card(view: CardView, card: dict[str, object], company: Company) -> None:
+def update(view: CardView, card: dict[str, object], company: Company) -> None:
     """Replace the card that is seen. Raise ValueError for a card that WeCom would refuse."""
     typed.check_depth(card, "TemplateCard")
     try:
@@ -144,7 +144,7 @@ def receive_reply(world: World, company: Company, agentid: int, member: Member, 
     else:
         raise ValueError(f"MsgType {kind!r} is no passive reply")
     message = Message(
-        make_id("sim-msg"), company.corpid, agentid, kind, content, world.now(), receivers=(member.folded,)
+        new_id("sim-msg"), company.corpid, agentid, kind, content, world.now(), receivers=(member.folded,)
     )
     world.mail.deliver(message)
     world.changed(company.corpid, member.folded)
@@ -153,47 +153,47 @@ def receive_reply(world: World, company: Company, agentid: int, member: Member, 
 def write_text(world: World, company: Company, app: App, member: Member, text: str) -> None:
     """Deliver a text from the member to the app."""
     now = world.now()
-    message = Message(make_id("sim-in"), company.corpid, app.agentid, "text", {"content": text}, now)
+    message = Message(new_id("sim-in"), company.corpid, app.agentid, "text", {"content": text}, now)
     message.sender, message.receivers = member.folded, (member.folded,)
     world.mail.deliver(message)
-    event = events.make_member_message(company.corpid, app.agentid, "text", now=now, userid=member.userid, Content=text)
-    send_event(world, company, app, event, _make_reply_receiver(world, company, app, member))
+    event = events.ordinary(company.corpid, app.agentid, "text", now=now, userid=member.userid, Content=text)
+    send_event(world, company, app, event, _replier(world, company, app, member))
     world.changed(company.corpid, member.folded)
 
 
 def press_menu(world: World, company: Company, app: App, member: Member, path: list[int]) -> str:
     """Press an entry of the app's menu, by its position (and that below). Return the address it opens, or ""."""
-    entry = _find_menu_entry(app, path)
+    entry = _menu_entry(app, path)
     kind, now = str(entry.get("type")), world.now()
     elements: dict[str, object] = {"EventKey": entry.get("url") if kind == "view" else entry.get("key", "")}
     if kind == "view_miniprogram":
         elements = {"EventKey": entry.get("pagepath", ""), "AppId": entry.get("appid", "")}
-    event = events.make_event(company.corpid, app.agentid, kind, now=now, userid=member.userid, **elements)
-    send_event(world, company, app, event, _make_reply_receiver(world, company, app, member))
+    event = events.event(company.corpid, app.agentid, kind, now=now, userid=member.userid, **elements)
+    send_event(world, company, app, event, _replier(world, company, app, member))
     return str(entry.get("url", "")) if kind == "view" else ""
 
 
-def _find_menu_entry(app: App, path: list[int]) -> dict[str, Any]:
+def _menu_entry(app: App, path: list[int]) -> dict[str, Any]:
     rows: Any = (app.menu or {}).get("button", [])
     entry: dict[str, Any] = {}
     for index in path:
         if not 0 <= index < len(rows):
-            raise ImpossibleAction("no such menu entry")
+            raise Impossible("no such menu entry")
         entry = rows[index]
         rows = entry.get("sub_button") or []
     if rows or not entry:
-        raise ImpossibleAction("no such menu entry")
+        raise Impossible("no such menu entry")
     return entry
 
 
-def open_conversation(world: World, company: Company, app: App, member: Member) -> None:
+def enter(world: World, company: Company, app: App, member: Member) -> None:
     """Open the app's conversation. An event is sent only if the app asked for it."""
     if app.isreportenter:
-        event = events.make_event(
+        event = events.event(
             company.corpid, app.agentid, "enter_agent", now=world.now(), userid=member.userid, EventKey=""
         )
-        send_event(world, company, app, event, _make_reply_receiver(world, company, app, member))
+        send_event(world, company, app, event, _replier(world, company, app, member))
 
 
-def _make_reply_receiver(world: World, company: Company, app: App, member: Member) -> Any:
+def _replier(world: World, company: Company, app: App, member: Member) -> Any:
     return lambda reply: receive_reply(world, company, app.agentid, member, reply)

@@ -53,15 +53,15 @@ def find_holder(request: web.Request, world: World) -> Holder | None:
 
 
 def hold_phone(response: web.StreamResponse, corpid: str, name: str) -> None:
-    _set_cookie(response, PHONE_COOKIE, quote(f"{corpid}/{name}", safe=""))
+    _set(response, PHONE_COOKIE, quote(f"{corpid}/{name}", safe=""))
 
 
-def is_wecom_browser(request: web.Request) -> bool:
+def is_wecom(request: web.Request) -> bool:
     """Return whether the browser is WeCom's, by the rule of WeCom's own JavaScript."""
     return _WECOM.search(request.headers.get("User-Agent", "")) is not None
 
 
-def find_language(request: web.Request) -> str:
+def language(request: web.Request) -> str:
     """Return zh-hans unless English was chosen by ?lang=en or before."""
     chosen = request.query.get("lang") or request.cookies.get(LANGUAGE_COOKIE, "")
     return "en" if chosen.lower().startswith("en") else "zh-hans"
@@ -69,10 +69,10 @@ def find_language(request: web.Request) -> str:
 
 def remember_language(request: web.Request, response: web.StreamResponse) -> None:
     if "lang" in request.query:
-        _set_cookie(response, LANGUAGE_COOKIE, find_language(request))
+        _set(response, LANGUAGE_COOKIE, language(request))
 
 
-def _set_cookie(response: web.StreamResponse, name: str, value: str) -> None:
+def _set(response: web.StreamResponse, name: str, value: str) -> None:
     response.set_cookie(name, value, max_age=_YEAR_SECONDS, path="/", httponly=True, samesite="Lax")
 
 
@@ -84,7 +84,7 @@ _CATALOGUE = {"zh-hans": "zh_Hans"}
 
 
 @cache
-def load_translations(language: str) -> gettext.NullTranslations:
+def translations(language: str) -> gettext.NullTranslations:
     """Return the translations of a language: "zh-hans" or "en"."""
     wanted = _CATALOGUE.get(language)
     if wanted is None:
@@ -106,7 +106,7 @@ _POLICY = (
 
 
 @cache
-def make_environment(language: str) -> Environment:
+def environment(language: str) -> Environment:
     """Return the template environment of a language. Everything is escaped; a name without a value is an error."""
     found = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -116,18 +116,18 @@ def make_environment(language: str) -> Environment:
         auto_reload=False,
         extensions=["jinja2.ext.i18n"],
     )
-    found.install_gettext_translations(load_translations(language), newstyle=True)  # type: ignore[attr-defined]  # by i18n
+    found.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]  # by i18n
     found.filters["quoted"] = partial(quote, safe="")
-    found.filters["lines"] = _render_lines
+    found.filters["lines"] = _lines
     return found
 
 
-def _render_lines(text: object) -> Markup:
+def _lines(text: object) -> Markup:
     """Show the text's line ends."""
     return Markup("<br>").join(escape(line) for line in str(text).splitlines())
 
 
-def render_page(
+def page(
     request: web.Request,
     template: str,
     context: Mapping[str, object] | None = None,
@@ -138,11 +138,11 @@ def render_page(
 ) -> web.Response:
     """Draw a page. `template`: below templates/. `embeddable`: other sites may show it in a frame (the QR page);
     `frames`: it shows pages of the sandbox in frames."""
-    code = find_language(request)
+    code = language(request)
     other = "en" if code != "en" else "zh-hans"
     query = {name: value for name, value in request.query.items() if name != "lang"}
     values = {"language": code, "other_language": str(request.rel_url.with_query({**query, "lang": other}))}
-    text = make_environment(code).get_template(template).render(values, **(context or {}))
+    text = environment(code).get_template(template).render(values, **(context or {}))
     response = web.Response(text=text, status=status, content_type="text/html")
     ancestors = "*" if embeddable else "'none'"
     frame_rule = "frame-src 'self'; " if frames else ""
@@ -157,7 +157,7 @@ def render_page(
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 
-class VisitRefused(Exception):
+class Refused(Exception):
     """The visit cannot go on. `text`: the words of WeCom's page (in Chinese)."""
 
     def __init__(self, text: str, detail: str = "") -> None:
@@ -166,7 +166,7 @@ class VisitRefused(Exception):
         self.detail = detail
 
 
-def read_netloc(redirect_uri: str) -> str:
+def netloc_of(redirect_uri: str) -> str:
     """Return the host, with the port if given, in lower case; "" if it is not a clean http(s) address."""
     if _UNSAFE.search(redirect_uri):
         return ""
@@ -180,7 +180,7 @@ def read_netloc(redirect_uri: str) -> str:
     return parts.netloc.lower()
 
 
-def add_code(redirect_uri: str, code: str, state: str) -> str:
+def with_code(redirect_uri: str, code: str, state: str) -> str:
     """Return the address with code and state in its query; `code` "": the person refused, state only."""
     base, hash_sign, fragment = redirect_uri.partition("#")
     added = f"code={quote(code, safe='')}&" if code else ""
@@ -191,7 +191,7 @@ def add_code(redirect_uri: str, code: str, state: str) -> str:
 SHOWN = 30
 
 
-def make_name_finder(company: Company) -> Callable[[str], str]:
+def namer(company: Company) -> Callable[[str], str]:
     """Return a function that names a mention: a member's name; @all, mobile numbers and unknown userids unchanged."""
 
     def name_of(userid: str) -> str:
@@ -201,12 +201,12 @@ def make_name_finder(company: Company) -> Callable[[str], str]:
     return name_of
 
 
-def find_initials(member: Member) -> str:
+def initials(member: Member) -> str:
     """Return the text of a missing portrait: the last two characters of a Chinese name, the first letter of another."""
     return member.name[:1].upper() if member.name.isascii() else member.name[-2:]
 
 
-def search_members(company: Company, text: str, *, most: int = SHOWN, start: int = 0) -> list[Member]:
+def search(company: Company, text: str, *, most: int = SHOWN, start: int = 0) -> list[Member]:
     """Return at most `most` members from `start` on whose userid or name contains the text, or all if it is empty."""
     wanted = text.strip().lower()
     found = (

@@ -55,7 +55,7 @@ class DeliveryRecord:
     at: float
     corpid: str
     agentid: int | None
-    make_event: str
+    event: str
     attempt: int
     outcome: str
     status: int = 0
@@ -113,7 +113,7 @@ class Outbox:
         return self.running.total()
 
 
-def make_event(
+def event(
     corpid: str, agentid: int | None, name: str, *, now: float, userid: str = "sys", **elements: object
 ) -> dict[str, object]:
     """Return the elements of an event in WeCom's order; AgentID last, absent for the sync assistant."""
@@ -121,9 +121,7 @@ def make_event(
     return common | elements | ({} if agentid is None else {"AgentID": agentid})
 
 
-def make_member_message(
-    corpid: str, agentid: int, kind: str, *, now: float, userid: str, **elements: object
-) -> dict[str, object]:
+def ordinary(corpid: str, agentid: int, kind: str, *, now: float, userid: str, **elements: object) -> dict[str, object]:
     """Return the elements of a message that a member wrote to an app."""
     common = {"ToUserName": corpid, "FromUserName": userid, "CreateTime": int(now), "MsgType": kind}
     return common | elements | {"MsgId": next(_message_ids), "AgentID": agentid}

@@ -49,7 +49,7 @@ class Clock:
 T = TypeVar("T")
 
 
-def run_at_once(steps: Generator[None, None, T]) -> T:
+def at_once(steps: Generator[None, None, T]) -> T:
     """Do all steps and return their result."""
     while True:
         try:
@@ -79,8 +79,8 @@ _KEPT = 1000
 _PATH_MOST = 200
 
 
-class MissingPaths:
-    """Counts of requests for missing paths. Above _KEPT paths, the one requested longest ago is dropped."""
+class Missing:
+    """Count of requests by path. Above _KEPT paths, the one asked for longest ago is dropped."""
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -275,7 +275,7 @@ class World:
         self.forget()
 
     def forget(self) -> None:
-        """Drop messages, tokens, logs and faults. Companies, the BI, settings and the clock stay."""
+        """Drop what happened; companies, the BI, settings and the clock stay."""
         self.tokens: dict[str, Token] = {}
         self.codes: OrderedDict[str, Code] = OrderedDict()
         self.user_tickets: OrderedDict[str, Ticket] = OrderedDict()
@@ -286,7 +286,7 @@ class World:
         self.limits = Limits(self.settings)
         self.mail = Mailroom(self.settings)
         self.calls: Ring[CallRecord] = Ring()
-        self.missing = MissingPaths()
+        self.missing = Missing()
         self.chats: OrderedDict[str, Chat] = OrderedDict()
         self.outbox = Outbox(wake=lambda: self.wake_courier())
         self.consents: dict[tuple[str, int, str], float] = {}
