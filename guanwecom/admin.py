@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 else:
     ModelAdminBase = object
 
-# Registered by guanwecom.urls, since the modules it needs import this one.
+# Provided by guanwecom.urls, which imports pages that register with this site.
 index_overview: SingleProvider[Callable[[HttpRequest], dict[str, Any]]] = SingleProvider()
-# Options of every list, against slow counts: a facet counts the whole table for each choice of each filter.
+# Options of every list. A facet is a full count for each choice of each filter.
 LIGHT_LISTS = {
     "paginator": CappedPaginator,
     "show_full_result_count": False,
@@ -56,8 +56,7 @@ LIGHT_LISTS = {
 }
 
 
-# URL names of the pages where one of the six first steps ends or the next one begins. They show the steps on top until
-# all are done.
+# The six first steps are shown on top of the pages where one ends or the next one begins, until all are done.
 STEP_PAGES = frozenset(
     {
         "integrations_siteaddress_changelist",
@@ -75,35 +74,33 @@ STEP_PAGES = frozenset(
 )
 
 
-class TranslatedHistoryMixin(ModelAdminBase):
-    """Mixin for a history that names changed fields in the reader's language. Django stores a field's label, such as
-    "Full name", and translates it when shown; but the catalogues have "full name"."""
+class NamedChanges(ModelAdminBase):
+    """Histories that name changed fields in the reader's language. Django stores the label, "Full name", and translates
+    it when shown; but the catalogues have "full name"."""
 
     def construct_change_message(
         self, request: HttpRequest, form: BaseForm, formsets: Any, add: bool = False
     ) -> list[dict[str, Any]]:
         message: list[dict[str, Any]] = super().construct_change_message(request, form, formsets, add)  # type: ignore[arg-type]  # the stubs name one kind of form
-        catalogue_texts: dict[str, str] = {}  # by the label as Django stores it
+        texts: dict[str, str] = {}  # the text in the catalogues by label as Django stores it
         for each_form in [form, *(row for formset in formsets or () for row in formset.forms)]:
             for name, field in each_form.fields.items():
                 with override(None):
-                    label = str(field.label or name)
+                    stored = str(field.label or name)
                 with override(settings.LANGUAGE_CODE):
-                    translation = capfirst(str(field.label or name))
-                    candidates = (label, label[:1].lower() + label[1:])
-                    catalogue_texts[label] = next(
-                        (text for text in candidates if capfirst(gettext(text)) == translation), label
-                    )
+                    shown = capfirst(str(field.label or name))
+                    candidates = (stored, stored[:1].lower() + stored[1:])
+                    texts[stored] = next((text for text in candidates if capfirst(gettext(text)) == shown), stored)
         for entry in message:
             for part in entry.values():
                 if "fields" in part:
-                    part["fields"] = [catalogue_texts.get(label, label) for label in part["fields"]]
+                    part["fields"] = [texts.get(label, label) for label in part["fields"]]
         return message
 
 
-class LimitedLookupsMixin(ModelAdminBase):
-    """Mixin for a list that can be filtered only by columns that it shows, or by a relation to another row. Otherwise
-    `?digest__startswith=…` would reveal a secret letter by letter."""
+class LimitedLookups(ModelAdminBase):
+    """Lists that filter only by columns that they show: `?digest__startswith=…` would reveal a secret letter by letter.
+    Relations name rows, which each list's queryset limits."""
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         is_allowed: bool = super().lookup_allowed(lookup, value, request)
@@ -112,32 +109,31 @@ class LimitedLookupsMixin(ModelAdminBase):
             column = self.opts.get_field(name)
         except FieldDoesNotExist:  # a filter's parameter, or an unknown one
             return is_allowed
-        shown_columns = {self.date_hierarchy, *self.get_list_display(request), *self.get_search_fields(request)}
+        shown = {self.date_hierarchy, *self.get_list_display(request), *self.get_search_fields(request)}
         for list_filter in self.get_list_filter(request):
             parameter: Any = getattr(list_filter, "parameter_name", list_filter)
             if isinstance(list_filter, list | tuple):
                 parameter = list_filter[0]
-            shown_columns |= {str(each).split("__")[0] for each in getattr(list_filter, "selects", [parameter])}
-        is_shown = column.is_relation or bool(getattr(column, "primary_key", False)) or name in shown_columns
+            shown |= {str(each).split("__")[0] for each in getattr(list_filter, "selects", [parameter])}
+        is_shown = column.is_relation or bool(getattr(column, "primary_key", False)) or name in shown
         return is_shown and is_allowed
 
 
 def _render_first_steps(request: HttpRequest, page: str) -> str:
-    """Render the first steps as HTML; empty once all are done. `page`: the current path. A step has no button if that
-    is the step's own page or one below it."""
+    """Render the steps; empty once all are done. A step taken on this page, or on one below its own, has no button."""
     steps = [(step, bool(step.url) and page.startswith(step.url)) for step in list_steps(request)]
     return render_to_string("admin/_first_steps.html", {"steps": steps}) if steps else ""
 
 
 def first_steps_view(request: HttpRequest) -> JsonResponse:
-    """Return the first steps as JSON, for pages that stay open while a step ends. Parameter `page`: the page's path."""
+    """Return the steps as JSON, since a step may end while the page is open. `page`: the path of the page."""
     html = _render_first_steps(request, request.GET.get("page", ""))
     return JsonResponse({"html": html, "is_unfinished": bool(html)})
 
 
-class HelpfulPagesMixin(ModelAdminBase):
-    """Mixin for pages that say how to go on. A form explains an empty select, with a link to the page that fills it. A
-    page names whom to ask if the user may view but not change or add."""
+class HelpfulPages(ModelAdminBase):
+    """Pages that say how to go on. Forms say why there is nothing to choose, with a link to change that. Pages say whom
+    to ask if the user may view but not change or add."""
 
     formfield_overrides: ClassVar = NATIVE_DATES
 
@@ -145,7 +141,7 @@ class HelpfulPagesMixin(ModelAdminBase):
         return label_empty_choice(super().formfield_for_dbfield(db_field, request, **kwargs))
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Use checkboxes instead of Django's multiple select, which needs the Control key."""
+        """Offer boxes in place of Django's select, whose help speaks of the Control key."""
         if "widget" not in kwargs and db_field.name not in self.get_autocomplete_fields(request):
             kwargs["widget"] = forms.CheckboxSelectMultiple
         return super().formfield_for_manytomany(db_field, request, **kwargs)
@@ -163,20 +159,19 @@ class HelpfulPagesMixin(ModelAdminBase):
         icons = static("guanwecom/row-icons.svg")
 
         def row_actions(row: Any) -> SafeString:
-            """Render a row's links, and its buttons that submit the list's form. A template would be too slow for the
-            hundreds of them in a list."""
-            buttons = []
+            """Render links to pages, and buttons of the list's own form. Without a template: a list has hundreds."""
+            shown = []
             for action in find_actions(request, row):
-                tag, url_attribute = ("button", "formaction") if action.posts else ("a", "href")
+                tag, address = ("button", "formaction") if action.posts else ("a", "href")
                 field = format_html(' name="{}" value="{}"', *action.field) if action.field[0] else ""
-                buttons.append(
+                shown.append(
                     format_html(
                         '<{0} class="row-action" {1}="{2}"{3} title="{4}" aria-label="{4}: {5}">'
                         '<svg aria-hidden="true"><use href="{6}#{7}"></use></svg></{0}>',
-                        *(tag, url_attribute, action.url, field, action.label, row, icons, action.icon),
+                        *(tag, address, action.url, field, action.label, row, icons, action.icon),
                     )
                 )
-            return SafeString("".join(buttons))
+            return SafeString("".join(shown))
 
         row_actions.short_description = _("actions")  # type: ignore[attr-defined]  # Django's list reads it
         return [*columns, row_actions]
@@ -187,7 +182,7 @@ class HelpfulPagesMixin(ModelAdminBase):
         explain_empty_selects(context["adminform"].form.fields, request)
         context["adminform"].form.label_suffix = ""
         for inline in context["inline_admin_formsets"]:
-            inline.formset.form_kwargs = {**inline.formset.form_kwargs, "label_suffix": ""}  # for the empty row
+            inline.formset.form_kwargs = {**inline.formset.form_kwargs, "label_suffix": ""}  # of the empty row
             explain_empty_selects(inline.formset.form.base_fields, request)
             for form in inline.formset.forms:
                 explain_empty_selects(form.fields, request)
@@ -208,15 +203,15 @@ class HelpfulPagesMixin(ModelAdminBase):
     def _explain_missing_right(self, request: HttpRequest, verb: str, row: Any) -> str:
         """Say whom the user may ask to add to the list or to change `row`; empty if there is nobody to name."""
         permission = f"{self.opts.app_label}.{verb}_{self.opts.model_name}"
-        has_permission = request.user.has_perm(permission)
-        if has_permission and sees_all(request.user):
+        holds = request.user.has_perm(permission)
+        if holds and sees_all(request.user):
             return ""
-        # Companies whose administrators may change the row. Empty: only administrators of all companies may, who also
-        # assign companies to users with the permission. None: unknown.
+        # Whose administrators may change the row; empty: those of all companies, whom a user with the permission asks
+        # for a company; None: unknown.
         corps: list[int] | tuple[()] | None = ()
-        if not has_permission and isinstance(row, Corp):
+        if not holds and isinstance(row, Corp):
             corps = [row.pk]
-        elif not has_permission and not isinstance(row, BiConnection | SiteAddress):
+        elif not holds and not isinstance(row, BiConnection | SiteAddress):
             owners = (row, getattr(row, "report", None), getattr(row, "source", None))
             owner: Any = next((each for each in owners if hasattr(each, "corp_id")), None)
             corps = None if owner is None else () if owner.corp_id is None else [owner.corp_id]
@@ -229,8 +224,6 @@ class HelpfulPagesMixin(ModelAdminBase):
 
 
 class GuanwecomAdminSite(admin.AdminSite):
-    """The administration, with our menu, search, overview, sign-in and pages of operation."""
-
     site_header = _("guanwecom · Guandata × WeCom")
     site_title = _("guanwecom")
     index_title = pgettext_lazy("menu", "Overview")
@@ -238,9 +231,8 @@ class GuanwecomAdminSite(admin.AdminSite):
     empty_value_display = "—"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        bases = (TranslatedHistoryMixin, LimitedLookupsMixin, HelpfulPagesMixin, admin_class or admin.ModelAdmin)
-        combined = type("CombinedAdmin", bases, {})
-        super().register(model_or_iterable, combined, **{**LIGHT_LISTS, **options})
+        bases = (NamedChanges, LimitedLookups, HelpfulPages, admin_class or admin.ModelAdmin)
+        super().register(model_or_iterable, type("CombinedAdmin", bases, {}), **{**LIGHT_LISTS, **options})
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         menu = navigation.build_menu(self, request)
@@ -250,7 +242,7 @@ class GuanwecomAdminSite(admin.AdminSite):
         return {
             **super().each_context(request),
             "menu": menu.sections,
-            # The tabs above a list, if the current menu entry has several.
+            # Shown above the lists of an entry with several.
             "tabs": tabs if len(tabs) > 1 and request.path in {tab.url for tab in tabs} else (),
             "place": menu.place,
             "guides": sentences.find_guide_address("index"),
@@ -258,11 +250,11 @@ class GuanwecomAdminSite(admin.AdminSite):
         }
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:
-        """Defer Django's list of apps, a tenth of a page's time. Our templates show `menu` instead."""
+        """Defer Django's list: our templates show `menu` instead, and the list takes a tenth of a page's time."""
         return SimpleLazyObject(partial(super().get_app_list, request, app_label))
 
     def get_urls(self) -> list[Any]:
-        own_urls = [
+        own = [
             path("first-steps/", self.admin_view(first_steps_view), name="first-steps"),
             path(
                 "notifications/preview/<str:token>/",
@@ -277,12 +269,12 @@ class GuanwecomAdminSite(admin.AdminSite):
             path("search/", self.admin_view(partial(search_page, site=self)), name="search"),
             path("confirm/", self.admin_view(confirmation.show_confirmation), name="confirm"),
             path("installation/confirm/", self.admin_view(pages.confirm_installation), name="installation-confirm"),
-            path("maintenance/", self.admin_view(pages.show_operation), name="maintenance"),
-            path("maintenance/support/", self.admin_view(pages.download_support_bundle), name="support-bundle"),
+            path("maintenance/", self.admin_view(pages.maintenance), name="maintenance"),
+            path("maintenance/support/", self.admin_view(pages.support), name="support-bundle"),
             path("second-factor/", self.admin_view(account.manage_authenticator_app), name="second-factor"),
             path("second-factor/code/", self.admin_view(account.ask_for_code), name="second-factor-code"),
         ]
-        return [*own_urls, *super().get_urls()]
+        return [*own, *super().get_urls()]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(
@@ -291,11 +283,11 @@ class GuanwecomAdminSite(admin.AdminSite):
         )
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show our login page, so that administrators can also sign in with WeCom."""
+        """Show the site's own login page, so that administrators can sign in with WeCom, too."""
         return cast("HttpResponse", AdminLogin.as_view(admin_site=self)(request))
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """Show Django's page for changing one's password, with our limit on wrong passwords."""
+        """Show Django's page with our limit on wrong passwords."""
         request.current_app = self.name  # as Django's own view does
         context = {**self.each_context(request), **(extra_context or {})}
         return cast("TemplateResponse", OwnPassword.as_view(extra_context=context)(request))

@@ -12,7 +12,7 @@ from guanwecom.operations import startup
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 # With --autoscale, a worker's process that has no task for this many seconds ends. The next task starts a new one.
 os.environ.setdefault("AUTOSCALE_KEEPALIVE", "120")
-# Celery would run all system checks and ignore their results. check_settings runs ours.
+# Celery would run all checks and ignore the results.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 
 app = Celery(
@@ -31,12 +31,12 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
-    worker_consumer="guanwecom.operations.worker:ResilientConsumer",
+    worker_consumer="guanwecom.operations.worker:LastingConsumer",
     worker_hijack_root_logger=False,
     # Workers and beat wait for an unreachable broker without limit; the default is 100 tries, some 50 minutes.
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    beat_scheduler="guanwecom.operations.beat:HeartbeatScheduler",
+    beat_scheduler="guanwecom.operations.beat:LivingScheduler",
 )
 app.autodiscover_tasks()
 app.steps["consumer"].add("guanwecom.operations.worker:HeartbeatStep")

@@ -1,7 +1,7 @@
-"""The menu of the administration: sections, entries for tasks, and their tabs.
+"""The menu of the administration: entries by task, with tabs.
 
-A tab is a model's list, or a page that belongs to it. People who may not see a list do not see its tabs. An entry
-without visible tabs is hidden.
+A tab is a model's list, or a page beside it. People who may not see a list do not see its tabs, nor an entry without
+tabs.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tab:
-    """The list of `model` ("app_label.Model"), or a page that belongs to it. `label`: empty for the model's name.
-    `page`: the page's URL name in the administration; everybody who may see the list may open the page."""
+    """The list of `model` ("app_label.Model"), or a page beside it. `label`: empty for the model's own name. `page`:
+    URL name of a page in the administration, which all who may see the list may open."""
 
     model: str
     label: StrOrPromise = ""
@@ -36,7 +36,7 @@ class Tab:
 
 @dataclass(frozen=True)
 class Entry:
-    """A menu entry for a task. Its link leads to the first tab."""
+    """A task, which leads to its first tab."""
 
     label: StrOrPromise
     tabs: tuple[Tab, ...]
@@ -53,16 +53,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading of the menu, with the entries below it."""
-
     label: StrOrPromise
     entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
 class Place:
-    """The place of the current page in the menu. `tab`: None for the first one, to which the entry leads. `label` and
-    `url`: of the tab if there is one, else of the entry."""
+    """A page's place in the menu. `tab`: None for the first one, to which the entry leads. `label` and `url`: those of
+    the tab, or of the entry."""
 
     section: StrOrPromise
     entry: Entry
@@ -80,12 +78,12 @@ class Menu:
 
 
 def _make_entry(label: StrOrPromise, *tabs: Tab | tuple[str, StrOrPromise] | str) -> Entry:
-    """Make an entry. `tabs`: each is a Tab, the name of a model, or a pair of such a name and a label."""
-    all_tabs = (Tab(tab) if isinstance(tab, str) else Tab(*tab) if isinstance(tab, tuple) else tab for tab in tabs)
-    return Entry(label, tuple(all_tabs))
+    """Make an entry. A text is a tab of that model, a pair a tab with its own label."""
+    full = (Tab(tab) if isinstance(tab, str) else Tab(*tab) if isinstance(tab, tuple) else tab for tab in tabs)
+    return Entry(label, tuple(full))
 
 
-# The templates add the overview as the first entry.
+# With the overview, which is no list, the menu has twelve entries.
 SECTIONS = (
     Section(
         pgettext_lazy("menu", "Push"),
@@ -178,22 +176,22 @@ def build_menu(site: AdminSite, request: HttpRequest) -> Menu:
     for section in _build_whole_menu(get_script_prefix()):
         entries = []
         for entry in section.entries:
-            admins = [(tab, site.get_model_admin(apps.get_model(tab.model))) for tab in entry.tabs]
+            lists = [(tab, site.get_model_admin(apps.get_model(tab.model))) for tab in entry.tabs]
             tabs = [
                 tab
-                for tab, model_admin in admins
-                if model_admin.has_module_permission(request) and model_admin.has_view_or_change_permission(request)
+                for tab, pages in lists
+                if pages.has_module_permission(request) and pages.has_view_or_change_permission(request)
             ]
             if not tabs:
                 continue
-            # The longest match, since the address of a page may begin with that of its list.
+            # The address of a page beside a list is below the list's.
             current_url = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
             marked = replace(entry, tabs=tuple(replace(tab, is_current=tab.url == current_url) for tab in tabs))
             entries.append(marked)
             if current_url and place is None:
                 tab = marked.current if marked.current is not marked.tabs[0] else None
-                target = tab or marked
-                place = Place(section.label, marked, tab, target.label, target.url)
+                shown = tab or marked
+                place = Place(section.label, marked, tab, shown.label, shown.url)
         if entries:
             sections.append(replace(section, entries=tuple(entries)))
     return Menu(sections, place)
@@ -201,7 +199,7 @@ def build_menu(site: AdminSite, request: HttpRequest) -> Menu:
 
 @cache
 def _build_whole_menu(prefix: str) -> tuple[Section, ...]:
-    """Return the menu for superusers. `prefix`: the site's path, part of the addresses. Texts are still lazy."""
+    """Return the whole menu, built once a process; labels are translated when shown."""
     sections = []
     for section in SECTIONS:
         entries = []

@@ -1,7 +1,7 @@
 """Database connections of workers and beat. A worker's tasks share a pool.
 
-Celery closes a task's connection when the task ends. Opening the next one would cost some 10 ms of processor time, as
-much as sending a dozen messages. With a pool, closing a connection only returns it.
+Celery closes a task's connection when the task ends, so that an idle worker holds none. Opening the next one costs
+PostgreSQL and us some 10 ms of processor time, as much as sending a dozen messages.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from celery.fixups.django import DjangoFixup, DjangoWorkerFixup  # type: ignore[
 from celery.signals import beat_init, worker_init
 from django.db import connection, connections
 
-# The pool of a worker without tasks closes one connection in each interval of this many seconds.
+# A worker without tasks closes one connection in each such interval. The last one stays open, since the worker checks
+# the engine more often.
 IDLE_SECONDS = 15
-# Seconds that a task waits for a connection while the database is unreachable.
+# The longest wait of a task for a connection while the database is unreachable.
 WAIT_SECONDS = 10
 # Connections besides those of the tasks: one for the worker's own thread, one for renewals of leases, which take turns.
 EXTRA_CONNECTIONS = 2
@@ -38,9 +39,9 @@ def pool_connections(sender: Any = None, **_signal: Any) -> None:
 
 def fixup(app: Celery) -> DjangoFixup:
     """Install our fixup in place of Celery's own; guanwecom.celery names it."""
-    installed_fixup = _Fixup(app)
-    installed_fixup.install()
-    return installed_fixup
+    installed = _Fixup(app)
+    installed.install()
+    return installed
 
 
 class _Fixup(DjangoFixup):
@@ -50,11 +51,11 @@ class _Fixup(DjangoFixup):
 
 
 class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
-    """Fixup that keeps the pool of a forked process open. Celery would close it before and after each task there, so
-    that each chart would begin with four new threads and a new connection."""
+    """Fixup that keeps the pool of a forked process open. Celery closes its connection before and after each task, in a
+    forked process also the pool: each chart would begin with four threads and a new connection."""
 
-    # The parent's pools and connections. They must stay referenced: their destructors would wait for locks that threads
-    # of the parent held, and would end the parent's connections.
+    # The parent's pools and connections. They must stay referenced: threads of the parent may hold their locks, and
+    # closing the connections would end them in the parent.
     _inherited: tuple[Any, ...] = ()
 
     def on_worker_process_init(self, **_signal: Any) -> None:
@@ -63,12 +64,12 @@ class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
         self._inherited = (dict(pools), connections.all(initialized_only=True))
         pools.clear()
         for alias in connections:
-            with suppress(AttributeError):  # this thread has no connection of that alias
+            with suppress(AttributeError):  # this thread has not used it
                 del connections[alias]
         self.close_cache()
 
     def _is_prefork(self) -> bool:
-        """Return False, so that Celery does not close the pool."""
+        """Return False, so that the pool is not closed with the connection."""
         return False
 
 
@@ -76,8 +77,8 @@ class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
 def keep_connection(**_signal: Any) -> None:
     """Keep beat's connection open, and do not test it before each query.
 
-    Beat queries twice for each entry whether its schedule changed; testing the connection each time would add a fifth
-    to its work. After an error a new connection is opened (DatabaseScheduler.schedule_changed).
+    Beat asks twice for each entry whether its schedule changed. Testing the connection each time would be a fifth of
+    its work. After an error it opens a new connection (DatabaseScheduler.schedule_changed).
     """
     connections.close_all()
     connections.databases["default"].update(CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=False)

@@ -1,8 +1,6 @@
-"""Beat's scheduler: it uses the database's clock, writes a heartbeat, and queues the tasks of TICKS only if work is
-due.
+"""Beat's scheduler, which uses the database's clock, writes a heartbeat, and queues the ticks of TICKS if work is due.
 
-A tick that finds no work would cost ten times as much as beat's query for due work: a message, a task, and more
-queries.
+A tick that finds nothing costs a worker ten times beat's query: a message, a task, and more queries.
 """
 
 from __future__ import annotations
@@ -33,21 +31,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TICKS = {tick.name: tick for tick in (notifications_tasks.TICK, integrations_tasks.TICK)}
-# Beat checks for due work this many seconds after the beginning of each period, since subscriptions are due at whole
-# minutes.
+# Beat checks this many seconds after each period of the tick begins: what is due at the whole second is seen at once.
 CHECK_AFTER_SECONDS = 0.1
 # If the database's clock jumps by more than this, the entries are sorted again.
 CLOCK_JUMP_SECONDS = 1.0
-# Beat counts as stuck if its loop, which django_celery_beat runs at least every five seconds, did not run for so long.
+# A scheduler whose loop did not turn for this long counts as stuck; it turns at least every five seconds
+# (django_celery_beat).
 STUCK_SECONDS = 15
-# In a copy of the database, beat checks this often, in seconds, whether the copy was confirmed as the installation.
+# Beat starts within this many seconds after a copy is confirmed.
 COPY_CHECK_SECONDS = 2.0
 
 
 class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has no types
-    """A row of beat's table. The push engine's tick is due at fixed moments, whenever beat was started."""
+    """A row of beat's table. The moments at which the tick's entry is due do not depend on beat's start."""
 
-    # The database's clock, set by the scheduler, since hosts' clocks may be wrong or differ.
+    # The database's clock, set by the scheduler: hosts' clocks may be wrong, and two beats must agree.
     clock: ClassVar[Clock] = staticmethod(timezone.now)
     last_run_at: datetime
 
@@ -60,8 +58,7 @@ class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has
         return PeriodicEntry.clock()
 
     def is_due(self) -> schedstate:
-        # An entry that ran while the clock was ahead would otherwise not be due before the clock reached that time
-        # again.
+        # An entry that ran while the clock was ahead would not be due before the clock reaches that time again.
         self.last_run_at = self.model.last_run_at = min(self.last_run_at, self._default_now())
         state: schedstate = super().is_due()
         if self.name != scheduler.TICK_NAME or not state.is_due:
@@ -78,92 +75,91 @@ class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has
 
 
 def _seconds_since_check(now: datetime) -> float:
-    """Return the seconds since the latest moment at which the tick was due."""
+    """Return the seconds since the latest moment for a check."""
     return (now.timestamp() - CHECK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
 
 
-class HeartbeatScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery_beat has no types
+class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery_beat has no types
     """Beat's scheduler (guanwecom.celery). It goes by the database's clock, writes a heartbeat and skips idle ticks."""
 
     Entry = PeriodicEntry
-    # Whether this tick() reads changes of the entries. Otherwise every tick() would, several times a second.
-    _reads_changes = True
+    # Whether this call of `tick` looks for changed entries and reads the database's time. The loop calls it several
+    # times a second.
+    _asks_for_changes = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._last_loop_at = read_boot_clock()
-        self._changes_read_at = float("-inf")
-        self._queued_at = dict.fromkeys(TICKS, float("-inf"))
+        self._turned_at = read_boot_clock()
+        self._asked_at = float("-inf")
+        self._ticked_at = dict.fromkeys(TICKS, float("-inf"))
         self._heartbeat: HeartbeatThread | None = None
 
     def setup_schedule(self) -> None:
-        """Read the entries. If the database is unreachable, log one line and exit; the service manager restarts
-        beat."""
+        """End with one line in the log if the database is unreachable; the service manager starts beat again."""
         try:
             self._read_time()
             super().setup_schedule()
         except (OperationalError, InterfaceError) as error:
-            logger.error("beat does not start: the database is unreachable (%s)", type(error).__name__)
+            logger.error("beat does not start: the database cannot be asked (%s)", type(error).__name__)
             raise SystemExit(1) from None
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Queue the tasks of due entries: one turn of Celery's loop, not a tick of TICKS. Return the seconds until the
         next turn."""
         is_copy = False
-        with suppress(Error):  # DatabaseScheduler logs the error
+        with suppress(Error):  # the scheduler itself reports that the database is away
             is_copy = installation.is_known_copy()
         if is_copy:
             installation.copy_warning.log("beat queues no task")
             wait = COPY_CHECK_SECONDS
         else:
-            self._reads_changes = read_boot_clock() >= self._changes_read_at + self.max_interval
-            if self._reads_changes:
-                self._changes_read_at = read_boot_clock()
+            self._asks_for_changes = read_boot_clock() >= self._asked_at + self.max_interval
+            if self._asks_for_changes:
+                self._asked_at = read_boot_clock()
                 with suppress(Error):  # without the database, the last known time is extrapolated
                     self._read_time()
             wait = super().tick(*args, **kwargs)
-        self._last_loop_at = read_boot_clock()
+        self._turned_at = read_boot_clock()
         if self._heartbeat is None:
-            # No queues; None, so that no heartbeat is written, while the loop is stuck.
-            self._heartbeat = HeartbeatThread(
-                Heartbeat.Kind.BEAT,
-                lambda: () if read_boot_clock() - self._last_loop_at < STUCK_SECONDS else None,
-                watches=True,
-            )
+            self._heartbeat = HeartbeatThread(Heartbeat.Kind.BEAT, self._queues, watches=True)
             self._heartbeat.start()
         return wait
 
     def _read_time(self) -> None:
-        """Read the database's clock. If it jumped, let Celery sort the entries again."""
+        """Read the database's time. If its clock was set, sort the entries again."""
         clock, before = database_clock(), PeriodicEntry.clock()
         if abs((clock() - before).total_seconds()) > CLOCK_JUMP_SECONDS:
             self._heap = None
         PeriodicEntry.clock = staticmethod(clock)
 
     def schedule_changed(self) -> bool:
-        return self._reads_changes and bool(super().schedule_changed())
+        return self._asks_for_changes and bool(super().schedule_changed())
 
     def adjust(self, n: float | None, drift: float = 0.0) -> float | None:
-        """Return `n` unchanged. Celery would subtract 10 ms, and then loop until the entry is due."""
+        """Return `n` unchanged: Celery wakes 10 ms early, and would loop until the entry is due."""
         return n
 
     def apply_entry(self, entry: PeriodicEntry, producer: Any = None) -> None:
-        """Queue the entry's task. A tick without due work is queued only every `at_least_every_seconds`."""
+        """Queue the entry's task; one of TICKS only if it has work, or was last queued long enough ago."""
         tick = TICKS.get(entry.name)
         if tick is not None:
-            is_due = read_boot_clock() >= self._queued_at[tick.name] + tick.at_least_every_seconds
+            is_due = read_boot_clock() >= self._ticked_at[tick.name] + tick.at_least_every_seconds
             if not is_due:
                 try:
                     is_due = tick.is_anything_due()
-                except Error:  # the worker that runs the tick logs the error
+                except Error:  # the tick's worker reports the database's error
                     connection.close_if_unusable_or_obsolete()
                     is_due = True
             if not is_due:
                 return
-            self._queued_at[tick.name] = read_boot_clock()
+            self._ticked_at[tick.name] = read_boot_clock()
         super().apply_entry(entry, producer=producer)
 
     def close(self) -> None:
         super().close()
         if self._heartbeat is not None:
             self._heartbeat.stop_and_delete_row()
+
+    def _queues(self) -> tuple[()] | None:
+        """Return no queues, or None while the scheduler's loop is stuck."""
+        return () if read_boot_clock() - self._turned_at < STUCK_SECONDS else None

@@ -1,4 +1,4 @@
-"""Marking of a database as the real installation or as a copy of it."""
+"""Marks a copy of the database as the real installation, or an installation as a copy."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
-def mark_as_installation() -> int | None:
-    """Mark the database as the real installation, and end waiting runs, so that none is sent late. Return their number;
-    None if the database was the real installation already, which changes nothing."""
+def confirm() -> int | None:
+    """Mark the database as the real installation. Returns the number of waiting runs that were ended, so that none is
+    sent late. Returns None, and does nothing, if it was the real one already."""
     installation.load_installation()
     Installation.objects.select_for_update().get(pk=THE_ONE)
-    # Checked under the lock: of two simultaneous calls, the second would end runs that have begun since.
+    # Check under the lock: of two simultaneous confirmations, the second would end runs that have begun since.
     if not installation.belongs_to_copy(installation.load_installation()):
         return None
     now = database_now()
@@ -38,22 +38,22 @@ def mark_as_installation() -> int | None:
     Installation.objects.filter(pk=THE_ONE).update(
         place=Place(), deployment=settings.INSTALLATION_NAME, is_held=False, confirmed_at=timezone.now()
     )
-    _record_note("This database is the real installation. %d runs that had waited were ended.", count)
+    _record("This database is the real installation. %d runs that had waited were ended.", count)
     transaction.on_commit(installation.forget_known_copy)
     return count
 
 
 @transaction.atomic
 def mark_as_copy() -> bool:
-    """Mark the database as a copy, also if it is the real installation. Return False if it was marked already."""
+    """Mark the database as a copy, even where it was the real installation. Returns False if it was marked already."""
     installation.load_installation()
     if not Installation.objects.filter(pk=THE_ONE, is_held=False).update(is_held=True):
         return False
-    _record_note("This database is a copy: nothing is sent from it.")
+    _record("This database is a copy: nothing is sent from it.")
     transaction.on_commit(installation.forget_known_copy)
     return True
 
 
-def _record_note(note: str, *values: object) -> None:
+def _record(note: str, *values: object) -> None:
     logger.warning(note, *values)
     services.record(action=AuditEntry.Action.DONE, note=note % values)

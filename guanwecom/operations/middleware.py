@@ -1,9 +1,8 @@
-"""Middleware before every view: request ids, the access log, and refusals in a copy of the database and while web is
-busy.
+"""Middleware before every view: request ids and the access log, refusals in a copy and while web is busy.
 
-While web is busy, requests that waited too long get 503 with Retry-After, so that later ones wait less. Nothing of a
-refused request has been read or stored, so it can be repeated without loss; WeCom repeats its callbacks. Such a refusal
-comes before Django, because it must cost much less than an answer.
+Requests that waited too long for a web process get 503 with Retry-After, so that later requests do not wait as long.
+Nothing of a refused request has been read or stored, so a retry loses nothing, and WeCom repeats its callbacks. This
+part runs before Django, because refusing must cost much less than answering.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ _SECONDS = TimedMetric("guanwecom_http_request_duration_seconds", "How long answ
 
 
 class AccessMiddleware:
-    """Middleware that gives each request an id and writes the access log. The id is in the response's header
-    X-Request-ID, and on the log lines of the request and of the tasks that it queues. A trusted proxy may set it."""
+    """Gives each request an id, and writes the access log. The id is in the response's header X-Request-ID, and on each
+    log line of the request and of the tasks that it queues. A trusted proxy may set it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -60,14 +59,14 @@ class AccessMiddleware:
             response = self.get_response(request)
             seconds = time.perf_counter() - started
             method = request.method if request.method in _METHODS else "other"
-            # The view's name and not the path, of which clients can request any number.
+            # The number of patterns' names is limited, whatever clients request.
             view = "static" if request.path.startswith(settings.STATIC_URL) else "none"
             if request.resolver_match is not None:
                 view = request.resolver_match.view_name
             _REQUESTS.add(view, str(method), str(response.status_code))
             _SECONDS.add(seconds, view)
             if view != "static" and view not in _MONITOR_VIEWS:
-                # Only if the view read request.user, which queries the database.
+                # Set if the view used it; reading request.user would query the database.
                 user = getattr(request, "_cached_user", None)
                 facts = {
                     "method": method,
@@ -81,13 +80,13 @@ class AccessMiddleware:
         return response
 
 
-# Paths served in a copy: the administration, its sign-in by password, the guides, and metrics.
+# Served in a copy: the administration with its sign-in by password and its guides, and metrics.
 PATHS_SERVED_IN_COPY = ("/admin/", "/docs/", "/login/", "/logout/", "/i18n/", "/metrics")
 
 
 class CopyMiddleware:
-    """Middleware that, in a copy of the database such as a restored backup, refuses sign-ins with WeCom, WeCom's
-    callbacks, the API, inbound channels and employees' pages."""
+    """Refuses sign-ins with WeCom, its callbacks, the API, inbound channels and employees' pages in a copy of the
+    database, such as a restored backup."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -112,12 +111,12 @@ class CopyMiddleware:
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # gunicorn.conf.py sets this header on a late request. A client that sends it has only its own request refused.
 LATE_HEADER = "HTTP_WAITED_TOO_LONG"
-# Seconds of Retry-After, random for each response, so that refused requests do not all return at the same time.
+# The advised pause is random for each response: otherwise all refused requests would return at the same time.
 RETRY_SECONDS = range(2, 7)
-# Paths never refused: those of monitors, and of files, which cost no more than a refusal.
+# Never refused: monitors, and files that cost no more than a refusal.
 PATHS_NEVER_REFUSED = ("/metrics", settings.STATIC_URL, *ANSWERED_UNDER_EVERY_HOST)
 LANGUAGES_AT_MOST = 100
-# Headers that Django's middleware sets on other pages. It does not run for these responses.
+# Headers that Django's middleware, which this precedes, sets on the site's pages.
 PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": build_policy(),
@@ -126,12 +125,12 @@ PAGE_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-_REFUSED = CountedMetric("guanwecom_http_refused", "Requests refused because web was busy", "method")
+_REFUSED = CountedMetric("guanwecom_http_refused", "Requests told to come again because web was busy", "method")
 
 
 class LateRequestMiddleware:
-    """WSGI middleware that answers requests that waited too long with 503 and Retry-After. For GET, a Refresh header
-    lets browsers retry."""
+    """WSGI middleware that answers requests that waited too long with 503 and Retry-After. Browsers retry by
+    themselves."""
 
     def __init__(self, application: Application) -> None:
         self.application = application
@@ -142,8 +141,8 @@ class LateRequestMiddleware:
             return self.application(environ, start_response)
         is_get = environ["REQUEST_METHOD"] == "GET"
         _REFUSED.add("GET" if is_get else "other")
-        media_type, body = _render_refusal(environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200], is_api=path.startswith(ROOTS))
-        headers = {"Content-Type": media_type, "Content-Length": str(len(body)), **PAGE_HEADERS}
+        kind, body = _write_refusal(environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200], is_api=path.startswith(ROOTS))
+        headers = {"Content-Type": kind, "Content-Length": str(len(body)), **PAGE_HEADERS}
         seconds = str(random.choice(RETRY_SECONDS))  # noqa: S311  # no secret
         retry = {"Retry-After": seconds} | ({"Refresh": seconds} if is_get else {})
         start_response("503 Service Unavailable", list({**headers, **retry}.items()))
@@ -151,8 +150,8 @@ class LateRequestMiddleware:
 
 
 @lru_cache(LANGUAGES_AT_MOST)
-def _render_refusal(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
-    """Return the media type and the body of a refusal in the browser's language."""
+def _write_refusal(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
+    """Return media type and body in the browser's language."""
     request = HttpRequest()
     request.META["HTTP_ACCEPT_LANGUAGE"] = accept_language
     with translation.override(translation.get_language_from_request(request)):

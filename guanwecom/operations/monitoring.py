@@ -1,6 +1,6 @@
 """Warnings and metrics besides the engine's health: waiting work, used limits, expiring certificates and old secrets.
 
-The overview warns in the same cases as the rules of deploy/prometheus. /metrics serves the numbers.
+The overview warns in the cases for which deploy/prometheus has rules, and in no others. /metrics serves the numbers.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The same thresholds as in deploy/prometheus/rules.yml (a test compares them).
+# The thresholds of deploy/prometheus/rules.yml (a test compares).
 CERTIFICATE_DAYS, SECRET_DAYS = 21, 365
 LIMIT_SHARE = 0.9
 BACKUP_DAYS = 2
@@ -59,7 +59,7 @@ TASKS_AT_MOST, WORK_AT_MOST, PICTURES_AT_MOST = 500, 1000, 50
 _SOON = timedelta(days=3)
 FAILOVER_WARNING_LASTS = timedelta(days=1)
 
-# By kind of certificate: its name for administrators, empty if each has a name of its own, and the page to change it.
+# By kind of certificate: its name for administrators, empty if each one has its own, and the page that changes it.
 _CERTIFICATES = {
     "site": ("", "admin:integrations_siteaddress_changelist"),
     "mail_door": (gettext_lazy("the mail door"), ""),
@@ -70,7 +70,7 @@ _CERTIFICATES = {
 }
 
 
-def list_monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
+def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
     """Return the warnings for administrators of all companies."""
     if not sees_all(request.user):
         return []
@@ -93,7 +93,7 @@ def list_monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> 
 
 
 def _find_guide(anchor: str) -> str:
-    """Return the address of an alarm's section in the guide; of the overview if the guides were not built."""
+    """Return the address of the guide; if guides were not built, of the overview."""
     return sentences.find_guide_address("alarms", anchor) or reverse("admin:index")
 
 
@@ -136,13 +136,13 @@ def _warn_of_load(now: datetime) -> Iterator[Attention]:
     }
     for used in measure_limits():
         if used.share > LIMIT_SHARE:
-            sentence = _("%(percent)d %% of a limit of WeCom is used: %(limit)s. Further calls wait.")
+            sentence = _("%(percent)d %% of a limit of WeCom is used: %(limit)s. What is more waits.")
             corp = Corp.objects.only("name").filter(pk=used.corp_id or 0).first()
             facts = {"percent": round(100 * used.share), "limit": words[used.limit] % {"corp": corp}}
             yield Attention(sentence % facts, reverse("admin:notifications_corpqueue_changelist"), "warn")
     for queue, count in count_queued_tasks().items():
         if count > TASKS_AT_MOST:
-            sentence = _("%(count)d tasks wait in the queue “%(queue)s”: add workers.")
+            sentence = _("%(count)d tasks stand in the queue “%(queue)s”: add workers.")
             yield Attention(sentence % {"count": count, "queue": queue}, _find_guide("guanwecomqueuelong"))
     for work, count in count_waiting_work(now=now).items():
         if count > (PICTURES_AT_MOST if "pictures" in work else WORK_AT_MOST):
@@ -150,14 +150,14 @@ def _warn_of_load(now: datetime) -> Iterator[Attention]:
             yield Attention(sentence, _find_guide("guanwecomworkwaits"), "warn")
 
 
-# Seconds. Searching the audit trail takes too long for every scrape of /metrics, so the result is cached.
+# Searching the audit trail takes too long for every scrape, so its result is cached.
 SECRETS_CACHE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate; of a file with several, the one that ends first. `kind`: site, mail_door, valkey, wecom, bi or
-    source. `name`: the site's host, the row's primary key, or empty."""
+    """A certificate, or the first one to end of a file. `kind`: site, mail_door, valkey, wecom, bi or source. `name`:
+    the site's host, the row's primary key, or empty."""
 
     kind: str
     name: str
@@ -174,8 +174,8 @@ class Secret:
 
 
 def find_certificates() -> Iterator[Certificate]:
-    """Yield the certificates of site addresses (as last checked), of the mail door and Valkey, and of the authorities
-    set for companies, the BI and data sources. Unreadable certificates are left out."""
+    """Yield the certificates of site addresses as last checked, of the mail door and Valkey, and of the own authorities
+    of companies, the BI and data sources. Unreadable certificates are left out."""
     for address in SiteAddress.objects.order_by("pk"):
         if address.certificate_ends_at is not None:
             yield Certificate("site", address.domain, address.certificate_ends_at)
@@ -210,18 +210,18 @@ def find_secrets() -> tuple[Secret, ...]:
 
 @lru_cache(1)
 def _read_secrets(_period: int) -> tuple[Secret, ...]:
-    columns, secrets = find_encrypted_columns(), []
+    columns, found = find_encrypted_columns(), []
     for model in list_tracked_models():
         for column in columns.get(model, []):
             # Cast, since reading the field would decrypt it.
             raw = model._base_manager.annotate(raw=Cast(column, TextField()))
             present = set(raw.exclude(raw="").values_list("pk", flat=True))
             changes = AuditEntry.objects.filter(model=model._meta.label_lower, object_id__in=present)
-            of_column = changes.annotate(text=Cast("changes", TextField())).filter(text__contains=f'["{column}"')
-            latest = {entry.object_id: entry.at for entry in of_column.order_by("pk").only("object_id", "at")}
+            named = changes.annotate(text=Cast("changes", TextField())).filter(text__contains=f'["{column}"')
+            latest = {entry.object_id: entry.at for entry in named.order_by("pk").only("object_id", "at")}
             kind = f"{model._meta.model_name}.{column}"
-            secrets += [Secret(kind, pk, at) for pk, at in latest.items() if pk is not None]
-    return tuple(secrets)
+            found += [Secret(kind, pk, at) for pk, at in latest.items() if pk is not None]
+    return tuple(found)
 
 
 def forget_secrets() -> None:
@@ -229,19 +229,19 @@ def forget_secrets() -> None:
     _read_secrets.cache_clear()
 
 
-# Waiting rows are counted up to this number.
+# Counting of rows stops here.
 COUNTED_AT_MOST = 10_000
 
 
 class WaitingWork(NamedTuple):
-    """A kind of work that waits in a table. `label`: its name for administrators. `select_rows`: returns the rows that
-    wait at a time."""
+    """Work that waits in a table. `label`: its name for administrators. `select_rows`: returns the rows that wait
+    now."""
 
     label: StrOrPromise
     select_rows: Callable[[datetime], QuerySet[Any]]
 
 
-# By the name in metrics. Deliveries have a metric of their own.
+# By name in metrics; deliveries have a metric of their own.
 WORK = {
     "runs": WaitingWork(gettext_lazy("pushes to be made"), lambda _now: Run.objects.filter(status=Run.Status.WAITING)),
     "data": WaitingWork(gettext_lazy("fetches of data"), lambda _now: CardData.objects.waiting()),
@@ -273,7 +273,7 @@ def count_waiting_work(*, now: datetime) -> dict[str, int]:
 
 
 def count_queued_tasks() -> dict[str, int]:
-    """Count the tasks in each queue that no worker has taken. Return nothing if Valkey does not answer."""
+    """Count the tasks in each queue that no worker has taken; empty if Valkey does not answer."""
     steps = current_app.conf.broker_transport_options.get("priority_steps", [0, 3, 6, 9])
     names = (*(queue.name for queue in settings.CELERY_TASK_QUEUES), *MakerQueue.values)
     try:
@@ -300,7 +300,7 @@ class _MeasuredScope(NamedTuple):
 
 def measure_limits() -> list[LimitShare]:
     """Measure the limits of message/send for each enabled company and each address; empty if the limiter fails."""
-    scopes: dict[str, _MeasuredScope] = {}  # by key, since companies with the same CorpId share its limits
+    scopes: dict[str, _MeasuredScope] = {}  # rows that share a CorpId share its limits
     for corp in Corp.objects.enabled().only("corpid", "proxy_url").order_by("pk"):
         address = _MeasuredScope("address", None, address_scope(corp))
         company = _MeasuredScope("company", corp.pk, company_scope(corp.corpid))
@@ -311,7 +311,7 @@ def measure_limits() -> list[LimitShare]:
     try:
         return [*_measure_shares(by_minute, "minute"), *_measure_shares(by_hour, "hour")]
     except (StoreLostError, redis.RedisError) as error:
-        logger.warning("the used limits could not be read: %s", type(error).__name__)
+        logger.warning("the limiter could not say what is used: %s", type(error).__name__)
         return []
 
 
@@ -320,47 +320,49 @@ def _measure_shares(scopes: list[_MeasuredScope], window: str) -> list[LimitShar
     limited = [each for each in scopes if each.scope.per_minute or each.scope.per_hour]
     if not limited:
         return []
-    # Pauses that WeCom asked for are ignored (minds_hold), since they use no calls.
+    # Pauses that WeCom asked for do not count, since they are no calls.
     room = ask_gate(
         lambda gate: gate.find_rooms(
             [each.scope for each in limited], within_seconds=0, is_urgent=True, minds_hold=False
         )
     )
-    shares: dict[tuple[str, int | None], float] = {}
+    found: dict[tuple[str, int | None], float] = {}
     for kind, corp_id, scope in limited:
         share = 1 - room[scope] / (scope.per_minute or scope.per_hour)
-        shares[kind, corp_id] = max(share, shares.get((kind, corp_id), 0.0))
-    return [LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in shares.items()]
+        found[kind, corp_id] = max(share, found.get((kind, corp_id), 0.0))
+    return [LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in found.items()]
 
 
-# Imported because that registers their metrics, so that every web process serves them.
-MODULES_WITH_METRICS = (logs, middleware, mail_backend, settle)
+# Importing these modules registers their counters, so that every process shows them.
+MODULES_WITH_COUNTERS = (logs, middleware, mail_backend, settle)
 
 
 class EngineCollector(Collector):
-    """Collector of all metrics for one scrape of Prometheus. If Valkey is emptied, counters restart at 0."""
+    """Collector of one scrape of Prometheus. After Valkey was emptied, counters restart at 0, as after a restart."""
 
     def collect(self) -> Iterator[Metric]:
         yield from collect_push_metrics()
         state, now = health.read_state(), database_now()
         up, workers = not state.problems, {(queue.name,): queue.process_count for queue in state.queues}
-        yield GaugeMetricFamily("guanwecom_engine_up", "1: the push engine works; 0: a part has stopped", up)
-        yield GaugeMetricFamily("guanwecom_beat_processes", "Running beats", state.beat.process_count)
-        yield make_gauge("guanwecom_queue_workers", "Running workers that serve a queue", workers, ["queue"])
-        yield GaugeMetricFamily("guanwecom_mail_door_processes", "Running mail doors", state.mail_door.process_count)
+        yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", up)
+        yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)
+        yield make_gauge("guanwecom_queue_workers", "Live workers that take from a queue", workers, ["queue"])
+        yield GaugeMetricFamily(
+            "guanwecom_mail_door_processes", "Mail doors that are alive", state.mail_door.process_count
+        )
         if state.tick_seconds is not None:
-            yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Seconds since the last tick", state.tick_seconds)
-        yield GaugeMetricFamily("guanwecom_overdue_slots", "Overdue pushes and alert rules", state.overdue_count)
-        yield GaugeMetricFamily("guanwecom_overdue_seconds", "Seconds since the oldest was due", state.overdue_seconds)
+            yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Since the last tick", state.tick_seconds)
+        yield GaugeMetricFamily("guanwecom_overdue_slots", "Times that nobody has claimed", state.overdue_count)
+        yield GaugeMetricFamily("guanwecom_overdue_seconds", "Since the oldest of them", state.overdue_seconds)
         site = {(SiteAddress.objects.default().url,): 1.0}
-        yield make_gauge("guanwecom_site_info", "Always 1; url: the site's address for links", site, ["url"])
+        yield make_gauge("guanwecom_site_info", "1: where the site is, for links", site, ["url"])
         if (row := Installation.objects.first()) is not None:
             age = row.backup_age(now).total_seconds()
-            yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Seconds since the last backup", age)
+            yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Since the last good backup", age)
         rows = {(name,): float(count) for name, count in count_waiting_work(now=now).items()}
-        yield make_gauge("guanwecom_work_waiting", "Rows of work that waits", rows, ["work"])
+        yield make_gauge("guanwecom_work_waiting", "Rows of work to be done", rows, ["work"])
         queued = {(name,): float(count) for name, count in count_queued_tasks().items()}
-        yield make_gauge("guanwecom_queue_tasks", "Tasks that wait in a queue", queued, ["queue"])
+        yield make_gauge("guanwecom_queue_tasks", "Tasks that stand in a queue", queued, ["queue"])
         yield make_gauge(
             "guanwecom_limit_used_ratio",
             "How much of a limit of WeCom is used; corp: empty for an address, which companies share",

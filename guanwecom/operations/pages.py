@@ -1,6 +1,6 @@
-"""Pages of operation: the state of operation, the engine's panel on the overview, pages for monitors, the error page.
+"""Pages of operation: maintenance for superusers, the engine's panel, pages for monitors, the error page.
 
-Load balancers use /healthz/ready (integrations.views), which does not depend on the engine.
+Load balancers use /healthz/ready, which does not depend on the engine.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def require_superuser(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[
 @require_POST
 def confirm_installation(request: HttpRequest) -> HttpResponse:
     """Mark this copy of the database as the real installation."""
-    count = installation.mark_as_installation()
+    count = installation.confirm()
     if count is None:
         messages.info(request, _("This was the real installation already."))
     else:
@@ -76,9 +76,8 @@ def confirm_installation(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def show_operation(request: HttpRequest) -> HttpResponse:
-    """Show the state of the processes to people who may see the site's settings; superusers can download the support
-    bundle."""
+def maintenance(request: HttpRequest) -> HttpResponse:
+    """Show the state of the processes to those who see the site's settings, and superusers the file for support."""
     if not any(request.user.has_perm(f"integrations.{verb}_siteaddress") for verb in ("view", "change")):
         raise PermissionDenied
     request.current_app = admin.site.name  # as Django's own admin views do
@@ -92,18 +91,18 @@ def show_operation(request: HttpRequest) -> HttpResponse:
 
 @require_superuser
 @require_POST
-def download_support_bundle(_request: HttpRequest) -> HttpResponse:
-    """Answer with the support bundle, a zip file."""
+def support(_request: HttpRequest) -> HttpResponse:
+    """Answer with the zip file for support."""
     file_name = f"guanwecom-support-{timezone.localtime():%Y%m%d-%H%M}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
     return HttpResponse(support_bundle.build_bundle(), content_type="application/zip", headers=headers)
 
 
 @dataclass(frozen=True)
-class EnginePanel:
-    """The state of the push engine. `lines` and `explanations`: for administrators of all companies. `sentence`: a
-    summary for everybody; empty if all is well. `may_confirm`: whether the person may mark this copy as the real
-    installation."""
+class Panel:
+    """The state of the push engine. `lines` and `explanations` are for administrators of all companies, on the page of
+    operation; `sentence` for everybody, on the overview, empty if all is well. `may_confirm`: whether the person may
+    mark a copy as the real installation."""
 
     lines: list[Line]
     explanations: list[EngineExplanation]
@@ -111,9 +110,8 @@ class EnginePanel:
     may_confirm: bool = False
 
 
-def build_panel(person: User | AnonymousUser) -> EnginePanel | None:
-    """Return the panel. None for people without rights to pushes, and, while all is well, for administrators of some
-    companies."""
+def build_panel(person: User | AnonymousUser) -> Panel | None:
+    """Return the panel; None for people without rights to pushes, and for limited administrators while all is well."""
     if not person.has_perm("notifications.view_delivery"):
         return None
     state = health.read_state()
@@ -121,10 +119,8 @@ def build_panel(person: User | AnonymousUser) -> EnginePanel | None:
         if not state.problems:
             return None
         if state.is_copy:
-            return EnginePanel([], [], _("This is a copy of the installation: nothing is sent from here."))
-        return EnginePanel(
-            [], [], _("Pushes have stopped: a background process is not running. Tell a system administrator.")
-        )
+            return Panel([], [], _("This is a copy of the installation: nothing is sent from here."))
+        return Panel([], [], _("Pushes stand still: a background process is not running. Tell a system administrator."))
     lines = [Line(_("Beat (the clock)"), *_describe_processes(state.beat))]
     lines += [Line(_("Queue %(queue)s") % {"queue": queue.name}, *_describe_processes(queue)) for queue in state.queues]
     if state.mail_door.process_count or state.mail_door.is_failing:
@@ -141,11 +137,13 @@ def build_panel(person: User | AnonymousUser) -> EnginePanel | None:
     lines += [Line(_("Last backup"), age), Line(_("Version"), settings.VERSION)]
     sentence = ""
     if state.problems:
-        sentence = _("Pushes have stopped or come late: background processes need attention.")
+        sentence = _("Pushes stand still or come late: background processes need attention.")
+        if state.is_copy:
+            sentence = _("This is a copy of the installation: nothing is sent from here.")
     if state.is_copy:
         sentence = _("This is a copy of the installation: nothing is sent from here.")
     explanations = health.explain_problems(state)
-    return EnginePanel(lines, explanations, sentence, may_confirm=state.is_copy and person.is_superuser)
+    return Panel(lines, explanations, sentence, may_confirm=state.is_copy and person.is_superuser)
 
 
 def _describe_processes(group: ProcessGroup) -> tuple[str, str]:
@@ -175,7 +173,7 @@ def show_failure(request: HttpRequest) -> HttpResponse:
 
 
 def require_token(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Answer 404 if METRICS_TOKEN is not set, and 401 to requests without `Authorization: Bearer <METRICS_TOKEN>`."""
+    """Answer 404 if no token is set, 401 to requests without it as `Authorization: Bearer …`."""
 
     @wraps(view)
     def check_token(request: HttpRequest) -> HttpResponse:
@@ -191,8 +189,8 @@ def require_token(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[Http
 @mark_without_session
 @require_GET
 @require_token
-def serve_metrics(_request: HttpRequest) -> HttpResponse:
-    """Answer with all metrics for Prometheus."""
+def metrics(_request: HttpRequest) -> HttpResponse:
+    """Answer a scrape of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(EngineCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
@@ -202,8 +200,8 @@ def serve_metrics(_request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 @require_token
-def show_engine_state(_request: HttpRequest) -> JsonResponse:
-    """Answer with the engine's state as JSON: 200 if there is no problem, else 503."""
+def engine(_request: HttpRequest) -> JsonResponse:
+    """Answer 200 while everything scheduled goes out, else 503, with the numbers as JSON."""
     try:
         state = health.read_state()
     except Error:

@@ -1,7 +1,4 @@
-"""The support bundle: a zip file with versions, settings, diagnosis, last errors, migrations, queues and heartbeats.
-
-Secrets are left out or masked.
-"""
+"""A zip file for support: versions, settings, diagnosis, last errors, migrations, queues, heartbeats; no secret."""
 
 from __future__ import annotations
 
@@ -38,21 +35,20 @@ from notifications.delivery.attachments import CHARTS_QUEUE
 from notifications.models import Attempt, Delivery, Run
 
 ERRORS_AT_MOST = 200
-# Names of variables whose values are secrets, except for scheme, host and port of addresses.
+# Values of these variables are hidden, except for scheme, host and port of addresses.
 _SECRET_NAME = re.compile(r"SECRET|KEY|TOKEN|PASSWORD|DSN|URL|HEADERS|CREDENTIAL")
-# Characters. Shorter values are no secrets, and masking them would damage other words.
+# Shorter values are no secrets, and replacing them would damage other words.
 _SECRET_AT_LEAST = 6
 MASK = "***"
 
 
 def build_bundle() -> bytes:
-    """Return the zip file. If the database fails, about.json has the reason, and the files about the database are left
-    out."""
+    """Return the zip file. If the database fails, the file says why, and holds what is known without it."""
     # All secrets, also passwords in addresses: first those of the settings, then those of the database.
-    secrets = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
-    secrets |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
+    hidden = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
+    hidden |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
     sentinels: dict[str, Any] = settings.VALKEY_OPTIONS.get("sentinel_kwargs", {})
-    secrets |= {_extract_password(settings.VALKEY_URL), str(sentinels.get("password") or "")}
+    hidden |= {_extract_password(settings.VALKEY_URL), str(sentinels.get("password") or "")}
     failure = ""
     try:
         for model, names in find_encrypted_columns().items():
@@ -60,16 +56,16 @@ def build_bundle() -> bytes:
                 continue
             for row in model._base_manager.values_list(*names).iterator():
                 texts = {value for value in row if value and not isinstance(value, Unreadable)}
-                secrets |= texts | set(map(_extract_password, texts))
+                hidden |= texts | set(map(_extract_password, texts))
     except Error as error:
         failure = f"{type(error).__name__}: {error}"
-    # No file has secrets on purpose, but answers of other systems may contain some.
-    longest_first = sorted((secret for secret in secrets if len(secret) >= _SECRET_AT_LEAST), key=len, reverse=True)
+    # No secrets are put in, but answers of other systems may hold some.
+    longest_first = sorted((secret for secret in hidden if len(secret) >= _SECRET_AT_LEAST), key=len, reverse=True)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, translation.override("en"):
         now = timezone.now()
         parts = _describe_installation(now, failure)
-        if not failure:  # the database's secrets are known, so they can be masked
+        if not failure:  # else the database's secrets are not known, so nothing of it is put in
             parts |= _describe_database(now)
         for name, text in parts.items():
             masked = text
@@ -85,8 +81,7 @@ def _write_json(content: object) -> str:
 
 
 def _describe_installation(now: datetime, failure: str) -> dict[str, str]:
-    """Return texts by file name: versions and settings. `failure`: the error of the database, which is then not
-    queried; empty if it works."""
+    """Return texts by file name: versions and settings. `failure`: of the database, which is then not asked."""
     row = installation.load_installation() if not failure else Installation()
     about = {
         "made_at": now.isoformat(timespec="seconds"),
@@ -121,12 +116,12 @@ def _describe_installation(now: datetime, failure: str) -> dict[str, str]:
 
 
 def _describe_database(now: datetime) -> dict[str, str]:
-    """Return texts by file name: the engine's state and the last errors, with codes, times and ids, but without
-    messages and answers of other systems."""
+    """Return texts by file name: the state of the engine, and the last errors as codes, times and ids, without messages
+    and responses."""
     heartbeats = Heartbeat.objects.order_by("kind", "name").values("kind", "name", "queues", "beat_at")
     queues = [*(queue.name for queue in settings.CELERY_TASK_QUEUES), CHARTS_QUEUE]
-    failed_outcomes = [Attempt.Outcome.REFUSED, Attempt.Outcome.NOT_SENT, Attempt.Outcome.UNCLEAR]
-    attempts = Attempt.objects.filter(outcome__in=failed_outcomes).order_by("-pk")
+    wrong = [Attempt.Outcome.REFUSED, Attempt.Outcome.NOT_SENT, Attempt.Outcome.UNCLEAR]
+    attempts = Attempt.objects.filter(outcome__in=wrong).order_by("-pk")
     runs = Run.objects.went_wrong().order_by("-pk").only("trigger", "slot_at", "status", "error")
     data = CardData.objects.filter(status=CardData.Status.FAILED).order_by("-pk")
     syncs = SyncRun.objects.filter(status="failed").order_by("-pk")

@@ -1,7 +1,7 @@
-"""Messages to operators when the push engine stops and when it runs again, one for each change.
+"""Messages to operators when the push engine stops and when it runs again, once for each change.
 
-Every process calls check_engine() every few seconds, and one of them checks in each period. A message that reached
-nobody is sent again. Each process caches the operators' mail addresses and group robots, for outages of the database.
+Every process asks every few seconds; in each period one of them does the check. A message that reached nobody is sent
+again. Each process caches the operators' mail addresses and group robots, for times without the database.
 """
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ from notifications.models import OperatorContacts, Robot
 
 logger = logging.getLogger(__name__)
 
-# How long problems must last before operators are notified. Shorter ones are normal while processes are replaced, and
-# after an outage of the database, which then has no fresh heartbeats. Together with the time after which a silent
-# process counts as dead, this is less than a minute.
+# Operators are told of problems that last this long: replaced processes are missing for a moment, and after an outage
+# the database has no fresh heartbeats. With the time until a silent process counts as dead, it is less than a minute.
 CONFIRMED_AFTER = timedelta(seconds=20)
 _CHECK_PERIOD = timedelta(seconds=HEARTBEAT_SECONDS - 1)
-# A recorded check that is further in the future is ignored: the database's clock was wrong then.
+# A check further in the future was written under a wrong clock.
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 
 _IS_CHECK_DUE = (
@@ -59,8 +58,8 @@ def _select_row() -> QuerySet[Installation]:
 
 
 def check_engine() -> None:
-    """Check the engine, unless another process has just done so, and notify operators of a change. After a gap in the
-    checks, such as an outage, the time of known problems starts again. Raises django.db.Error."""
+    """Check the engine, unless another process has just done so. Problems found before a gap in the checks, such as an
+    outage, count as new. Raises django.db.Error."""
     answers = list(_select_row().values_list(Case(When(_IS_CHECK_DUE, then=True), default=False), flat=True))
     if not answers:
         installation.load_installation()
@@ -75,12 +74,12 @@ def check_engine() -> None:
         return
     row = _select_row().only("engine_problems", "engine_notified", "engine_problems_since").get()
     if record_problems(row, state.problems, now=database_now()):
-        _run_in_thread(partial(report_engine_state, state, row.engine_notified))
+        _run_in_thread(partial(tell_engine_state, state, row.engine_notified))
 
 
 def record_problems(row: Installation, problems: list[str], *, now: datetime) -> bool:
-    """Store the problems. Return whether operators must be notified: new problems have lasted for CONFIRMED_AFTER, or
-    there are none any more. Of several simultaneous callers, only one gets True."""
+    """Store the problems. Return whether operators are to be told: the problems have lasted and are new to them, or all
+    is well again. Of several simultaneous callers, one gets True."""
     found, since = ",".join(sorted(problems)), row.engine_problems_since
     rows = _select_row().filter(engine_problems=row.engine_problems, engine_notified=row.engine_notified)
     if found != row.engine_problems or since is None or since > now:
@@ -91,14 +90,14 @@ def record_problems(row: Installation, problems: list[str], *, now: datetime) ->
     return not problems or not set(row.engine_notified.split(",")).issuperset(problems)
 
 
-def report_engine_state(state: EngineHealth, known: str) -> None:
-    """Log the state, and send it to operators. `known`: the problems that they know of. If no message could be sent,
-    store `known` again, so that the next check repeats the message."""
+def tell_engine_state(state: EngineHealth, known: str) -> None:
+    """Log the state, and send it to operators. If nobody could be told, restore `known`, the problems that operators
+    know, so that the next check tells them."""
     try:
         if state.problems:
-            logger.error("the push engine has stopped: %s", ", ".join(state.problems))
+            logger.error("the engine stands still: %s", ", ".join(state.problems))
         else:
-            logger.warning("the push engine runs again")
+            logger.warning("the engine runs again")
         with translation.override(settings.LANGUAGE_CODE):
             subject, lines = _("Pushes run again"), [_("Beat and the workers of all queues are running.")]
             if state.problems:
@@ -113,27 +112,27 @@ def report_engine_state(state: EngineHealth, known: str) -> None:
                 }
                 parts = [code.partition(":") for code in state.problems]
                 named = ", ".join(names.get(kind) or name for kind, _separator, name in parts)
-                subject = _("Pushes have stopped: %(parts)s") % {"parts": named}
+                subject = _("Pushes stand still: %(parts)s") % {"parts": named}
                 lines = [line for one in health.explain_problems(state) for line in (*one.lines, "")]
             address = _("Overview: %(url)s") % {"url": f"{SiteAddress.objects.default().url}admin/"}
-            is_sent = notify_operators(subject, "\n".join([*lines, address]))
-        if not is_sent:
+            is_told = tell_operators(subject, "\n".join([*lines, address]))
+        if not is_told:
             _select_row().update(engine_notified=known, engine_problems_since=Now())
     finally:
         connections.close_all()
 
 
-# --- Outages of the database: a key in Valkey chooses the process that notifies -------------------------------------
+# --- While the database is away, Valkey chooses the process that tells operators -------------------------------------
 
 _AWAY_KEY = "operations:database-away"
 _AWAY_SECONDS = 7 * 24 * 60 * 60
 
 
 class DatabaseWatch:
-    """The state of the database as seen by this process, noted with each heartbeat.
+    """The database's state as seen by one process, noted with each heartbeat.
 
-    Through a key in Valkey, only one process notifies operators of an outage, and one of its end. While Valkey is also
-    unreachable, nobody is notified, and only an external monitor notices the outage.
+    One of all processes tells operators that the database is unreachable, and one that it is back. While Valkey is
+    away, too, no process can be chosen, and only an external monitor notices the outage.
     """
 
     def __init__(self, clock: Callable[[], float] = read_boot_clock) -> None:
@@ -141,7 +140,7 @@ class DatabaseWatch:
         self._answers, self._since = True, clock()
 
     def note_answer(self, *, answers: bool) -> None:
-        """Note whether the database answered, and notify operators of a change that has lasted for CONFIRMED_AFTER."""
+        """Note whether the database answered, and tell operators of a change that has lasted."""
         now = self._clock()
         if answers != self._answers:
             self._answers, self._since = answers, now
@@ -157,16 +156,16 @@ class DatabaseWatch:
             logger.warning("the database answers again")
         else:
             logger.error("the database does not answer")
-        _run_in_thread(partial(_report_database_state, answers=answers))
+        _run_in_thread(partial(_tell_database_state, answers=answers))
 
 
 def _run_in_thread(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="tell-operators", daemon=True).start()
 
 
-def _report_database_state(*, answers: bool) -> None:
-    """Notify operators that the database is unreachable or answers again. If the message of an outage could not be
-    sent, let any process try again after CONFIRMED_AFTER."""
+def _tell_database_state(*, answers: bool) -> None:
+    """Tell operators that the database is unreachable or back. If nobody could be told of an outage, any process tries
+    again soon."""
     with translation.override(settings.LANGUAGE_CODE):
         if answers:
             subject = _("The database answers again")
@@ -176,42 +175,39 @@ def _report_database_state(*, answers: bool) -> None:
             what = _("The database does not answer: nobody can sign in, and nothing is pushed.")
             where = _("Start PostgreSQL, or read its log. The address /healthz/ready says what it answers.")
             body = f"{what}\n{where}"
-        is_sent = notify_operators(subject, body)
-    if not is_sent and not answers:
+        is_told = tell_operators(subject, body)
+    if not is_told and not answers:
         with suppress(redis.RedisError):
             valkey().expire(_AWAY_KEY, CONFIRMED_AFTER)
 
 
-# How long contacts are cached.
 CONTACTS_READ_SECONDS = 60.0
 
 
-class CachedContacts(NamedTuple):
-    """The recipients of messages to operators."""
-
+class Contacts(NamedTuple):
     emails: list[str]
     robots: list[RobotClient]
     expire_at: float  # on the clock of read_boot_clock
 
 
-# Empty, or one element.
-_cached_contacts: list[CachedContacts] = []
+# At most one element.
+_cached_contacts: list[Contacts] = []
 
 
 def refresh_contacts() -> None:
-    """Read the contacts if the cached ones are older than CONTACTS_READ_SECONDS. In a copy there are none, since the
-    original notifies the operators. Raises django.db.Error."""
+    """Read the contacts if the cached ones are older than CONTACTS_READ_SECONDS. A copy has none, since its operators
+    get messages from the original. Raises django.db.Error."""
     now = read_boot_clock()
     if _cached_contacts and now < _cached_contacts[0].expire_at:
         return
-    contacts = CachedContacts([], [], now + CONTACTS_READ_SECONDS)
+    contacts = Contacts([], [], now + CONTACTS_READ_SECONDS)
     if not installation.is_copy():
         robots = [client_factory.make_operator_robot_client()]
         chosen = Robot.objects.select_related("corp").filter(pk__in=OperatorContacts.objects.values("robot")).first()
         if chosen is not None:
             try:
                 robots.append(client_factory.robot_client(chosen.corp, chosen.key))
-            except IntegrationError as error:  # no key decrypts the robot's address
+            except IntegrationError as error:  # no key decrypts the robot's address any more
                 logger.error("the operators' robot cannot be used: %s", type(error).__name__)
         contacts = contacts._replace(
             emails=OperatorContacts.objects.addresses(), robots=[robot for robot in robots if robot is not None]
@@ -219,9 +215,9 @@ def refresh_contacts() -> None:
     _cached_contacts[:] = [contacts]
 
 
-def notify_operators(subject: str, body: str) -> bool:
-    """Send a message to the cached contacts, or to those in the settings if none are cached. Return False if there are
-    contacts but no message was sent."""
+def tell_operators(subject: str, body: str) -> bool:
+    """Send a message to the cached contacts, else to those in the environment. Return False if no message was sent
+    although there are contacts."""
     if _cached_contacts:
         emails, robots = _cached_contacts[0].emails, _cached_contacts[0].robots
     else:
@@ -232,12 +228,12 @@ def notify_operators(subject: str, body: str) -> bool:
         try:
             sent_count += bool(send_mail(subject, body, None, emails))
         except OSError as error:
-            logger.error("the mail to operators could not be sent: %s", type(error).__name__)
+            logger.error("operators could not be told of the engine: %s", type(error).__name__)
     text = f"{subject}\n{body}".encode()[:TEXT_BYTES].decode(errors="ignore")
     for each in robots:
         try:
             each.webhook_send(encode_body(build_robot_text(text)))
             sent_count += 1
         except IntegrationError as error:
-            logger.error("the message to the operators' group could not be sent: %s", error)
+            logger.error("the operators' group could not be told: %s", error)
     return sent_count > 0 or not (emails or robots)

@@ -1,8 +1,8 @@
-"""The heartbeat of each process, and the consumer of workers.
+"""Heartbeats of every process, and the consumer of workers.
 
-Every process checks all heartbeats, so a living one reports dead ones. The consumer takes no task in a copy of the
-database, and survives the loss of the broker: a worker of Celery 5.7 with kombu 5.7 ends ("Unrecoverable error:
-AttributeError") if the broker disappears during a task, as `make chaos` showed.
+Every process checks all heartbeats, so a living process reports dead ones. The consumer takes no task in a copy of the
+database, and survives the loss of its broker: Celery 5.7 with kombu 5.7 ends a worker ("Unrecoverable error:
+AttributeError") if its broker disappears during a task, as `make chaos` showed.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ logger = logging.getLogger(__name__)
 class HeartbeatThread(threading.Thread):
     """Thread that writes this process's heartbeat every few seconds until `stop()`.
 
-    `queues`: returns the queues that the process serves, or None while it does not work; then nothing is written.
-    `watches`: the thread also checks all processes (guanwecom.operations.watch), and keeps its database connection
-    between heartbeats. A process that forks must not watch, since the children would inherit the connection.
+    `queues` returns the queues that the process serves, or None while it does not work; then nothing is written.
+    `watches`: the thread also checks all other processes, and keeps its connection between heartbeats. A process that
+    forks children must not watch, since they would inherit the connection.
     """
 
     def __init__(self, kind: Heartbeat.Kind, queues: Callable[[], Collection[str] | None], *, watches: bool) -> None:
         super().__init__(name="heartbeat", daemon=True)
-        self._kind, self._list_queues, self._watches = kind, queues, watches
+        self._kind, self._queues, self._watches = kind, queues, watches
         self._process = heartbeats.build_process_name()
         self._stopped = threading.Event()
         self._is_failing = False
         self._database = watch.DatabaseWatch()
 
     def run(self) -> None:
-        # A connection outside the workers' pool, whose threads a forked child would not have.
+        # This connection stays outside the workers' pool, whose threads a forked child would lack.
         own = connections["default"].copy()
         options = own.settings_dict.get("OPTIONS", {})
         own.settings_dict["OPTIONS"] = {name: value for name, value in options.items() if name != "pool"}
@@ -63,7 +63,7 @@ class HeartbeatThread(threading.Thread):
         self._stopped.set()
 
     def stop_and_delete_row(self) -> None:
-        """Stop, and delete the heartbeat's row. Called when the process ends normally."""
+        """Stop, and delete the heartbeat's row, because the process ends in order."""
         self.stop()
         try:
             heartbeats.delete_heartbeat(kind=self._kind, name=self._process)
@@ -74,10 +74,10 @@ class HeartbeatThread(threading.Thread):
         has_succeeded = False
         try:
             with log_errors(logger, "heartbeat failed", unless=(Error,)):
-                queues = self._list_queues()
+                queues = self._queues()
                 if queues is not None:
                     heartbeats.write_heartbeat(kind=self._kind, name=self._process, queues=queues)
-                    touch_heartbeat_file()
+                    touch_file()
                 if self._watches:
                     watch.refresh_contacts()
                     watch.check_engine()
@@ -91,28 +91,28 @@ class HeartbeatThread(threading.Thread):
             if self._watches and isinstance(error, OperationalError | InterfaceError):
                 self._database.note_answer(answers=False)
         finally:
-            # Close the connection after an error, or if the process may fork. Otherwise keep it: opening one costs more
-            # than all queries of a heartbeat.
+            # Close the connection after an error, and if children may be forked, which must not inherit it. Else keep
+            # it: opening one costs more than all queries of a heartbeat.
             if not (has_succeeded and self._watches):
                 connections.close_all()
 
 
-def touch_heartbeat_file() -> None:
-    """Touch settings.HEARTBEAT_FILE, which containers' health checks read."""
+def touch_file() -> None:
+    """Touch the file by which containers check a process."""
     if settings.HEARTBEAT_FILE:
         Path(settings.HEARTBEAT_FILE).touch()
 
 
 class HeartbeatStep(bootsteps.StartStopStep):
-    """Step of a worker's consumer (guanwecom.celery) that runs a HeartbeatThread for each connection to the broker."""
+    """Step of a worker's consumer (guanwecom.celery): starts with each connection to the broker, and stops with it."""
 
     requires = ("celery.worker.consumer:Tasks",)
     thread: HeartbeatThread | None = None
 
     def start(self, consumer: Any) -> None:
-        # A prefork worker may fork at any moment, also while this thread sends mail, so it must not watch.
+        # A prefork worker may fork at any moment, so it must not watch: this thread could then be sending mail.
         is_prefork = "prefork" in consumer.controller.pool_cls.__module__
-        self.thread = HeartbeatThread(Heartbeat.Kind.WORKER, lambda: _list_queues(consumer), watches=not is_prefork)
+        self.thread = HeartbeatThread(Heartbeat.Kind.WORKER, lambda: _queues(consumer), watches=not is_prefork)
         self.thread.start()
         worker_shutdown.connect(self._delete_row, dispatch_uid="heartbeat")
 
@@ -125,52 +125,51 @@ class HeartbeatStep(bootsteps.StartStopStep):
             self.thread.stop_and_delete_row()
 
 
-def _list_queues(consumer: Any) -> list[str] | None:
+def _queues(consumer: Any) -> list[str] | None:
     tasks = consumer.task_consumer
     return [queue.name for queue in tasks.queues] if tasks else None
 
 
-# In a copy of the database, a worker checks this often, in seconds, whether the copy was confirmed, or whether to end.
+# In a copy, a worker notices within this many seconds that the copy was confirmed, or that it is to shut down.
 COPY_CHECK_SECONDS = 2
 
 
-class ResilientConsumer(Consumer):
-    """Consumer of workers (setting worker_consumer in guanwecom.celery)."""
+class LastingConsumer(Consumer):
+    """Consumer of workers, as guanwecom.celery names it."""
 
     # Attributes of Celery that its stubs lack.
     controller: Any
     prefetch_multiplier: int
 
     def start(self) -> None:
-        """Start as soon as the database is reachable and is not a copy."""
+        """Start once the database is reachable and no copy."""
         while True:
             try:
                 if not installation.is_copy():
                     break
                 installation.copy_warning.log("this worker takes no task")
             except Error as error:
-                logger.warning("no task is taken while the database is unreachable (%s)", type(error).__name__)
+                logger.warning("no task is taken until the database can be asked (%s)", type(error).__name__)
             finally:
                 connections.close_all()
-            touch_heartbeat_file()
+            touch_file()
             maybe_shutdown()
             time.sleep(COPY_CHECK_SECONDS)
         super().start()
 
     @property
     def max_prefetch_count(self) -> int:
-        """The count for the largest number of processes. With --autoscale, Celery multiplies by the running ones, which
-        may be none: after a lost connection the worker would take one task at a time and never start a second
-        process."""
+        """The count for the largest number of processes. With --autoscale, Celery counts the running ones, which may be
+        none: after a lost connection the worker would take one task at a time, and never start a second process."""
         return int(self.controller.max_concurrency or self.pool.num_processes) * self.prefetch_multiplier
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Survive the loss of the broker. Unacknowledged tasks return later, and their work is in the database."""
+        """Survive the loss of the broker. Unacknowledged tasks return later; the rows hold the work."""
         try:
             super().on_connection_error_after_connected(exc)
         except AttributeError as error:
-            # The connection is already dropped; Celery failed after that. All tasks count as acknowledged, since one
-            # that acknowledged on the lost connection would also end the worker.
+            # The connection is already dropped, and only a hint for the next one is missing. A task that acknowledges
+            # on the lost connection would end the worker, too, so all count as acknowledged.
             for request in {*active_requests, *reserved_requests}:
                 request.acknowledged = True
             logger.warning("the lost connection to the broker could not be closed: %s", error)

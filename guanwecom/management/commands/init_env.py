@@ -1,4 +1,4 @@
-"""Write the first .env. The command `manage.py init_env` works without settings."""
+"""Write the first .env: `manage.py init_env`, which runs before there are settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMPOSE = {"database": "postgresql://guanwecom:{}@postgres:5432/guanwecom", "val
 LOCAL_DATABASE = "postgresql://guanwecom:@/guanwecom?host=/var/run/postgresql"
 LOCAL_VALKEY = "redis://127.0.0.1:6379/0"
 _LINE = re.compile(r"^#?(?P<name>[A-Z_]+)=.*$", re.MULTILINE)
-# Characters that readers of .env files (ours, a shell, Docker Compose) interpret differently.
+# Readers of .env files (ours, a shell, compose) interpret these characters differently.
 _AMBIGUOUS = re.compile(r"[\s\"'$`\\#]")
 
 
@@ -42,7 +42,7 @@ def parse_site(text: str) -> str:
 
 
 def parse_address(check: Callable[[str], object]) -> Callable[[str], str]:
-    """Return a parser of addresses that `check` accepts, and that have no _AMBIGUOUS characters."""
+    """Return a parser of addresses that `check` accepts and that every reader of .env files understands alike."""
 
     def parse(text: str) -> str:
         check(text)
@@ -53,8 +53,7 @@ def parse_address(check: Callable[[str], object]) -> Callable[[str], str]:
     return parse
 
 
-# By option: the parser of a required value, the question at a terminal if the option is missing, and the default for an
-# empty answer.
+# Required values, given by the option of this name or at a terminal: parser, label, and default for an empty answer.
 QUESTIONS: dict[str, tuple[Callable[[str], str], object, str]] = {
     "site": (parse_site, gettext_lazy("Address of the site, such as https://bi.example.com"), ""),
     "database": (parse_address(e.database), "PostgreSQL", LOCAL_DATABASE),
@@ -65,7 +64,7 @@ QUESTIONS: dict[str, tuple[Callable[[str], str], object, str]] = {
 class Command(BaseCommand):
     help = (
         "Write a new .env with fresh keys and a comment for each setting; nobody but its owner can read it. "
-        "Asks at a terminal for values that no option gives. An existing file is never changed."
+        "Asks at a terminal for what no option gives. A file that exists is never changed."
     )
     requires_system_checks = ()
 
@@ -84,11 +83,11 @@ class Command(BaseCommand):
         if options["compose"] and (options["database"] or options["valkey"]):
             raise CommandError(_("--compose brings its own database and Valkey: leave out --database and --valkey."))
         path = None if options["file"] == "-" else Path(options["file"])
-        if path and (path.is_symlink() or path.exists()):  # before the questions
+        if path and (path.is_symlink() or path.exists()):  # before anything is asked
             raise CommandError(_("%(path)s exists and is left as it is.") % {"path": path})
         names = ("site",) if options["compose"] else tuple(QUESTIONS)
         answers = {name: address.format(secrets.token_hex(24)) for name, address in COMPOSE.items()}
-        answers |= {name: self._read_value(name, options[name]) for name in names}
+        answers |= {name: self._answer(name, options[name]) for name in names}
         values = {
             "SECRET_KEY": secrets.token_urlsafe(50),
             "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
@@ -105,15 +104,7 @@ class Command(BaseCommand):
             (ROOT / ".env.example").read_text(encoding="utf-8"),
         )
         if path:
-            try:
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            except OSError as error:
-                sentence = _("%(path)s cannot be written: %(reason)s.")
-                if isinstance(error, FileExistsError):
-                    sentence = _("%(path)s exists and is left as it is.")
-                raise CommandError(sentence % {"path": path, "reason": error.strerror}) from None
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
+            _write(path, text)
             text = _(
                 "%(path)s is written. Keep a copy in a safe place: without\nFIELD_ENCRYPTION_KEYS nobody can read the "
                 "secrets in the database."
@@ -122,17 +113,28 @@ class Command(BaseCommand):
         else:
             self.stdout.write(text, ending="")
 
-    def _read_value(self, name: str, option: str | None) -> str:
-        """Return the parsed option; if it is None, ask for the value at the terminal. Raises CommandError."""
-        if option is None and not sys.stdin.isatty():
+    def _answer(self, name: str, given: str | None) -> str:
+        if given is None and not sys.stdin.isatty():
             text = _("--%(name)s is missing, and there is no terminal to ask at.")
             raise CommandError(text % {"name": name})
         parse, label, default = QUESTIONS[name]
         prompt = f"{label} [{default}]: " if default else f"{label}: "
         while True:
             try:
-                return parse(option if option is not None else input(prompt).strip() or default)
+                return parse(given if given is not None else input(prompt).strip() or default)
             except ValueError as error:
-                if option is not None:
+                if given is not None:
                     raise CommandError(f"--{name}: {error}") from None
                 self.stderr.write(str(error))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        sentence = _("%(path)s cannot be written: %(reason)s.")
+        if isinstance(error, FileExistsError):
+            sentence = _("%(path)s exists and is left as it is.")
+        raise CommandError(sentence % {"path": path, "reason": error.strerror}) from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

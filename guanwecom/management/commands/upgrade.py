@@ -19,44 +19,43 @@ from guanwecom.operations.upgrade import BlockedUse, RowWork, TableLock, Upgrade
 from integrations.core import heartbeats, installation
 from integrations.models import Installation
 
-# Key of the advisory lock of PostgreSQL under which an upgrade runs, one at a time.
+# Key of the advisory lock of PostgreSQL that lets one upgrade run at a time.
 _UPGRADE_LOCK = 1_196_770_628
 
 
 class Command(BaseCommand):
     help = (
         "Bring the database up to this version: check, migrate, collect the static files, and say what to restart. "
-        "With --check change nothing. Exit code 0: the upgrade is done, or possible with --check; 1: it is refused."
+        "With --check change nothing. Exit code 0: nothing stands in the way, or it is done; 1: refused."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--check", action="store_true", help="show what would be done, and change nothing")
-        parser.add_argument("--no-static", action="store_true", help="do not collect the static files")
+        parser.add_argument("--check", action="store_true", help="say what would be done, and change nothing")
+        parser.add_argument("--no-static", action="store_true", help="leave the static files, which are there already")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["check"]:
-            self._show_plan()
+            self._check()
             return
         if upgrade.is_pooled():
             raise CommandError(upgrade.POOLED)
         with connection.cursor() as cursor:  # a second upgrade waits here, and then finds nothing to do
             cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE_LOCK])
-        plan = self._show_plan()
+        plan = self._check()
         if plan.former_version:
             try:
-                upgrade.apply_migrations(self.stdout.write)
+                upgrade.apply_pending(self.stdout.write)
             except upgrade.TablesInUseError as error:
                 raise CommandError(str(error)) from None
-        # Creates the tables of a new database, and the rows that Django adds after migrations: permissions, content
-        # types.
+        # Creates a new database's tables, and the rows that follow migrations: permissions, content types.
         call_command("migrate", interactive=False, verbosity=0)
-        # Another build of the same version is recorded; an older version is not.
+        # Another build of the same version counts, too. An older version is never recorded.
         if installation.parse_version(installation.load_installation().version) <= installation.parse_version(
             settings.VERSION
         ):
             Installation.objects.update(version=settings.VERSION)
         folder = Path(settings.STATIC_ROOT)
-        # In an image, and with deploy/install.sh, they are there already, in a folder that this user may only read.
+        # An image and deploy/install.sh provide them in a folder that this user may only read.
         is_writable = os.access(folder if folder.exists() else folder.parent, os.W_OK)
         if settings.ENVIRONMENT == "production" and is_writable and not options["no_static"]:
             call_command("collectstatic", interactive=False, verbosity=0)
@@ -70,8 +69,8 @@ class Command(BaseCommand):
         for (host, kind), count in sorted(counts.items()):
             self.stdout.write(f"  {host}: {kind} ({count})")
 
-    def _show_plan(self) -> UpgradePlan:
-        """Print the plan. Raises CommandError with the plan's refusals, if it has any."""
+    def _check(self) -> UpgradePlan:
+        """Print the plan. Raises CommandError with the plan's refusals."""
         plan = upgrade.make_plan()
         former = plan.former_version or _("a new database")
         self.stdout.write(_("From %(former)s to %(present)s.") % {"former": former, "present": settings.VERSION})
