@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import billiard
@@ -366,6 +365,10 @@ def _enqueue(
     task: Task[[list[int]], None], ids: Sequence[int], size: int, queue: str = ORDINARY_QUEUE, **options: Any
 ) -> None:
     for start in range(0, len(ids), size):
-        publish = partial(task.apply_async, (list(ids[start : start + size]),), queue=queue, **options)
+        chunk = list(ids[start : start + size])
+
+        def publish(chunk: list[int] = chunk) -> None:  # no partial: Django logs the function's name
+            task.apply_async((chunk,), queue=queue, **options)
+
         # robust: without a broker the rows wait for the sweep, and no page fails.
         transaction.on_commit(publish, robust=True)
