@@ -200,7 +200,7 @@ def _postpone(run: JobRun, events: Sequence[CallbackEvent], *, problem: str, wai
     run.lock_job()
 
 
-# --- The addresses ----------------------------------------------------------------------------------------------------
+# --- Callback addresses: limits and names -----------------------------------------------------------------------------
 
 # The largest events have a few KB: a message's text has at most 2048 bytes.
 BODY_BYTES_AT_MOST = 256 * 1024

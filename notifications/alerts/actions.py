@@ -2,8 +2,8 @@
 
 Each action is idempotent.
 
-A click arrives as an event from WeCom. The card is named by a mark that only its recipients know, and the person's
-right to act is checked here. The event's code is used for the card; WeCom refuses a code it did not issue.
+A click arrives as an event from WeCom. It names the card by a mark that only its recipients know, and the person's
+right to act is checked here. The event's response_code is kept to change the card; WeCom refuses an invented one.
 """
 
 from __future__ import annotations
@@ -119,8 +119,9 @@ _NOTES = {Action.ACKNOWLEDGE: Sentence("Button: Take"), Action.SILENCE: Sentence
 
 
 def consume_clicks(batch: EventBatch) -> None:
-    """Do the action of each pressed button once, if a recipient pressed it on one of our cards and the event has a new
-    code. notifications.alerts.card_updates changes the cards afterwards."""
+    """Do the action of each pressed button if a recipient pressed it on one of our cards and its response_code is new.
+    Code and action are saved in one transaction, so a repeated event does nothing. notifications.alerts.card_updates
+    changes the cards afterwards."""
     for event in batch.events:
         with transaction.atomic():
             batch.lock_job()
@@ -168,7 +169,7 @@ CLICKS_CONSUMER = Consumer(name=CLICKS, wants=frozenset({"template_card_event"})
 
 
 def _add_event_once(found: Sequence[Incident], kind: Kind, person: User | None, action: Action, now: datetime) -> None:
-    """Write one timeline entry per person and button, however often it is pressed."""
+    """Write one timeline entry per incident, person and button, however often it is pressed."""
     text = _NOTES[action]
     lines = IncidentEvent.objects.filter(incident__in=found, kind=kind, user=person, note=text.stored())
     known = set(lines.values_list("incident", flat=True))

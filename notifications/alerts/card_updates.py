@@ -55,8 +55,8 @@ class _CompanyWaitsError(Exception):
 
 
 def find_changeable_cards(now: Moment) -> QuerySet[AlertCard]:
-    """Return the cards whose next change may be tried. Cards of a blocked company wait until it works again or may be
-    probed."""
+    """Return the cards whose next change may be tried. Cards of a blocked company wait until it works again or is to be
+    tried again with one card."""
     held_up = CorpQueue.objects.blocked().filter(probe_at__gt=now, corp=OuterRef("delivery__corp"))
     return _find_stale(now).exclude(Exists(held_up))
 
@@ -70,8 +70,9 @@ def claim_due_cards(*, now: datetime) -> list[int]:
 
 @transaction.atomic
 def keep_code(delivery: Delivery, code: str, *, now: datetime) -> bool:
-    """Keep a code that came with a message or a click. Return False if it is known: the event was replayed. Locks the
-    card until the end of the caller's transaction, which must have locked the incidents before, as `mark_stale` does.
+    """Keep a code that came with a message or a click. Return False if there is none or it is known: the event was
+    replayed. Locks the card until the end of the transaction; a transaction that also locks incidents must do that
+    before, like all that call `mark_stale`.
     """
     if not code or len(code) > CODE_CHARACTERS:
         return False
@@ -114,7 +115,8 @@ def _find_stale(now: Moment) -> QuerySet[AlertCard]:
 
 
 def _update_card(card_id: int, clock: Clock) -> bool:
-    """Update one card if needed and permitted by the limiter. Return whether it was. Raise _CompanyWaitsError."""
+    """Update one card if needed and permitted by the limiter. Return True if it was, or if its incidents are gone.
+    Raise _CompanyWaitsError."""
     now = clock()
     # If the next try is further away than LEASE, another worker has postponed the card since it was claimed.
     claimed = AlertCard.objects.filter(pk=card_id, next_try_at__lte=now + LEASE)
@@ -153,7 +155,7 @@ def _update_card(card_id: int, clock: Clock) -> bool:
         until = now + timedelta(seconds=outcome.wait_seconds)
         of_company = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
         update_unlocked(of_company, next_try_at=until)
-        if outcome.is_configuration:  # This card was the probe of whether the company works.
+        if outcome.is_configuration:  # This card showed that the company still does not work.
             CorpQueue.objects.blocked().filter(corp=delivery.corp_id).update(probe_at=until)
         raise _CompanyWaitsError(outcome.wait_seconds) from error
     finally:
@@ -185,7 +187,7 @@ def _send_change(card: AlertCard, clock: Clock) -> bool:
         _release_code(card, code)
         raise
     except IntegrationError as error:
-        # After an unknown outcome the code may be used up. The next code, if any, shows the same content.
+        # After an unknown outcome the code may be used up and stays marked. The next try takes the next code, if any.
         is_for_now = isinstance(error, TransientError)
         if is_for_now:
             _release_code(card, code)

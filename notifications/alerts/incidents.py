@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 Kind, Notice, Status = Incident.Kind, Incident.Notice, Incident.Status
-# An incident that ends and begins again within this time goes on, and people get one message.
+# An incident that ends and begins again within this time stays one incident. It also limits the messages about it.
 DAMPING = timedelta(minutes=10)
 # For this long after an end, reports of its beginning may still arrive: a retry, or another replica of the sender.
-# Shorter than Alertmanager's `group_interval` of 5 minutes, which lies between a reported end and its next report.
+# Shorter than Alertmanager's `group_interval` of 5 minutes: what is still firing after that is no late report.
 LATENESS = timedelta(minutes=3)
 ORPHANS_AT_ONCE = 500
 # Fields of a report that may change while the incident lasts.
@@ -52,9 +52,8 @@ class ReportDecision(Enum):
 
 
 def make_key(source: str, kind: str, part: str) -> str:
-    """Return the key of an incident. `source`: like `channel:7`; `part`: a fingerprint, or a split key of any
-    length.
-    """
+    """Return the key of an incident. `source`: like `channel:7`; `part`: a fingerprint or a split key. 40 ASCII
+    characters, as a fingerprint has, are taken as they are; all else is digested."""
     digest = part if len(part) == 40 and part.isascii() else hashlib.sha256(part.encode()).hexdigest()[:40]
     return f"{source}:{kind}:{digest}"
 
@@ -65,13 +64,13 @@ def decide_report(
     """Decide by the times that the source names, so that reports may come late, twice and in any order. Pure.
 
     `known`: the newest incident with the report's key. The report says that something has been firing since `starts_at`
-    and, unless `ends_at` is None, that it is over. `is_going_on`: the report before it was firing, too. A stretch is
-    one uninterrupted time of firing; an incident that was reopened has several.
+    and, unless `ends_at` is None, that it is over. `is_going_on`: the check of the rule before it was firing, too; each
+    check names itself as the beginning. A stretch is one uninterrupted time of firing; a reopened incident has several.
 
     An end before the known beginning belongs to an earlier stretch. An end without a known beginning is recorded, so
-    that its firing opens nothing if it comes later. A firing that began before the known end is late, or was closed by
-    hand, or the end was wrong. Prometheus reports a wrong end after it was cut off for longer than its alerts last;
-    then the same beginning is reported more than LATENESS after that end.
+    that its firing opens nothing if it comes later. A firing that began before the known end is ignored: it is late, or
+    somebody closed the incident. But the end may have been wrong: a Prometheus that was cut off lets its alerts end,
+    then reports the same beginning. So such a firing counts if it comes more than LATENESS after we heard of the end.
     """
     if known is None:
         return ReportDecision.OPEN if ends_at is None else ReportDecision.RECORD
@@ -185,8 +184,10 @@ def _first_notice_at(source: AlertSource, now: datetime) -> datetime:
 
 
 def _reopen(incident: Incident, report: Incident, source: AlertSource, now: datetime) -> None:
-    """Reopen the incident. If people were notified that it is over, they are notified again after the damping time."""
+    """Reopen the incident. People who were not notified get the alert. Those who know of the end get a reminder, at the
+    earliest DAMPING after their last message. For the others reminders go on."""
     was_notified = incident.notified_at is not None
+    # While the notice of the recovery is still scheduled, nobody knows of it.
     knows_of_recovery = incident.notice_kind != Notice.RECOVER and source.notifies_recovery
     incident.status, incident.ends_at, incident.resolved_at = Status.OPEN, None, None
     incident.is_closed_by_hand = False
@@ -213,8 +214,8 @@ def resolve_incident(
     by: User | None = None,
     reason: Sentence | None = None,
 ) -> None:
-    """Resolve the incident and schedule its recovery notice. Nobody gets a recovery notice who got no alert, nor two in
-    a row. An incident that was reopened before waits until it has been quiet for the damping time."""
+    """Resolve the incident and schedule its recovery notice: none without `source`, without a former notice, or after
+    another recovery notice. After a reopening it waits until the incident has been quiet for the damping time."""
     incident.status, incident.ends_at, incident.resolved_at = Status.RESOLVED, ends_at, now
     incident.is_closed_by_hand = by is not None
     notified = incident.events.filter(kind=IncidentEvent.Kind.NOTIFIED).order_by("-pk")
@@ -229,7 +230,7 @@ def resolve_incident(
 
 
 def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: datetime) -> None:
-    """Set (unsaved) when people are reminded: while the incident is open and nobody has taken it. After a silence they
+    """Set, without saving, when people are reminded of an open incident that nobody has taken. After a silence they
     are reminded at its end, even if reminders are off."""
     minutes = source.repeat_minutes if source is not None else 0
     due_at = since + timedelta(minutes=minutes) if minutes and incident.acknowledged_at is None else None
@@ -240,7 +241,8 @@ def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: 
 
 
 def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
-    """Mark the cards of these incidents as out of date. Call it in the transaction that changes the incidents."""
+    """Mark the messages in the app about these incidents as out of date, also those not sent yet. Older ones than
+    CODE_LIFETIME cannot be changed. Call it in the transaction that changes the incidents."""
     if not incidents:
         return
     runs = Run.objects.filter(incident_events__incident__in=incidents)
@@ -281,11 +283,14 @@ def end_incidents(found: Sequence[Incident], reason: Sentence, now: datetime) ->
     mark_stale(found, now=now)
 
 
+# --- Alerts of an inbound channel ---
+
+
 def receive_alerts(
     alerts: Sequence[Incident], *, channel: InboundChannel, left_out_count: int, now: datetime
 ) -> IncidentChanges:
-    """Apply a sender's alerts to the channel's incidents. Alerts may be repeated, late and out of order. `alerts`: each
-    drafted as an incident whose key is its fingerprint. `left_out_count`: alerts that the sender or we left out. Runs
+    """Apply a sender's alerts to the channel's incidents. Alerts may be repeated, late and out of order. `alerts`: as
+    `read_alerts` drafts them, with fingerprints as keys. `left_out_count`: alerts that the sender or we left out. Runs
     in the caller's transaction: the channel is locked, so that the second of two concurrent calls sees the incident
     that the first opened."""
     locked = InboundChannel.objects.select_for_update(of=("self",)).get(pk=channel.pk)

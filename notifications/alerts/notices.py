@@ -233,8 +233,8 @@ def make_digest(notice: AlertNotice) -> str:
 
 
 def make_page_path(incidents: Sequence[Incident], mark: str) -> str:
-    """Return the path of the incident's page, or of the list for several incidents. By `mark`, the message's public
-    name, the page finds the company through which an anonymous visitor signs in."""
+    """Return the path of the incident's page, or of the list for several incidents. By `mark`, which names the message,
+    the page finds the company through which a visitor without a session signs in."""
     page = f"{incidents[0].pk}/" if len(incidents) == 1 else ""
     return f"/alerts/{page}?{urlencode({'m': mark})}"
 

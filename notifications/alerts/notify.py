@@ -27,7 +27,7 @@ Notice = Incident.Notice
 _NOTES = {Notice.FIRE: Sentence("alert"), Notice.REPEAT: Sentence("reminder"), Notice.RECOVER: Sentence("recovery")}
 # The most that one payload or one check can open; they share one message.
 INCIDENTS_PER_NOTICE = 1000
-# A sender locks its channel while one payload is processed.
+# A channel is locked while a call of its sender is processed.
 LOCK_SECONDS = 5
 # A notice that is held back is checked again after this time: hours and silence windows may change meanwhile.
 RECHECK_AFTER = timedelta(minutes=5)
@@ -66,7 +66,8 @@ def request_notices(*, now: datetime) -> list[int]:
             windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
             due = due.select_related("channel__owner", "rule").defer("channel__last_payload")
             for incident in lock_skipping(due)[:INCIDENTS_PER_NOTICE]:
-                # A silence holds back everything but the recovery. A rule's hours and windows hold back everything.
+                # A silence holds back all but the recovery; a rule's hours and windows hold back all. Whether a company
+                # must be waited for is asked only until a group has begun: its people are the same.
                 until = now
                 if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
                     until = max(until, incident.silenced_until)

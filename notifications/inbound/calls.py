@@ -76,8 +76,9 @@ class CallResult:
 
 def take_call(channel: InboundChannel, payload: Payload, *, request_key: str, now: datetime) -> CallResult:
     """Make a message or incidents of a payload. `request_key`: marks a repeated call in the sender's headers; empty for
-    none. Raise InboundError, which the channel's log has already."""
-    # The page of the channel's mapping shows it.
+    none. Runs of notices are made after the commit; the next tick makes those that are missing after a crash. Raise
+    InboundError after writing it to the channel's log."""
+    # Kept for the page of the channel's mapping, which shows the last payload.
     content = json.dumps(payload, ensure_ascii=False)
     if len(content) > KEPT_CHARACTERS:
         content = json.dumps(_cut_long_texts(payload), ensure_ascii=False)
@@ -90,7 +91,7 @@ def take_call(channel: InboundChannel, payload: Payload, *, request_key: str, no
             if channel.is_alert:
                 alerts, left_out_count = read_alerts(payload, now=now)
                 found = incidents.receive_alerts(alerts, channel=channel, left_out_count=left_out_count, now=now)
-                # A repeated notification changes and sends nothing.
+                # Of repeated alerts only texts and times are saved. Nobody is notified.
                 is_news = bool(found.opened or found.reopened or found.resolved)
                 result = CallResult(Outcome.ACCEPTED if is_news else Outcome.REPEATED)
                 log_call(channel, result.outcome, now=now)
@@ -205,7 +206,8 @@ def log_call(
     now: datetime,
     message_id: int | None = None,
 ) -> None:
-    """Write the outcome of a call to the log. A repeat of the last entry without a message only adds to its count."""
+    """Write the outcome of a call to the log. If it equals the last entry, has no message and was not accepted, only
+    that entry's count grows."""
     _CALLS.add(channel.kind, outcome.value)
     text = "" if reason is None else reason.stored()
     if message_id is None and outcome != Outcome.ACCEPTED:

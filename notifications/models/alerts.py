@@ -61,7 +61,7 @@ class AlertSource(models.Model):
         validators=[MaxValueValidator(GATHER_SECONDS_AT_MOST)],
         help_text=_("Alerts within this time after a message are sent as one message with a count and a list."),
     )
-    # Notices before this time wait for it and are sent together.
+    # New incidents before this time wait for it, and people get one message about them.
     gather_until = models.DateTimeField(null=True, editable=False)
 
     class Meta:
@@ -93,7 +93,7 @@ class IncidentQuerySet(ScopedQuerySet["Incident"]):
 
 
 class Incident(models.Model):
-    """A stretch of time in which something was wrong. A rule or channel has one open incident per split key."""
+    """A time in which something was wrong, perhaps with short breaks. At most one is open per key."""
 
     class Status(models.TextChoices):
         OPEN = "open", pgettext_lazy("incident", "open")
@@ -110,7 +110,7 @@ class Incident(models.Model):
 
     # A report is drafted as an unsaved incident. True if the rule's report before this one was firing, too.
     is_going_on = False
-    # Rule or channel, kind, and split value: notifications.alerts.incidents.make_key.
+    # Rule or channel, kind, and split value or fingerprint: notifications.alerts.incidents.make_key.
     key = models.CharField(max_length=KEY_CHARACTERS)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.FIRING)
     channel = models.ForeignKey(
@@ -255,7 +255,7 @@ class IncidentEvent(models.Model):
 
 
 class AlertCard(models.Model):
-    """A sent card with buttons. It is stale until it shows the present state of its incidents."""
+    """A message in the app about incidents, from its first click or change on. Stale: its card may be out of date."""
 
     delivery = models.OneToOneField("Delivery", on_delete=models.CASCADE, related_name="+")
     # Digest of the state that it shows: notifications.alerts.notices.make_digest.

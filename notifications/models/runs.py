@@ -98,7 +98,7 @@ class Run(models.Model):
     # Identifies the execution, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>,
     # resend:<run>:<number> (and :<delivery> for one message), api:<subscription>:<random> (`request_key` keeps
     # a request from running twice), overlap:<run> (times missed while that run was under way), notice:<first reported
-    # run>, incident:<first reported incident>:<fire|repeat-n|recover>, message:<incoming message>, and
+    # run>, incident:<first reported incident>:<fire|repeat-n|recover[-n]>, message:<incoming message>, and
     # message:<incoming message>:<number> for each further file.
     key = models.CharField(pgettext_lazy("run", "key"), max_length=128, unique=True)
     subscription = models.ForeignKey(
