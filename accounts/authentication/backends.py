@@ -77,7 +77,7 @@ def _redeem_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) ->
 # Raw SQL, because the two queries of the ORM took a quarter of a sign-in's processor time (benchmarks/sign_in.py).
 # The User has additional attributes: `corp_signs_in` (whether the corp allows sign-in now), `copied_at` (the start of
 # the last copy of the app's scope) and `member_id`, `member_presence`, `member_status` and `member_waits_since` of the
-# person in the copied directory. Without a copy, or a policy in force, these are None.
+# person in the copied directory: None if it lacks the person, or if no directory policy links or creates people.
 _FIND_PERSON = """
     SELECT person.*, corp.is_enabled AND corp.sign_in_enabled AS corp_signs_in,
            member.id AS member_id, member.presence AS member_presence, member.status AS member_status,
@@ -102,8 +102,8 @@ class AdmissionSource(Enum):
 
 
 def _check_admission(*, client: WeComClient, corp: Corp, userid: str, person: Any, now: datetime) -> AdmissionSource:
-    """Raise SignInRefused for a person outside the app's scope, or whose userid was deleted. Return the source of the
-    answer. `person`: a row of _FIND_PERSON.
+    """Raise SignInRefused for a person outside the app's scope or disabled in WeCom, or whose userid was deleted, even
+    if it exists again. Return the source of the answer. `person`: a row of _FIND_PERSON.
 
     If the copied directory shows the member as out of scope or disabled, but WeCom now reports the member as enabled
     and in scope, the copy is corrected.
@@ -139,7 +139,7 @@ def _fetch_member_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
 
 # --- Refused codes: redeemed in the background, so that nobody who has seen the code can sign in with it
 
-# The purpose of flow.seal_values for a code in the task queue, which administrators and backups can read.
+# The purpose under which flow.seal_values encrypts codes for the task queue, which administrators can read.
 SEALED_CODE = "code"
 # WeCom's codes have at most 512 bytes.
 _CODE_FORM = re.compile(r"[A-Za-z0-9_.~+/=-]{1,512}")
@@ -170,7 +170,7 @@ class WeComBackend(BaseBackend):
 
         The first call to WeCom returns the userid; a second one shows whether the person is still in the app's scope.
         The second call is left out if the corp's directory policy is on and a recent copy of its directory
-        (TRUSTED_COPY_AGE) has the member. Raises IntegrationError if WeCom did not answer, and LoginRefusedError for a
+        (TRUSTED_COPY_AGE) has the member. Raises IntegrationError if a call failed, and LoginRefusedError for a
         code that is used, expired or invented.
         """
         try:

@@ -54,8 +54,8 @@ class SignInKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoginState:
-    """A sign-in under way at WeCom. `attempt` counts from 1 and grows with each restart, so that restarts end. It is
-    also the last digit of the state's text, in case the store no longer has the state."""
+    """A sign-in under way at WeCom. `attempt` counts from 1 and grows with each restart, to end restarts. The store
+    does not hold it: it is the last digit of the state's text, known even if the store has lost the state."""
 
     corp_id: int
     kind: SignInKind
@@ -97,7 +97,7 @@ return 1
 """
 # KEYS: the state, the key of a refused code, the counter of requests, the counter of accepted codes. ARGV: corp, digest
 # of the code, seconds to keep a used state, limits of requests and of codes, digests of the browser's ids. Returns
-# _ConsumeAnswer.
+# _ConsumeAnswer. Of a missing state, the stored corp is `false`, which is unequal to every ARGV.
 _CONSUME = f"""{COUNTING}
 if is_over(KEYS[3], ARGV[4]) then return {{'over limit', '', ''}} end
 local stored = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
@@ -207,8 +207,8 @@ def unseal_values(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
 
 
 def make_request_limit(request: HttpRequest) -> Limit:
-    """Return the limit of requests (start, callback, QR panel) from one address (IPv6: one /48). Requests without a
-    code have no limit per company: an attacker with many addresses could use it to keep all the company's people
+    """Return the limit of requests (start, callback, QR panel) from one address (IPv6: one /48). Per company, only
+    codes with an accepted state are counted: otherwise an attacker with many addresses could keep all its people
     out."""
     return Limit(f"sign-ins:address:{find_network(request) or 'unknown'}", settings.SIGN_INS_PER_ADDRESS)
 
@@ -279,7 +279,7 @@ _RESERVED = frozenset({"code", "state", "domain", "path_url"})
 FIRST_ATTEMPT = 1
 # The second attempt: the code or the state was refused.
 SECOND_ATTEMPT = 2
-# The last attempt: the state was already used by a request whose response was lost.
+# The last attempt: the state was used before, as after a lost response, a refresh or the back button.
 LAST_ATTEMPT = 3
 
 
@@ -375,7 +375,7 @@ def decide_next_step(
     target = state.target if state else requested_page
     if finding is StateFinding.OVER_LIMIT:
         return ShowError(Cause.TOO_MANY, target, spends_code=True)
-    if has_state and not has_code:
+    if has_state and not has_code:  # the person declined at WeCom
         return ReturnToLogin(target)
     if finding is StateFinding.OURS and state is not None:
         return RedeemCode(target, attempt, state.kind)
@@ -385,7 +385,7 @@ def decide_next_step(
         if attempt < SECOND_ATTEMPT:
             return RestartSignIn(target, SECOND_ATTEMPT, spends_code=True)
         return ShowError(Cause.SIGN_IN_EXPIRED if has_cookie else Cause.COOKIES_BLOCKED, target, spends_code=True)
-    # The state was used before.
+    # This browser used the state before. A session by password counts, too: a scan that confirms keeps it.
     spends_code = finding is StateFinding.USED_WITH_ANOTHER_CODE
     if session.is_signed_in:
         return GoToTarget(target, spends_code)

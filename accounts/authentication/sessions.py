@@ -1,7 +1,7 @@
 """Sessions: storage, company, rights, confirmation, age, binding to the browser, and when they end.
 
-A session ends at the next request once the person is disabled, has left the company through which the session was
-opened, or has reached a time limit.
+A session ends at the next request once the person is disabled, or may no longer sign in through the company that opened
+it, or once a time limit is reached.
 
 People who control a company's app, console or directory in WeCom decide which identity WeCom reports. A sign-in with
 WeCom must therefore not give rights in other companies, unless a superuser has allowed it for this company
@@ -231,7 +231,7 @@ def mark_as_wecom_session(request: HttpRequest, user: User, corp: Corp, *, kind:
         cursor.execute(_SAVE_PROOF, [now, user.pk, now, user.pk, corp.pk])
 
 
-# One statement instead of two, which saves a tenth of a sign-in's time (benchmarks/sign_in.py).
+# Writes last_login and WeComAccount.proven_*. One statement saves a tenth of a sign-in (benchmarks/sign_in.py).
 _SAVE_PROOF = """
     WITH person AS (UPDATE accounts_user SET last_login = %s WHERE id = %s)
     UPDATE accounts_wecomaccount
@@ -296,8 +296,8 @@ def record_confirmation(session: SessionBase, now: datetime) -> None:
 def proves_presence(person: User, *, corp: Corp, kind: SignInKind) -> bool:
     """Return whether a sign-in with WeCom through `corp` proves that the person is present.
 
-    A silent sign-in identifies the phone, not the person, and a stolen code of a silent sign-in is also accepted with
-    the state of a QR code. A QR code therefore counts only for people who have neither a password nor an authenticator
+    A silent sign-in identifies the phone, not the person. A code does not tell its kind, so a stolen silent one is also
+    accepted with the state of a QR code. A QR code counts only for people with neither a password nor an authenticator
     app, and only if the sign-in gives them all of their rights.
     """
     if kind is not SignInKind.QR or passwords.has_password(person):
@@ -352,7 +352,7 @@ def is_past_limits(*, opened_at: datetime, used_at: datetime, is_staff: bool, no
     return now - used_at >= timedelta(minutes=settings.STAFF_SESSION_IDLE_MINUTES)
 
 
-# --- Browser. A page of another subdomain can set a session cookie of its owner in a victim's browser: the victim would
+# --- Browser. A page of another subdomain can set its author's session cookie in a victim's browser: the victim would
 # work in that person's session without noticing. It cannot set a second cookie with the prefix __Host- (under https). A
 # session without its second cookie counts as anonymous
 
@@ -511,14 +511,14 @@ class SessionCheckMiddleware:
 
 
 def _end_or_limit_session(request: HttpRequest) -> None:
-    """Sign out a person who is disabled, whose corp or account there no longer signs in, or whose session has reached a
-    time limit. Withhold the rights of a person with rights in other companies, if the sign-in does not give them.
+    """Sign out a person who is disabled or may no longer sign in through the session's corp, or whose session reached a
+    time limit. Withhold the rights of a person with rights in other companies, unless the sign-in may give them.
 
     One look-up by index; none for anonymous people and sessions opened by password. Nothing is cached between requests,
     so that access ends at the next click.
     """
     person, corp_id, user_id = request.user, request.session.get(CORP_KEY), request.session.get(SESSION_KEY)
-    # Otherwise a disabled person's session would be valid again once the person is enabled.
+    # A disabled person is anonymous here. Without logout() the session would be valid again once the person is enabled.
     has_to_end = user_id is not None and not person.is_authenticated
     if isinstance(person, User) and corp_id is not None:
         accounts = WeComAccount.objects.signing_in().filter(user=person, corp_id=corp_id)

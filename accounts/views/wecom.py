@@ -43,7 +43,7 @@ _DOMAIN_NOT_TRUSTED = 50001
 @never_cache
 @errors.needs_store
 def start(request: HttpRequest, corp_id: int) -> HttpResponse:
-    """Redirect to WeCom, or to `next` if the person is signed in through this corp already."""
+    """Redirect to WeCom; to `next` if the person is signed in through this corp and is not asked to confirm."""
     target = choose_safe_path(request.GET.get("next", ""))
     session = sessions.describe_session(request, corp_id=corp_id)
     request_limit = _choose_request_limit(request, session)
@@ -75,7 +75,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
     session = sessions.describe_session(request, corp_id=corp.pk)
     browser_ids = flow.read_browser_ids(request)
-    # Only codes about to be redeemed count against the company.
+    # Only codes with an accepted state count against the company. A malformed code is never sent to WeCom.
     code_limit = Limit(f"sign-ins:corp:{corp.pk}", settings.SIGN_INS_PER_COMPANY)
     step: flow.NextStep | HttpResponse = flow.decide_next_step(
         returned=flow.consume_state(
@@ -166,7 +166,7 @@ def _redeem_code(
             _describe_refusal(Cause(refusal.reason.value), corp, step.target, userid=refusal.userid)
         )
     if request.user.is_authenticated and confirmation.is_confirmation(step.target):
-        # A signed-in person has scanned the code to confirm: keep the session, so that open forms stay valid.
+        # A signed-in person scanned to confirm: keep the session and its open forms. Without proof the page asks again.
         if user != request.user:
             messages.error(request, _("Somebody else has scanned the code: {name}.").format(name=user.get_full_name()))
         elif sessions.proves_presence(user, corp=corp, kind=step.kind):
@@ -188,7 +188,7 @@ def _authorise(
     if not flow.is_at_site_address(request, corp):
         if request_limit is not None and not request_limit.allows():
             return _show_too_many(request, corp.pk, target)
-        if request.GET.get("moved"):
+        if request.GET.get("moved"):  # the redirect below was followed, and the host still differs
             return errors.redirect_to_error(_describe_refusal(Cause.ADDRESS_DIFFERS, corp, target))
         query = {"next": target, "moved": "1", **({"again": "1"} if attempt > flow.FIRST_ATTEMPT else {})}
         address = corp.find_site_address()
@@ -216,7 +216,7 @@ def _show_too_many(request: HttpRequest, corp_id: int, target: str) -> HttpRespo
 
 def _spend_refused_code(corp: Corp, code: str) -> None:
     """Mark a code as refused, and redeem it in the background, so that nobody else can use it. If the task queue is
-    unreachable, the code expires within minutes."""
+    unreachable, or above the limit, the code is only marked as refused here, and expires at WeCom within minutes."""
     if not backends.is_well_formed(code):
         return
     valkey().set(flow.make_refused_code_key(code), 1, ex=flow.CODE_SECONDS)

@@ -1,4 +1,4 @@
-"""Answers about people: sign-in and the directory. Each function that parses one raises AnswerError."""
+"""Answers about people: sign-in and the directory. The parsers raise AnswerError for an answer of another form."""
 
 from __future__ import annotations
 

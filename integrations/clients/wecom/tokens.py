@@ -43,7 +43,7 @@ RENEW_AHEAD_SECONDS = 300
 LEADER_SECONDS = 60  # longer than a gettoken call can take; afterwards another caller may try
 POLL_SECONDS = 0.03  # how often a caller looks whether another's fetch is over
 WAIT_SECONDS = 30
-SHARED_SECONDS = 5  # a Secret refused so recently is not tried again
+SHARED_SECONDS = 5  # renew() does not try a Secret again that was refused less than this ago
 BRIEF_PAUSE_SECONDS = 1  # after an outage: waiting callers share the failure, the next caller tries again
 
 
@@ -294,7 +294,7 @@ class TokenStore:
     def _fetch_as_leader(
         self, key: str, owner: str, stored: StoredToken | None, fetch: Callable[[], FetchedToken]
     ) -> StoredToken:
-        """Fetch and publish a token unless the leader before did. With a `stored` token, failures return that one."""
+        """Fetch and publish a token, unless the previous leader has. If that fails, return `stored` if there is one."""
         try:
             latest, pause = self._read(key)
             if latest is not None and latest.is_fresh:
