@@ -78,7 +78,7 @@ def resolve_addresses(
     by_kind: dict[AddressKind, list[Address]] = defaultdict(list)
     wanted = list(dict.fromkeys(addresses))
     for address in wanted:
-        # Unprintable text, as with a NUL, names nobody and would make PostgreSQL fail.
+        # Unprintable text, such as a NUL character, names nobody and would make PostgreSQL fail.
         if all(text.isprintable() for text in (address.value, address.corp, address.attribute)):
             by_kind[address.kind].append(address)
     named: dict[Address, set[int] | AddressProblem] = {}
@@ -222,7 +222,7 @@ def _find_by_department(
 
 
 def _find_departments(addresses: Sequence[Address], corps: QuerySet[Corp]) -> dict[Address, list[Department]]:
-    """Return by address the departments that have its name or its number, in the order of their keys."""
+    """Return for each address the departments with that name or number, ordered by primary key."""
     values = {address.value for address in addresses}
     numbers = {value for value in values if value.isascii() and value.isdigit() and len(value) <= NUMBER_DIGITS}
     named = Q(name__in=values) | Q(wecom_department_id__in=[int(number) for number in numbers])

@@ -1,4 +1,4 @@
-"""Runs (each execution of a subscription, alert or notice), and the claims of ticks."""
+"""Runs: executions of subscriptions, and sendings of alerts, notices and messages of other systems."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RunStatus(models.TextChoices):
     FINISHED = "finished", _("finished")
     MISSED = "missed", _("missed")
     FAILED = "failed", _("failed")
-    # Not worth sending by the subscription's own conditions; no failure.
+    # Not sent because of the conditions of the subscription; this is no failure.
     SKIPPED = "skipped", _("not sent")
 
 
@@ -121,8 +121,8 @@ class Run(models.Model):
     # `slot_at` is the time of the schedule; `due_at` is empty without a spread: the run is then due at its slot.
     slot_at = models.DateTimeField(_("due"))
     due_at = models.DateTimeField(_("begins"), null=True)
-    # More than 1 if the row stands for several times of the schedule, which one run makes up for or which were missed
-    # in a row.
+    # More than 1 if the run covers several scheduled times: one run made up for all of them, or all were missed in a
+    # row.
     slot_count = models.PositiveIntegerField(_("scheduled times"), default=1)
     requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")
@@ -135,7 +135,7 @@ class Run(models.Model):
     api_token = models.ForeignKey(
         "notifications.ApiToken", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("API token")
     )
-    # For 24 hours, of the token's request with an Idempotency-Key: the key, a SHA-256 of method, path and body, and the
+    # Kept for 24 hours if the API request had an Idempotency-Key: the key, a SHA-256 of method, path and body, and the
     # exact answer. Written in the transaction of the run, so that a crash leaves no half-done request.
     request_key = models.CharField(max_length=KEY_CHARACTERS, blank=True, default="", db_default="", editable=False)
     request_fingerprint = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
@@ -153,7 +153,7 @@ class Run(models.Model):
     # A stored sentence (integrations.core.sentences). In a finished run it names the people whom the run did not reach
     # (notifications.delivery.explanations).
     error = models.TextField(_("error"), blank=True)
-    # A digest of its data (notifications.delivery.rendering.report_contents); empty without cards.
+    # Digest of the data of the run (notifications.delivery.rendering.report_contents); empty without cards.
     fingerprint = models.CharField(max_length=64, blank=True)
     # The run that this one sends again to people not reached, optionally also to people with unknown outcome.
     resends = models.ForeignKey(
@@ -200,7 +200,7 @@ class Run(models.Model):
             models.Index(
                 fields=["recall_requested_at"], condition=Q(recall_requested_at__isnull=False), name="run_recalled"
             ),
-            # For the end of idempotency keys: notifications.delivery.runs.triggers.
+            # For the expiry of idempotency keys: notifications.delivery.runs.triggers.
             models.Index(fields=["claimed_at"], condition=~Q(request_key=""), name="run_of_a_request"),
         ]
         constraints = [

@@ -1,4 +1,4 @@
-"""A report's contents: stored with a delivery, and as tables of a page. Pure."""
+"""Conversion of contents of reports: to and from the bytes stored with a delivery, and to tables of a page."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from notifications.models import Medium, Receipt
 
 logger = logging.getLogger(__name__)
 
-# The policy of a picture or file: it may not load, run or be framed.
+# Content-Security-Policy of pictures and files: they may not load resources, run scripts or be framed.
 _CLOSED = {"default-src": ["'none'"], "style-src": ["'unsafe-inline'"], "frame-ancestors": ["'none'"], "sandbox": True}
 # Limit per client address (IPv6: per /48) and minute. All phones of a company may share one address.
 PICTURES_PER_ADDRESS = 3000

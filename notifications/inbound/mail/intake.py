@@ -1,4 +1,4 @@
-"""The mail door: signs in a mail channel and makes one message of a mail for each person; and the door's process."""
+"""Intake of the mail door: checks sign-ins, makes messages of mails, and runs the process of the door."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _NO_SUCH_CHANNEL = "550 5.7.1 This channel takes no mails"
 
 @dataclass(frozen=True)
 class Intake:
-    """Backend of the SMTP server. `enqueue`: hands out the runs after the commit."""
+    """Backend of the SMTP server. `enqueue`: queues the runs after the commit."""
 
     enqueue: Callable[[list[int]], None]
 
@@ -97,7 +97,8 @@ def _find_usable_channels() -> QuerySet[InboundChannel]:
 
 
 def _may_sign_in(channel: InboundChannel | None, sign_in: SignIn) -> bool:
-    """Return whether password and address are right. It takes as long if there is no such channel."""
+    """Return whether password and address are right. The digests are compared even if there is no such channel, so that
+    the duration does not tell whether one exists."""
     digest = channel.digest if channel is not None else ""
     is_right = hmac.compare_digest(sign_in.proof, digest or "-" * 64)
     if channel is None or not is_right:
@@ -110,7 +111,7 @@ def _accept(
     channel: InboundChannel, mail: ReceivedMail, reading: MailReading, *, prefix: str, key: str, now: datetime
 ) -> tuple[IncomingMessage | None, list[int]]:
     """Write the message and the mails that follow from it. Raise InboundError. Return the message and, if it is new,
-    its runs. The message is None if no address names anybody or everybody has it."""
+    its runs. The message is None if no address names anybody or everybody has the mail already."""
     addresses: dict[Address, str] = {}
     for recipient in mail.recipients:
         # The address names an account if its domain is one of the door's, else the person who has this mail address.
@@ -152,7 +153,7 @@ def _accept(
         OutgoingMail(
             channel=channel,
             message=message,
-            subject=draft.title[:TITLE_CHARACTERS],  # `accept_message` shortens that of a new message only
+            subject=draft.title[:TITLE_CHARACTERS],  # `accept_message` shortens titles of new messages only
             unknown=unknown,
             original=draft.original,
             page=draft.page,
