@@ -13,7 +13,7 @@ from celery.bin.worker import worker
 
 from guanwecom.celery import app
 
-# Options of Celery's worker that are on by default here.
+# Defaults of `worker` that differ from Celery's.
 WORKER = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
 
 
@@ -28,7 +28,7 @@ program.add_command(beat)
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    # A worker restarts itself with these arguments after SIGHUP. With this file's path it would import our celery.py
-    # instead of Celery.
+    # After SIGHUP a worker restarts with these arguments. With this file's path as the first one, `import celery` would
+    # find our celery.py.
     sys.argv[:1] = ["-m", "guanwecom"]
     program(arguments, prog_name="python -m guanwecom")

@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 else:
     ModelAdminBase = object
 
-# Provided by guanwecom.urls, which imports pages that register with this site.
+# Registered by guanwecom.urls, since the modules it needs import this one.
 index_overview: SingleProvider[Callable[[HttpRequest], dict[str, Any]]] = SingleProvider()
-# Options of every list. A facet is a full count for each choice of each filter.
+# Options of every list, against slow counts: a facet counts the whole table for each choice of each filter.
 LIGHT_LISTS = {
     "paginator": CappedPaginator,
     "show_full_result_count": False,
@@ -56,7 +56,7 @@ LIGHT_LISTS = {
 }
 
 
-# The six first steps are shown on top of the pages where one ends or the next one begins, until all are done.
+# URL names of pages where one of the six first steps ends or begins. They show the steps until all are done.
 STEP_PAGES = frozenset(
     {
         "integrations_siteaddress_changelist",
@@ -75,8 +75,8 @@ STEP_PAGES = frozenset(
 
 
 class NamedChanges(ModelAdminBase):
-    """Histories that name changed fields in the reader's language. Django stores the label, "Full name", and translates
-    it when shown; but the catalogues have "full name"."""
+    """Mixin for a history that names changed fields in the reader's language. Django stores a field's label, such as
+    "Full name", and translates it when shown; but the catalogues have "full name"."""
 
     def construct_change_message(
         self, request: HttpRequest, form: BaseForm, formsets: Any, add: bool = False
@@ -99,8 +99,8 @@ class NamedChanges(ModelAdminBase):
 
 
 class LimitedLookups(ModelAdminBase):
-    """Lists that filter only by columns that they show: `?digest__startswith=…` would reveal a secret letter by letter.
-    Relations name rows, which each list's queryset limits."""
+    """Mixin for a list that can be filtered only by columns that it shows, or by a relation to another row. Otherwise
+    `?digest__startswith=…` would reveal a secret letter by letter."""
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         is_allowed: bool = super().lookup_allowed(lookup, value, request)
@@ -120,20 +120,20 @@ class LimitedLookups(ModelAdminBase):
 
 
 def _render_first_steps(request: HttpRequest, page: str) -> str:
-    """Render the steps; empty once all are done. A step taken on this page, or on one below its own, has no button."""
+    """Render the first steps as HTML; empty once all are done. A step has no button on its own page and those below."""
     steps = [(step, bool(step.url) and page.startswith(step.url)) for step in list_steps(request)]
     return render_to_string("admin/_first_steps.html", {"steps": steps}) if steps else ""
 
 
 def first_steps_view(request: HttpRequest) -> JsonResponse:
-    """Return the steps as JSON, since a step may end while the page is open. `page`: the path of the page."""
+    """Return the first steps as JSON, for pages that stay open while a step ends. Parameter `page`: the page's path."""
     html = _render_first_steps(request, request.GET.get("page", ""))
     return JsonResponse({"html": html, "is_unfinished": bool(html)})
 
 
 class HelpfulPages(ModelAdminBase):
-    """Pages that say how to go on. Forms say why there is nothing to choose, with a link to change that. Pages say whom
-    to ask if the user may view but not change or add."""
+    """Mixin for pages that say how to go on. A form explains an empty select, with a link to the page that fills it. A
+    page names whom to ask if the user may view but not change or add."""
 
     formfield_overrides: ClassVar = NATIVE_DATES
 
@@ -141,7 +141,7 @@ class HelpfulPages(ModelAdminBase):
         return label_empty_choice(super().formfield_for_dbfield(db_field, request, **kwargs))
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Offer boxes in place of Django's select, whose help speaks of the Control key."""
+        """Use checkboxes instead of Django's multiple select, which needs the Control key."""
         if "widget" not in kwargs and db_field.name not in self.get_autocomplete_fields(request):
             kwargs["widget"] = forms.CheckboxSelectMultiple
         return super().formfield_for_manytomany(db_field, request, **kwargs)
@@ -159,7 +159,7 @@ class HelpfulPages(ModelAdminBase):
         icons = static("guanwecom/row-icons.svg")
 
         def row_actions(row: Any) -> SafeString:
-            """Render links to pages, and buttons of the list's own form. Without a template: a list has hundreds."""
+            """Render a row's links and buttons, without a template, since a list has hundreds."""
             shown = []
             for action in find_actions(request, row):
                 tag, address = ("button", "formaction") if action.posts else ("a", "href")
@@ -182,7 +182,7 @@ class HelpfulPages(ModelAdminBase):
         explain_empty_selects(context["adminform"].form.fields, request)
         context["adminform"].form.label_suffix = ""
         for inline in context["inline_admin_formsets"]:
-            inline.formset.form_kwargs = {**inline.formset.form_kwargs, "label_suffix": ""}  # of the empty row
+            inline.formset.form_kwargs = {**inline.formset.form_kwargs, "label_suffix": ""}  # for the empty row
             explain_empty_selects(inline.formset.form.base_fields, request)
             for form in inline.formset.forms:
                 explain_empty_selects(form.fields, request)
@@ -206,8 +206,8 @@ class HelpfulPages(ModelAdminBase):
         holds = request.user.has_perm(permission)
         if holds and sees_all(request.user):
             return ""
-        # Whose administrators may change the row; empty: those of all companies, whom a user with the permission asks
-        # for a company; None: unknown.
+        # Companies whose administrators may change the row. Empty: only administrators of all companies may, who also
+        # assign companies to users with the permission. None: unknown.
         corps: list[int] | tuple[()] | None = ()
         if not holds and isinstance(row, Corp):
             corps = [row.pk]
@@ -242,7 +242,7 @@ class GuanwecomAdminSite(admin.AdminSite):
         return {
             **super().each_context(request),
             "menu": menu.sections,
-            # Shown above the lists of an entry with several.
+            # The tabs above a list, if the current menu entry has several.
             "tabs": tabs if len(tabs) > 1 and request.path in {tab.url for tab in tabs} else (),
             "place": menu.place,
             "guides": sentences.find_guide_address("index"),
@@ -250,7 +250,7 @@ class GuanwecomAdminSite(admin.AdminSite):
         }
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:
-        """Defer Django's list: our templates show `menu` instead, and the list takes a tenth of a page's time."""
+        """Defer Django's list of apps, a tenth of a page's time. Our templates show `menu` instead."""
         return SimpleLazyObject(partial(super().get_app_list, request, app_label))
 
     def get_urls(self) -> list[Any]:
@@ -283,11 +283,11 @@ class GuanwecomAdminSite(admin.AdminSite):
         )
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the site's own login page, so that administrators can sign in with WeCom, too."""
+        """Show our login page, so that administrators can also sign in with WeCom."""
         return cast("HttpResponse", AdminLogin.as_view(admin_site=self)(request))
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """Show Django's page with our limit on wrong passwords."""
+        """Show Django's page for changing one's password, with our limit on wrong passwords."""
         request.current_app = self.name  # as Django's own view does
         context = {**self.each_context(request), **(extra_context or {})}
         return cast("TemplateResponse", OwnPassword.as_view(extra_context=context)(request))

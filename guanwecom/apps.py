@@ -5,8 +5,8 @@ from django.contrib.admin.apps import SimpleAdminConfig
 
 
 class AdminConfig(SimpleAdminConfig):
-    """Configuration that loads no admin pages, since a worker needs none until it makes a link. guanwecom.urls loads
-    them."""
+    """Configuration that does not load the admin's pages, since a worker needs them only to make links. guanwecom.urls
+    loads them."""
 
     default_site = "guanwecom.admin.GuanwecomAdminSite"
 

@@ -12,7 +12,7 @@ from guanwecom.operations import startup
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 # With --autoscale, a worker's process that has no task for this many seconds ends. The next task starts a new one.
 os.environ.setdefault("AUTOSCALE_KEEPALIVE", "120")
-# Celery would run all checks and ignore the results.
+# Celery would run all system checks and ignore their results. check_settings runs ours.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 
 app = Celery(

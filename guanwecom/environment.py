@@ -1,6 +1,6 @@
 """Typed settings from the environment. A bad value stops the start with a message that names the variable.
 
-    COUNT = read(count, "COUNT", "120")    # each parser bears the name of the type that it reads
+    COUNT = read(count, "COUNT", "120")    # a parser is named for what it returns
 
 This module also converts the address of Valkey for redis-py, Django's cache and Celery.
 """
@@ -29,8 +29,7 @@ from django.core.validators import validate_email
 T = TypeVar("T")
 UNSET: Any = object()
 env = environ.FileAwareEnv()
-# This error is raised without its cause, which could show a password: if it holds a bare "/", Python reads the text
-# before it as the port, and quotes it.
+# Raised without the original error, which quotes the text before an unescaped "/" in a password as a wrong port.
 NOT_AN_ADDRESS = "not an address; percent-encode / # ? @ in its password (the value is not shown)"
 _ASSIGNMENT = re.compile(r"(?:export )?([A-Za-z_0-9]+)=")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
@@ -42,7 +41,7 @@ _dotenv_lines: dict[str, int] = {}
 
 
 def read_dotenv(path: Path) -> None:
-    """Read the variables of a .env file, if there is one. The environment takes precedence."""
+    """Read a .env file, if it exists. The environment takes precedence. Raises ImproperlyConfigured."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -68,7 +67,7 @@ def refuse_unknown() -> None:
 
 
 def read(parse: Callable[[str], T], name: str, default: str | Any = UNSET) -> T:
-    """Parse the variable `name`, or the content of the file in `<name>_FILE`; else parse `default`."""
+    """Parse `name`, else the file that `<name>_FILE` names, else `default`. Raises ImproperlyConfigured."""
     read_names.add(name)
     try:
         text = env.ENVIRON[name]
@@ -148,14 +147,14 @@ def matching(pattern: str, expected: str, *, is_secret: bool = False) -> Callabl
 
 secret_text = matching(r".{32,}", "at least 32 characters", is_secret=True)
 short_name = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "up to 64 letters, digits, dots, dashes or underscores")
-# An address for the content security policy, in which spaces, semicolons and commas end a value; it may be empty.
+# An address for the Content-Security-Policy, where spaces, semicolons and commas end a value. It may be empty.
 report_address = matching(
     r"(https?://[^\s;,]+)?", "https://host/path without spaces, semicolons and commas", is_secret=True
 )
 
 
 def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
-    """Return a parser that reads empty text as None, and other text by `parse`."""
+    """Return a parser that returns None for an empty text, and otherwise the result of `parse`."""
     return lambda text: parse(text) if text else None
 
 
@@ -165,7 +164,7 @@ def words(text: str) -> list[str]:
 
 
 def list_of(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
-    """Return a parser of values separated by commas, which reads each by `parse`."""
+    """Return a parser of a list separated by commas; `parse` reads each value."""
     return lambda text: [parse(word) for word in words(text)]
 
 
@@ -187,7 +186,7 @@ def _is_ip_address(text: str) -> bool:
 
 
 def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Parse an IP network, never the whole internet. Raises ValueError."""
+    """Parse an IP network. Raises ValueError, also for the whole internet."""
     parsed = ipaddress.ip_network(text)
     if parsed.prefixlen == 0:
         raise ValueError("expected single networks, not the whole internet")
@@ -262,7 +261,7 @@ def folder(default: Path) -> Callable[[str], Path]:
 
 
 def certificates(text: str) -> str:
-    """Check the path of a file with trusted certificates (PEM); empty to trust the system's."""
+    """Check the path of a PEM file with trusted certificates; empty for the system's. Raises ValueError."""
     if not text:
         return ""
     try:
@@ -273,27 +272,27 @@ def certificates(text: str) -> str:
     return text
 
 
-# Options of libpq. Without them a process would wait minutes or hours for a server that vanished, as in a failover: the
-# system gives up on unanswered data after some 15 minutes, on silence never.
+# Options of libpq. Without them a process would wait long for a server that vanished, as in a failover: the system
+# gives up on unacknowledged data after some 15 minutes, and never on an idle connection.
 _POSTGRESQL: dict[str, Any] = {
     "connect_timeout": 10,  # seconds, for each address of the host
-    # Silent connections are probed after 15 s, three times, 5 s apart: without a peer they end after 30 s.
+    # An idle connection is probed after 15 s, three times, 5 s apart. Without an answer it ends after 30 s.
     "keepalives": 1,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds for which sent data may stay unacknowledged
-    # On the server's side, the locks of a lost client would otherwise last two hours. The last option covers suspended
-    # clients, and clients behind a proxy that answers in their place.
+    # The same for the server, which would otherwise keep the locks of a lost client for two hours. The last option is
+    # for suspended clients, and for lost clients behind a proxy that still answers the probes.
     "options": "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
     " -c tcp_user_timeout=30000 -c idle_in_transaction_session_timeout=60000",
 }
 
 
 def database(text: str) -> dict[str, Any]:
-    """Parse a database URL into Django's settings. Adds the time limits of _POSTGRESQL. Of several hosts, the primary
-    is used unless the address names another target; sslmode=require verifies the server's certificate. Raises
-    ValueError, which does not show the value."""
+    """Parse a database URL into Django's settings, with the time limits of _POSTGRESQL. The primary of several hosts is
+    used unless the URL has target_session_attrs; sslmode=require verifies the server's certificate. Raises ValueError,
+    which does not show the value."""
     if text.partition("://")[0] not in {"postgres", "postgresql"}:
         raise ValueError("expected postgresql://… (the value is not shown)")
     try:
@@ -318,7 +317,7 @@ def database(text: str) -> dict[str, Any]:
 
 
 def email(text: str) -> dict[str, Any]:
-    """Parse a mail server's URL into Django's settings; with an empty one nothing is mailed."""
+    """Parse a mail server's URL into Django's settings; if it is empty, nothing is mailed. Raises ValueError."""
     parts = urlsplit(text or "dummymail://")
     if parts.scheme not in {"smtp", "smtp+tls", "smtp+ssl", "dummymail", "consolemail", "filemail"}:
         raise ValueError("expected smtp://, smtp+tls:// or smtp+ssl:// (the value is not shown)")
@@ -333,7 +332,7 @@ def email(text: str) -> dict[str, Any]:
 
 
 def parse_robot_webhook(text: str) -> tuple[str, str]:
-    """Return base address and key of a group robot's webhook. Raises ValueError, which does not show them."""
+    """Return the base address and the key of a group robot's webhook. Raises ValueError, which does not show them."""
     parts = urlsplit(text)
     key = parse_qs(parts.query).get("key", [""])[0]
     if parts.scheme not in {"http", "https"} or not parts.hostname or not key:
@@ -342,8 +341,7 @@ def parse_robot_webhook(text: str) -> tuple[str, str]:
 
 
 def check_sentry_dsn(text: str) -> str:
-    """Check an http(s) address with a host, or an empty text. Raises ValueError, which does not show the value, also if
-    Sentry's package is not installed."""
+    """Check an http(s) address, which may be empty, and Sentry's package. Raises ValueError without the address."""
     if text and find_spec("sentry_sdk") is None:
         raise ValueError("needs the package sentry-sdk: pip install sentry-sdk")
     parts = urlsplit(text)
@@ -355,7 +353,7 @@ def check_sentry_dsn(text: str) -> str:
 _SENTINEL = ("redis+sentinel", "rediss+sentinel")
 _SENTINEL_PORT = 26379
 _SHAPES = "redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://"
-# TCP options. A connection to a vanished server ends after half a minute, like those to PostgreSQL.
+# TCP options: a connection to a vanished server ends after half a minute, as for PostgreSQL.
 _KEEPALIVE = {
     "socket_keepalive": True,
     "socket_keepalive_options": {
@@ -372,7 +370,7 @@ _KEEPALIVE = {
 
 
 def check_valkey_address(text: str) -> str:
-    """Check an address of one of _SHAPES with the database's number. Raises ValueError, which does not show it."""
+    """Check an address's scheme, host and database number. Raises ValueError, which does not show the address."""
     try:
         parts = urlsplit(text)
         has_sentinels = parts.scheme in _SENTINEL
@@ -407,7 +405,7 @@ def check_valkey_address(text: str) -> str:
 
 
 def _split_hosts(parts: SplitResult) -> list[tuple[str, int]]:
-    """Return hosts and ports. Raises ValueError for a bad port."""
+    """Return the hosts and ports of Sentinels. Raises ValueError for a bad port."""
     hosts = [urlsplit(f"//{each}") for each in parts.netloc.rpartition("@")[2].split(",")]
     return [(host.hostname or "", host.port or _SENTINEL_PORT) for host in hosts]
 
@@ -415,8 +413,8 @@ def _split_hosts(parts: SplitResult) -> list[tuple[str, int]]:
 class ValkeySettings(NamedTuple):
     """The settings of all clients of Valkey.
 
-    `redis_options`: for integrations.core.redis. `broker_url`, `broker_options`: for Celery. `tls_options`: how both
-    verify servers of a rediss address; empty for other addresses.
+    `redis_options`: for integrations.core.redis. `broker_url`, `broker_options`: for Celery. `tls_options`: for both,
+    how to verify the server of a rediss address; empty for other addresses.
     """
 
     redis_options: dict[str, Any]
@@ -426,10 +424,10 @@ class ValkeySettings(NamedTuple):
 
 
 def build_valkey_settings(url: str, ca_bundle: str, sentinel_password: str) -> ValkeySettings:
-    """Convert Valkey's address for its clients.
+    """Convert Valkey's address into settings of its clients.
 
-    Time-outs are short because the product goes on without Valkey. Of an address with Sentinels, the account is that of
-    Valkey itself. Celery spells a unix socket redis+socket://, and wants an address for each Sentinel.
+    Time-outs are short because web works without Valkey. User and password in an address with Sentinels are Valkey's.
+    Celery spells a unix socket redis+socket://, and needs an address for each Sentinel.
     """
     parts = urlsplit(url)
     tls_options: dict[str, Any] = {}
@@ -461,7 +459,7 @@ def build_valkey_settings(url: str, ca_bundle: str, sentinel_password: str) -> V
     addresses = [f"sentinel://{account}{name}:{port}/{database_number}" for name, port in sentinels]
     broker_options = {
         **_KEEPALIVE,
-        # Without this limit a worker would wait for a vanished Sentinel as long as the system does.
+        # Otherwise a worker would wait for a vanished Sentinel until the system's own time-out.
         "socket_connect_timeout": options["socket_connect_timeout"],
         "master_name": primary,
         "sentinel_kwargs": sentinel_options,

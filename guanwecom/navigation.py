@@ -1,7 +1,7 @@
-"""The menu of the administration: entries by task, with tabs.
+"""The menu of the administration: sections, entries for tasks, and their tabs.
 
-A tab is a model's list, or a page beside it. People who may not see a list do not see its tabs, nor an entry without
-tabs.
+A tab is a model's list, or a page that belongs to it. People who may not see a list do not see its tabs. An entry
+without visible tabs is hidden.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tab:
-    """The list of `model` ("app_label.Model"), or a page beside it. `label`: empty for the model's own name. `page`:
-    URL name of a page in the administration, which all who may see the list may open."""
+    """The list of `model` ("app_label.Model"), or a page that belongs to it. `label`: empty for the model's name.
+    `page`: the page's URL name in the administration; everybody who may see the list may open the page."""
 
     model: str
     label: StrOrPromise = ""
@@ -36,7 +36,7 @@ class Tab:
 
 @dataclass(frozen=True)
 class Entry:
-    """A task, which leads to its first tab."""
+    """A menu entry for a task. Its link leads to the first tab."""
 
     label: StrOrPromise
     tabs: tuple[Tab, ...]
@@ -59,8 +59,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Place:
-    """A page's place in the menu. `tab`: None for the first one, to which the entry leads. `label` and `url`: those of
-    the tab, or of the entry."""
+    """The place of the current page in the menu. `tab`: None for the first one, to which the entry leads. `label` and
+    `url`: of the tab if there is one, else of the entry."""
 
     section: StrOrPromise
     entry: Entry
@@ -78,12 +78,12 @@ class Menu:
 
 
 def _make_entry(label: StrOrPromise, *tabs: Tab | tuple[str, StrOrPromise] | str) -> Entry:
-    """Make an entry. A text is a tab of that model, a pair a tab with its own label."""
+    """Make an entry. `tabs`: each is a Tab, the name of a model, or a pair of such a name and a label."""
     full = (Tab(tab) if isinstance(tab, str) else Tab(*tab) if isinstance(tab, tuple) else tab for tab in tabs)
     return Entry(label, tuple(full))
 
 
-# With the overview, which is no list, the menu has twelve entries.
+# The templates add the overview as the first entry.
 SECTIONS = (
     Section(
         pgettext_lazy("menu", "Push"),
@@ -184,7 +184,7 @@ def build_menu(site: AdminSite, request: HttpRequest) -> Menu:
             ]
             if not tabs:
                 continue
-            # The address of a page beside a list is below the list's.
+            # The longest match, since the address of a page may begin with that of its list.
             current_url = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
             marked = replace(entry, tabs=tuple(replace(tab, is_current=tab.url == current_url) for tab in tabs))
             entries.append(marked)
@@ -199,7 +199,7 @@ def build_menu(site: AdminSite, request: HttpRequest) -> Menu:
 
 @cache
 def _build_whole_menu(prefix: str) -> tuple[Section, ...]:
-    """Return the whole menu, built once a process; labels are translated when shown."""
+    """Return the menu for superusers. `prefix`: the site's path, part of the addresses. Texts are still lazy."""
     sections = []
     for section in SECTIONS:
         entries = []

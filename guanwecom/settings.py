@@ -17,13 +17,13 @@ from guanwecom import version
 from guanwecom.operations import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-if os.environ.get("ENVIRONMENT") not in {"demo", "test"}:  # demo and test must not reach systems in a developer's .env
+if os.environ.get("ENVIRONMENT") not in {"demo", "test"}:  # demo and tests must not use a developer's .env
     e.read_dotenv(BASE_DIR / ".env")
 
 # --- Deployment ------------------------------------------------------------------------------------------------------
 # production: refuses the sandbox as WeCom. demo, test: run on one machine.
 ENVIRONMENT = e.read(e.one_of("production", "demo", "test"), "ENVIRONMENT", "production")
-# The name of this deployment. A copy of its database under another name sends nothing.
+# The name of this deployment. A database from a deployment of another name is a copy, from which nothing is sent.
 INSTALLATION_NAME = e.read(e.optional(e.short_name), "INSTALLATION_NAME", "") or ""
 VERSION = version.VERSION
 SECRET_KEY = e.read(e.secret_text, "SECRET_KEY")
@@ -94,15 +94,15 @@ TEMPLATES = [
 
 # --- Database, cache, broker -----------------------------------------------------------------------------------------
 _database = e.read(e.database, "DATABASE_URL")
-# PostgreSQL's own address if DATABASE_URL is the address of a connection pooler, for commands that need a session of
-# their own.
+# PostgreSQL's own address if DATABASE_URL is that of a connection pooler. For commands that need a session of their
+# own.
 _direct = e.read(e.optional(e.database), "DATABASE_DIRECT_URL", "")
 _needs_direct = {*sys.argv[1:2]} & {"backup", "restore", "upgrade"}
 DATABASES = {"default": _direct if _direct and _needs_direct else _database}
 VALKEY_URL = e.read(e.check_valkey_address, "VALKEY_URL")
-# Path of a PEM file with certificates that rediss addresses may use besides the system's.
+# Path of a PEM file with certificates that rediss addresses trust besides the system's.
 VALKEY_CA_BUNDLE = e.read(e.certificates, "VALKEY_CA_BUNDLE", "")
-# The last one is the password of the Sentinels, if they need one.
+# VALKEY_SENTINEL_PASSWORD: the password of the Sentinels, if they need one.
 _valkey = e.build_valkey_settings(VALKEY_URL, VALKEY_CA_BUNDLE, e.read(str, "VALKEY_SENTINEL_PASSWORD", ""))
 VALKEY_OPTIONS = _valkey.redis_options
 CACHES = {
@@ -113,11 +113,11 @@ CACHES = {
     }
 }
 
-# guanwecom.celery has the settings that do not depend on the environment.
+# Celery's settings that depend on the environment. The others are in guanwecom.celery.
 CELERY_BROKER_URL = _valkey.broker_url
 # By default, Celery accepts any certificate.
 CELERY_BROKER_USE_SSL = _valkey.tls_options or False
-# The visibility timeout exceeds the longest task. After it, a killed worker's tasks return, checked every 5 s.
+# Must exceed the longest task. A killed worker's tasks return after it, checked every 5 s.
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "visibility_timeout": 300,
     "unacked_restore_throttle": 1,
@@ -125,9 +125,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "queue_order_strategy": "priority",
     **_valkey.broker_options,
 }
-# A worker takes from the first queue that is not empty, so alerts and the clock do not wait behind reports. Production
-# adds a worker for "urgent" only (docs/en/install.md), which is free while all others are busy, and workers for "data",
-# whose tasks wait for other systems.
+# A worker takes from the first queue that is not empty, so ticks and alerts do not wait behind reports. In production
+# one worker serves only "urgent" (docs/en/install.md), so that it is free while all others are busy, and others only
+# "data", whose tasks wait for other systems.
 CELERY_TASK_QUEUES = [Queue("urgent"), Queue("celery"), Queue("data")]
 
 # --- People ----------------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ LOCKOUT_MINUTES = e.read(e.minutes, "LOCKOUT_MINUTES", "15")
 AXES_HANDLER = "accounts.authentication.passwords.LockoutHandler"
 AXES_LOCKOUT_CALLABLE = "accounts.views.login.show_lock"
 AXES_CLIENT_IP_CALLABLE = "accounts.authentication.flow.find_network"
-# LockoutHandler neither counts nor records tries that are refused.
+# LockoutHandler does not count or record attempts during a lockout.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 # Retention of the audit trail, in days.
@@ -167,7 +167,7 @@ SESSION_ENGINE = "accounts.authentication.sessions"
 STAFF_SESSION_HOURS = e.read(e.hours, "STAFF_SESSION_HOURS", "12")
 # … and minutes without use.
 STAFF_SESSION_IDLE_MINUTES = e.read(e.minutes, "STAFF_SESSION_IDLE_MINUTES", "60")
-# Minutes for which a confirmed person may change rights, secrets, addresses and API tokens.
+# Minutes after confirming their identity in which people may change rights, secrets, addresses and API tokens.
 CONFIRMATION_MINUTES = e.read(e.minutes, "CONFIRMATION_MINUTES", "15")
 # Whether all administrators must set up an authenticator app and give its code at sign-in. If false, only
 # administrators with an app are asked for a code.
@@ -181,8 +181,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HOST_COOKIES
 CSRF_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
-# No other hosts, no inline code, no eval. integrations.core.http lets forms end where a sign-in starts, and the login
-# page allows a frame of the QR panel.
+# No other hosts, no inline code, no eval. integrations.core.http adds the hosts of sign-ins to form-action, and lets
+# the login page frame the QR panel.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -200,7 +200,7 @@ if _collector := e.read(e.report_address, "CSP_REPORT_URI", ""):
 LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", _("Simplified Chinese")), ("en", _("English"))]
 FORMAT_MODULE_PATH = "guanwecom.formats"
-# Zone of shown times unless a subscription has its own, and the default of new subscriptions.
+# Time zone of the pages, of subscriptions without their own, and the default of new subscriptions.
 TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
 
 # --- Static files ----------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ SIGN_INS_PER_ADDRESS = e.read(e.count, "SIGN_INS_PER_ADDRESS", "1200")
 SIGN_INS_PER_COMPANY = 12_000
 
 # --- Directory -------------------------------------------------------------------------------------------------------
-# Percentage of people that a sync may disable without asking; up to 20 people always (but at most half). 0: nobody.
+# Percentage of people that a sync may disable unasked; up to 20, but at most half, always. 0: nobody.
 DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 
 # --- Data of reports and alerts (docs/en/data-sources.md) ------------------------------------------------------------
@@ -236,14 +236,14 @@ DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 CARD_DATA_RETENTION_DAYS = e.read(e.days, "CARD_DATA_RETENTION_DAYS", "8")
 # Further kinds of databases by SQLAlchemy's names, such as oracle+oracledb. Operators install their drivers.
 DATA_SQL_DRIVERS = e.read(e.words, "DATA_SQL_DRIVERS", "")
-# Whether sources with access to the internal network may also ask this machine, for installations on a single one.
+# Whether data sources with access to the internal network may also use this machine, for installations on one machine.
 DATA_ALLOW_LOOPBACK = e.read(e.boolean, "DATA_ALLOW_LOOPBACK", "false")
 
 # --- Push engine -----------------------------------------------------------------------------------------------------
 # Seconds between beat's checks for due work (guanwecom.operations.beat).
 DISPATCH_INTERVAL_SECONDS = 2
-# Beat writes these rows at its start, and keeps disabled ones disabled. Ticks not taken for a day expire. A shorter
-# limit would be unsafe: beat sets the time by its host's clock, and workers compare it with theirs.
+# Beat writes these rows when it starts; disabled ones stay disabled. A tick that no worker takes expires after a day. A
+# shorter limit would be unsafe, since beat's and workers' hosts may have different clocks.
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     **{
         name: {"task": name, "schedule": seconds, "options": {"expire_seconds": 24 * 60 * 60}}
@@ -262,14 +262,14 @@ METRICS_TOKEN = e.read(e.optional(e.secret_text), "METRICS_TOKEN", "") or ""
 API_CALLS_PER_TOKEN = e.read(e.count, "API_CALLS_PER_TOKEN", "120")
 # Retention of runs, deliveries and receipts, in days.
 LOG_RETENTION_DAYS = e.read(e.days, "LOG_RETENTION_DAYS", "365")
-# Parallel calls of one sending task; a worker runs a task in each thread.
+# Parallel calls of one sending task. A worker runs one task in each thread.
 SEND_PARALLEL_PER_TASK = e.read(e.whole(1, 1000), "SEND_PARALLEL_PER_TASK", "50")
 
 # --- Pictures of the BI's pages, by workers with -Q snapshots (docs/en/page-pictures.md) -----------------------------
 # Hosts besides the BI's own from which its pages load, with ports other than 80 and 443, separated by commas. The
 # browser reaches no others.
 SNAPSHOT_HOSTS = e.read(e.list_of(e.host), "SNAPSHOT_HOSTS", "")
-# CSS selectors of the BI's pages: cards, and the signs of a complete, a busy and a failed page.
+# CSS selectors in the BI's pages: of cards, and of what only a complete, a busy or a failed page has.
 SNAPSHOT_SELECTORS = {sign: e.read(str, f"SNAPSHOT_{sign}_SELECTOR", "") for sign in ("CARD", "READY", "BUSY", "ERROR")}
 
 # --- Messages to operators when pushes are delayed or stopped ----------------------------------------------------
@@ -300,7 +300,7 @@ MAIL_DOOR_TLS_FROM_START = e.read(e.boolean, "MAIL_DOOR_TLS_FROM_START", "false"
 # Whether other machines may send passwords without TLS. This machine always may.
 MAIL_DOOR_PLAIN_SIGN_IN = e.read(e.boolean, "MAIL_DOOR_PLAIN_SIGN_IN", "false")
 
-# --- Limits of WeCom, respected in advance by all workers together (docs/en/push-engine.md); 0: no limit -------------
+# --- Limits of WeCom, kept by all workers together before they call (docs/en/push-engine.md); 0: no limit -------------
 # Calls of message/send in any 60 seconds: from one egress address for all companies …
 LIMIT_ADDRESS_PER_MINUTE = e.read(e.limit, "LIMIT_ADDRESS_PER_MINUTE", "20000")
 # … and for one company (CorpId).
@@ -308,13 +308,13 @@ LIMIT_COMPANY_PER_MINUTE = e.read(e.limit, "LIMIT_COMPANY_PER_MINUTE", "10000")
 # Calls in any hour.
 LIMIT_ADDRESS_PER_HOUR = e.read(e.limit, "LIMIT_ADDRESS_PER_HOUR", "600000")
 LIMIT_COMPANY_PER_HOUR = e.read(e.limit, "LIMIT_COMPANY_PER_HOUR", "150000")
-# Parallel calls for one company: above an unpublished number WeCom answers 45033.
+# Parallel calls for one company. Above an unpublished number of them, WeCom answers 45033.
 LIMIT_COMPANY_PARALLEL = e.read(e.limit, "LIMIT_COMPANY_PARALLEL", "300")
 # Messages of one app to one member in any minute; WeCom silently drops the surplus.
 LIMIT_MEMBER_PER_MINUTE = e.read(e.limit, "LIMIT_MEMBER_PER_MINUTE", "30")
 # Mails in any minute.
 LIMIT_MAIL_PER_MINUTE = e.read(e.limit, "LIMIT_MAIL_PER_MINUTE", "0")
-# Name of this process's public address. Processes with another address need another name: each has its own limits.
+# Name of this process's public address, for limits per address. Processes with another one need another name.
 EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 
 # --- Logging ---------------------------------------------------------------------------------------------------------
@@ -342,8 +342,8 @@ if _dsn := e.read(e.check_sentry_dsn, "SENTRY_DSN", ""):
         dsn=_dsn,
         environment=ENVIRONMENT,
         release=VERSION,
-        # Request addresses hold sign-in codes, breadcrumbs hold WeCom's tokens, bodies and variables hold personal
-        # data.
+        # Left out: addresses of requests have sign-in codes, breadcrumbs have WeCom's tokens, bodies and variables have
+        # personal data.
         before_send=lambda event, _hint: {**event, "request": {}},
         max_breadcrumbs=0,
         max_request_body_size="never",

@@ -17,9 +17,9 @@ from notifications.admin.dashboard import push_attentions, push_lines
 from notifications.admin.today import list_today
 from notifications.views.overview import collect_overview
 
-# Only processes that serve pages or make links load this module; AppConfig.ready() loads no pages (guanwecom.apps).
+# Here and not in AppConfig.ready() (guanwecom.apps), so that only processes that serve pages or make links load them.
 admin.autodiscover()
-# The lines and warnings of all apps in the administration's index.
+# Functions that return the lines and the warnings of each app for the overview.
 LINES = (list_connection_lines, list_directory_lines, push_lines)
 ATTENTIONS = (
     monitoring_attentions,

@@ -1,7 +1,7 @@
 """Database connections of workers and beat. A worker's tasks share a pool.
 
-Celery closes a task's connection when the task ends, so that an idle worker holds none. Opening the next one costs
-PostgreSQL and us some 10 ms of processor time, as much as sending a dozen messages.
+Celery closes a task's connection when the task ends. Opening the next one would cost some 10 ms of processor time, as
+much as sending a dozen messages. With a pool, closing a connection only returns it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from celery.fixups.django import DjangoFixup, DjangoWorkerFixup  # type: ignore[
 from celery.signals import beat_init, worker_init
 from django.db import connection, connections
 
-# A worker without tasks closes one connection in each such interval. The last one stays open, since the worker checks
-# the engine more often.
+# The pool of a worker without tasks closes one connection in each interval of this many seconds.
 IDLE_SECONDS = 15
-# The longest wait of a task for a connection while the database is unreachable.
+# Seconds that a task waits for a connection while the database is unreachable.
 WAIT_SECONDS = 10
 # Connections besides those of the tasks: one for the worker's own thread, one for renewals of leases, which take turns.
 EXTRA_CONNECTIONS = 2
@@ -51,11 +50,11 @@ class _Fixup(DjangoFixup):
 
 
 class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
-    """Fixup that keeps the pool of a forked process open. Celery closes its connection before and after each task, in a
-    forked process also the pool: each chart would begin with four threads and a new connection."""
+    """Fixup that keeps the pool of a forked process open. Celery would close it before and after each task there, so
+    that each chart would begin with four new threads and a new connection."""
 
-    # The parent's pools and connections. They must stay referenced: threads of the parent may hold their locks, and
-    # closing the connections would end them in the parent.
+    # The parent's pools and connections. They must stay referenced: their destructors would wait for locks that threads
+    # of the parent held, and would end the parent's connections.
     _inherited: tuple[Any, ...] = ()
 
     def on_worker_process_init(self, **_signal: Any) -> None:
@@ -64,12 +63,12 @@ class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
         self._inherited = (dict(pools), connections.all(initialized_only=True))
         pools.clear()
         for alias in connections:
-            with suppress(AttributeError):  # this thread has not used it
+            with suppress(AttributeError):  # this thread has no connection of that alias
                 del connections[alias]
         self.close_cache()
 
     def _is_prefork(self) -> bool:
-        """Return False, so that the pool is not closed with the connection."""
+        """Return False, so that Celery does not close the pool."""
         return False
 
 
@@ -77,8 +76,8 @@ class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
 def keep_connection(**_signal: Any) -> None:
     """Keep beat's connection open, and do not test it before each query.
 
-    Beat asks twice for each entry whether its schedule changed. Testing the connection each time would be a fifth of
-    its work. After an error it opens a new connection (DatabaseScheduler.schedule_changed).
+    Beat queries twice for each entry whether its schedule changed; testing the connection each time would add a fifth
+    to its work. After an error a new connection is opened (DatabaseScheduler.schedule_changed).
     """
     connections.close_all()
     connections.databases["default"].update(CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=False)

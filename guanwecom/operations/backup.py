@@ -41,12 +41,12 @@ DEBIAN = Path("/usr/lib/postgresql")
 # The schema that keeps the former tables until the new ones are restored.
 FORMER_SCHEMA = "guanwecom_before_restore"
 MARK = b"guanwecom backup "
-# PostgreSQL's programs get these variables and those of the connection; others of our environment hold secrets.
+# Variables that PostgreSQL's programs get, besides those of the connection. Others of our environment hold secrets.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "KRB5CCNAME")
 
 
 class BackupError(Exception):
-    """A failure, with sentences for the operator. The database was not changed unless they say so."""
+    """A failure, explained to the operator. The database is unchanged unless the text says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _fingerprint(key: str) -> str:
 
 
 def back_up(path: Path, *, programs_folder: str | None = None) -> BackupDescription:
-    """Write the database into the new file `path`; it has another name until it is complete. Raises BackupError."""
+    """Write the database into the new file `path`, named `path`.part until it is complete. Raises BackupError."""
     _refuse_pooler()
     if path.exists():
         raise BackupError(_("%(path)s exists already. Give another name; no backup is overwritten.") % {"path": path})
@@ -98,7 +98,7 @@ def _describe() -> BackupDescription:
     migrations = sorted(f"{app}.{name}" for app, name in MigrationRecorder(connection).applied_migrations())
     needed: set[str] = set()
     for model, names in find_encrypted_columns().items():
-        for name in names if model is not CallbackEvent else ():  # its many rows are deleted soon
+        for name in names if model is not CallbackEvent else ():  # its rows are many, and deleted soon
             rows = model._base_manager.annotate(raw=Cast(name, TextField())).exclude(raw="")
             needed.update(map(_find_key, filter(None, rows.values_list("raw", flat=True).iterator())))
     made_at = timezone.now().isoformat(timespec="seconds")
@@ -119,8 +119,8 @@ def restore(
 ) -> BackupDescription:
     """Restore a backup, all or nothing, and mark the database as a copy: it sends nothing until it is confirmed.
 
-    `is_check`: change nothing. `replaces`: accept a database that is not empty. `without_keys`: accept that secrets
-    cannot be decrypted. Raises BackupError; the database is then unchanged.
+    `is_check`: change nothing. `replaces`: replace a database that is not empty. `without_keys`: restore although
+    secrets cannot be decrypted. Raises BackupError; the database is then unchanged.
     """
     _refuse_pooler()
     try:
@@ -140,7 +140,7 @@ def restore(
 
 
 def _check(description: BackupDescription, *, replaces: bool, without_keys: bool) -> None:
-    """Raise BackupError for every obstacle that can be found before anything is changed."""
+    """Raise BackupError if the backup cannot be restored, as far as that shows before anything is changed."""
     known = {f"{app}.{name}" for app, name in MigrationLoader(None, ignore_no_migrations=True).disk_migrations}
     ours = {config.label for config in apps.get_app_configs()}
     unknown = [name for name in description.migrations if name.partition(".")[0] in ours and name not in known]
@@ -197,7 +197,7 @@ def _replace(dump: IO[bytes], programs_folder: str | None) -> None:
 
 
 def _refuse_pooler() -> None:
-    """Refuse a connection pooler: it would give others the session whose search path PostgreSQL's programs empty."""
+    """Raise BackupError for a pooler, which would give others the session that PostgreSQL's programs change."""
     if is_pooled():
         raise BackupError(POOLED)
 
@@ -208,8 +208,8 @@ def _execute_statements(*statements: str) -> None:
 
 
 def _run_program(folder: str | None, name: str, *arguments: str, source: Any = None, target: Any = None) -> None:
-    """Run a program of PostgreSQL. Raises BackupError with the program's messages, without values of rows. `source`:
-    file for its input. `target`: file for its output."""
+    """Run a program of PostgreSQL. `source`: file for its input. `target`: file for its output. Raises BackupError with
+    the program's messages, without those lines that show values of rows."""
     debian = sorted(DEBIAN.glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     executable = Path(folder or (debian[0] if debian else Path(shutil.which(name) or name).parent)) / name
     if not executable.is_file():
@@ -232,14 +232,14 @@ def _run_program(folder: str | None, name: str, *arguments: str, source: Any = N
             if option.envvar and parameters.get(keyword) and keyword not in {"password", "client_encoding", "options"}:
                 environ[option.envvar.decode()] = str(parameters[keyword])
         environ["PGPASSFILE"] = secret.name
-        popen: Any = subprocess.Popen(command, env=environ, stderr=errors, bufsize=0, **streams)  # noqa: S603  # PostgreSQL's
+        popen: Any = subprocess.Popen(command, env=environ, stderr=errors, bufsize=0, **streams)  # noqa: S603  # fixed arguments
         with popen as process:
             try:
-                with suppress(BrokenPipeError):  # it failed, and its messages follow
+                with suppress(BrokenPipeError):  # the program failed; its messages are read below
                     shutil.copyfileobj(source or process.stdout, target or process.stdin)
                     (process.stdin or process.stdout).close()
                 process.wait()
-            finally:  # the server rolls back what was not committed
+            finally:  # after an interruption, the server rolls back
                 process.kill()
         errors.seek(0)
         lines = errors.read().decode(errors="replace").splitlines()

@@ -1,6 +1,6 @@
-"""Beat's scheduler, which uses the database's clock, writes a heartbeat, and queues the ticks of TICKS if work is due.
+"""Beat's scheduler: uses the database's clock, writes a heartbeat, and queues the tasks of TICKS only if work is due.
 
-A tick that finds nothing costs a worker ten times beat's query: a message, a task, and more queries.
+A tick without work would cost ten times as much as beat's query for due work: a message, a task, and more queries.
 """
 
 from __future__ import annotations
@@ -31,21 +31,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TICKS = {tick.name: tick for tick in (notifications_tasks.TICK, integrations_tasks.TICK)}
-# Beat checks this many seconds after each period of the tick begins: what is due at the whole second is seen at once.
+# Subscriptions are due at whole minutes, and beat checks for due work this many seconds after each period begins.
 CHECK_AFTER_SECONDS = 0.1
 # If the database's clock jumps by more than this, the entries are sorted again.
 CLOCK_JUMP_SECONDS = 1.0
-# A scheduler whose loop did not turn for this long counts as stuck; it turns at least every five seconds
-# (django_celery_beat).
+# Beat counts as stuck if its loop, which django_celery_beat runs at least every five seconds, did not run for so long.
 STUCK_SECONDS = 15
-# Beat starts within this many seconds after a copy is confirmed.
+# In a copy of the database, beat checks this often, in seconds, whether the copy was confirmed as the installation.
 COPY_CHECK_SECONDS = 2.0
 
 
 class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has no types
-    """A row of beat's table. The moments at which the tick's entry is due do not depend on beat's start."""
+    """A row of beat's table. The push engine's tick is due at fixed moments, whenever beat was started."""
 
-    # The database's clock, set by the scheduler: hosts' clocks may be wrong, and two beats must agree.
+    # The database's clock, set by the scheduler, since hosts' clocks may be wrong or differ.
     clock: ClassVar[Clock] = staticmethod(timezone.now)
     last_run_at: datetime
 
@@ -58,7 +57,7 @@ class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has
         return PeriodicEntry.clock()
 
     def is_due(self) -> schedstate:
-        # An entry that ran while the clock was ahead would not be due before the clock reaches that time again.
+        # Otherwise an entry that ran while the clock was ahead would not be due before that time.
         self.last_run_at = self.model.last_run_at = min(self.last_run_at, self._default_now())
         state: schedstate = super().is_due()
         if self.name != scheduler.TICK_NAME or not state.is_due:
@@ -75,7 +74,7 @@ class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has
 
 
 def _seconds_since_check(now: datetime) -> float:
-    """Return the seconds since the latest moment for a check."""
+    """Return the seconds since the latest moment at which the tick was due."""
     return (now.timestamp() - CHECK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
 
 
@@ -83,8 +82,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
     """Beat's scheduler (guanwecom.celery). It goes by the database's clock, writes a heartbeat and skips idle ticks."""
 
     Entry = PeriodicEntry
-    # Whether this call of `tick` looks for changed entries and reads the database's time. The loop calls it several
-    # times a second.
+    # Whether this tick() reads changes of the entries. Otherwise every tick() would, several times a second.
     _asks_for_changes = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -95,7 +93,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         self._heartbeat: HeartbeatThread | None = None
 
     def setup_schedule(self) -> None:
-        """End with one line in the log if the database is unreachable; the service manager starts beat again."""
+        """Read the entries. If the database is unreachable, log a line and exit; the service manager restarts beat."""
         try:
             self._read_time()
             super().setup_schedule()
@@ -107,7 +105,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         """Queue the tasks of due entries: one turn of Celery's loop, not a tick of TICKS. Return the seconds until the
         next turn."""
         is_copy = False
-        with suppress(Error):  # the scheduler itself reports that the database is away
+        with suppress(Error):  # DatabaseScheduler logs the error
             is_copy = installation.is_known_copy()
         if is_copy:
             installation.copy_warning.log("beat queues no task")
@@ -126,7 +124,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         return wait
 
     def _read_time(self) -> None:
-        """Read the database's time. If its clock was set, sort the entries again."""
+        """Read the database's clock. If it jumped, let Celery sort the entries again."""
         clock, before = database_clock(), PeriodicEntry.clock()
         if abs((clock() - before).total_seconds()) > CLOCK_JUMP_SECONDS:
             self._heap = None
@@ -136,18 +134,18 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         return self._asks_for_changes and bool(super().schedule_changed())
 
     def adjust(self, n: float | None, drift: float = 0.0) -> float | None:
-        """Return `n` unchanged: Celery wakes 10 ms early, and would loop until the entry is due."""
+        """Return `n` unchanged. Celery would subtract 10 ms, and then loop until the entry is due."""
         return n
 
     def apply_entry(self, entry: PeriodicEntry, producer: Any = None) -> None:
-        """Queue the entry's task; one of TICKS only if it has work, or was last queued long enough ago."""
+        """Queue the entry's task. A tick without due work is queued only every `at_least_every_seconds`."""
         tick = TICKS.get(entry.name)
         if tick is not None:
             is_due = read_boot_clock() >= self._ticked_at[tick.name] + tick.at_least_every_seconds
             if not is_due:
                 try:
                     is_due = tick.is_anything_due()
-                except Error:  # the tick's worker reports the database's error
+                except Error:  # the worker that runs the tick logs the error
                     connection.close_if_unusable_or_obsolete()
                     is_due = True
             if not is_due:

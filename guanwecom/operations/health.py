@@ -22,14 +22,14 @@ from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, co
 from notifications.delivery.runs import scheduler
 from notifications.models import AlertRule, Subscription
 
-# A tick, or a slot (a time at which a push or an alert rule is due), is overdue after this many seconds.
+# Seconds after which a tick, or a slot (the time at which a push or an alert rule is due), is overdue.
 TICK_STALE_SECONDS = 30
 SLOT_OVERDUE_SECONDS = 30
 # Queues that an installation may leave unserved while it needs no pictures or files.
 OPTIONAL_QUEUES = (CHARTS_QUEUE, SNAPSHOTS_QUEUE)
-# The entries of beat, which an administrator may switch off.
+# Names of beat's entries, which an administrator can disable.
 PERIODIC_TASKS = tuple(settings.CELERY_BEAT_SCHEDULE)
-# Counting of overdue slots stops here.
+# Overdue slots are counted up to this number.
 COUNTED_AT_MOST = 1000
 
 
@@ -78,9 +78,8 @@ class EngineHealth:
 
     @property
     def problems(self) -> list[str]:
-        """Codes of failures. In a copy there is "copy" alone. Otherwise "valkey" or "valkey:<why>", "beat",
-        "queue:<name>" and "task:<name>"; if there is none of these, "tick" and "slots"; besides all of them, "mail" and
-        "web"."""
+        """Codes of failures: "valkey" or "valkey:<why>", "beat", "queue:<name>", "task:<name>", "mail" and "web"; also
+        "tick" and "slots" if none of the first four explains them. In a copy only "copy"."""
         if self.is_copy:
             return ["copy"]
         failure = self.valkey_failure
@@ -94,7 +93,7 @@ class EngineHealth:
 
 
 _OVERDUE = timedelta(seconds=SLOT_OVERDUE_SECONDS)
-# Usually nothing is late, and this one query saves several long ones.
+# One short query in place of several long ones, since usually nothing is late.
 _ANYTHING_LATE = AnyRowQuery(
     lambda now: [Subscription.objects.due(now - _OVERDUE), AlertRule.objects.due(now - _OVERDUE), find_overdue(now)]
 )
@@ -155,8 +154,8 @@ CONFIRM_COMMAND = "guanwecom installation --confirm\ndocker compose run --rm bac
 
 @dataclass(frozen=True, slots=True)
 class EngineExplanation(Explanation):
-    """An explanation. `where`: also how to repair it. `command`: the commands for that, one a line; empty if there is
-    none."""
+    """The explanation of a problem. `where`: how and where to repair it. `command`: commands for that, one a line;
+    empty if none is needed."""
 
     command: str = ""
 
@@ -218,8 +217,8 @@ def _explain_problem(code: str, state: EngineHealth) -> EngineExplanation:
 
 
 def _explain_silence(kind: str, queue_name: str, state: EngineHealth) -> EngineExplanation:
-    """Explain that beat, the mail door, web or a queue's workers send no heartbeat, when the last one came, and how to
-    restart them with systemd or Docker Compose."""
+    """Explain that beat, the mail door, web or a queue's workers write no heartbeat: the consequence, the time of the
+    last one, and the commands that restart them."""
     if kind == "beat":
         silent, unit, service = state.beat, "beat", "beat"
         what = _("Beat is not running: nothing that is scheduled begins.")
@@ -259,7 +258,7 @@ def format_duration(seconds: float) -> str:
 
 
 def describe_for_monitors(state: EngineHealth) -> dict[str, object]:
-    """Return `state` for monitors: ages in seconds, None without a heartbeat."""
+    """Return `state` for monitors. Ages are in seconds; None if there was no heartbeat."""
     return {
         "status": "down" if state.problems else "ok",
         "problems": state.problems,

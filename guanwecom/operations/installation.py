@@ -1,4 +1,4 @@
-"""Marks a copy of the database as the real installation, or an installation as a copy."""
+"""Marking of a database as the real installation or as a copy of it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 @transaction.atomic
 def confirm() -> int | None:
-    """Mark the database as the real installation. Returns the number of waiting runs that were ended, so that none is
-    sent late. Returns None, and does nothing, if it was the real one already."""
+    """Mark the database as the real installation, and end waiting runs, so that none is sent late. Return their number;
+    None if the database was the real installation already, which changes nothing."""
     installation.load_installation()
     Installation.objects.select_for_update().get(pk=THE_ONE)
-    # Check under the lock: of two simultaneous confirmations, the second would end runs that have begun since.
+    # Checked under the lock: of two simultaneous calls, the second would end runs that have begun since.
     if not installation.belongs_to_copy(installation.load_installation()):
         return None
     now = database_now()
@@ -45,7 +45,7 @@ def confirm() -> int | None:
 
 @transaction.atomic
 def mark_as_copy() -> bool:
-    """Mark the database as a copy, even where it was the real installation. Returns False if it was marked already."""
+    """Mark the database as a copy, also if it is the real installation. Return False if it was marked already."""
     installation.load_installation()
     if not Installation.objects.filter(pk=THE_ONE, is_held=False).update(is_held=True):
         return False

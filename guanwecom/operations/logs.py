@@ -1,6 +1,6 @@
-"""Log lines: as JSON, or readable at a console. Lines of tasks, and the metrics of tasks.
+"""Log lines, as JSON or readable at a console, and the metrics of tasks.
 
-Every line carries the bound request_id, run_id, delivery_id and task, and its time with the time zone. Lines hold ids,
+Every line has its time with the time zone, and the bound request_id, run_id, delivery_id and task. Lines hold ids,
 codes and durations; never an address with its query, a body or a token. An outage of Valkey, the database or the broker
 is one line, then one a minute per process. Otherwise every tick, task and request would write a traceback: thousands a
 minute would fill disks and hide other events.
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 _Line = MutableMapping[str, Any]
 
-# --- The form of a line ---------------------------------------------------------------------------------------------
+# --- Format of a line -------------------------------------------------------------------------------------------------
 
-# The lowest levels that are written of some loggers.
+# By logger: the lowest level whose lines are written.
 LEVELS: dict[str, str] = {
     # urllib3 logs paths with their query at DEBUG, and WeCom puts secrets and tokens there.
     "urllib3": "WARNING",
     "requests": "WARNING",
-    # A line for every tick, every few seconds, would bury important ones; failures are logged as errors.
+    # These log every tick, every few seconds, which would hide important lines. They log failures as errors.
     "celery.beat": "WARNING",
     "celery.worker.strategy": "WARNING",
     "celery.app.trace": "WARNING",
@@ -52,7 +52,7 @@ LEVELS: dict[str, str] = {
 }
 # Facts that guanwecom.operations.middleware adds to the line of a request.
 REQUEST_FACTS = ("method", "path", "view", "status", "ms", "user", "client")
-# Credentials in an address or a header that a library quotes in an error.
+# Credentials in addresses and headers that libraries quote in errors.
 _CREDENTIALS = re.compile(
     r"(?P<name>[?&](?:[a-z_]*(?:token|secret|ticket|password|sign(?:ature)?)|key|code|state)=)[^&\s'\"]+"
     r"|(?P<scheme>\bbearer )[\w.~+/=-]+"
@@ -77,8 +77,8 @@ class ConsoleFormatter(ProcessorFormatter):
 
 
 def _finish_line(logger: Any, method: str, line: _Line) -> _Line:
-    """Add the facts of a line in a readable order, drop internal and empty ones, and hide secrets in the paths of
-    Django's own lines."""
+    """Add time, level, logger and bound ids to a line, drop internal and empty values, and hide secrets in the paths
+    that Django itself logs."""
     record: logging.LogRecord = line.pop("_record")
     line.pop("_from_structlog")
     request = getattr(record, "request", None)
@@ -86,7 +86,7 @@ def _finish_line(logger: Any, method: str, line: _Line) -> _Line:
         for path in (request.path, request.path.encode("unicode_escape").decode()):  # Django logs the second form
             line["event"] = line["event"].replace(path, hide_arguments_in_path(request))
         if getattr(record, "status_code", 500) < 500:
-            line.pop("exc_info", None)  # refused or not found: nothing is wrong with the product
+            line.pop("exc_info", None)  # a refused or unknown page is no failure of the product
     line = {
         "timestamp": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
@@ -108,8 +108,8 @@ def _mask_line(_logger: Any, _method: str, line: _Line) -> _Line:
 
 
 def hide_arguments_in_path(request: HttpRequest) -> str:
-    """Return a request's path without secrets, for logs. A view's arguments are left out unless they are numbers,
-    because links of pictures and callbacks carry secrets there. An unknown path is cut after its first part."""
+    """Return a request's path without secrets, for logs. A view's arguments are replaced by … unless they are numbers,
+    since links of pictures and callbacks have secrets there. An unknown path is cut after its first part."""
     match, path = request.resolver_match, request.path
     if match is None:
         head, slash, rest = path.lstrip("/").partition("/")
@@ -124,12 +124,12 @@ def hide_arguments_in_path(request: HttpRequest) -> str:
 
 MINUTE_SECONDS = 60.0
 VALKEY, DATABASE = "valkey", "database"
-# Libraries that report an outage only as text, and their words for it.
+# Libraries that report an outage only as text, and the words (_TEXTS) that they use.
 _LIBRARIES = {"celery": VALKEY, "kombu": VALKEY, "redis": VALKEY, "psycopg": DATABASE}
 _TEXTS = ("connecting", "cannot connect", "could not connect", "connection to broker lost", "connection error")
 # PostgreSQL's error classes and codes for a server that is unreachable, full or shutting down.
 _AWAY_STATES = ("08", "53", "57P")
-_CAUSES_AT_MOST = 20  # of an error, as a chain may be a circle
+_CAUSES_AT_MOST = 20  # an error's chain of causes may be circular
 
 
 class OutageFilter(logging.Filter):
@@ -188,9 +188,9 @@ def _find_outage(record: logging.LogRecord) -> str:
     return server if any(words in text for words in _TEXTS) else ""
 
 
-# --- Tasks: their lines carry the id of the request that queued them, and their ends are counted ----------------------
+# --- Tasks: the request id on their log lines, and their metrics ------------------------------------------------------
 
-# Header of a task's message that carries the id.
+# Header of a task's message with the id of the request that queued it.
 _HEADER = "request_id"
 _TASKS = CountedMetric("guanwecom_tasks", "Tasks that ended, by outcome", "task", "outcome")
 _SECONDS = TimedMetric("guanwecom_task_duration_seconds", "How long tasks took", "task", edges=LONG_SECONDS)
@@ -205,7 +205,7 @@ def send_request_id(headers: dict[str, Any] | None = None, **_signal: Any) -> No
 
 @task_prerun.connect(weak=False)
 def begin_task(task_id: str, task: Any, **_signal: Any) -> None:
-    """Bind the context of the task's log lines, and start its clock."""
+    """Bind the context of the task's log lines, and note when it began."""
     request_id = getattr(task.request, _HEADER, None) or get_contextvars().get("request_id")
     tokens = bind_contextvars(task=task.name, task_id=task_id, request_id=request_id)
     task.request.begun = (time.perf_counter(), tokens)
@@ -213,7 +213,7 @@ def begin_task(task_id: str, task: Any, **_signal: Any) -> None:
 
 @task_postrun.connect(weak=False)
 def end_task(task: Any, state: str | None = None, **_signal: Any) -> None:
-    """Count the task and its seconds, and unbind its context."""
+    """Count the task and its duration, and unbind its context."""
     started, tokens = task.request.begun
     _TASKS.add(task.name, (state or "UNKNOWN").lower())
     _SECONDS.add(time.perf_counter() - started, task.name)

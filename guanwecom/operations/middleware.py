@@ -1,8 +1,8 @@
-"""Middleware before every view: request ids and the access log, refusals in a copy and while web is busy.
+"""Middleware before every view: request ids, the access log, refusals in a copy of the database and while web is busy.
 
-Requests that waited too long for a web process get 503 with Retry-After, so that later requests do not wait as long.
-Nothing of a refused request has been read or stored, so a retry loses nothing, and WeCom repeats its callbacks. This
-part runs before Django, because refusing must cost much less than answering.
+While web is busy, requests that waited too long get 503 with Retry-After, so that later ones wait less. Nothing of a
+refused request has been read or stored, so it can be repeated without loss; WeCom repeats its callbacks. Such a refusal
+comes before Django, because it must cost much less than an answer.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _SECONDS = TimedMetric("guanwecom_http_request_duration_seconds", "How long answ
 
 
 class AccessMiddleware:
-    """Gives each request an id, and writes the access log. The id is in the response's header X-Request-ID, and on each
-    log line of the request and of the tasks that it queues. A trusted proxy may set it."""
+    """Middleware that gives each request an id and writes the access log. The id is in the response's header
+    X-Request-ID, and on the log lines of the request and of the tasks that it queues. A trusted proxy may set it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -59,14 +59,14 @@ class AccessMiddleware:
             response = self.get_response(request)
             seconds = time.perf_counter() - started
             method = request.method if request.method in _METHODS else "other"
-            # The number of patterns' names is limited, whatever clients request.
+            # The view's name and not the path, of which clients can request any number.
             view = "static" if request.path.startswith(settings.STATIC_URL) else "none"
             if request.resolver_match is not None:
                 view = request.resolver_match.view_name
             _REQUESTS.add(view, str(method), str(response.status_code))
             _SECONDS.add(seconds, view)
             if view != "static" and view not in _MONITOR_VIEWS:
-                # Set if the view used it; reading request.user would query the database.
+                # Only if the view read request.user, which queries the database.
                 user = getattr(request, "_cached_user", None)
                 facts = {
                     "method": method,
@@ -80,13 +80,13 @@ class AccessMiddleware:
         return response
 
 
-# Served in a copy: the administration with its sign-in by password and its guides, and metrics.
+# Paths served in a copy: the administration, its sign-in by password, the guides, and metrics.
 PATHS_SERVED_IN_COPY = ("/admin/", "/docs/", "/login/", "/logout/", "/i18n/", "/metrics")
 
 
 class CopyMiddleware:
-    """Refuses sign-ins with WeCom, its callbacks, the API, inbound channels and employees' pages in a copy of the
-    database, such as a restored backup."""
+    """Middleware that, in a copy of the database such as a restored backup, refuses sign-ins with WeCom, WeCom's
+    callbacks, the API, inbound channels and employees' pages."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -111,12 +111,12 @@ class CopyMiddleware:
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # gunicorn.conf.py sets this header on a late request. A client that sends it has only its own request refused.
 LATE_HEADER = "HTTP_WAITED_TOO_LONG"
-# The advised pause is random for each response: otherwise all refused requests would return at the same time.
+# Seconds of Retry-After, random for each response, so that refused requests do not all return at the same time.
 RETRY_SECONDS = range(2, 7)
-# Never refused: monitors, and files that cost no more than a refusal.
+# Paths never refused: those of monitors, and of files, which cost no more than a refusal.
 PATHS_NEVER_REFUSED = ("/metrics", settings.STATIC_URL, *ANSWERED_UNDER_EVERY_HOST)
 LANGUAGES_AT_MOST = 100
-# Headers that Django's middleware, which this precedes, sets on the site's pages.
+# Headers that Django's middleware sets on other pages. It does not run for these responses.
 PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": build_policy(),
@@ -129,8 +129,8 @@ _REFUSED = CountedMetric("guanwecom_http_refused", "Requests told to come again 
 
 
 class LateRequestMiddleware:
-    """WSGI middleware that answers requests that waited too long with 503 and Retry-After. Browsers retry by
-    themselves."""
+    """WSGI middleware that answers requests that waited too long with 503 and Retry-After. For GET, a Refresh header
+    lets browsers retry."""
 
     def __init__(self, application: Application) -> None:
         self.application = application
@@ -151,7 +151,7 @@ class LateRequestMiddleware:
 
 @lru_cache(LANGUAGES_AT_MOST)
 def _write_refusal(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
-    """Return media type and body in the browser's language."""
+    """Return the media type and the body of a refusal in the browser's language."""
     request = HttpRequest()
     request.META["HTTP_ACCEPT_LANGUAGE"] = accept_language
     with translation.override(translation.get_language_from_request(request)):

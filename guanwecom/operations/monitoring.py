@@ -1,6 +1,6 @@
 """Warnings and metrics besides the engine's health: waiting work, used limits, expiring certificates and old secrets.
 
-The overview warns in the cases for which deploy/prometheus has rules, and in no others. /metrics serves the numbers.
+The overview warns in the same cases as the rules of deploy/prometheus. /metrics serves the numbers.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The thresholds of deploy/prometheus/rules.yml (a test compares).
+# The same thresholds as in deploy/prometheus/rules.yml (a test compares them).
 CERTIFICATE_DAYS, SECRET_DAYS = 21, 365
 LIMIT_SHARE = 0.9
 BACKUP_DAYS = 2
@@ -59,7 +59,7 @@ TASKS_AT_MOST, WORK_AT_MOST, PICTURES_AT_MOST = 500, 1000, 50
 _SOON = timedelta(days=3)
 FAILOVER_WARNING_LASTS = timedelta(days=1)
 
-# By kind of certificate: its name for administrators, empty if each one has its own, and the page that changes it.
+# By kind of certificate: its name for administrators, empty if each has a name of its own, and the page to change it.
 _CERTIFICATES = {
     "site": ("", "admin:integrations_siteaddress_changelist"),
     "mail_door": (gettext_lazy("the mail door"), ""),
@@ -93,7 +93,7 @@ def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[
 
 
 def _find_guide(anchor: str) -> str:
-    """Return the address of the guide; if guides were not built, of the overview."""
+    """Return the address of an alarm's section in the guide; of the overview if the guides were not built."""
     return sentences.find_guide_address("alarms", anchor) or reverse("admin:index")
 
 
@@ -150,14 +150,14 @@ def _warn_of_load(now: datetime) -> Iterator[Attention]:
             yield Attention(sentence, _find_guide("guanwecomworkwaits"), "warn")
 
 
-# Searching the audit trail takes too long for every scrape, so its result is cached.
+# Seconds. Searching the audit trail takes too long for every scrape of /metrics, so the result is cached.
 SECRETS_CACHE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate, or the first one to end of a file. `kind`: site, mail_door, valkey, wecom, bi or source. `name`:
-    the site's host, the row's primary key, or empty."""
+    """A certificate; of a file with several, the one that ends first. `kind`: site, mail_door, valkey, wecom, bi or
+    source. `name`: the site's host, the row's primary key, or empty."""
 
     kind: str
     name: str
@@ -174,8 +174,8 @@ class Secret:
 
 
 def find_certificates() -> Iterator[Certificate]:
-    """Yield the certificates of site addresses as last checked, of the mail door and Valkey, and of the own authorities
-    of companies, the BI and data sources. Unreadable certificates are left out."""
+    """Yield the certificates of site addresses (as last checked), of the mail door and Valkey, and of the authorities
+    set for companies, the BI and data sources. Unreadable certificates are left out."""
     for address in SiteAddress.objects.order_by("pk"):
         if address.certificate_ends_at is not None:
             yield Certificate("site", address.domain, address.certificate_ends_at)
@@ -229,19 +229,19 @@ def forget_secrets() -> None:
     _read_secrets.cache_clear()
 
 
-# Counting of rows stops here.
+# Waiting rows are counted up to this number.
 COUNTED_AT_MOST = 10_000
 
 
 class WaitingWork(NamedTuple):
-    """Work that waits in a table. `label`: its name for administrators. `select_rows`: returns the rows that wait
-    now."""
+    """A kind of work that waits in a table. `label`: its name for administrators. `select_rows`: returns the rows that
+    wait at a time."""
 
     label: StrOrPromise
     select_rows: Callable[[datetime], QuerySet[Any]]
 
 
-# By name in metrics; deliveries have a metric of their own.
+# By the name in metrics. Deliveries have a metric of their own.
 WORK = {
     "runs": WaitingWork(gettext_lazy("pushes to be made"), lambda _now: Run.objects.filter(status=Run.Status.WAITING)),
     "data": WaitingWork(gettext_lazy("fetches of data"), lambda _now: CardData.objects.waiting()),
@@ -273,7 +273,7 @@ def count_waiting_work(*, now: datetime) -> dict[str, int]:
 
 
 def count_queued_tasks() -> dict[str, int]:
-    """Count the tasks in each queue that no worker has taken; empty if Valkey does not answer."""
+    """Count the tasks in each queue that no worker has taken. Return nothing if Valkey does not answer."""
     steps = current_app.conf.broker_transport_options.get("priority_steps", [0, 3, 6, 9])
     names = (*(queue.name for queue in settings.CELERY_TASK_QUEUES), *MakerQueue.values)
     try:
@@ -300,7 +300,7 @@ class _MeasuredScope(NamedTuple):
 
 def measure_limits() -> list[LimitShare]:
     """Measure the limits of message/send for each enabled company and each address; empty if the limiter fails."""
-    scopes: dict[str, _MeasuredScope] = {}  # rows that share a CorpId share its limits
+    scopes: dict[str, _MeasuredScope] = {}  # by key, since companies with the same CorpId share its limits
     for corp in Corp.objects.enabled().only("corpid", "proxy_url").order_by("pk"):
         address = _MeasuredScope("address", None, address_scope(corp))
         company = _MeasuredScope("company", corp.pk, company_scope(corp.corpid))
@@ -320,7 +320,7 @@ def _measure_shares(scopes: list[_MeasuredScope], window: str) -> list[LimitShar
     limited = [each for each in scopes if each.scope.per_minute or each.scope.per_hour]
     if not limited:
         return []
-    # Pauses that WeCom asked for do not count, since they are no calls.
+    # Pauses that WeCom asked for are ignored (minds_hold), since they use no calls.
     room = ask_gate(
         lambda gate: gate.find_rooms(
             [each.scope for each in limited], within_seconds=0, is_urgent=True, minds_hold=False
@@ -333,12 +333,12 @@ def _measure_shares(scopes: list[_MeasuredScope], window: str) -> list[LimitShar
     return [LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in found.items()]
 
 
-# Importing these modules registers their counters, so that every process shows them.
+# Imported because that registers their metrics, so that every web process serves them.
 MODULES_WITH_COUNTERS = (logs, middleware, mail_backend, settle)
 
 
 class EngineCollector(Collector):
-    """Collector of one scrape of Prometheus. After Valkey was emptied, counters restart at 0, as after a restart."""
+    """Collector of all metrics for one scrape of Prometheus. If Valkey is emptied, counters restart at 0."""
 
     def collect(self) -> Iterator[Metric]:
         yield from collect_push_metrics()

@@ -1,6 +1,6 @@
-"""Pages of operation: maintenance for superusers, the engine's panel, pages for monitors, the error page.
+"""Pages of operation: the state of operation, the engine's panel on the overview, pages for monitors, the error page.
 
-Load balancers use /healthz/ready, which does not depend on the engine.
+Load balancers use /healthz/ready (integrations.views), which does not depend on the engine.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def confirm_installation(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def maintenance(request: HttpRequest) -> HttpResponse:
-    """Show the state of the processes to those who see the site's settings, and superusers the file for support."""
+    """Show the processes to people who may see the site's settings; superusers can download the support bundle."""
     if not any(request.user.has_perm(f"integrations.{verb}_siteaddress") for verb in ("view", "change")):
         raise PermissionDenied
     request.current_app = admin.site.name  # as Django's own admin views do
@@ -92,7 +92,7 @@ def maintenance(request: HttpRequest) -> HttpResponse:
 @require_superuser
 @require_POST
 def support(_request: HttpRequest) -> HttpResponse:
-    """Answer with the zip file for support."""
+    """Answer with the support bundle, a zip file."""
     file_name = f"guanwecom-support-{timezone.localtime():%Y%m%d-%H%M}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
     return HttpResponse(support_bundle.build_bundle(), content_type="application/zip", headers=headers)
@@ -100,9 +100,9 @@ def support(_request: HttpRequest) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Panel:
-    """The state of the push engine. `lines` and `explanations` are for administrators of all companies, on the page of
-    operation; `sentence` for everybody, on the overview, empty if all is well. `may_confirm`: whether the person may
-    mark a copy as the real installation."""
+    """The state of the push engine. `lines` and `explanations`: for administrators of all companies. `sentence`: a
+    summary for everybody; empty if all is well. `may_confirm`: whether the person may mark this copy as the real
+    installation."""
 
     lines: list[Line]
     explanations: list[EngineExplanation]
@@ -111,7 +111,7 @@ class Panel:
 
 
 def build_panel(person: User | AnonymousUser) -> Panel | None:
-    """Return the panel; None for people without rights to pushes, and for limited administrators while all is well."""
+    """Return the panel; None without rights to pushes, and for administrators of some companies while all is well."""
     if not person.has_perm("notifications.view_delivery"):
         return None
     state = health.read_state()
@@ -173,7 +173,7 @@ def show_failure(request: HttpRequest) -> HttpResponse:
 
 
 def require_token(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Answer 404 if no token is set, 401 to requests without it as `Authorization: Bearer …`."""
+    """Answer 404 if METRICS_TOKEN is not set, and 401 to requests without `Authorization: Bearer <METRICS_TOKEN>`."""
 
     @wraps(view)
     def check_token(request: HttpRequest) -> HttpResponse:
@@ -190,7 +190,7 @@ def require_token(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[Http
 @require_GET
 @require_token
 def metrics(_request: HttpRequest) -> HttpResponse:
-    """Answer a scrape of Prometheus."""
+    """Answer with all metrics for Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(EngineCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
@@ -201,7 +201,7 @@ def metrics(_request: HttpRequest) -> HttpResponse:
 @require_safe
 @require_token
 def engine(_request: HttpRequest) -> JsonResponse:
-    """Answer 200 while everything scheduled goes out, else 503, with the numbers as JSON."""
+    """Answer with the engine's state as JSON: 200 if there is no problem, else 503."""
     try:
         state = health.read_state()
     except Error:

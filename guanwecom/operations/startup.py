@@ -1,6 +1,6 @@
-"""Start of a process: reads the settings, runs the checks and refuses invalid ones, with one line for each fault.
+"""Start of a process: read the settings and run the system checks. Faults end the process, with a line for each.
 
-Django's own commands run the system checks; gunicorn and celery would start with any settings.
+Django's commands run the system checks themselves. gunicorn and celery would start with any settings.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-# Python's garbage collector runs when this many more objects were created than deleted. Python's default: 700 or 2,000.
+# The garbage collector runs after this many more objects were created than deleted. Python's default: 700 or 2,000.
 COLLECTION_THRESHOLD = 10_000
-# gunicorn reads this as "the application cannot be loaded"; with most other codes it restarts workers for ever.
+# gunicorn ends at this code: "the application cannot be loaded". At most others it restarts workers forever.
 EXIT_CODE = 4
 
 
 def set_up(*, with_packages: bool = True) -> None:
-    """Read the settings, load the apps and run the checks, all or only our own (run_checks)."""
+    """Read the settings, load the apps and run the checks. `with_packages`: as for run_checks."""
     load_settings()
     django.setup()
     run_checks(with_packages=with_packages)
@@ -29,16 +29,16 @@ def set_up(*, with_packages: bool = True) -> None:
 
 
 def load_settings() -> None:
-    """Read the settings. A bad one ends this process."""
+    """Read the settings. An invalid one ends this process."""
     try:
-        settings.DEBUG  # noqa: B018  # the first look at a setting reads all of them
+        settings.DEBUG  # noqa: B018  # reading one setting loads all
     except ImproperlyConfigured as error:
         _exit_with([str(error)])
 
 
 def run_checks(*, with_packages: bool = True) -> None:
-    """Run the system checks, once the apps are loaded. An error ends this process. `with_packages`: also run the checks
-    of Django and other packages, which load all pages to inspect our code."""
+    """Run the system checks after the apps are loaded. An error ends this process. `with_packages`: also run the checks
+    of Django and other packages, which load all pages."""
     own = ("guanwecom.", "integrations.", "accounts.", "notifications.")
     registered = checks.registry.registry.get_checks()
     wanted = [check for check in registered if with_packages or check.__module__.startswith(own)]

@@ -1,4 +1,4 @@
-"""A zip file for support: versions, settings, diagnosis, last errors, migrations, queues, heartbeats; no secret."""
+"""The support bundle: a zip file with versions, settings, errors and states. Secrets are left out or masked."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from notifications.delivery.attachments import CHARTS_QUEUE
 from notifications.models import Attempt, Delivery, Run
 
 ERRORS_AT_MOST = 200
-# Values of these variables are hidden, except for scheme, host and port of addresses.
+# Names of variables whose values are secrets, except for scheme, host and port of addresses.
 _SECRET_NAME = re.compile(r"SECRET|KEY|TOKEN|PASSWORD|DSN|URL|HEADERS|CREDENTIAL")
-# Shorter values are no secrets, and replacing them would damage other words.
+# Characters. Shorter values are no secrets, and masking them would damage other words.
 _SECRET_AT_LEAST = 6
 MASK = "***"
 
 
 def build_bundle() -> bytes:
-    """Return the zip file. If the database fails, the file says why, and holds what is known without it."""
+    """Return the zip file. If the database fails, about.json has the reason, and its files are left out."""
     # All secrets, also passwords in addresses: first those of the settings, then those of the database.
     hidden = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
     hidden |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
@@ -59,13 +59,13 @@ def build_bundle() -> bytes:
                 hidden |= texts | set(map(_extract_password, texts))
     except Error as error:
         failure = f"{type(error).__name__}: {error}"
-    # No secrets are put in, but answers of other systems may hold some.
+    # No file has secrets on purpose, but answers of other systems may contain some.
     longest_first = sorted((secret for secret in hidden if len(secret) >= _SECRET_AT_LEAST), key=len, reverse=True)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, translation.override("en"):
         now = timezone.now()
         parts = _describe_installation(now, failure)
-        if not failure:  # else the database's secrets are not known, so nothing of it is put in
+        if not failure:  # the database's secrets are known, so they can be masked
             parts |= _describe_database(now)
         for name, text in parts.items():
             masked = text
@@ -81,7 +81,7 @@ def _write_json(content: object) -> str:
 
 
 def _describe_installation(now: datetime, failure: str) -> dict[str, str]:
-    """Return texts by file name: versions and settings. `failure`: of the database, which is then not asked."""
+    """Return versions and settings by file name. `failure`: the database's error, which is then not queried."""
     row = installation.load_installation() if not failure else Installation()
     about = {
         "made_at": now.isoformat(timespec="seconds"),
@@ -116,8 +116,8 @@ def _describe_installation(now: datetime, failure: str) -> dict[str, str]:
 
 
 def _describe_database(now: datetime) -> dict[str, str]:
-    """Return texts by file name: the state of the engine, and the last errors as codes, times and ids, without messages
-    and responses."""
+    """Return texts by file name: the engine's state and the last errors, with codes, times and ids, but without
+    messages and answers of other systems."""
     heartbeats = Heartbeat.objects.order_by("kind", "name").values("kind", "name", "queues", "beat_at")
     queues = [*(queue.name for queue in settings.CELERY_TASK_QUEUES), CHARTS_QUEUE]
     wrong = [Attempt.Outcome.REFUSED, Attempt.Outcome.NOT_SENT, Attempt.Outcome.UNCLEAR]

@@ -1,7 +1,7 @@
-"""Upgrade of this database: a plan with its obstacles, then the pending migrations.
+"""Upgrade of the database: the plan, its obstacles, and the application of pending migrations.
 
-For each table of a pending migration the plan names the lock in PostgreSQL, and whether rows are rewritten. Migrations
-are applied while processes of the former version use the tables.
+For each table of a pending migration the plan names the lock in PostgreSQL, and whether rows are rewritten, because
+processes of the former version use the tables meanwhile.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FIRST_VERSION = "1.1.0"
 # The last version that did not record itself in the database.
 LAST_UNRECORDED_VERSION = "0.9.0"
 BACKUP_MAX_AGE = timedelta(days=1)
-# Why some commands are refused if is_pooled() is true.
+# The error of commands that is_pooled() forbids.
 POOLED = (
     "A connection pooler, as PgBouncer, stands between this command and PostgreSQL, and would mix its session with "
     "those of others. Name PostgreSQL's own address in DATABASE_DIRECT_URL."
@@ -39,14 +39,14 @@ POOLED = (
 
 
 def is_pooled() -> bool:
-    """Return whether a connection pooler such as PgBouncer is in between. A pooler reports process ids of its own."""
+    """Return whether the connection goes through a pooler such as PgBouncer, which reports process ids of its own."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         return bool(cursor.fetchone()[0] != cursor.connection.info.backend_pid)
 
 
 class BlockedUse(IntEnum):
-    """The kinds of use that a lock on a table keeps others from."""
+    """Kinds of use that a lock on a table blocks for others."""
 
     NOTHING = 0
     WRITING = 1
@@ -54,8 +54,8 @@ class BlockedUse(IntEnum):
 
 
 class RowWork(IntEnum):
-    """The work on a table's rows. The values are the estimated seconds for a million rows: with rows of 500 bytes and
-    one index, PostgreSQL 18 on two busy cores needed 0.6, 2.6 and 15 seconds, without waiting for its disk."""
+    """The work on a table's rows. The values are estimates of the seconds for a million rows: for rows of 500 bytes
+    with one index, PostgreSQL 18 needed 0.6, 2.6 and 15 seconds on two busy cores, without waiting for the disk."""
 
     NONE = 0
     READ = 1
@@ -80,8 +80,8 @@ class TableLock:
 
 @dataclass(frozen=True)
 class Step:
-    """A pending migration. `operations`: descriptions of its operations. `runs_code`: whether some of them run Python
-    code or statements of their own."""
+    """A pending migration. `operations`: Django's descriptions of them. `runs_code`: whether any is RunPython or
+    RunSQL."""
 
     migration: str
     operations: list[str]
@@ -118,7 +118,7 @@ def make_plan() -> UpgradePlan:
             runs_code = any(isinstance(operation, RunPython | RunSQL) for operation in migration.operations)
             name = f"{migration.app_label}.{migration.name}"
             steps.append(Step(name, described, find_locks(statements), runs_code))
-    else:  # all tables are new, and nothing waits for them
+    else:  # nobody uses the new tables
         steps = [Step(_("all"), [_("%(count)d migrations make the tables") % {"count": len(pending)}], [])]
     refusals, warnings = _find_obstacles(executor, former, steps)
     return UpgradePlan(former, steps, refusals, warnings)
@@ -130,7 +130,7 @@ def _find_obstacles(executor: MigrationExecutor, former: str, steps: list[Step])
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_encoding")
         [encoding] = cursor.fetchone()
-    if encoding != "UTF8":  # SQL_ASCII, used by servers without a locale, refuses much of our JSON
+    if encoding != "UTF8":  # SQL_ASCII, the default of servers without a locale, refuses much of our JSON
         text = _(
             "The database has the encoding %(encoding)s. Make one by createdb --encoding UTF8 --template template0."
         )
@@ -140,7 +140,7 @@ def _find_obstacles(executor: MigrationExecutor, former: str, steps: list[Step])
             "A database of version %(former)s cannot be upgraded: upgrades start from %(first)s. Begin with a new one."
         )
         refusals.append(text % {"former": former, "first": FIRST_VERSION})
-    # Rewriting or indexing a table needs its size once more.
+    # Rewriting or indexing a table takes about as much space as the table.
     needed = sum({lock.table: lock.byte_count for step in steps for lock in step.locks if lock.work}.values())
     free = find_free_bytes()
     if free is None and needed:
@@ -156,34 +156,34 @@ def _find_obstacles(executor: MigrationExecutor, former: str, steps: list[Step])
         elif now - made > BACKUP_MAX_AGE:
             text = _("The last backup by guanwecom backup is %(days)d days old. Make one before you upgrade.")
             warnings.append(text % {"days": (now - made).days})
-    # Only apps whose migrations we have count.
+    # Migrations of apps that this version does not have are ignored.
     known, ours = executor.loader.disk_migrations, executor.loader.migrated_apps
     unknown = sorted(key for key in executor.loader.applied_migrations if key not in known and key[0] in ours)
     if unknown:
         names = ", ".join(f"{app}.{name}" for app, name in unknown[:5])
         newer = _("The database has migrations that this version does not know: %(names)s.") % {"names": names}
-        if steps:  # the unknown ones belong to another branch, and nobody has tried both together
+        if steps:  # the unknown ones are of another branch; the combination is untested
             refusals.append(f"{newer} {_('Install a newer one.')}")
-        else:  # a return to the former version, which runs on the newer database as in a rolling upgrade
+        else:  # a return to the former version, which works with the newer database, as in a rolling upgrade
             warnings.append(f"{newer} {_('It runs on them; nothing is taken back.')}")
     return refusals, warnings
 
 
 def _read_state(executor: MigrationExecutor) -> ProjectState:
-    """Return the models of the applied migrations."""
+    """Return the models as the applied migrations define them."""
     loader = executor.loader
     return loader.project_state([key for key in loader.applied_migrations if key in loader.graph.nodes])
 
 
 def _collect_statements(migration: Migration, state: ProjectState) -> tuple[ProjectState, list[str]]:
-    """Return the models after the migration, and its statements, as sqlmigrate writes them."""
+    """Return the models after the migration, and its SQL statements, as Django's sqlmigrate prints them."""
     with connection.schema_editor(collect_sql=True, atomic=False) as editor:
         after = migration.apply(state.clone(), editor, collect_sql=True)
     return after, [statement for statement in editor.collected_sql if not statement.startswith("--")]
 
 
-# Lock and work of a statement on the table or index `name`; the first pattern that matches counts. Our migrations only
-# lengthen varchars, because the former version still writes to them; lengthening touches no row.
+# By pattern of a statement: what it blocks on the table or index `name`, and its work on the rows. The first match
+# counts. Our migrations only lengthen varchars, since the former version still writes to them; that touches no row.
 _STATEMENTS = (
     (r'CREATE(?: UNIQUE)? INDEX CONCURRENTLY .*? ON "(?P<name>\w+)"', BlockedUse.NOTHING, RowWork.READ),
     (r'DROP INDEX CONCURRENTLY IF EXISTS "(?P<name>\w+)"', BlockedUse.NOTHING, RowWork.READ),
@@ -202,8 +202,8 @@ _REFERRED = re.compile(r'REFERENCES "(\w+)"')
 
 
 def find_locks(statements: Iterable[str]) -> list[TableLock]:
-    """Return the strongest lock and the longest work on each table that exists. Tables that the statements create are
-    left out, since nothing uses them yet."""
+    """Return the strongest lock and the most work on each table that exists. Tables that the statements create are left
+    out, since nothing uses them yet."""
     wanted: list[tuple[str, BlockedUse, RowWork]] = []  # names of tables and indexes
     for statement in statements:
         wanted += [(name, BlockedUse.WRITING, RowWork.NONE) for name in _REFERRED.findall(statement)]
@@ -215,7 +215,7 @@ def find_locks(statements: Iterable[str]) -> list[TableLock]:
     with connection.cursor() as cursor:
         for name, blocks, work in wanted:
             quoted = connection.ops.quote_name(name)
-            # The table, or the index's table: its name, the planner's estimate of its rows, and its bytes with indexes.
+            # Of the table, or of the index's table: name, the planner's estimate of the rows, and bytes with indexes.
             cursor.execute(
                 "SELECT relname, greatest(0, reltuples::bigint), pg_total_relation_size(oid) FROM pg_class WHERE oid = "
                 "coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass(%s)), to_regclass(%s))",
@@ -230,7 +230,7 @@ def find_locks(statements: Iterable[str]) -> list[TableLock]:
 
 
 def find_free_bytes() -> int | None:
-    """Return the free bytes of the database's disk; None on another machine, or if our role may not see its folder."""
+    """Return the free bytes of the database's disk; None on another machine, or without the right to see its folder."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT inet_server_addr() IS NULL OR inet_server_addr() = inet_client_addr()")
@@ -246,11 +246,12 @@ def _format_megabytes(size: int) -> str:
     return f"{-(-size // 1_000_000):,}"
 
 
-# Two locking statements together take less than PostgreSQL's deadlock_timeout, 1 s: in a deadlock the migration gives
-# up before PostgreSQL would end another process.
+# Limit of each of two locking statements. Together they end before PostgreSQL's deadlock_timeout, 1 s: in a deadlock
+# the migration gives up before PostgreSQL ends another process's transaction.
 LOCK_MILLISECONDS = 400
+# A migration whose tables cannot be locked is tried again for this long.
 PATIENCE_SECONDS = 600.0
-# Lock time-out, statement time-out, deadlock.
+# PostgreSQL's codes of a lock time-out, a statement time-out and a deadlock.
 _IN_USE = {"55P03", "57014", "40P01"}
 
 
@@ -262,8 +263,8 @@ def apply_pending(write_line: Callable[[str], object], *, patience_seconds: floa
     """Apply each migration in its own transaction, which first locks all its tables.
 
     A transaction that cannot lock all of them at once releases them and tries again, so that other processes wait for
-    half a second at most. The statements are generated before, which takes Django seconds. `write_line` reports each
-    migration. Raises TablesInUseError, django.db.Error.
+    at most half a second. The statements are generated before the locks, since that takes Django seconds. `write_line`:
+    called with a line for each migration. Raises TablesInUseError after `patience_seconds`, and django.db.Error.
     """
     executor = MigrationExecutor(connection)
     state = _read_state(executor)
@@ -290,14 +291,14 @@ def apply_pending(write_line: Callable[[str], object], *, patience_seconds: floa
 
 
 def _apply(executor: MigrationExecutor, migration: Migration, state: ProjectState, statements: list[str]) -> None:
-    if not migration.atomic:  # it creates indexes concurrently
+    if not migration.atomic:  # it creates an index concurrently, which no transaction may do
         executor.apply_migration(state.clone(), migration)
         return
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
             cursor.execute(f"SET LOCAL statement_timeout = {LOCK_MILLISECONDS}")
-            locks = find_locks(statements)  # under the time-out: reading a table's size may wait for another's lock
+            locks = find_locks(statements)  # within the time-out, since reading a table's size may wait for a lock
             for blocks, mode in (
                 (BlockedUse.EVERYTHING, "ACCESS EXCLUSIVE"),
                 (BlockedUse.WRITING, "SHARE ROW EXCLUSIVE"),

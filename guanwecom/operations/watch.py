@@ -1,7 +1,7 @@
-"""Messages to operators when the push engine stops and when it runs again, once for each change.
+"""Messages to operators when the push engine stops and when it runs again, one for each change.
 
-Every process asks every few seconds; in each period one of them does the check. A message that reached nobody is sent
-again. Each process caches the operators' mail addresses and group robots, for times without the database.
+Every process calls check_engine() every few seconds, and one of them checks in each period. A message that reached
+nobody is sent again. Each process caches the operators' mail addresses and group robots, for outages of the database.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from notifications.models import OperatorContacts, Robot
 
 logger = logging.getLogger(__name__)
 
-# Operators are told of problems that last this long: replaced processes are missing for a moment, and after an outage
-# the database has no fresh heartbeats. With the time until a silent process counts as dead, it is less than a minute.
+# How long problems must last before operators are notified; shorter ones are normal, as after a restart. With the time
+# after which a silent process counts as dead, it is less than a minute.
 CONFIRMED_AFTER = timedelta(seconds=20)
 _CHECK_PERIOD = timedelta(seconds=HEARTBEAT_SECONDS - 1)
-# A check further in the future was written under a wrong clock.
+# A recorded check that is further in the future is ignored: the database's clock was wrong then.
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 
 _IS_CHECK_DUE = (
@@ -58,8 +58,8 @@ def _select_row() -> QuerySet[Installation]:
 
 
 def check_engine() -> None:
-    """Check the engine, unless another process has just done so. Problems found before a gap in the checks, such as an
-    outage, count as new. Raises django.db.Error."""
+    """Check the engine, unless another process has just done so, and notify operators of a change. After a gap in the
+    checks, such as an outage, the time of known problems starts again. Raises django.db.Error."""
     answers = list(_select_row().values_list(Case(When(_IS_CHECK_DUE, then=True), default=False), flat=True))
     if not answers:
         installation.load_installation()
@@ -78,8 +78,8 @@ def check_engine() -> None:
 
 
 def record_problems(row: Installation, problems: list[str], *, now: datetime) -> bool:
-    """Store the problems. Return whether operators are to be told: the problems have lasted and are new to them, or all
-    is well again. Of several simultaneous callers, one gets True."""
+    """Store the problems. Return whether operators must be notified: new problems have lasted for CONFIRMED_AFTER, or
+    there are none any more. Of several simultaneous callers, only one gets True."""
     found, since = ",".join(sorted(problems)), row.engine_problems_since
     rows = _select_row().filter(engine_problems=row.engine_problems, engine_notified=row.engine_notified)
     if found != row.engine_problems or since is None or since > now:
@@ -91,8 +91,8 @@ def record_problems(row: Installation, problems: list[str], *, now: datetime) ->
 
 
 def tell_engine_state(state: EngineHealth, known: str) -> None:
-    """Log the state, and send it to operators. If nobody could be told, restore `known`, the problems that operators
-    know, so that the next check tells them."""
+    """Log the state, and send it to operators. `known`: the problems that they know of. If no message could be sent,
+    store `known` again, so that the next check repeats the message."""
     try:
         if state.problems:
             logger.error("the engine stands still: %s", ", ".join(state.problems))
@@ -122,17 +122,17 @@ def tell_engine_state(state: EngineHealth, known: str) -> None:
         connections.close_all()
 
 
-# --- While the database is away, Valkey chooses the process that tells operators -------------------------------------
+# --- Outages of the database: a key in Valkey chooses the process that notifies -------------------------------------
 
 _AWAY_KEY = "operations:database-away"
 _AWAY_SECONDS = 7 * 24 * 60 * 60
 
 
 class DatabaseWatch:
-    """The database's state as seen by one process, noted with each heartbeat.
+    """The state of the database as seen by this process, noted with each heartbeat.
 
-    One of all processes tells operators that the database is unreachable, and one that it is back. While Valkey is
-    away, too, no process can be chosen, and only an external monitor notices the outage.
+    Through a key in Valkey, only one process notifies operators of an outage, and one of its end. While Valkey is also
+    unreachable, nobody is notified, and only an external monitor notices the outage.
     """
 
     def __init__(self, clock: Callable[[], float] = read_boot_clock) -> None:
@@ -140,7 +140,7 @@ class DatabaseWatch:
         self._answers, self._since = True, clock()
 
     def note_answer(self, *, answers: bool) -> None:
-        """Note whether the database answered, and tell operators of a change that has lasted."""
+        """Note whether the database answered, and notify operators of a change that has lasted for CONFIRMED_AFTER."""
         now = self._clock()
         if answers != self._answers:
             self._answers, self._since = answers, now
@@ -164,8 +164,8 @@ def _run_in_thread(work: Callable[[], None]) -> None:
 
 
 def _tell_database_state(*, answers: bool) -> None:
-    """Tell operators that the database is unreachable or back. If nobody could be told of an outage, any process tries
-    again soon."""
+    """Notify operators that the database is unreachable or answers again. If the message of an outage could not be
+    sent, let any process try again after CONFIRMED_AFTER."""
     with translation.override(settings.LANGUAGE_CODE):
         if answers:
             subject = _("The database answers again")
@@ -181,6 +181,7 @@ def _tell_database_state(*, answers: bool) -> None:
             valkey().expire(_AWAY_KEY, CONFIRMED_AFTER)
 
 
+# How long contacts are cached.
 CONTACTS_READ_SECONDS = 60.0
 
 
@@ -190,13 +191,13 @@ class Contacts(NamedTuple):
     expire_at: float  # on the clock of read_boot_clock
 
 
-# At most one element.
+# Empty, or one element.
 _cached_contacts: list[Contacts] = []
 
 
 def refresh_contacts() -> None:
-    """Read the contacts if the cached ones are older than CONTACTS_READ_SECONDS. A copy has none, since its operators
-    get messages from the original. Raises django.db.Error."""
+    """Read the contacts if the cached ones are older than CONTACTS_READ_SECONDS. In a copy there are none, since the
+    original notifies the operators. Raises django.db.Error."""
     now = read_boot_clock()
     if _cached_contacts and now < _cached_contacts[0].expire_at:
         return
@@ -207,7 +208,7 @@ def refresh_contacts() -> None:
         if chosen is not None:
             try:
                 robots.append(client_factory.robot_client(chosen.corp, chosen.key))
-            except IntegrationError as error:  # no key decrypts the robot's address any more
+            except IntegrationError as error:  # no key decrypts the robot's address
                 logger.error("the operators' robot cannot be used: %s", type(error).__name__)
         contacts = contacts._replace(
             emails=OperatorContacts.objects.addresses(), robots=[robot for robot in robots if robot is not None]
@@ -216,8 +217,8 @@ def refresh_contacts() -> None:
 
 
 def tell_operators(subject: str, body: str) -> bool:
-    """Send a message to the cached contacts, else to those in the environment. Return False if no message was sent
-    although there are contacts."""
+    """Send a message to the cached contacts, or to those in the settings if none are cached. Return False if there are
+    contacts but no message was sent."""
     if _cached_contacts:
         emails, robots = _cached_contacts[0].emails, _cached_contacts[0].robots
     else:

@@ -1,8 +1,8 @@
-"""Heartbeats of every process, and the consumer of workers.
+"""The heartbeat of each process, and the consumer of workers.
 
-Every process checks all heartbeats, so a living process reports dead ones. The consumer takes no task in a copy of the
-database, and survives the loss of its broker: Celery 5.7 with kombu 5.7 ends a worker ("Unrecoverable error:
-AttributeError") if its broker disappears during a task, as `make chaos` showed.
+Every process checks all heartbeats, so a living one reports dead ones. The consumer takes no task in a copy of the
+database, and survives the loss of the broker: a worker of Celery 5.7 with kombu 5.7 ends ("Unrecoverable error:
+AttributeError") if the broker disappears during a task, as `make chaos` showed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 class HeartbeatThread(threading.Thread):
     """Thread that writes this process's heartbeat every few seconds until `stop()`.
 
-    `queues` returns the queues that the process serves, or None while it does not work; then nothing is written.
-    `watches`: the thread also checks all other processes, and keeps its connection between heartbeats. A process that
-    forks children must not watch, since they would inherit the connection.
+    `queues`: returns the queues that the process serves, or None while it does not work; then nothing is written.
+    `watches`: the thread also checks all processes (guanwecom.operations.watch), and keeps its database connection
+    between heartbeats. A process that forks must not watch, since the children would inherit the connection.
     """
 
     def __init__(self, kind: Heartbeat.Kind, queues: Callable[[], Collection[str] | None], *, watches: bool) -> None:
@@ -46,7 +46,7 @@ class HeartbeatThread(threading.Thread):
         self._database = watch.DatabaseWatch()
 
     def run(self) -> None:
-        # This connection stays outside the workers' pool, whose threads a forked child would lack.
+        # A connection outside the workers' pool, whose threads a forked child would not have.
         own = connections["default"].copy()
         options = own.settings_dict.get("OPTIONS", {})
         own.settings_dict["OPTIONS"] = {name: value for name, value in options.items() if name != "pool"}
@@ -63,7 +63,7 @@ class HeartbeatThread(threading.Thread):
         self._stopped.set()
 
     def stop_and_delete_row(self) -> None:
-        """Stop, and delete the heartbeat's row, because the process ends in order."""
+        """Stop, and delete the heartbeat's row. Called when the process ends normally."""
         self.stop()
         try:
             heartbeats.delete_heartbeat(kind=self._kind, name=self._process)
@@ -91,26 +91,26 @@ class HeartbeatThread(threading.Thread):
             if self._watches and isinstance(error, OperationalError | InterfaceError):
                 self._database.note_answer(answers=False)
         finally:
-            # Close the connection after an error, and if children may be forked, which must not inherit it. Else keep
-            # it: opening one costs more than all queries of a heartbeat.
+            # Close the connection after an error, or if the process may fork. Otherwise keep it: opening one costs more
+            # than all queries of a heartbeat.
             if not (has_succeeded and self._watches):
                 connections.close_all()
 
 
 def touch_file() -> None:
-    """Touch the file by which containers check a process."""
+    """Touch settings.HEARTBEAT_FILE, which containers' health checks read."""
     if settings.HEARTBEAT_FILE:
         Path(settings.HEARTBEAT_FILE).touch()
 
 
 class HeartbeatStep(bootsteps.StartStopStep):
-    """Step of a worker's consumer (guanwecom.celery): starts with each connection to the broker, and stops with it."""
+    """Step of a worker's consumer (guanwecom.celery) that runs a HeartbeatThread for each connection to the broker."""
 
     requires = ("celery.worker.consumer:Tasks",)
     thread: HeartbeatThread | None = None
 
     def start(self, consumer: Any) -> None:
-        # A prefork worker may fork at any moment, so it must not watch: this thread could then be sending mail.
+        # A prefork worker may fork at any moment, also while this thread sends mail, so it must not watch.
         is_prefork = "prefork" in consumer.controller.pool_cls.__module__
         self.thread = HeartbeatThread(Heartbeat.Kind.WORKER, lambda: _queues(consumer), watches=not is_prefork)
         self.thread.start()
@@ -130,19 +130,19 @@ def _queues(consumer: Any) -> list[str] | None:
     return [queue.name for queue in tasks.queues] if tasks else None
 
 
-# In a copy, a worker notices within this many seconds that the copy was confirmed, or that it is to shut down.
+# In a copy of the database, a worker checks this often, in seconds, whether the copy was confirmed, or whether to end.
 COPY_CHECK_SECONDS = 2
 
 
 class LastingConsumer(Consumer):
-    """Consumer of workers, as guanwecom.celery names it."""
+    """Consumer of workers (setting worker_consumer in guanwecom.celery)."""
 
     # Attributes of Celery that its stubs lack.
     controller: Any
     prefetch_multiplier: int
 
     def start(self) -> None:
-        """Start once the database is reachable and no copy."""
+        """Start as soon as the database is reachable and is not a copy."""
         while True:
             try:
                 if not installation.is_copy():
@@ -159,17 +159,17 @@ class LastingConsumer(Consumer):
 
     @property
     def max_prefetch_count(self) -> int:
-        """The count for the largest number of processes. With --autoscale, Celery counts the running ones, which may be
-        none: after a lost connection the worker would take one task at a time, and never start a second process."""
+        """The count for the largest number of processes. With --autoscale, Celery multiplies by the running ones, which
+        may be none: after a lost connection a worker would run one task at a time, and never a second process."""
         return int(self.controller.max_concurrency or self.pool.num_processes) * self.prefetch_multiplier
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Survive the loss of the broker. Unacknowledged tasks return later; the rows hold the work."""
+        """Survive the loss of the broker. Unacknowledged tasks return later, and their work is in the database."""
         try:
             super().on_connection_error_after_connected(exc)
         except AttributeError as error:
-            # The connection is already dropped, and only a hint for the next one is missing. A task that acknowledges
-            # on the lost connection would end the worker, too, so all count as acknowledged.
+            # The connection is already dropped; Celery failed after that. All tasks count as acknowledged, since one
+            # that acknowledged on the lost connection would also end the worker.
             for request in {*active_requests, *reserved_requests}:
                 request.acknowledged = True
             logger.warning("the lost connection to the broker could not be closed: %s", error)

@@ -1,4 +1,4 @@
-"""Write the first .env: `manage.py init_env`, which runs before there are settings."""
+"""Write the first .env. The command `manage.py init_env` works without settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMPOSE = {"database": "postgresql://guanwecom:{}@postgres:5432/guanwecom", "val
 LOCAL_DATABASE = "postgresql://guanwecom:@/guanwecom?host=/var/run/postgresql"
 LOCAL_VALKEY = "redis://127.0.0.1:6379/0"
 _LINE = re.compile(r"^#?(?P<name>[A-Z_]+)=.*$", re.MULTILINE)
-# Readers of .env files (ours, a shell, compose) interpret these characters differently.
+# Characters that readers of .env files (ours, a shell, Docker Compose) interpret differently.
 _AMBIGUOUS = re.compile(r"[\s\"'$`\\#]")
 
 
@@ -42,7 +42,7 @@ def parse_site(text: str) -> str:
 
 
 def parse_address(check: Callable[[str], object]) -> Callable[[str], str]:
-    """Return a parser of addresses that `check` accepts and that every reader of .env files understands alike."""
+    """Return a parser of addresses that `check` accepts, and that have no _AMBIGUOUS characters."""
 
     def parse(text: str) -> str:
         check(text)
@@ -53,7 +53,7 @@ def parse_address(check: Callable[[str], object]) -> Callable[[str], str]:
     return parse
 
 
-# Required values, given by the option of this name or at a terminal: parser, label, and default for an empty answer.
+# By option: parser, the question at a terminal if the option is missing, and the default for an empty answer.
 QUESTIONS: dict[str, tuple[Callable[[str], str], object, str]] = {
     "site": (parse_site, gettext_lazy("Address of the site, such as https://bi.example.com"), ""),
     "database": (parse_address(e.database), "PostgreSQL", LOCAL_DATABASE),
@@ -83,7 +83,7 @@ class Command(BaseCommand):
         if options["compose"] and (options["database"] or options["valkey"]):
             raise CommandError(_("--compose brings its own database and Valkey: leave out --database and --valkey."))
         path = None if options["file"] == "-" else Path(options["file"])
-        if path and (path.is_symlink() or path.exists()):  # before anything is asked
+        if path and (path.is_symlink() or path.exists()):  # before the questions
             raise CommandError(_("%(path)s exists and is left as it is.") % {"path": path})
         names = ("site",) if options["compose"] else tuple(QUESTIONS)
         answers = {name: address.format(secrets.token_hex(24)) for name, address in COMPOSE.items()}

@@ -19,7 +19,7 @@ from guanwecom.operations.upgrade import BlockedUse, RowWork, TableLock, Upgrade
 from integrations.core import heartbeats, installation
 from integrations.models import Installation
 
-# Key of the advisory lock of PostgreSQL that lets one upgrade run at a time.
+# Key of the advisory lock of PostgreSQL under which an upgrade runs, one at a time.
 _UPGRADE_LOCK = 1_196_770_628
 
 
@@ -47,15 +47,15 @@ class Command(BaseCommand):
                 upgrade.apply_pending(self.stdout.write)
             except upgrade.TablesInUseError as error:
                 raise CommandError(str(error)) from None
-        # Creates a new database's tables, and the rows that follow migrations: permissions, content types.
+        # Creates the tables of a new database, and the permissions and content types that Django adds after migrations.
         call_command("migrate", interactive=False, verbosity=0)
-        # Another build of the same version counts, too. An older version is never recorded.
+        # Another build of the same version is recorded; an older version is not.
         if installation.parse_version(installation.load_installation().version) <= installation.parse_version(
             settings.VERSION
         ):
             Installation.objects.update(version=settings.VERSION)
         folder = Path(settings.STATIC_ROOT)
-        # An image and deploy/install.sh provide them in a folder that this user may only read.
+        # In an image, and with deploy/install.sh, they are there already, in a folder that this user may only read.
         is_writable = os.access(folder if folder.exists() else folder.parent, os.W_OK)
         if settings.ENVIRONMENT == "production" and is_writable and not options["no_static"]:
             call_command("collectstatic", interactive=False, verbosity=0)
@@ -70,7 +70,7 @@ class Command(BaseCommand):
             self.stdout.write(f"  {host}: {kind} ({count})")
 
     def _check(self) -> UpgradePlan:
-        """Print the plan. Raises CommandError with the plan's refusals."""
+        """Print the plan. Raises CommandError with the plan's refusals, if it has any."""
         plan = upgrade.make_plan()
         former = plan.former_version or _("a new database")
         self.stdout.write(_("From %(former)s to %(present)s.") % {"former": former, "present": settings.VERSION})
