@@ -1,4 +1,4 @@
-"""Benchmarks, one after the other, and one table of their goals: `python -m benchmarks [NAME …]` (`make bench`)."""
+"""Run the benchmarks, and print a table of their goals: `python -m benchmarks [NAME …]` (`make bench`)."""
 
 from __future__ import annotations
 

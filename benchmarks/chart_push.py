@@ -1,4 +1,4 @@
-"""Measures how fast distinct charts are drawn, uploaded and pushed, and the memory of the worker that draws them.
+"""Measure how fast distinct charts are drawn, uploaded and pushed, and the memory of the worker that draws them.
 
 Run `python -m benchmarks.chart_push [KIND …] [--charts N]`: a report with own rows, so that each person gets a
 different chart. Real beat, worker, charts worker, PostgreSQL, Valkey and sandbox. Figures are added to

@@ -1,4 +1,4 @@
-"""Measures the cost of the WeCom client per call: `python -m benchmarks.client_overhead [--calls N] [--rounds N]`.
+"""Measure the cost of the WeCom client per call: `python -m benchmarks.client_overhead [--calls N] [--rounds N]`.
 
 Against one server on this machine, alternating round by round: our client (message/send with a shared token store), a
 bare `requests.Session` that only posts the same bytes and reads the JSON, the same session with its defaults (which
@@ -56,7 +56,7 @@ def ours(url: str) -> Call:
 
 
 def bare(url: str, *, trust_env: bool = False) -> Call:
-    """Return a call as one would write it without a client."""
+    """Return a call that uses requests directly, without a client."""
     session = requests.Session()
     session.trust_env = trust_env
     session.mount("http://", HTTPAdapter(pool_maxsize=32))

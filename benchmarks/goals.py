@@ -1,4 +1,4 @@
-"""Goals of the measuring programs: each is printed on a line and kept for the table of `python -m benchmarks`."""
+"""Goals of the benchmarks. Each is printed on a line, and stored for the table of `python -m benchmarks`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Goal:
 
     @classmethod
     def failed(cls, program: str, status: int) -> Goal:
-        """Make the missed goal of a program that broke off."""
+        """Make a missed goal for a program that failed."""
         return cls(f"{program}: exit status", str(status), "= 0", is_met=False)
 
     @property

@@ -16,7 +16,7 @@ USES = (
 
 
 class Authority:
-    """Signs certificates. Clients of the test trust the authority's own certificate in `file`."""
+    """A certificate authority. `file`: its own certificate, which the test's clients trust."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())

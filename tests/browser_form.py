@@ -18,7 +18,7 @@ Attributes = list[tuple[str, str | None]]
 
 
 class _Reader(HTMLParser):
-    """Collects the fields of the form whose `id` is `form_id`."""
+    """Parser that collects the fields of the form whose `id` is `form_id`."""
 
     def __init__(self, form_id: str) -> None:
         super().__init__()

@@ -83,7 +83,7 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the counts of clicks, fields and pages of each walked way.
+    """Print the counts of clicks, fields and pages of each walk through the product.
 
     It is here because with workers the process that prints loads no conftest.py of a folder.
     """
@@ -128,7 +128,7 @@ def _no_network() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop() -> Generator[None, object, object]:
-    """Read every line of the product's log, from DEBUG on, also before and after pytest's own handlers exist."""
+    """Check every line of the product's log, from DEBUG on, also while pytest's own handlers do not exist."""
     with log_secrets.watching():
         return (yield)
 
@@ -143,7 +143,7 @@ def _no_secret_in_the_log() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_heartbeat_left_behind() -> Iterator[None]:
-    """Fail the test that leaves a heartbeat thread: a later test would take the process for a living one."""
+    """Fail a test that leaves a heartbeat thread, whose heartbeats a later test would find."""
     yield
     left = [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
     for thread in left:

@@ -8,13 +8,13 @@ from typing import Any
 
 
 class QuietServer(ThreadingHTTPServer):
-    """A server that prints no errors. Tested callers give up half-way, refuse certificates or never end."""
+    """A server that prints no errors, for callers that give up, refuse certificates or never end."""
 
     daemon_threads = True
     request_queue_size = 512
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
 
 class QuietHandler(BaseHTTPRequestHandler):

@@ -184,7 +184,7 @@ def _all_lines(patch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class _DebugLines(logging.Handler):
-    """Formats lines and writes them nowhere."""
+    """Handler that formats lines without writing them, so that they are checked."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.format(record)

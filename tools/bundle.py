@@ -1,4 +1,4 @@
-"""Makes the bundle that installs guanwecom without internet: `python -m tools.bundle`.
+"""Make the bundle that installs guanwecom without internet: `python -m tools.bundle`.
 
 dist/guanwecom-VERSION+gCOMMIT-linux-ARCH-pyXY.tar.gz holds the code of HEAD with compiled catalogues and static files,
 every dependency as a wheel with its hash, their licences, a bill of materials, checksums, and deploy/install.sh.
@@ -52,7 +52,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
         folder.mkdir()
-        archived = ["git", "archive", "HEAD", *CODE]  # the committed code only
+        archived = ["git", "archive", "HEAD", *CODE]  # only committed code
         code = subprocess.run(archived, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
         subprocess.run(["tar", "-x", "-C", str(folder)], input=code, check=True)
         (folder / "guanwecom/COMMIT").write_text(f"{commit}\n")
@@ -65,7 +65,7 @@ def main() -> int:
         subprocess.run([*download, "-d", str(folder / "wheels")], check=True)
         for app in catalogues.APPS:
             catalogues.compile_app(app, folder)
-        # The settings need values; these open nothing and are not kept.
+        # Invented values, which the settings require. They are not stored.
         environ = {
             "PATH": os.environ["PATH"],
             "SECRET_KEY": "invented for collectstatic, and not kept",

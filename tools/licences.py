@@ -1,4 +1,4 @@
-"""Checks the licences of all pinned packages against a list: `python -m tools.licences`."""
+"""Check the licences of all pinned packages against a list: `python -m tools.licences`."""
 
 from __future__ import annotations
 

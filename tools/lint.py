@@ -1,4 +1,4 @@
-"""Checks that need no tests: `python -m tools.lint`. Runs all of them, then names those that failed."""
+"""Checks without tests: `python -m tools.lint` runs all of them and then names those that failed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "Dockerfiles": ("hadolint", "Dockerfile", "sandbox/Dockerfile"),
     "licences": ("tools.licences",),
 }
-# Programs of .venv that are no Python modules.
+# Programs of .venv that cannot be run by `python -m`.
 PROGRAMS = {"shellcheck", "hadolint"}
 
 

@@ -40,7 +40,7 @@ FIRST_COMMIT = "9f152e8f59c6221501d9f30b75dee9e356bf34dd"
 
 def main() -> int:
     modules = read_modules((*FOLDERS, "tests"))
-    # None in a copy without its history.
+    # Empty in a copy of the code without git history.
     log = ["git", "log", "--format=%s", f"{FIRST_COMMIT}..HEAD"]
     subjects = subprocess.run(log, cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
     problems = [
@@ -84,7 +84,7 @@ def find_participles(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunct
 
 
 def check_class_names(modules: list[Module]) -> Iterator[str]:
-    """Count the classes at the top of modules. A nested one, as a model's Status, is named by its class."""
+    """Find names that several top-level classes of an app share, such as a second `Line`."""
     for app in APPS:
         names: dict[str, list[str]] = {}
         for module in modules:

@@ -1,4 +1,4 @@
-"""Compares pinned requirements with their .in files, without an index: `python -m tools.pins`."""
+"""Compare pinned requirements with their .in files, without an index: `python -m tools.pins`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 from pip_requirements_parser import RequirementsFile
 
 ROOT = Path(__file__).resolve().parent.parent
-# Each set contains those before it, with their versions. The Makefile compiles in this order.
+# Each set of requirements contains the sets before it. The Makefile compiles in this order.
 SETS = ("requirements", "requirements/charts", "requirements/snapshots", "requirements/demo", "requirements/dev")
 
 
@@ -37,7 +37,7 @@ def check(root: Path = ROOT) -> list[str]:
 
 
 def _pins(root: Path, name: str, problems: list[str]) -> dict[str, set[str]]:
-    """Return the versions by package (several with markers), and add lines that are no hashed pin to `problems`."""
+    """Return the versions by package (several with markers), and add other lines than hashed pins to `problems`."""
     file = RequirementsFile.from_file(str(root / f"{name}.txt"))
     for line in (*file.options, *file.invalid_lines):
         problems.append(f"{name}.txt: this line does not belong there: {line.line}")

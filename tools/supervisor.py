@@ -1,4 +1,4 @@
-"""Runs several programs under one parent: prefixed output, the end of one ends all, and none is left behind."""
+"""Run several programs under one parent, with prefixed output. If one ends, all are stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StopRequested(Exception):
 
 
 class ProgramEnded(Exception):
-    """A program has ended that should go on running. The text names it and its status."""
+    """A program ended that should keep running. The text has its name and exit status."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Program:
 
 
 class Supervisor:
-    """Starts programs in an environment and a folder, and writes their output to one stream."""
+    """Parent of programs, which share an environment and a folder, and whose output goes to one stream."""
 
     def __init__(self, *, environ: dict[str, str], folder: Path, output: TextIO = sys.stdout) -> None:
         self.environ = environ
@@ -54,7 +54,7 @@ class Supervisor:
         self._stop_requested = False
 
     def heed_signals(self) -> None:
-        """Let the first SIGINT or SIGTERM end the next wait by StopRequested; further ones change nothing."""
+        """Make the next wait raise StopRequested after a SIGINT or SIGTERM. Further signals are ignored."""
 
         def request_stop(number: int, frame: FrameType | None) -> None:
             self._stop_requested = True

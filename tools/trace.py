@@ -1,4 +1,4 @@
-"""Limits the files and packages on the three ways of docs/en/architecture.md: `python -m tools.trace`.
+"""Check how many files and packages are on the three walks of docs/en/architecture.md: `python -m tools.trace`.
 
 Each way is a test, traced from the functions where a view, a task or a consumer begins its part. The test's
 preparations, the site's middleware, other steps of a tick and code that runs at import are not counted. Celery is set

@@ -15,7 +15,7 @@ REGIONS = ("华东区", "华南区", "华北区", "西南区")
 _DAILY_SALES = dict(zip(REGIONS, (486_000, 362_000, 314_000, 228_000), strict=True))
 _YUAN_PER_ORDER = 164
 SALES_DAYS, STOCK_DAYS, OVERDUE_DAYS = 62, 45, 30
-# On a slow day, one in ten, trucks stand still and a third of the sales is missing.
+# Sales in yuan. A day below it counts as slow: on one day in ten a third of the sales is missing.
 SLOW_SALES = 1_150_000
 _WAREHOUSES = ("上海仓", "广州仓", "北京仓", "成都仓")
 _PRODUCTS = {"常温乳品": 9_400, "冷藏乳品": 3_100, "饮料": 12_600}

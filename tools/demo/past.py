@@ -1,4 +1,4 @@
-"""Writes the demo's past: two weeks of pushes and thirty days of alerts, as the engine would have left them."""
+"""Write the demo's past: two weeks of pushes and thirty days of alerts, as if the engine had made them."""
 
 from __future__ import annotations
 

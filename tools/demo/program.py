@@ -40,7 +40,7 @@ from tools.services import (
 from tools.supervisor import ProgramEnded, StopRequested, Supervisor, end_marked
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# In the environment of every process of the demo, so that the next start finds processes of a killed demo.
+# Variable in the environment of every process of the demo. By it, the next start finds the processes of a killed demo.
 MARK = "GUANWECOM_DEMO"
 # Names of the processes that all others need.
 SERVERS = {"postgres", "valkey-server"}
@@ -50,7 +50,7 @@ CELERY = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom"]
 
 
 class DemoRefused(Exception):
-    """The demo cannot start. The text says why and what to do."""
+    """The reason why the demo cannot start, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Fills the database of a demo: `python -m tools.demo.seed --sandbox-seed companies.json`."""
+"""Fill the database of a demo: `python -m tools.demo.seed --sandbox-seed companies.json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the demo's rows, and the same companies as a seed of the sandbox. Safe to repeat; never in production."""
+"""Write the demo's rows, and a seed for the sandbox with the same companies. Safe to repeat; never in production."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ EVERY_OTHER_MINUTE = ("*/2 * * * *", "1-59/2 * * * *")
 
 @dataclass(frozen=True)
 class Seeded:
-    """The facts that a person needs to try the demo."""
+    """Addresses, names and passwords for trying the demo."""
 
     admin_username: str
     employee_username: str
