@@ -1,4 +1,4 @@
-"""Compiles the catalogues of translations, which the packages contain. Everything else stands in pyproject.toml."""
+"""Compile the translations into the package while it is built. All other metadata is in pyproject.toml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts the WeCom sandbox: `wecom-sandbox --port 3002 --seed companies.json`."""
+"""Start the WeCom sandbox: `wecom-sandbox --port 3002 --seed companies.json`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wecom_sandbox.http.hosts import Authority
 from wecom_sandbox.state import snapshot
 from wecom_sandbox.state.world import World, find_leniencies
 
-# The line of a .env file that sets it, as programs that read such files understand it.
+# A line of a .env file that sets ENVIRONMENT to production, in every spelling that readers of such files accept.
 _PRODUCTION = re.compile(r"""^\s*(?:export\s+)?ENVIRONMENT\s*=\s*["']?production["']?\s*(?:#.*)?$""", re.MULTILINE)
 EXAMPLE = Path(__file__).resolve().parent / "example.json"
 EXAMPLE_CORPID = "wwsandbox"
@@ -75,7 +75,7 @@ def is_production() -> bool:
 
 
 def reach_of(options: argparse.Namespace) -> server.Reach:
-    """Return where to listen. Raise OSError, and ValueError for a wrong name or an unusable certificate authority."""
+    """Return the addresses to listen on. Raise OSError, and ValueError for a wrong name or an unusable authority."""
     allowed = tuple(map(hosts.checked, options.allow_host))
     authority = authority_of(options, allowed) if options.tls_port is not None else None
     return server.Reach(options.host, options.port, options.tls_port, authority, allowed)
@@ -91,7 +91,7 @@ def certificate(options: argparse.Namespace) -> str:
     if options.ca_folder is not None:
         return authority_of(options, tuple(map(hosts.checked, options.allow_host))).pem
     url = f"http://{called(options.host)}:{options.port}/sandbox/api/ca"
-    # Without a proxy: none leads to this machine.
+    # No proxy, since the address is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=10) as answer:
@@ -101,14 +101,14 @@ def certificate(options: argparse.Namespace) -> str:
 
 
 def called(host: str) -> str:
-    """Return the host for an address: this machine if the sandbox listens everywhere."""
+    """Return the host as it is written in URLs; 127.0.0.1 if the sandbox listens on all addresses."""
     if hosts.is_everywhere(host):
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
 def announcement(world: World, reach: server.Reach, ports: server.Ports) -> str:
-    """Return the addresses, one line each. Programs read the address at the end of the first line."""
+    """Return the sandbox's addresses, one line each. Programs read the address at the end of the first line."""
     named = called(reach.host)
     url = f"http://{named}:{ports.plain}"
     lines = [

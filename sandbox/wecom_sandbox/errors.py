@@ -143,7 +143,7 @@ TEXTS: dict[int, str] = {
 
 
 class ApiError(Exception):
-    """The call is refused. `fields`: added to errcode and errmsg in the answer (empty lists, invaliduser)."""
+    """A refused call. `fields`: further fields of the answer besides errcode and errmsg, such as invaliduser."""
 
     def __init__(self, code: int, text: str = "", *, fields: Mapping[str, object] | None = None) -> None:
         super().__init__(code)

@@ -17,7 +17,7 @@ def wecom_sandbox_arguments() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def wecom_sandbox_process(wecom_sandbox_arguments: tuple[str, ...]) -> Iterator[Sandbox]:
-    """Process for the whole run (one per pytest-xdist worker). It keeps what tests left in it."""
+    """Process for the whole run (one per pytest-xdist worker). Tests share its state."""
     with running(arguments=wecom_sandbox_arguments) as sandbox:
         yield sandbox
 

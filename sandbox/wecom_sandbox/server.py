@@ -36,13 +36,13 @@ def response(reply: Reply) -> web.Response:
 
 
 def _headers(reply: Reply) -> dict[str, str]:
-    """Return the headers. Some hold callers' texts; control characters are replaced."""
+    """Return the reply's headers. Control characters are replaced, since some headers contain texts of callers."""
     headers = {**_HEADERS, **reply.headers, "Content-Type": reply.content_type}
     return {name: _CONTROL.sub(" ", value) for name, value in headers.items()}
 
 
 def reply_despite(world: World, name: str, api_request: Request, fault: Fault) -> Reply:
-    """Return the API's answer: carried out, refused by the fault, or not carried out at all (errcode -1)."""
+    """Return the API's answer if the fault lets the call be carried out, else the fault's error, by default -1."""
     if fault.kind == "token_revoked":
         _revoke(world, api_request, fault.code)
         return call.answer(world, name, api_request)
@@ -58,7 +58,7 @@ def reply_despite(world: World, name: str, api_request: Request, fault: Fault) -
 
 
 async def spoil(request: web.Request, reply: Reply, fault: Fault) -> web.StreamResponse:
-    """Answer in the way of the fault."""
+    """Send the reply, damaged, delayed or replaced according to the fault."""
     if fault.kind in ("close_before", "close_after"):
         return _close(request)
     if fault.kind == "hang":
@@ -87,7 +87,7 @@ def _revoke(world: World, api_request: Request, code: int) -> None:
 
 
 def _close(request: web.Request) -> web.Response:
-    """Cut the connection; nobody gets the returned response."""
+    """Cut the connection. The returned response is not sent."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=204)
@@ -99,7 +99,7 @@ def _page(kind: str) -> web.Response:
 
 
 async def _wait_for_caller(request: web.Request, seconds: float) -> None:
-    """Wait, but no longer than the caller does."""
+    """Wait until `seconds` have passed or the caller closes the connection."""
     deadline = asyncio.get_running_loop().time() + seconds
     while request.transport is not None and not request.transport.is_closing():
         left = deadline - asyncio.get_running_loop().time()
@@ -120,10 +120,10 @@ async def _drip(request: web.Request, reply: Reply, seconds: float) -> web.Strea
 
 # The largest upload is a file of 20 MB in a multipart body.
 BODY_MOST_BYTES = 32 * 1024 * 1024
-# Connections that the system accepts while the loop is busy. Linux resets some of those above it.
+# Connections that wait while the event loop is busy. Linux resets some of those above this number.
 BACKLOG = 4096
 STATIC = Path(__file__).resolve().parent / "static"
-# Paths of the sandbox itself, and of browsers for every site; all other paths are WeCom's.
+# Paths of the sandbox itself, and one that browsers request from every site. All others are WeCom's.
 _OWN = ("/sandbox", "/phone", "/console", "/guandata", "/favicon.ico")
 _NO_SUCH_CALL = (
     "404: the WeCom sandbox has no {method} {path}. "
@@ -133,7 +133,7 @@ _NO_SUCH_CALL = (
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Addresses and names of the sandbox. Port 0: a free one; `tls_port` None: without TLS."""
+    """Addresses to listen on, and host names to accept. Port 0: a free one. `tls_port` None: no TLS."""
 
     host: str
     port: int
@@ -204,7 +204,7 @@ async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
 async def _missing(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Count a path of WeCom's hosts that does not exist, like a missing call of the API."""
+    """Answer 404 to a path of WeCom that the sandbox lacks, and count it."""
     if isinstance(request.match_info.http_exception, web.HTTPNotFound) and not request.path.startswith(_OWN):
         return _no_such_call(request, request.app[WORLD])
     return await handler(request)
@@ -215,7 +215,7 @@ async def _to_phone(request: web.Request) -> web.StreamResponse:
 
 
 async def answer_api(request: web.Request) -> web.StreamResponse:
-    """Answer one call of WeCom's API, with the active fault for it, if any."""
+    """Answer a call of WeCom's API, with the fault that is active for it, if any."""
     world = request.app[WORLD]
     started = time.perf_counter()
     name = call.endpoint_name(request.path)
@@ -234,7 +234,7 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
     # A POST /sandbox/api/reset during a call replaces the limits.
     limits = world.limits
     try:
-        # Before the body is read: calls still on their way in are parallel, too.
+        # Before the body is read, since calls whose bodies are still being received count as parallel, too.
         limits.enter(who.corpid, name)
     except ApiError as error:
         reply = failure(error.code, error.text, ip=api_request.ip, now=world.now())
@@ -256,7 +256,7 @@ def _no_such_call(request: web.Request, world: World) -> web.Response:
 async def _carry_out(
     request: web.Request, name: str, api_request: Request, who: call.Caller, started: float
 ) -> web.StreamResponse:
-    """Carry out an admitted call; only such a call uses up a fault."""
+    """Carry out an admitted call. Refused calls do not use up faults."""
     world = request.app[WORLD]
     fault = world.faults.claim(name, corpid=who.corpid, agentid=who.agentid)
     if world.settings.latency_seconds:

@@ -11,9 +11,9 @@ _MOST = 1_000_000_000
 
 @dataclass(slots=True)
 class Settings:
-    """Values that default to WeCom's published numbers, else to the assumption that is harsher for a client."""
+    """The settings. Defaults are published by WeCom; where WeCom publishes none, they are strict for clients."""
 
-    # Switches all frequency limits; load tests switch them off.
+    # Whether frequency limits are applied; load tests switch them off.
     limits_enabled: bool = True
     company_per_minute: int = 10_000
     company_per_hour: int = 150_000
@@ -25,8 +25,8 @@ class Settings:
     # Person-times per day and app, for each account of the company.
     daily_messages_per_account: int = 200
     wrong_secrets_per_hour: int = 2000
-    # Person-times of a company's messages to app groups. WeCom's hourly limit depends on the company: this is the
-    # least.
+    # Person-times of a company's messages to app groups. WeCom's hourly limit depends on the company; this is the
+    # lowest.
     group_per_minute: int = 20_000
     group_per_hour: int = 150_000
     # Calls with debug=1 in their query, per company.

@@ -1,4 +1,4 @@
-"""A running sandbox for tests; the fixtures of pytest_plugin.py return it. Uses the standard library only."""
+"""A running sandbox for tests, which the fixtures of pytest_plugin.py return. Uses only the standard library."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 EXAMPLE = Path(__file__).resolve().parent / "example.json"
 _STOP_SECONDS, _ANSWER_SECONDS = 10, 30
-# Without a proxy: none leads to this machine.
+# No proxy, since the address is on this machine.
 _OPENER = build_opener(ProxyHandler({}))
 
 
 class ControlError(Exception):
-    """The control interface refused a call; the text has its status and its reason."""
+    """A call that the control interface refused. The text has the HTTP status and the reason."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class Sandbox:
         return dict(self.control("GET", f"companies/{corpid or self._first()}"))
 
     def person(self, userid: str, corpid: str = "") -> Person:
-        """Return a member of a company; "": of the first one. An unknown member shows at the next action."""
+        """Return a member of a company; "": of the first one. Actions of an unknown member raise ControlError."""
         return Person(self, corpid or self._first(), userid)
 
     def fault(self, kind: str, endpoint: str = "*", **values: object) -> dict[str, Any]:
-        """Switch a fault on, by default for one call; count=None: until the test ends."""
+        """Switch a fault on, by default for one call. count=None: until the next seed is loaded."""
         return dict(self.control("POST", "faults", {"kind": kind, "endpoint": endpoint, **values}))
 
     def advance(self, seconds: float) -> None:
-        """Move the sandbox's clock forward: tokens expire, windows pass."""
+        """Move the sandbox's clock forward, so that tokens expire and frequency limits end."""
         self.control("POST", "clock/advance", {"seconds": seconds})
 
     def calls(self, endpoint: str = "") -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class Person:
-    """A person with a phone."""
+    """A member with a phone, and the actions on it."""
 
     sandbox: Sandbox
     corpid: str
@@ -158,7 +158,7 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ask the process to end; kill it after _STOP_SECONDS, as with thousands of open connections."""
+    """Terminate the process; kill it if it has not ended after _STOP_SECONDS."""
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)

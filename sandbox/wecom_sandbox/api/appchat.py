@@ -71,7 +71,7 @@ def appchat_get(call: Call) -> Json:
 
 @endpoint("POST", "appchat/send", APP)
 def appchat_send(call: Call) -> Json:
-    """Send a message to a group. Messages above a member's limit are dropped silently; the answer is the same."""
+    """Send a message to a group. Messages above a member's limit are dropped silently."""
     _check_right(call)
     chat = _chat(call, content.text(call.document, "chatid"))
     msgtype, safe = call.text("msgtype", missing=40008), call.number("safe")

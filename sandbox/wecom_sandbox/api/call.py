@@ -18,13 +18,13 @@ Json = dict[str, object]
 T = TypeVar("T")
 APP, CONTACTS = "app", "contacts"
 WARNING = "Warning: wrong json format. "
-# Nesting of objects and lists: less than a snapshot may have, which wraps others around them.
+# Depth of objects and lists. A snapshot may be deeper, since it wraps documents in others.
 _DEPTH_MOST = 16
 
 
 @dataclass(slots=True)
 class Request:
-    """A request as it came, without a web server's types."""
+    """A request of WeCom's API, independent of the web server."""
 
     method: str
     path: str
@@ -60,7 +60,7 @@ class Call:
 
     @property
     def document(self) -> Json:
-        """The body. Like WeCom's parser it is lenient: what can be read is used, with a warning. Raises ApiError."""
+        """The body as an object. Like WeCom's parser, it accepts damaged JSON with a warning. Raises ApiError."""
         if self._document is None:
             self._document, clean = read_body(self.request.body)
             self.warning = "" if clean else WARNING
@@ -219,13 +219,13 @@ def _array(value: object, name: str, kind: type[T], *, most: int, too_many: int)
 
 
 load_endpoints()
-# Limit of a corpid that is only claimed, because the log of calls keeps it.
+# Characters of an unverified corpid that the log of calls keeps.
 _CORPID_MOST = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Caller according to the token; "" and None if the token does not say."""
+    """The caller that the token names; "" and None if unknown."""
 
     corpid: str = ""
     agentid: int | None = None

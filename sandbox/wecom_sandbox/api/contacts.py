@@ -128,7 +128,7 @@ def _requested_department(call: Call, name: str) -> Department:
 
 
 def _departments_below(call: Call) -> list[Department]:
-    """Return the asked department and all below it; without `id`, everything visible."""
+    """Return the requested department and all below it; without `id`, all visible ones."""
     directory = call.company.directory
     if call.query.get("id"):
         found: Collection[int] = directory.subtree(_requested_department(call, "id").id)
@@ -138,7 +138,7 @@ def _departments_below(call: Call) -> list[Department]:
 
 
 def _members_of(call: Call) -> list[Member]:
-    """Return the direct members of the asked department; those below only if `fetch_child_honoured` is on."""
+    """Return the direct members of the requested department; with `fetch_child_honoured`, also those below."""
     directory = call.company.directory
     department = _requested_department(call, "department_id")
     if call.query.get("fetch_child") == "1" and call.world.settings.fetch_child_honoured:
@@ -158,7 +158,7 @@ def department_row(department: Department) -> Json:
 
 
 def member_row(call: Call, member: Member) -> Json:
-    """Return the member as this caller sees it: only departments in its scope, no personal details for newer apps."""
+    """Return the member as the caller sees it: only departments in its scope, and for newer apps no personal data."""
     seen = [index for index, number in enumerate(member.department) if sees_department(call, number)]
     leaders = (call.company.directory.find(userid) for userid in member.direct_leader)
     row: Json = {

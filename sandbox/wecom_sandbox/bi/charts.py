@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 
 
 class NotUnderstood(ValueError):
-    """The call asks for something unknown; the text explains it to its author."""
+    """A call with an unknown name or a wrong value. The text explains it to the caller's developer."""
 
 
 def chosen(card: BiCard, filters: object, parameters: object) -> list[dict[str, Any]]:

@@ -236,7 +236,7 @@ def add_routes(app: web.Application) -> None:
 
 
 def _signed_in(handler: Callable[[web.Request, Bi], web.Response]) -> _Handler:
-    """Sign in by a token in the address, which is then removed; or lead to the sign-in page."""
+    """Make a handler that signs in by the token in the URL, if any, and otherwise requires a session."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         bi = request.app[WORLD].bi
@@ -296,7 +296,7 @@ def single_card(request: web.Request, bi: Bi) -> web.Response:
 
 
 def elsewhere(request: web.Request, bi: Bi) -> web.Response:
-    """Return the first page, which lists all pages. Any other path of a link leads here, too."""
+    """Show the list of all pages, also for unknown paths."""
     return _shown(request, bi, [], "", pages=[one for one in bi.pages if not one.is_deleted])
 
 

@@ -20,7 +20,7 @@ _TEXT_BYTES = 2048
 
 
 class Impossible(Exception):
-    """The phone would not allow the action."""
+    """An action that the phone does not offer."""
 
 
 def shown_card(message: Message, folded: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _tell(
     *,
     is_menu: bool,
 ) -> None:
-    """Send the event with a fresh response_code. The passive reply changes what this person sees."""
+    """Send the event with a new response_code. The app's passive reply changes the card for this person."""
     now = world.now()
     name = "template_card_menu_event" if is_menu else "template_card_event"
     elements: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""Delivers events to callback addresses: encrypted, within 5 seconds, at most three times, to this machine only."""
+"""Delivery of events to callback addresses: encrypted, within 5 seconds, at most three times, to this machine only."""
 
 from __future__ import annotations
 
@@ -175,8 +175,8 @@ class Courier:
         return self._read_reply(outbox, outgoing, callback, key, body)
 
     def _read_reply(self, outbox: Outbox, outgoing: Outgoing, callback: Callback, key: bytes, body: bytes) -> str:
-        """Use a passive reply. A bad one is not asked for again: the address has answered. A reply that comes after a
-        reset changes nothing."""
+        """Apply a passive reply and return the outcome. An invalid one is not requested again. A reply after a reset is
+        ignored."""
         try:
             reply = bodies.parse(body)
             parts = {name: (reply.findtext(name) or "").strip() for name in ("Encrypt", "TimeStamp", "Nonce")}
@@ -248,7 +248,7 @@ class Courier:
         return problem
 
 
-# Key under which the web application stores it.
+# Key under which the web application stores the courier.
 COURIER = web.AppKey("courier", Courier)
 
 
@@ -294,7 +294,7 @@ def client_session() -> aiohttp.ClientSession:
 
 
 def _loopback_socket(found: AddrInfoType) -> socket.socket:
-    """Check the address that is connected to, whatever the name in the URL resolved to before."""
+    """Open a socket to a loopback address. Raise _ElsewhereError for any other address that a name resolves to."""
     family, kind, protocol, _, (host, *_) = found
     try:
         here = ip_address(host).is_loopback

@@ -309,7 +309,7 @@ async def save_in_console(request: web.Request, world: World, document: Any) -> 
 
 
 async def _check(request: web.Request, company: Company, app: App, values: dict[str, Any]) -> None:
-    """Raise ValueError in the reader's language, which is shown beside the button."""
+    """Raise ValueError for a wrong value. The page shows the text, in the language of the reader, beside the button."""
     _ = translations(language(request)).gettext
     for name in ("trusted_domain", "callback_domain"):
         if values.get(name):

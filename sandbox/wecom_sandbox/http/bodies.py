@@ -1,4 +1,4 @@
-"""Reads and writes bodies: JSON (large documents row by row), uploaded files, and XML of callbacks."""
+"""Reading and writing of bodies: JSON (large documents row by row), uploaded files, and XML of callbacks."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ _LENIENT = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant, st
 
 
 def loads(text: str | bytes) -> object:
-    """Parse JSON. Raise ValueError also for what only Python accepts, for halves of surrogate pairs (invalid in UTF-8)
-    and for endless nesting."""
+    """Parse JSON strictly. Raise ValueError, also for Python's extensions of JSON, for unpaired surrogates and for
+    documents nested too deeply."""
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
     try:

@@ -35,7 +35,7 @@ _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether the host is a loopback one. The sandbox has no passwords: others need --allow-host."""
+    """Return whether the host is a loopback one. Others need --allow-host, since the sandbox has no passwords."""
     if host == "localhost":
         return True
     with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""Converts JSON into the dataclasses of the state, and reports wrong names and types in a seed file."""
+"""Conversion of JSON into dataclasses, with errors that name wrong fields and types; cursors of lists."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 def read_integer(text: str) -> int | None:
-    """Return the number that a text is: ASCII digits, at most 18 of them; None for anything else. int() alone accepts
-    the digits of every script, and raises for "--5" and for more than 4,300 digits."""
+    """Return the integer that a text represents: ASCII digits, at most 18 of them; None for anything else. int() alone
+    accepts the digits of every script, and raises for "--5" and for more than 4,300 digits."""
     return int(text) if _INTEGER.fullmatch(text) else None
 
 
@@ -91,7 +91,7 @@ def _plain(kind: type, value: object, path: str) -> Any:
 
 
 def check_depth(value: object, path: str, *, most: int = _DEPTH_MOST) -> None:
-    """Raise ValueError for objects and lists nested deeper than anything here needs."""
+    """Raise ValueError for objects and lists nested deeper than `most` levels."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     if inner and not most:
         raise ValueError(f"{path} is nested too deeply")

@@ -17,7 +17,7 @@ GROUP_PER_MINUTE, GROUP_PER_DAY = 200, 10_000
 
 @dataclass(slots=True)
 class _Window:
-    """Count of calls from the first one on. Above the limit it blocks for its own length. A day is a calendar day."""
+    """Count of calls since the first one. Above the limit, calls are refused for a window. A day is a calendar day."""
 
     ends_at: float = 0.0
     count: int = 0
@@ -47,7 +47,7 @@ def _day_ends_at(now: float) -> float:
 
 
 class Limits:
-    """Counters of one sandbox. Raises 45009 and 45033; too many messages to a member are dropped silently."""
+    """Counters of one sandbox. Calls raise ApiError 45009 or 45033; surplus messages to a member are dropped."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -175,11 +175,11 @@ KINDS: dict[str, str] = {
     "close_after": "done, then the connection is closed without an answer",
     "duplicate_callback": "an event is delivered twice (endpoint: callback)",
 }
-# These may happen before or after the call is carried out, as `processed` says.
+# Faults for which `processed` says whether the call is carried out.
 _EITHER = frozenset({"http_500", "html", "broken_json", "hang"})
 _ERRCODES = {"busy": -1, "rate_limited": 45009, "concurrent": 45033, "ip_refused": 60020}
 _SECONDS_MOST = 86_400
-# Fields that a test may give; the id is ours.
+# Fields of a fault in JSON; the sandbox sets the id.
 GIVEN = frozenset({"kind", "endpoint", "count", "corpid", "agentid", "code", "seconds", "processed"})
 _serial = itertools.count(1)
 
@@ -221,7 +221,7 @@ class Fault:
 
     @property
     def carries_out(self) -> bool:
-        """Return whether the call is carried out although its answer is spoilt."""
+        """Return whether the call is carried out although its answer is faulty."""
         return self.processed if self.kind in _EITHER else self.kind in {"slow", "drip", "close_after"}
 
     def as_json(self) -> dict[str, object]:
@@ -229,7 +229,7 @@ class Fault:
 
 
 class FaultBoard:
-    """The active faults. A call claims the oldest that fits."""
+    """The active faults. A call uses the oldest one that fits."""
 
     def __init__(self) -> None:
         self.active: list[Fault] = []

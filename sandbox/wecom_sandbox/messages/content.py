@@ -1,4 +1,4 @@
-"""Checks of message types and template cards: what WeCom refuses, and what it cuts."""
+"""Checks of messages and template cards: what WeCom refuses, and which texts it cuts."""
 
 from __future__ import annotations
 

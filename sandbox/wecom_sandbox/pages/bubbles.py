@@ -68,7 +68,7 @@ def _mention(userid: str, name_of: NameOf) -> str:
 
 
 def text_plain(content: str) -> str:
-    """Return the text without marks, for one line."""
+    """Return the text with each link replaced by its label."""
     return _LINK.sub(lambda match: re.sub(r"<[^>]*>", "", match.group(3)), content)
 
 

@@ -123,7 +123,7 @@ def environment(language: str) -> Environment:
 
 
 def _lines(text: object) -> Markup:
-    """Show the text's line ends."""
+    """Escape the text and replace its line ends by <br>."""
     return Markup("<br>").join(escape(line) for line in str(text).splitlines())
 
 

@@ -350,7 +350,7 @@ def load_in_steps(world: World, document: object) -> Steps:
 
 
 def dump(world: World, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
-    """Return all that `load` takes, without tokens, codes, messages and faults. `rows` as in `company_as_json`."""
+    """Return a seed, without tokens, codes, messages and faults. `rows` as in `company_as_json`."""
     companies = [company_as_json(company, rows) for company in world.companies.values()]
     return {"settings": world.settings.as_json(), "bi": bi_state.as_json(world.bi), "companies": rows(companies)}
 

@@ -33,7 +33,7 @@ _MINIMAL_MEMBER, _MINIMAL_DEPARTMENT = frozenset({"Department"}), frozenset({"Pa
 
 
 class Announcer:
-    """Sends events to the sync assistant and, if switched on, to the apps."""
+    """Sender of change events to the sync assistant and, if a setting allows it, to the apps."""
 
     def __init__(self, world: World, company: Company) -> None:
         self._world = world

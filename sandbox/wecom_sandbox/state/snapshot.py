@@ -255,7 +255,7 @@ def _company_of(world: World, corpid: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming durable, too."""
+    """Make the new name in the folder durable."""
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -80,7 +80,7 @@ _PATH_MOST = 200
 
 
 class Missing:
-    """Count of requests by path. Above _KEPT paths, the one asked for longest ago is dropped."""
+    """Counts of requests for missing paths. Above _KEPT paths, the one requested longest ago is dropped."""
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -275,7 +275,7 @@ class World:
         self.forget()
 
     def forget(self) -> None:
-        """Drop what happened; companies, the BI, settings and the clock stay."""
+        """Drop messages, tokens, logs and faults. Companies, the BI, settings and the clock stay."""
         self.tokens: dict[str, Token] = {}
         self.codes: OrderedDict[str, Code] = OrderedDict()
         self.user_tickets: OrderedDict[str, Ticket] = OrderedDict()
