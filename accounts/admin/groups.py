@@ -1,7 +1,7 @@
-"""Admin pages of groups, for superusers, and of groups given by departments.
+"""Admin pages of groups, for superusers, and of the rules that give a group to the people of a department.
 
-Push editors can only search groups by name, as recipients. Roles, which accounts.users.roles defines, cannot be
-changed."""
+Push editors can only search groups by name, as recipients. Roles cannot be changed here: accounts.users.roles defines
+them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ admin.site.unregister(Group)
 
 
 class GroupForm(VersionedForm):
+    """Form of a group. Refuses permissions with which an administrator of single companies could name people for the BI
+    (bi_identity)."""
+
     class Meta:
         model = Group
         fields = ("name", "permissions")
@@ -48,7 +51,7 @@ class GroupForm(VersionedForm):
 @admin.register(Group)
 class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     form = GroupForm
-    # The fields of a role, which can only be viewed.
+    # The only fields on the page of a role, which cannot be changed.
     readonly_fields = (  # type: ignore[assignment]  # columns with functions
         Column("shown_name", _("name"), lambda group: roles.label_group(group.name), ordering="name"),
         "shown_permissions",
@@ -103,7 +106,7 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     has_delete_permission = has_change_permission
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        """Delete the selected groups except roles: the action does not check the permission for each group."""
+        """Delete the selected groups except roles. Django's action does not check the permission for each group."""
         super().delete_queryset(request, queryset.exclude(name__in=list(roles.Role)))
 
 
@@ -179,7 +182,7 @@ class DepartmentGroupAdmin(ConfirmedChanges, RowsAdmin):
         return DepartmentGroup.objects.visible_to(request.user)
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Set the department's path on each rule, and whether the rule is in force. A fixed number of queries."""
+        """Set `path` (of the department) and `is_in_force` on each rule, in a fixed number of queries."""
         paths = find_paths([rule.department for rule in rows])
         in_force = DepartmentGroup.objects.in_force().filter(pk__in=[rule.pk for rule in rows])
         keys = set(in_force.values_list("pk", flat=True))
@@ -207,6 +210,7 @@ class DepartmentGroupAdmin(ConfirmedChanges, RowsAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: DepartmentGroup, form: Any, change: bool) -> None:
+        # A rule that a superuser saves may give a group with permissions (see DepartmentGroup).
         obj.may_lend_rights = bool(request.user.is_active and request.user.is_superuser)
         super().save_model(request, obj, form, change)
 

@@ -40,13 +40,13 @@ def find_device(person: User) -> TotpDevice | None:
     return TotpDevice.objects.defer("key").filter(user=person).first()
 
 
-# --- Setting it up ----------------------------------------------------------------------------------------------------
+# --- Setting up and removing an app -----------------------------------------------------------------------------------
 
 
 @sensitive_variables("key", "code")
 def set_up_device(*, person: User, key: str, code: str, now: datetime, is_independent: bool) -> list[str] | None:
     """Store the app's `key` (base32) in place of an earlier one. Returns the recovery codes, or None if `code` is
-    wrong. `is_independent`: see TotpDevice."""
+    wrong. `is_independent`: whether the session had more proof than a sign-in with WeCom (see TotpDevice)."""
     counter = _find_counter(key, code, now, after=0)
     if counter is None:
         return None
@@ -134,7 +134,8 @@ def _use_code(device: TotpDevice, code: str, now: datetime) -> bool:
 
 
 def _find_counter(key: str, code: str, now: datetime, *, after: int) -> int | None:
-    """Return the counter (half minutes since 1970) of `code`; None if the code is wrong, or not later than `after`."""
+    """Return the counter (half minutes since 1970) of `code`. None if the code is wrong, or its counter is at most
+    `after`."""
     digits = re.sub(r"\s", "", code)
     if re.fullmatch(rf"[0-9]{{{DIGITS}}}", digits) is None:
         return None

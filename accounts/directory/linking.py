@@ -1,4 +1,4 @@
-"""Links WeCom members with users or creates users for them, in a run or for an administrator.
+"""Links of WeCom members with users, and creation of users for them, in a directory run or by an administrator.
 
 The username of a created user is the userid; if it is taken, the userid with a number (User.made_username). Such a made
 username says nothing about the person's identity: no member is matched by it, and nobody enters the BI by it.
@@ -141,6 +141,7 @@ def find_unambiguous_matches(*, policy: DirectoryPolicy, members: Sequence[Membe
 
 def link_members(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> int:
     """Link all members with an unambiguous match in one transaction. Returns how many."""
+    # link() reads these rows again at each try (`all()`).
     rows = filter_unlinked(Member.objects.able().filter(pk__in=[one.pk for one in members])).order_by("pk")
 
     @transaction.atomic
@@ -192,8 +193,8 @@ def create_user_by_hand(*, member: Member, editor: User) -> User:
 
 
 def find_free_usernames(userids: Collection[str]) -> dict[str, str]:
-    """Map folded userids to free usernames: the userid, or the userid with a number from 2. One query, and two for each
-    number that is tried."""
+    """Map folded userids to free usernames: the userid, or the userid with a number from 2. Runs one query, and
+    two for each number that is tried."""
     free: dict[str, str] = {}
     remaining = {fold_userid(userid): userid for userid in userids}
     for number in count(1):

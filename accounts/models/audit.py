@@ -56,7 +56,8 @@ class AuditEntry(models.Model):
         db_index=False,
         verbose_name=_("WeCom company name"),
     )
-    # True until the syslog server has the entry. A database trigger refuses every change except clearing it.
+    # True until the syslog server has the entry, if one is set. Clearing this flag is the only change of a row that a
+    # database trigger permits.
     is_unsent = models.BooleanField(default=False, editable=False)
 
     class Meta:

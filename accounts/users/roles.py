@@ -201,7 +201,8 @@ def sees_rows_without_corp(person: Person) -> bool:
 
 
 def make_scope_condition(person: Person) -> Q:
-    """Return the condition for the rows that `person` sees, on a model whose `corp` is empty for all companies."""
+    """Return the condition for the rows that `person` sees, for a model whose rows without `corp` concern all
+    companies."""
     return EVERYTHING if sees_rows_without_corp(person) else Q(corp__in=Corp.objects.visible_to(person))
 
 
@@ -230,8 +231,8 @@ def people_with_rights_changeable_by(person: Person) -> QuerySet[User]:
 
 
 def _find_changeable(person: Person, is_changeable: Q) -> QuerySet[User]:
-    """Return the visible people, for superusers all; for others those who meet the condition and are in no other
-    company."""
+    """Return those of the visible people whom `person` may change: for superusers all; for others the people who meet
+    the condition, are no superusers, and have no account in a company that `person` does not see."""
     people = people_visible_to(person)
     if not isinstance(person, User) or (person.is_active and person.is_superuser):
         return people

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 FOLDER = "admin/integrations/card"
+# Number of pages or cards of the BI in a list; a search finds the others.
 SHOWN_AT_MOST = 200
-# A search field appears above more entries than this.
+# A search field appears above a list of more entries than this.
 SEARCHED_FROM = 15
 # Types of BI cards without rows.
 WITHOUT_ROWS = frozenset(
@@ -48,15 +49,17 @@ ID_CHARACTERS = 100
 # URL parameter: after saving the new source, add a card.
 FOR_CARD = "for_card"
 TEMPLATE = "admin/integrations/datasource/_unsaved.html"
-# Fields whose errors do not prevent a test.
+# Errors of these fields do not prevent a test.
 UNTRIED = frozenset({"name", "corp"})
+# Fields on how the server of a source is reached.
 PLACE = ("allows_private_addresses", "ca_bundle")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PagesOfKind:
-    """The fields of a kind of source and of its cards. `help`: shown where the kind is chosen. `connection`: fields of
-    this kind only. `tried_with`, `card_tried_with`: once all of these are filled in, the page runs a test by itself."""
+    """The fields of a kind of source and of its cards. `help`: shown where the kind is chosen. `connection`: the fields
+    that only this kind has. `tried_with`, `card_tried_with`: the fields of a source and of a card that a test needs;
+    once all are filled in, the page runs the test by itself."""
 
     help: StrOrPromise
     connection: tuple[str, ...] = ()
@@ -83,8 +86,12 @@ KINDS = {
 
 
 class TestedRows(AnyModelAdmin):
-    """Common parts of the admin of sources and of cards: a choice before adding, and tests of saved and unsaved rows.
-    To test an unsaved row, the page submits its form with the row's key as `_id`. The answer has a URL to poll."""
+    """Base of the admins of sources and of cards: a choice before the form of a new row, and tests of the saved row and
+    of the form before saving.
+
+    To test the form, the page submits it with the row's key as `_id`, empty for a new row. The answer has a URL to
+    poll.
+    """
 
     actions = None
 
@@ -360,6 +367,7 @@ class CardAdmin(TestedRows):
     def describe_page(self, request: HttpRequest, row: Card | None) -> dict[str, Any]:
         if row is not None and self.has_change_permission(request, row):
             return {"card": row, "test": self.describe_test(row)}
+        # The form of a new card shows the last test of its source.
         if row is None and request.method == "GET" and request.user.has_perm("integrations.change_datasource"):
             return _describe_source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]))
         return {}
@@ -379,7 +387,7 @@ class CardAdmin(TestedRows):
         )
 
     def request_test(self, request: HttpRequest, row: Card) -> None:
-        """Fetch the card's data as for a report."""
+        """Request the card's data, as for a report."""
         now = timezone.now()
         fetch.request_data([row.pk], slot_at=now, now=now)
 
@@ -430,9 +438,9 @@ def _describe_source_test(source: DataSource) -> dict[str, Any]:
     return {"source": source, "source_test": {"is_unfinished": context["is_unfinished"], "html": html}}
 
 
-# --- The list of the BI's cards, in a tab beside the form of the card: first its page, then the card ------------------
+# --- The choice of a card of the BI, in a tab of its own: first one of the BI's pages, then a card on it --------------
 #
-# The chosen values are put into that form by corp.js; without it the IDs can be typed.
+# corp.js puts the chosen IDs into the form of the card; without JavaScript they can be typed there.
 
 
 def build_choices_url(source_id: object, view: str = "choose", **further: str) -> str:
@@ -442,7 +450,7 @@ def build_choices_url(source_id: object, view: str = "choose", **further: str) -
 
 
 def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """Show what the BI listed. A POST requests a listing."""
+    """Show the pages of the BI, or the cards of one page, as the BI last listed them. A POST requests a new list."""
     source, page_id = _read_choice(model_admin, request)
     if request.method == "POST":
         catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now(), anew="again" in request.POST)
@@ -484,7 +492,7 @@ def _describe_choices(request: HttpRequest, source: DataSource, page_id: str) ->
     rows = []
     for entry_id, name, kind in fitting[:SHOWN_AT_MOST]:
         values = {"bi_page_id": page_id, "bi_card_id": entry_id, "name": (name or entry_id)[:ID_CHARACTERS]}
-        # The values of the form; empty for a card without rows.
+        # The values for the form of the card; False if the card has no rows and cannot be chosen.
         chosen = kind not in WITHOUT_ROWS and json.dumps(values)
         rows.append({"id": entry_id, "name": name or entry_id, "kind": kind, "chosen": chosen})
     context = {

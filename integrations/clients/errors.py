@@ -118,8 +118,8 @@ class ForeignAnswerError(UnexpectedResponseError):
 class Explanation:
     """An explanation: what happened, who can fix it and where to click. A field without content is empty.
 
-    The tables beside clients and checks hold English sentences marked for gettext, with places for facts such as
-    `%(domain)s`; `integrations.core.sentences.translate_explanation` fills and translates them. `raw`: the words of
+    The tables beside clients and checks hold English sentences marked for gettext, with placeholders for facts, such
+    as `%(domain)s`; `integrations.core.sentences.translate_explanation` fills and translates them. `raw`: the words of
     the other side or of our program. `guide`: the anchor on the guides' page of errors; after translation, its address.
     """
 

@@ -1,8 +1,7 @@
 """JMESPath evaluation, bounded in steps, size and time. Pure.
 
 An expression can double its result with every few letters, so each value that it builds is counted, and the size of
-a function's text is checked before the text is made. Incoming calls need a quick answer, so their limits are lower. A
-path picked by a click is JMESPath, too.
+a function's text is checked before the text is made. Incoming calls need a quick answer, so their limits are lower.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class InvalidExpressionError(Exception):
 
 
 class ExpressionTooCostlyError(Exception):
-    """The expression takes too long on this payload, or builds too much of it."""
+    """The expression takes too long on this payload, or its result grows too large."""
 
 
 class ExpressionMismatchError(Exception):
@@ -103,7 +102,8 @@ class _Functions(functions.Functions):
 
 
 class _BoundedInterpreter(TreeInterpreter):
-    """Counts each visit and the values in its result, and the nested values of built results, too."""
+    """An interpreter that counts its steps: each visit of a node, the values in its result (or the characters of a text
+    that a function makes), and all nested values of a list or object that the expression builds."""
 
     def __init__(self, steps_at_most: int, seconds: float) -> None:
         super().__init__(jmespath.Options(custom_functions=_Functions(steps_at_most)))

@@ -25,22 +25,23 @@ from integrations.clients.snapshots import (
     SnapshotError,
 )
 
-# A call that has not returned so long after a page's time hangs.
+# A browser counts as hung if a call lasts this much longer than the page's time limit.
 HANGS_AFTER_SECONDS = 20
-# A browser that has not started by then never will.
+# A browser that takes longer to start is killed.
 STARTS_WITHIN_SECONDS = 30
 ENDS_WITHIN_SECONDS = 5
 CHECKED_EVERY_SECONDS = 1.0
-# Browsers leak memory: a new one starts after so many pictures.
+# Browsers leak memory, so a new one is started after this number of pictures.
 PICTURES_AT_MOST = 200
-# A folder that is so old and belongs to no running process is left over.
+# A folder that is older than this and belongs to no running process is deleted.
 ABANDONED_AFTER_SECONDS = 24 * 60 * 60
+# Names of the temporary folders that Playwright makes, and the option of Chromium that names its profile folder.
 _TEMPORARY_FOLDERS = ("playwright_*", "playwright-artifacts-*")
 _FOLDER_FLAG = "--user-data-dir="
 
 
 class LastingBrowser:
-    """Takes pictures one after the other. Starts its browser at the first request. Use it from one thread only.
+    """A browser that starts at the first request and takes pictures one after the other. Use it from one thread only.
 
     The browser has a thread of its own, because Playwright leaves an event loop in its thread, where Django's database
     refuses to work, and because a waiting caller can kill a browser that hangs.
@@ -57,7 +58,8 @@ class LastingBrowser:
     def take_picture(
         self, address: str, options: PictureOptions, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
     ) -> Picture:
-        """Take a picture, as SnapshotBrowser does. A browser that hangs or grows too large is BROWSER_FAILED."""
+        """Take a picture, as SnapshotBrowser does. Raises SnapshotError; its reason is BROWSER_FAILED if the
+        browser hangs or takes too much memory."""
         if self._picture_count >= PICTURES_AT_MOST or (
             self._browser and self.measure_megabytes() > self._megabytes_at_most
         ):
@@ -71,6 +73,7 @@ class LastingBrowser:
             except TimeoutError:
                 raise SnapshotError(PictureProblem.BROWSER_FAILED) from None
             finally:
+                # New children of this process are the browser's; their descendants are found when needed.
                 self._processes = {one for one in _list_processes() - earlier if one.parent == os.getpid()}
                 if self._browser is None:
                     self.kill()
@@ -116,7 +119,7 @@ class LastingBrowser:
         """Return the memory of all processes of the browser; shared memory counts once."""
         total = 0
         for process in self._list_processes_and_descendants():
-            # All of its memory if the system does not count shared memory.
+            # VmRSS counts shared memory in full; it is read if the system has no smaps_rollup.
             for name, field in (("smaps_rollup", "Pss"), ("status", "VmRSS")):
                 with suppress(OSError):
                     text = Path(f"/proc/{process.pid}/{name}").read_text()
@@ -149,7 +152,7 @@ class LastingBrowser:
 
 
 class _Process(NamedTuple):
-    """A process. `started` (the system's clock) tells it apart from a later one with the same number."""
+    """A process. `started` (clock ticks since boot) tells it apart from a later process with the same number."""
 
     pid: int
     parent: int

@@ -141,7 +141,7 @@ class VersionedForm(AnyModelForm):
         return salted_hmac("integrations.page_version", repr((row._meta.label, row.pk, values))).hexdigest()
 
     def list_saved_rows(self) -> Sequence[models.Model]:
-        """Return the rows whose pages save the same values."""
+        """Return the rows among whose saves the warning names the last: the row, and rows whose pages also save it."""
         return [self.instance]
 
     def clean(self) -> dict[str, Any] | None:
@@ -242,7 +242,7 @@ class ConfirmedChanges(AnyModelAdmin):
     `accounts.views.confirmation.ConfirmationMiddleware`.
 
     Opening a page needs no confirmation, because reading is allowed and asking later loses no input. Pages that show a
-    secret take a POST, too.
+    secret are opened by POST, so they need one.
     """
 
     # Names of pages whose input is harmless: running a check, or a file that is public anyway.
@@ -250,7 +250,8 @@ class ConfirmedChanges(AnyModelAdmin):
 
     @property
     def urls(self) -> list[URLPattern]:
-        """Mark the pages here, not in get_urls(), where each admin adds its own pages around those of its bases."""
+        """Django's URLs, whose views are marked here: when get_urls() of this class returns, the admins derived from it
+        have not added their own pages yet."""
         patterns = self.get_urls()
         for pattern in patterns:
             if pattern.name not in self.unconfirmed_pages:
@@ -294,10 +295,12 @@ class KeysetPage:
 
 
 def read_page(rows: QuerySet[Any], *, before: int | None = None, after: int | None = None, size: int) -> KeysetPage:
-    """Return the first `size` rows, or the rows after the key `after`, or up to the key `before`."""
+    """Return the first `size` rows, or those after the key `after`, or the last ones before the key
+    `before`."""
     if before is not None:
         found = list(rows.filter(pk__lt=before).order_by("-pk")[: size + 1])
         has_more, page = len(found) > size, found[:size][::-1]
+        # If no row is left before it, the next page begins with the row `before`.
         return KeysetPage(page, page[0].pk if page and has_more else None, page[-1].pk if page else before - 1)
     found = list((rows if after is None else rows.filter(pk__gt=after)).order_by("pk")[: size + 1])
     page = found[:size]
@@ -311,12 +314,12 @@ def read_page(rows: QuerySet[Any], *, before: int | None = None, after: int | No
 
 @dataclass(frozen=True)
 class EmptySelectHelp:
-    """The reason why a select is empty, and where it is filled. A row of Django's admin is made in a window that then
-    chooses it and closes; another page opens in a tab with a way back at the top (static/guanwecom/errand.js).
+    """The reason why a select is empty, and links to add what is missing.
 
-    `why`: there is nothing to choose. `add`: the label of the link that makes a row; empty if the admin has no form
-    for it. `page`, `permission`, `label`: another page that brings rows, and its link. `hidden`: the reason if all
-    rows are hidden from this person; `unfit`: the reason if rows exist but do not fit."""
+    `why`: there is nothing to choose. `add`: the label of the link to the form of a new row, empty if there is none; it
+    opens Django's window, which puts the new row into the select and closes. `page`, `permission`, `label`: another
+    page that brings rows; it opens in a tab with a link back to the form (static/guanwecom/errand.js). `hidden`: the
+    reason if all rows are hidden from this person; `unfit`: the reason if rows exist but do not fit."""
 
     why: StrOrPromise
     add: StrOrPromise = ""
@@ -327,6 +330,7 @@ class EmptySelectHelp:
     unfit: StrOrPromise = ""
 
 
+# Other pages that bring rows: URL name in the admin, permission, label of the link.
 SYNC = ("integrations_syncrun_start", "integrations.sync_directory", _("Synchronise the directory"))
 COMPANY = ("integrations_corp_add", "integrations.add_corp", _("Connect a company"))
 TOKEN = ("notifications_apitoken_add", "notifications.add_apitoken", _("New API token"))

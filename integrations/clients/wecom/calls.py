@@ -52,7 +52,8 @@ API_BASE_URL = "https://qyapi.weixin.qq.com"
 class Timeouts:
     """Time-outs in seconds. `connect_seconds`: for each address of the host. `total_seconds`: for a whole call, from
     waiting for a token to the last byte of the answer, including a repeat with another token; `transfer_seconds`: for
-    a call with a file. A lease must be longer; `transport` says what the deadline does not bound."""
+    a call with a file. A lease for work that makes a call must be longer: the docstring of `transport` says what these
+    times do not bound."""
 
     connect_seconds: float = 5.0
     total_seconds: float = 15.0
@@ -94,13 +95,14 @@ class Call:
         return self.remove_secrets(content[: 64 * 1024].decode(errors="replace"))[:CLIPPED_CHARACTERS]
 
     def make_unclear_error(self, cls: type[IntegrationError], message: str, **known: Any) -> IntegrationError:
-        """Make an error for a call that may have been done: of `cls` if it is repeatable."""
+        """Make an error for a call that WeCom may have carried out: of `cls` if the call is repeatable, otherwise
+        OutcomeUnknownError."""
         cls = cls if self.is_repeatable else OutcomeUnknownError
         return cls(message, system="wecom", operation=self.operation, **known)
 
 
 class Wire:
-    """The connection of a client to WeCom, which sends one call and reads the answer. It does not know tokens.
+    """The connection of a client to WeCom, which sends one call and reads the answer. Tokens are the caller's task.
 
     `session`: from `open_session`, may be shared by clients and threads. `proxy`: an address, empty for none.
     `ca_bundle`: path of a file of certificates to trust instead of the usual ones.
@@ -151,8 +153,8 @@ class Wire:
 def read_answer(call: Call, reply: Reply) -> Answer:
     """Return the fields of an answer whose errcode is 0 or absent.
 
-    Raises the class of the error code (`errcodes`) for any other, and an unclear or foreign error if it is no answer
-    of WeCom.
+    Raises the class of the error code (`errcodes`) for any other errcode. If it is no answer of WeCom's API, raises
+    TransientError (HTTP 429 or 5xx) or ForeignAnswerError, or OutcomeUnknownError if the call is not repeatable.
     """
     status, message = reply.status, f"HTTP status {reply.status}"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:

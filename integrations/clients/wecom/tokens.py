@@ -190,7 +190,8 @@ class TokenStore:
     def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
         """Fetch a new token even if one is stored. Publish it, or the failure, unless another caller is fetching.
 
-        Raises the error of `fetch`; that of an earlier one if the Secret was refused a moment ago, or during a block.
+        Raises the error of `fetch`. If the Secret was refused a moment ago, or WeCom blocks this address, raises the
+        error of that earlier fetch and does not call `fetch`.
         """
         key = _make_key(corpid, agentid, "token")
         try:
@@ -239,7 +240,7 @@ class TokenStore:
     @contextmanager
     def _lock_key(self, key: str, *, waits: bool = True) -> Iterator[bool]:
         """Keep other threads of this process from reading or dropping the token. Yield whether this thread has the
-        lock, which is sure if it `waits`. Raises TransientError after waiting too long."""
+        lock: always True if it `waits`. Raises TransientError after waiting too long."""
         lock = self._locks.setdefault(key, threading.Lock())
         has_lock = (
             lock.acquire(timeout=limit_to_deadline(self._wait_seconds)) if waits else lock.acquire(blocking=False)
@@ -323,8 +324,8 @@ class TokenStore:
                     keys=self._list_keys(key), args=[owner, 2, json.dumps(failure), _to_milliseconds(seconds)]
                 )
             raise
-        # Not always 300 s: WeCom may return the same token with the rest of its time. Renewing at a fixed distance
-        # from its end would then ask on every call; halving asks a few times.
+        # Renew at most half of the lifetime ahead: WeCom may return the same token with the rest of its time. With less
+        # than 300 s left, such a token would otherwise be due again at once, and every call would fetch it.
         stored = StoredToken(token.value, token.expires_in, min(RENEW_AHEAD_SECONDS, token.expires_in / 2))
         encrypted = base64.b64encode(self._encrypt(stored.value.encode())).decode()
         value = f"{_hash_token(stored.value)}:{_to_milliseconds(stored.renew_ahead_seconds)}:{encrypted}"
@@ -356,12 +357,12 @@ class TokenStore:
 
 
 class TrialTokens:
-    """Tokens of one client that tries credentials. They are not shared, and a refusal is not asked about again."""
+    """Tokens of one client that tries credentials. They are not shared. After a refusal no token is fetched again."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, str] = {}
         self._refusals: dict[str, ConfigurationError | RateLimitedError] = {}
-        self._lock = threading.RLock()  # a ticket is fetched with a token
+        self._lock = threading.RLock()  # reentrant: the fetch of a ticket gets a token here
 
     def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken], kind: Kind = "token") -> str:
         """Return the token, as TokenStore does."""

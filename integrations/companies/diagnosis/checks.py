@@ -72,7 +72,7 @@ BLOCKED_BY = {
 ESSENTIAL = ("token", "ip", "agentid", "app", "scope")
 ESSENTIAL_TO_SIGN_IN = ("domain", "home_page")
 PASSED = frozenset({Status.OK, Status.WARNING})
-# A limit, because a company may be disabled for months, while WeCom's settings change.
+# Older results do not count for enabling: while a company was disabled for months, WeCom's settings may have changed.
 RESULTS_COUNT_FOR = timedelta(days=1)
 
 
@@ -83,7 +83,7 @@ def find_latest_runs(corp: Corp) -> dict[str, CheckRun]:
 
 
 def is_current(run: CheckRun, corp: Corp) -> bool:
-    """Return whether `run` saw the present connection, address and links."""
+    """Return whether `run` checked the present credentials, address and links of `corp`."""
     if run.connection_version != corp.connection_version:
         return False
     return run.check_name == MESSAGE or run.subject == CHECKS[run.check_name].subject(corp)
@@ -127,9 +127,10 @@ def list_essential_checks(corp: Corp) -> tuple[str, ...]:
 
 
 def find_reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
-    """Return why sign-in cannot be switched on for an enabled corp yet, by the same rules.
+    """Return why sign-in cannot be switched on yet for an enabled corp (see find_reasons).
 
-    The home page was compared with the plain login address, so it is judged again by the link of sign-in.
+    While sign-in was off, the check compared the app's home page with the plain login address. So the home page that it
+    found is compared here with the link that signs people in.
     """
     runs = find_latest_runs(corp)
     run = runs.get("home_page")
@@ -169,7 +170,8 @@ def find_reasons(names: Sequence[str], runs: dict[str, CheckRun], corp: Corp, no
 
 @dataclass(frozen=True)
 class Health:
-    """A corp's last diagnosis in few words. `tone`: good, warn, bad or quiet; `checked_at`: of the newest result."""
+    """A corp's last diagnosis in few words. `tone`: good, warn, bad, busy or quiet; `checked_at`: of the newest
+    result."""
 
     tone: str
     words: str
@@ -235,8 +237,8 @@ def find_refusal(corp: Corp) -> Refusal | None:
 
 
 def fetch_states(corps: Sequence[Corp]) -> None:
-    """Load each corp's `check_runs`, and set `refusal`, of its last real calls, and `health`, of its last diagnosis. It
-    takes a fixed number of queries."""
+    """Load each corp's `check_runs`, and set `refusal` (by its last real calls) and `health` (by its last diagnosis).
+    Runs a fixed number of queries."""
     if all(hasattr(corp, "health") for corp in corps):
         return
     found = find_refusals(corps)
@@ -260,6 +262,7 @@ def _describe_refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refus
         cause, remedy, anchor = _("server address refused"), _("enter it as a trusted IP"), "trusted_ip"
     else:
         cause, remedy, anchor = _("calls refused (%(code)s)") % {"code": code}, _("run the diagnosis"), "diagnosis"
+    # A refused fetch of a token has no `since`: it ends by itself, at `until`.
     waiting = ""
     if refused.since is None and remedy and refused.until is not None:
         waiting = _("not asked again before %(time)s") % {"time": _format_time(refused.until, now)}
@@ -290,7 +293,7 @@ def list_refusal_sentences(corp_ids: Iterable[int] | None, *, seen_by: Person) -
 
 # --- The text for support ---------------------------------------------------------------------------------------------
 
-# Shorter ones are not secret, and replacing them would damage ordinary words.
+# Shorter values are not replaced: they are no real secrets, and may be part of ordinary words.
 _SECRET_AT_LEAST = 4
 
 
@@ -349,7 +352,7 @@ USERID_BYTES_AT_MOST = 64
 
 
 def request_checks(*, corp: Corp, checks: Iterable[str] | None, now: datetime) -> None:
-    """Request the named checks (None: all but the test message). One that is under way goes on.
+    """Request the named checks (None: all but the test message). A check that is under way is not requested again.
 
     Raises KeyError for an unknown name, ValueError for the test message, which needs a person.
     """
@@ -404,7 +407,7 @@ def repair_times(*, now: datetime) -> None:
     retry="integrations.change_corp",
 )
 def run_next_check(job_run: JobRun) -> dict[str, Any] | Again:
-    """Execute the first due check of a company, in the diagnosis' order. The job goes on while others follow."""
+    """Execute the first due check of a company, in the diagnosis' order. The job runs again while other checks wait."""
     runs = CheckRun.objects.filter(corp=job_run.job.corp_id, check_name__in=CHECKS)
     due = runs.filter(_UNFINISHED | Q(next_try_at__lte=job_run.clock())).order_by("pk")
     if first := min(due, key=lambda run: list(CHECKS).index(run.check_name), default=None):
@@ -452,12 +455,14 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
         _store_finding(run, check, corp, finding, job_run.clock())
         job_run.lock_job()
     if finding.status in PASSED and check.name in ESSENTIAL:
+        # Send one waiting message soon: it may pass now.
         hooks.calls().probe_at_once(run.corp_id, job_run.clock())
 
 
 def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, now: datetime) -> None:
     """Store the finding, unless the check was requested anew meanwhile. A wrong one blocks the waiting checks that need
     it; a passed one starts them again."""
+    # The wait before the next try, by the age of the request.
     waits = [wait for age, wait in check.retries if now - run.requested_at < age] if finding.heals else []
     if not _find_same(run).update(
         **finding.columns,
