@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Tab:
     """The list of `model` ("app_label.Model"), or a page that belongs to it. `label`: empty for the model's name.
-    `page`: the page's URL name in the administration; everybody who may see the list may open the page."""
+    `page`: the page's URL name in the administration; everybody who may see the list may open the page.
+    `url` and `is_current` are set when a menu is built."""
 
     model: str
     label: StrOrPromise = ""
@@ -199,7 +200,8 @@ def build_menu(site: AdminSite, request: HttpRequest) -> Menu:
 
 @cache
 def _build_whole_menu(prefix: str) -> tuple[Section, ...]:
-    """Return the menu for superusers. `prefix`: the site's path, part of the addresses. Texts are still lazy."""
+    """Return the menu with all its tabs; labels are translated when they are shown. `prefix`: the site's path, which
+    `reverse` puts before each URL; it is the key of the cache."""
     sections = []
     for section in SECTIONS:
         entries = []

@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 # The garbage collector runs after this many more objects were created than deleted. Python's default: 700 or 2,000.
 COLLECTION_THRESHOLD = 10_000
-# gunicorn ends at this code: "the application cannot be loaded". At most others it restarts workers forever.
+# gunicorn stops if a worker exits with this code (APP_LOAD_ERROR). With most others it starts new workers for ever.
 EXIT_CODE = 4
 
 

@@ -37,7 +37,7 @@ def parse_site(text: str) -> str:
         raise ValueError(f"expected an address such as https://bi.example.com, without a path, not {text!r}")
     if not parts.netloc or "," in parts.netloc:
         raise ValueError(f"expected an address such as https://bi.example.com, not {text!r}")
-    e.host(parts.netloc)
+    e.host(parts.netloc)  # raises ValueError if it is no host
     return f"{parts.scheme}://{parts.netloc}"
 
 
