@@ -54,8 +54,9 @@ class BlockedUse(IntEnum):
 
 
 class RowWork(IntEnum):
-    """The work on a table's rows. The values are generous estimates of the seconds for a million rows: with rows of 500
-    bytes and one index, PostgreSQL 18 needed 0.6, 2.6 and 15 seconds on two busy cores, without waiting for the disk."""
+    """The work on a table's rows. The values are generous estimates of the seconds for a million rows: with rows of
+    500 bytes and one index, PostgreSQL 18 needed 0.6, 2.6 and 15 seconds on two busy cores, without waiting for the
+    disk."""
 
     NONE = 0
     READ = 1
@@ -146,7 +147,7 @@ def _find_obstacles(executor: MigrationExecutor, former: str, steps: list[Step])
     if free is None and needed:
         text = _("The free space of the database's disk is not known here; it needs %(needed)s MB.")
         warnings.append(text % {"needed": _format_megabytes(needed)})
-    elif free is not None and free < 2 * needed:  # twice, as a reserve for other writers
+    elif free is not None and free < 2 * needed:  # twice, so that the warning comes with a margin
         text = _("The database's disk has %(free)s MB free; this needs %(needed)s MB.")
         warnings.append(text % {"free": _format_megabytes(free), "needed": _format_megabytes(needed)})
     if former and steps and not refusals:
