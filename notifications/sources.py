@@ -35,11 +35,11 @@ class RenderingError(SentenceError):
         return cls(Sentence("This cannot be a message: %(reason)s") % {"reason": error})
 
 
-class NotWorthSending(SentenceError):  # no error: as the subscription asks
+class NotWorthSending(SentenceError):  # without "Error", because this is no failure
     """The run is not sent, as its subscription asks."""
 
 
-class DataPending(Exception):  # no error: the run waits
+class DataPending(Exception):  # without "Error", because this is no failure
     """The run waits, because a part of its data is still being fetched."""
 
 
@@ -210,9 +210,9 @@ class RunContents:
 
 @dataclass(frozen=True)
 class Expected:
-    """The contents that a push would send now, for pages that say beforehand who gets them. `contents`: None if
-    everybody gets the same or nothing could be sent. `note`: the time of the data that decides who gets them; if not
-    `is_known`, why that cannot be said yet."""
+    """The contents that a push would send now, for pages that show its recipients beforehand. `contents`: None if
+    everybody gets the same, or nothing could be sent. `is_known`: the data that decides who gets them is there.
+    `note`: the time of that data; if it is not there, the reason."""
 
     contents: RunContents | None = None
     note: Sentence | None = None

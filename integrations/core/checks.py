@@ -16,6 +16,7 @@ from integrations.models.fields import Unreadable, find_encrypted_columns
 
 @checks.register()
 def check_mail_door_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Report contradictions in the settings of the mail door, the SMTP server that accepts mails for channels."""
     door_host, _port = settings.MAIL_DOOR_LISTEN
     is_local = door_host in {"localhost", "::1"} or door_host.startswith("127.")
     certificate = settings.MAIL_DOOR_CERTIFICATE
@@ -65,7 +66,8 @@ def check_sql_drivers(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.database)
 def check_stored_secrets(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
-    """Report unreadable secrets, in `check --database default` and in migrate. WeCom's events are too many to check."""
+    """Report stored secrets that no key decrypts. Runs only in `check --database default` and in migrate. Leaves out
+    stored callback events of WeCom, because there are too many."""
     if not databases:
         return []
     counts: Counter[str] = Counter()
@@ -107,7 +109,7 @@ def check_host_cookies(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.database)
 def recommend_host_cookies(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
-    """Recommend HOST_COOKIES once every address is https, in `check --database default` and in migrate."""
+    """Recommend HOST_COOKIES once every address is https. Runs only in `check --database default` and in migrate."""
     addresses = SiteAddress.objects
     if not databases or settings.HOST_COOKIES or settings.ENVIRONMENT != "production":
         return []

@@ -18,17 +18,21 @@ from django.db.models.functions import Cast
 
 from integrations.models.fields import cipher
 
+# Rows per transaction.
 STEP = 200
 
 
 def reencrypt_rows(
     model: type[Model], names: list[str], *, writes: bool, progress: Callable[[int], None]
 ) -> tuple[int, list[tuple[Any, str]]]:
-    """Go through all rows; `progress` gets the number of finished ones. Return the number of values under another key
-    than the first, and the row keys and columns that no key decrypts. With `writes` the values are moved, but not in
-    rows that others have locked."""
+    """Go through the encrypted columns `names` of all rows. Return how many values are encrypted with another key than
+    the first, and the primary key and column of each value that no key decrypts.
+
+    `writes`: encrypt these values with the first key, except in rows that other transactions have locked. `progress` is
+    called with the number of finished rows.
+    """
     first_key, every_key = Fernet(settings.FIELD_ENCRYPTION_KEYS[0]), cipher()
-    # Raw values, because rotating a key needs no secret in clear text.
+    # Cast, so that the encrypted fields return their ciphertexts instead of decrypting them.
     raw = {f"raw_{name}": Cast(name, TextField()) for name in names}
     rows = model._base_manager.annotate(**raw).order_by("pk")
     left = rows = rows.select_for_update(skip_locked=True, no_key=True) if writes else rows

@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from typing import Any
 
-# None is an unknown value. Figures leave it out, and it is never 0.
+# None is an unknown value. Sums, averages and other figures leave it out; they do not count it as 0.
 Value = str | int | float | Decimal | bool | date | datetime | None
 
 
@@ -74,7 +74,7 @@ class Misfit:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of a card. Each row has a value for each column, which fits its kind or is unknown.
+    """Rows from a data source. Each row has a value for each column, which fits the column's kind or is None.
 
     `as_of`: the time of the data; aware. `is_fetch_time`: the time of the data is not known, so `as_of` is the time of
     fetching. `is_cut`: the source had more rows than requested.
@@ -94,7 +94,8 @@ class Table:
 
     @property
     def as_of_day(self) -> date | None:
-        """The day at whose end the data was true; None if `as_of` is a moment."""
+        """The last day that the data covers: the day before `as_of`, if `as_of` is a midnight. None if `as_of` has a
+        time of day or is the time of fetching, or if a column has times."""
         has_times = any(column.kind is Kind.DATETIME for column in self.columns)
         is_moment = self.is_fetch_time or has_times or self.as_of.time() != time()
         return None if is_moment else (self.as_of - timedelta(days=1)).date()
@@ -169,7 +170,7 @@ def _from_json(value: Any, kind: Kind) -> Value:
         return Month.fromisoformat(f"{value}-01") if len(value) == len("2026-11") else date.fromisoformat(value)
     if kind is Kind.DATETIME:
         return datetime.fromisoformat(value)
-    unchanged: Value = value
+    unchanged: Value = value  # gives the value, which is Any, a type
     return unchanged
 
 
@@ -196,8 +197,8 @@ def round_number(number: Decimal, decimals: int) -> Decimal:
 
 
 def format_number(number: Decimal | None, decimals: int | None = None, *, grouped: bool = True) -> str:
-    """Write 1,234.5. `decimals`: their exact number; None: up to two, without trailing zeros. `number` None becomes a
-    dash."""
+    """Write 1,234.5. `decimals`: the exact number of decimals; None: up to two, without trailing zeros. `number` None
+    becomes a dash."""
     if number is None:
         return DASH
     text = format(round_number(number, USUAL_DECIMALS if decimals is None else decimals), ",f" if grouped else "f")

@@ -1,8 +1,8 @@
-"""Updates of members named by events: look them up one by one, compare and write.
+"""Updates of the members that WeCom's events name: look them up one by one, compare and write.
 
-It reads as little as possible: user/get for each person; department/list only if departments may have changed, and then
-user/list for the new ones; with the contacts secret, list_id once. If that is too much, a run of the whole directory is
-requested.
+As few calls of WeCom as possible: user/get for each person; department/list only if departments may have changed, and
+then user/list for the new ones; user/list_id once if the corp has a contacts secret. If that is not enough, a run of
+the whole directory is requested.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UPDATE_USER = "update_user"
 _PEOPLE_CHANGES = frozenset({"create_user", UPDATE_USER, "delete_user"})
 _DEPARTMENT_CHANGES = frozenset({"create_party", "update_party", "delete_party"})
 _TAG_CHANGE = "update_tag"
-# The events of this module, in the notation of consumers.
+# The events that this module processes, each alone or as `event:ChangeType` (integrations.callbacks.Consumer.wants).
 DIRECTORY_EVENTS = frozenset(
     {
         ENTERED_SCOPE,
@@ -62,11 +62,12 @@ class Rename:
 
 @dataclass(slots=True)
 class EventChanges:
-    """The changes named by some events. `people`, `leavers`, `tagged`: folded userid to its spelling.
+    """The changes named by some events. People are mapped from their folded userid to the userid as WeCom spells it.
 
-    `leavers`: people who according to their last event left, were disabled, or are out of the app's scope. `tagged`: by
-    tag number, the changed members. `has_structure`: departments, or the app's scope, may have changed. `try_counts`:
-    by folded userid, the number of earlier tries of its events.
+    `people`: all that must be looked up. `leavers`: those of them who according to their last event left, were
+    disabled, or are out of the app's scope. `tagged`: by the number of a tag, people who got or lost it.
+    `tags_with_departments`: the numbers of tags that departments got or lost. `has_structure`: departments, or the
+    app's scope, may have changed. `try_counts`: by folded userid, the number of earlier tries of its events.
     """
 
     people: dict[str, str] = field(default_factory=dict)
@@ -107,7 +108,7 @@ def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
 
 
 def _add_people(changes: EventChanges, event: CallbackEvent, callback: wire.Callback) -> None:
-    """Add the person of an event, by the old and the new userid."""
+    """Add the person of an event of people, under the new userid, too, if the event gives one, and the rename."""
     try_count = event.try_count
     old, new = callback.text("UserID").strip(), callback.text("NewUserID").strip()
     if new and is_userid(old) and is_userid(new):
@@ -149,9 +150,9 @@ UNEXPLAINED_TRIES = 5
 class EventLookup:
     """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and MissingRootError.
 
-    `plan`: the changes to write. `read_since`: when WeCom was asked. `is_too_much`: a run must read the rest.
-    `has_unexplained`: somebody is missing without an event, perhaps because of a new userid. Nothing is written about
-    them, because that event may be on its way.
+    `plan`: the changes to write. `read_since`: the time of the first call. `is_too_much`: the look-ups exceed a limit,
+    so a run of the whole directory must follow. `has_unexplained`: somebody is missing in WeCom without an event,
+    perhaps because of a new userid. Nothing is written about them, because that event may be on its way.
     """
 
     def __init__(self, *, corp: Corp, changes: EventChanges, pacer: CallPacer) -> None:
@@ -173,7 +174,7 @@ class EventLookup:
         """Look up everything and plan the changes. `now`: the time of reading, unless `find_existing` read earlier."""
         self.read_since = self.read_since or now
         self._wanted = dict(self._changes.people)
-        if tagged := self._changes.tagged:  # its members, if the app's visible scope names the tag
+        if tagged := self._changes.tagged:  # only tags in the app's visible scope matter
             seen = set(self.reader.read_agent().allowed_tag_ids)
             self.is_too_much |= not seen.isdisjoint(self._changes.tags_with_departments)
             for tag in seen & tagged.keys():
@@ -183,6 +184,7 @@ class EventLookup:
         else:
             self.reader.snapshot.departments = _find_present(self._departments)
         self._look_up_people()
+        # Somebody is in a department that the copy does not have: read the departments, and place the people again.
         if self.reader.unknown_departments and not self._corp.department_root_ids:
             self._read_departments()
             self._look_up_people()
@@ -237,11 +239,12 @@ def _find_present(stored: Iterable[Department]) -> dict[int, SeenDepartment]:
 
 
 def has_copy(corp: Corp) -> bool:
-    """Return whether the corp's directory was ever copied: before that there is nothing to update."""
+    """Return whether a run has copied the corp's directory. Without a copy, events have nothing to update."""
     return SyncRun.objects.filter(corp=corp, status=SyncRun.Status.DONE).exists()
 
 
-# How far WeCom's clock and ours may differ, and how long after joining somebody may first be seen here.
+# Tolerance for the difference between WeCom's clock and ours. A person whom we first saw longer than this after a
+# rename is another one.
 TOLERANCE = timedelta(minutes=10)
 # How often a rename waits for an earlier one. With the pauses of events.py that is some ten seconds.
 RENAME_TRIES = 5
@@ -263,10 +266,10 @@ def apply_renames(
 ) -> RenameResult:
     """Carry out the possible renames, in any order: a userid must be given up before another person gets it.
 
-    `known`: those of the named userids, folded, that exist in WeCom, as read since `read_since`. If the old userid
-    exists, it is somebody else's or the event is wrong: its member here waits for an administrator. After RENAME_TRIES
-    a waiting rename is forced: the event before it will not come any more, and the member with the new userid counts as
-    deleted. Safe to repeat. It is one transaction, which records the written members.
+    `known`: the old and new userids, folded, that exist in WeCom, as read since `read_since`. If an old userid still
+    exists there, it is somebody else's or the event is wrong: the stored member waits for an administrator. After
+    RENAME_TRIES a waiting rename is forced: the event before it will not come any more, and the member with the new
+    userid counts as deleted. Safe to repeat. It is one transaction, which records the written members.
     """
     result, touched, corp, now = RenameResult(), list[int](), batch.corp, batch.clock()
     with transaction.atomic():
@@ -294,7 +297,7 @@ def apply_renames(
 def _confirm_rename(
     corp: Corp, rename: Rename, renames: Sequence[Rename], known: Collection[str], touched: list[int], now: datetime
 ) -> bool:
-    """Return whether WeCom confirms the rename. `renames`: all of them, for several in a row.
+    """Return whether WeCom confirms the rename. `renames`: all renames, because one person may have several in a row.
 
     If the old userid exists in WeCom, it may be another person's now. Unless another rename explains that, the member
     waits for an administrator.
@@ -373,7 +376,8 @@ def _concerns_member(member: Member, rename: Rename) -> bool:
 
 
 def _write(member: Member, holder: Member | None, rename: Rename, now: datetime) -> None:
-    """Write the rename. `holder` gets the old userid, which nobody has: if it returns, an administrator is asked."""
+    """Write the rename. `holder`, the member who had the new userid, is marked as deleted and gets the old one, which
+    nobody has now. If that userid appears in WeCom again, an administrator is asked whose it is."""
     if holder is not None:
         _update_member(member, f"#{member.pk}", f"#{member.pk}", changed_at=now)  # a temporary value
         gone = {"presence": Presence.DELETED, "waits_since": None, "left_at": holder.left_at or now}

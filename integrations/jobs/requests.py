@@ -1,4 +1,4 @@
-"""Requests of jobs, and their messages to the workers.
+"""Requests of jobs, and their messages to the workers. An example:
 
 requests.request_job("source.test", key=source.pk, subject=source.name, by=request.user, now=now)
 """
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 TASK = "integrations.run_job"
 # A message that no worker has taken after so long is lost, and sent again.
 QUEUED_FOR = timedelta(seconds=60)
+# Messages sent at once; other due jobs wait for the next tick.
 QUEUED_AT_MOST = 100
 
 
@@ -42,8 +43,11 @@ def request_job(
     corp: Corp | None = None,
     by: Person | None = None,
 ) -> Job:
-    """Request a job. `key`: its subject; `subject`: the same in words. A waiting job with this key is returned instead,
-    with the new payload; a running one makes the new job wait."""
+    """Request a job. `key`: what it works on, such as the primary key of a row; `subject`: the name of that for people.
+
+    If a job of this kind and key waits already, it gets the new payload and is returned. If one runs, the new job waits
+    until it has ended.
+    """
     wanted = {
         "payload": payload or {},
         "secret_payload": secret_payload,
@@ -77,12 +81,13 @@ def find_newest_job(kind: str, key: object) -> Job | None:
 
 
 def retry_job(job: Job, *, by: Person, now: datetime) -> Job:
-    """Repeat a failed job with the rights of `by`. Return it, or a job with the same key that was requested since."""
+    """Repeat a failed job with the rights of `by`, and return it. If a job of the same kind and key waits already,
+    return that instead."""
     return _send_job(repeat_on_conflict(partial(_reset_failed_job, job, by, now)))
 
 
 def _send_job(job: Job) -> Job:
-    job.refresh_from_db(fields=["due_at"])  # the database's time, which a page compares
+    job.refresh_from_db(fields=["due_at"])  # replaces Now() by the time that the database wrote
     send_jobs_on_commit(Job.objects.filter(pk=job.pk))
     return job
 
@@ -105,7 +110,7 @@ def _reset_failed_job(job: Job, by: Person, now: datetime) -> Job:
 
 
 def send_jobs_on_commit(jobs: JobQuerySet) -> None:
-    """Send the jobs that a worker may take then."""
+    """Send messages for those of `jobs` that are due, once the transaction is committed."""
     transaction.on_commit(partial(_send_messages, jobs.due(Now())))
 
 
@@ -115,14 +120,15 @@ def find_unqueued_jobs(now: Moment) -> QuerySet[Job]:
 
 
 def sweep_jobs(now: datetime) -> None:
-    """Send due jobs: their time has come, their message was lost, or their worker died. Delete old ones."""
+    """Send messages for due jobs without one: their time has come, their message was lost, or their worker died. Delete
+    outdated jobs."""
     _send_messages(find_unqueued_jobs(now))
     find_outdated_jobs(now).delete()
 
 
 def _send_messages(jobs: QuerySet[Job]) -> None:
-    """Send messages; without a broker the rows wait for the next tick. A job that a worker took meanwhile is not marked
-    as queued, because the next tick could then not send it if this worker dies."""
+    """Send messages; without a broker the rows wait for the next tick. A job that a worker has just taken is not marked
+    as queued: if that worker died, the next tick could not send the job again."""
     found = list(jobs.order_by("due_at").values_list("pk", "kind")[:QUEUED_AT_MOST])
     rows = Job.objects.filter(pk__in=[pk for pk, _kind in found])
     if not rows.due(Now()).update(queued_until=Now() + QUEUED_FOR):
@@ -137,7 +143,7 @@ def _send_messages(jobs: QuerySet[Job]) -> None:
 
 
 def find_outdated_jobs(now: Moment) -> QuerySet[Job]:
-    """Return the finished jobs whose time is over."""
+    """Return the finished jobs that are to be deleted."""
     return Job.objects.filter(forget_at__lte=now)
 
 

@@ -79,7 +79,8 @@ class Member(models.Model):
 
     class Presence(models.TextChoices):
         HERE = "here", _("in the app's scope")
-        # In the company, but outside the app's visible scope or the department roots. It heals by itself.
+        # In the company, but outside the app's visible scope or the department roots. Becomes HERE without an
+        # administrator.
         OUT_OF_SCOPE = "out_of_scope", _("out of scope")
         DELETED = "deleted", _("deleted in WeCom")
         # No longer shown to us, and too many at once to look up each. On coming back it is treated like DELETED.
@@ -94,14 +95,15 @@ class Member(models.Model):
     mobile = models.CharField(_("mobile"), max_length=32, null=True)
     email = models.CharField(_("e-mail"), max_length=254, null=True)
     biz_mail = models.CharField(_("company e-mail"), max_length=254, null=True)
-    # The company's own field that a directory policy names.
+    # The value of the field, defined by the company in WeCom, that a directory policy names as employee number.
     number = models.CharField(_("employee number"), max_length=64, null=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, null=True)
     presence = models.CharField(_("presence"), max_length=16, choices=Presence.choices, default=Presence.HERE)
     # When WeCom last gave this person another userid: earlier events of this userid are not about them.
     renamed_at = models.DateTimeField(_("userid changed"), null=True)
-    # The renames that were carried out or put to an administrator: {"old": …, "new": …, "happened_at": …}, userids
-    # folded. They keep repeated events, of either address, from repeating it, and show whom a userid belonged to.
+    # The renames that were carried out, or that an administrator must decide: {"old": …, "new": …, "happened_at": …},
+    # userids folded. A rename in this list is not carried out again when its event is delivered again, by the same
+    # callback address or the other one. The list also shows to whom a userid belonged.
     renames = models.JSONField(default=list, editable=False)
     first_seen_at = models.DateTimeField(_("first seen"))
     changed_at = models.DateTimeField(_("last change"))
@@ -110,7 +112,7 @@ class Member(models.Model):
     # When a deleted userid came back; an administrator has not confirmed the person yet.
     waits_since = models.DateTimeField(_("waiting for an administrator since"), null=True)
 
-    # They stay while the person is gone, so that policies by department survive a holiday.
+    # Kept while the person is gone, so that policies by department apply at once when the person is back.
     departments = models.ManyToManyField(Department, related_name="members")
     # The numbers of the departments. Set by integrations.directory.sync for comparing.
     department_numbers: set[int]
@@ -152,7 +154,8 @@ class Member(models.Model):
 
     @property
     def is_able(self) -> bool:
-        """True if in scope, not disabled in WeCom, and not waiting for an administrator, as MemberQuerySet.able."""
+        """True if the member is in scope, not disabled in WeCom, and does not wait for an administrator. The same as
+        the filter MemberQuerySet.able."""
         is_here = self.presence == self.Presence.HERE and self.waits_since is None
         return is_here and self.status != self.Status.DISABLED
 
@@ -212,30 +215,30 @@ class SyncRun(models.Model):
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-    # How often it paused because WeCom did not let it through.
+    # How often the run was postponed because WeCom could not be reached or limited the calls.
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
     call_count = models.PositiveIntegerField(_("calls to WeCom"), default=0)
     seen_count = models.PositiveIntegerField(_("people read"), default=0)
     # The number of written differences by kind: {"joined": 3, …}, values of Change and "departments".
     counts = models.JSONField(_("written"), default=dict)
-    # The first written differences, for its page: [[member's key, Change, time], …].
+    # The first written differences, for the run's page: [[member's key, Change, time], …].
     written = models.JSONField(default=list, editable=False)
-    # All that it proposes and asks about, or that was refused: [[member's key, Change], …].
+    # All differences that the run asks an administrator about, or that were refused: [[member's key, Change], …].
     proposed = models.JSONField(default=list, editable=False)
-    # [{"code": "cycle", "count": 2, "examples": ["7", "9"]}, …]; integrations.directory.sync has the sentences.
+    # [{"code": "cycle", "count": 2, "examples": ["7", "9"]}, …]; the texts are in integrations.directory.sync.
     warnings = models.JSONField(_("warnings"), default=list)
-    # Why it stopped: a code of integrations.directory.sync, and WeCom's answer.
+    # The reason why the run stopped: a code of integrations.directory.sync, and WeCom's answer.
     problem = models.CharField(_("problem"), max_length=32, blank=True)
     errcode = models.IntegerField(_("WeCom's error code"), null=True)
     hint = models.CharField(_("hint"), max_length=64, blank=True)
     detail = models.TextField(_("technical detail"), blank=True)
-    # Why it asks: {"reason": "share" | "root", "leaving": 12, "of": 100, "percent": 5, "roots": ["2"]}.
+    # The reason to ask: {"reason": "share" | "root", "leaving": 12, "of": 100, "percent": 5, "roots": ["2"]}.
     question = models.JSONField(_("question"), default=dict)
     answered_at = models.DateTimeField(pgettext_lazy("question", "answered"), null=True)
-    # Its second half, the effect on people here (accounts.directory.sync): {"linked": 3, "created": 2, …}.
+    # The run's second step updates users by the copy (accounts.directory.sync). Its counts: {"linked": 3, …}.
     applied_counts = models.JSONField(default=dict)
-    # How many people were looked at, and when all were.
+    # How many people the second step has looked at, and when it ended.
     applied_count = models.PositiveIntegerField(default=0)
     applied_at = models.DateTimeField(null=True)
 
@@ -266,7 +269,7 @@ class SyncRun(models.Model):
 
     @property
     def is_confirmed(self) -> bool:
-        """True if an administrator approved its question."""
+        """True if an administrator approved the changes about which the run asked."""
         return self.answered_at is not None and self.status != self.Status.REFUSED
 
 
@@ -279,7 +282,7 @@ class CallbackEventQuerySet(models.QuerySet["CallbackEvent"]):
         return self.waiting().filter(Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
 
     def given_up(self) -> Self:
-        """Filter events that failed for good, and that no later run of the whole directory has made up for."""
+        """Filter events that failed for good, without a later run of the whole directory, which reads everything."""
         run = SyncRun.objects.filter(corp=OuterRef("corp"), status=SyncRun.Status.DONE)
         later = run.filter(started_at__gte=OuterRef("received_at"))
         return self.filter(~Exists(later), status=CallbackEvent.Status.FAILED)
@@ -299,9 +302,9 @@ class CallbackEvent(models.Model):
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="callback_events", verbose_name=_("company"))
     kind = models.CharField(_("address"), max_length=16, choices=Kind.choices)
-    # MsgId of a message, digest of an event's plaintext: all else differs between deliveries of one event.
+    # Equal for all deliveries of one event: the MsgId of a message, or the digest of an event's plaintext.
     key = models.CharField(max_length=80)
-    # The event's name, or a message's type; two names occur as both.
+    # The event's name, or a message's type. Two names are used for both, so `is_event` says which of them it is.
     event = models.CharField(_("event"), max_length=64)
     is_event = models.BooleanField()
     change = models.CharField(_("kind of change"), max_length=64, blank=True)
@@ -310,12 +313,14 @@ class CallbackEvent(models.Model):
     received_at = models.DateTimeField(_("received"))
     # The whole plaintext. Encrypted, because it holds people's texts, mobile numbers and addresses.
     body = fields.EncryptedTextField(_("content"))
-    # The consumer that wants it (integrations.callbacks), and the state of its work; both are empty if none does.
+    # The name of the consumer that processes the event (integrations.callbacks), and the state of that; both are empty
+    # if no consumer takes events of this name.
     consumer = models.CharField(max_length=64, blank=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, blank=True)
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
-    # Keys of the changed rows, for a repeat. In a batch, the first event has them all.
+    # Keys of the rows that this event changed, for when it is processed again after an error. Of events processed as
+    # one batch, the first one holds the keys of all.
     touched = models.JSONField(default=list)
     # Why it was repeated or given up, without content of the event.
     problem = models.CharField(_("problem"), max_length=255, blank=True)

@@ -35,8 +35,8 @@ _NUMBER = re.compile(r"[0-9]{1,5}")
 @dataclass(frozen=True)
 class ConfirmationItem:
     """A run or one of its messages on the confirmation page. `lines`: what will happen to it, or why nothing can be
-    done. `unknown_count`: people for whom it is not known whether they got it. `number`: of this resend of the run, 1
-    for the first."""
+    done. `unknown_count`: people for whom it is not known whether they got it. `number`: 1 if this would be the run's
+    first resend, 2 for the second."""
 
     row: Run | Delivery
     lines: list[str]
@@ -109,8 +109,8 @@ def list_actions(request: HttpRequest, run: Run, delivery: Delivery | None = Non
 
 
 def list_urls(model_admin: Any, route: str) -> list[URLPattern]:
-    """Return the URLs of both confirmation pages. `route`: with a place for "resend" or "recall", and the parameter
-    `pk` of a run or `keys` of messages."""
+    """Return the URLs of both confirmation pages. `route`: their URL, with {} for "resend" or "recall", and with the
+    parameter `pk` of a run or `keys` of messages."""
     views: dict[tuple[str, str], Callable[..., HttpResponse]] = {
         (route.format("resend"), "resend"): lambda request, **named: confirm_resend(
             model_admin, request, _find_rows(request, **named)
@@ -194,7 +194,7 @@ def _plan_resend(row: Run | Delivery) -> ConfirmationItem:
 
 
 def _count_people(found: list[QuerySet[Receipt]]) -> int:
-    """Count the people. A person in several parts of a message counts once."""
+    """Count the people who have these receipts. A person in several parts of a message counts once."""
     if len(found) == 1:
         return found[0].count()
     return len({user_id for receipts in found for user_id in receipts.values_list("user", flat=True)})

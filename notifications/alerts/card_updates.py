@@ -129,6 +129,7 @@ def _update_card(card_id: int, clock: Clock) -> bool:
         # longest wait.
         _postpone_card(card, now, try_count=min(card.try_count + 1, DOUBLINGS_AT_MOST))
         return False
+    # The code that WeCom returned when the message was sent.
     is_known = any(one["code"] == delivery.response_code for one in card.codes)
     if delivery.status == Delivery.Status.ACCEPTED and not is_known:
         keep_code(delivery, delivery.response_code, now=delivery.settled_at or now)
@@ -142,7 +143,7 @@ def _update_card(card_id: int, clock: Clock) -> bool:
         return False
     scopes = (address_scope(delivery.corp, UPDATE_API), company_scope(delivery.corpid, UPDATE_API))
     [permit] = ask_permits([Request(f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes, is_urgent=True)])
-    if not isinstance(permit, Permit):
+    if not isinstance(permit, Permit):  # the seconds after which to ask again
         raise _CompanyWaitsError(permit)
     try:
         return _send_change(card, clock)
@@ -155,7 +156,7 @@ def _update_card(card_id: int, clock: Clock) -> bool:
         until = now + timedelta(seconds=outcome.wait_seconds)
         of_company = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
         update_unlocked(of_company, next_try_at=until)
-        if outcome.is_configuration:  # This card showed that the company still does not work.
+        if outcome.is_configuration:  # the company is still blocked
             CorpQueue.objects.blocked().filter(corp=delivery.corp_id).update(probe_at=until)
         raise _CompanyWaitsError(outcome.wait_seconds) from error
     finally:
@@ -238,6 +239,7 @@ def _give_up_change(card: AlertCard) -> None:
 
 
 def _postpone_card(card: AlertCard, now: datetime, *, try_count: int) -> None:
+    """Try the card again later, unless somebody else postponed it. After TRIES_AT_MOST tries it stays as it is."""
     wait = min(FIRST_WAIT * (1 << min(card.try_count, DOUBLINGS_AT_MOST)), LONGEST_WAIT)
     claimed = AlertCard.objects.filter(pk=card.pk, next_try_at=card.next_try_at)
     claimed.update(next_try_at=now + wait, try_count=try_count, is_stale=try_count < TRIES_AT_MOST)

@@ -1,6 +1,6 @@
-"""Evaluates alert rules: claims the due ones, waits for their data, decides once per slot.
+"""Evaluates alert rules: claims the due ones, waits for their data, decides once per slot (a time of their schedule).
 
-A check without data decides nothing: no incident ends. After several in a row the rule opens a "no data" incident.
+A check without data decides nothing, so no incident ends. After several in a row the rule opens a "no data" incident.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ _UNWATCHED = ("name", "as_of_column", "bi_page_id")
 
 
 def check_due_rules(*, now: datetime) -> tuple[int, int]:
-    """Begin the checks of all due rules and move the rules on to their next time; missed times are not made up for:
-    only the present state counts. Then decide checks whose data arrived without a call of `decide_checks_of_card`, and
+    """Begin the checks of all due rules and set each rule's next time. Times that were missed are skipped, because only
+    the present state counts. Then decide checks whose data arrived without a call of `decide_checks_of_card`, and
     checks that waited too long. Return how many were begun and how many decided."""
+    # Disabled rules count their checks in a row from 0 when they are enabled again.
     AlertRule.objects.interrupted().update(holding={}, absent={})
     with transaction.atomic():
         rules = list(lock_skipping(AlertRule.objects.due(now).order_by("next_run_at"))[:BATCH])
@@ -131,9 +132,9 @@ def decide_check(check_id: int, state: CardData | None, *, now: datetime) -> Ale
 
 
 def read_earlier_days(rule: AlertRule, table: Table, *, at: datetime) -> dict[Against, EarlierDay]:
-    """Return the earlier days that the rule's conditions need, each with the parts of its data: those of the answer
-    closest to the time of day of `at`. A day has no parts if nothing was kept or its columns differ. Nothing is read if
-    the table has a column of days. Raise ConditionError for malformed conditions."""
+    """Return the earlier days with which the rule's conditions compare. Each has the parts of the data that was fetched
+    on it at about the same time of day as `at`; none if no data is stored or its columns differ. Nothing is read if the
+    table has a column of days. Raise ConditionError for malformed conditions."""
     stored = conditions.read_conditions(rule.conditions)
     needed = set() if verdicts.find_day_columns(table) else {one.against for one in stored if one.against is not None}
     earlier = {}
@@ -169,6 +170,7 @@ def _decide_rule(
     try:
         at = check.slot_at.astimezone(zone)
         found = verdicts.evaluate_rule(rule, table, read_earlier_days(rule, table, at=at), at=at)
+        # If it is not known of any part whether the conditions hold, the check counts as one without data.
         if found and all(one.holds is None for one in found.values()):
             raise _find_problem(found) or ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
@@ -183,11 +185,14 @@ def _decide_rule(
 def _apply_verdicts(
     rule: AlertRule, check: AlertCheck, found: dict[str, Verdict], now: datetime, *, is_cut: bool
 ) -> list[tuple[Incident, Verdict]]:
-    """Store the verdicts and apply them to the rule's incidents. Return the opened incidents. A part that holds long
-    enough fires. A part that is there and does not hold is over. A part without an answer keeps its incident. So does a
-    part that is missing from the data, for as many checks as the rule says."""
+    """Store the verdicts and apply them to the rule's incidents. Return the opened incidents.
+
+    A part whose conditions hold for long enough opens an incident; it ends once they do not hold. The incident stays
+    open while it is not known whether they hold, and while the part is missing from the data, for as many checks as the
+    rule says.
+    """
     holding, link = {}, find_bi_link([rule.card])
-    # The data is there, so the incident for missing data, if there is one, is over.
+    # There is data, so this draft ends the incident for missing data, if one is open.
     drafts = [draft_incident(rule, check, ends_at=check.slot_at, link=link)]
     for part, verdict in found.items():
         if verdict.holds:
@@ -206,7 +211,7 @@ def _apply_verdicts(
         times = {"starts_at": check.slot_at, "ends_at": check.slot_at}
         absent = [key for key, count in rule.absent.items() if count >= rule.absent_checks]
         drafts += [Incident(key=key, severity=rule.severity, link=link, **times) for key in absent]
-    # The memory of absent parts stays, because they may come back. The number of parts is limited.
+    # Numbers for the next comparison. Those of absent parts are kept, because the parts may come back, up to a limit.
     memory = {part: row for part, row in rule.memory.items() if part not in found}
     memory |= {part: verdict.memory for part, verdict in found.items()}
     rule.holding, rule.memory = holding, dict([*memory.items()][-verdicts.PARTS_AT_MOST :])
@@ -214,7 +219,7 @@ def _apply_verdicts(
     rule.problem = "" if problem is None else conditions.explain_error(problem)[:PROBLEM_CHARACTERS]
     rule.failure_count, rule.checked_slot_at, rule.is_broken = 0, check.slot_at, False
     rule.save(update_fields=["holding", "memory", "absent", "failure_count", "problem", "checked_slot_at", "is_broken"])
-    # Without the ends of incidents that are not open: every check would report some.
+    # Drop drafts that would end an incident which is not open: every check makes some.
     ended = {draft.key for draft in drafts if draft.ends_at is not None}
     is_open = set(Incident.objects.open().filter(key__in=ended).values_list("key", flat=True))
     drafts = [draft for draft in drafts if draft.ends_at is None or draft.key in is_open]
@@ -232,9 +237,9 @@ def _find_problem(found: dict[str, Verdict]) -> ConditionError | None:
 def _count_missing_data(
     rule: AlertRule, check: AlertCheck, problem: str, now: datetime, *, is_broken: bool | None
 ) -> AlertCheck.Outcome:
-    """Count a check without data and report it once there are enough in a row. Parts lose their count of checks that
-    held in a row; the memory for the next comparison is kept. A broken rule opens no incident: its owner is notified
-    once, and the rule keeps showing its problem. `is_broken`: None if the answer does not say."""
+    """Count a check without data; if there are enough in a row, open the incident for that. The counts of checks whose
+    conditions held in a row begin again; the numbers for the next comparison are kept. A broken rule opens no incident:
+    its owner is notified once, and the rule keeps showing its problem. `is_broken`: None if this is not known."""
     was_broken = rule.is_broken
     rule.is_broken = was_broken if is_broken is None else is_broken
     rule.holding, rule.checked_slot_at = {}, check.slot_at
@@ -283,7 +288,8 @@ def _make_key(rule: AlertRule, kind: Incident.Kind, part: str) -> str:
 
 
 def request_check(rule: AlertRule, *, now: datetime, slot_at: datetime | None = None) -> AlertCheck:
-    """Begin the check of a slot, or one asked for now, as after a data update. Two within one second are one."""
+    """Begin the check of a slot. Without `slot_at` the check is for this second, such as after a data update; a second
+    request within it returns the same check."""
     check, is_new = AlertCheck.objects.get_or_create(
         rule=rule,
         slot_at=slot_at or now.replace(microsecond=0),
@@ -294,11 +300,11 @@ def request_check(rule: AlertRule, *, now: datetime, slot_at: datetime | None = 
     return check
 
 
-# --- Notices to the owners of broken rules, whose data lacks a column or a card; one notice each time ---
+# --- Notices to the owners of broken rules, whose data lacks a column or a card: one each time that a rule breaks ---
 
 
 def request_broken_rule_notices(*, now: datetime) -> list[int]:
-    """Make the notices of broken rules whose owners do not know yet. Return the ids of their runs, to be rendered."""
+    """Save notices to owners of broken rules who were not notified yet. Return the ids of the runs, to be rendered."""
     run_ids = []
     with transaction.atomic():
         for rule in lock_skipping(AlertRule.objects.unnotified().order_by("pk"))[:BATCH]:

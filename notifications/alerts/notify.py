@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 Notice = Incident.Notice
 _NOTES = {Notice.FIRE: Sentence("alert"), Notice.REPEAT: Sentence("reminder"), Notice.RECOVER: Sentence("recovery")}
-# The most that one payload or one check can open; they share one message.
+# One payload of a channel, or one check of a rule, opens at most so many incidents. They share one message.
 INCIDENTS_PER_NOTICE = 1000
-# A channel is locked while a call of its sender is processed.
+# How long to wait for the lock of a channel or rule. A channel is locked while a call of its sender is processed.
 LOCK_SECONDS = 5
 # A notice that is held back is checked again after this time: hours and silence windows may change meanwhile.
 RECHECK_AFTER = timedelta(minutes=5)
 # Longer than any holiday.
 DAYS_SEARCHED = 30
-# If windows leave no gap in this many steps, people are notified at the end of the last one.
+# The search for a moment outside all silence windows tries the ends of so many windows. If these leave no gap, people
+# are notified at the end of the last one.
 STEPS_AT_MOST = 60
 
 
@@ -66,8 +67,8 @@ def request_notices(*, now: datetime) -> list[int]:
             windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
             due = due.select_related("channel__owner", "rule").defer("channel__last_payload")
             for incident in lock_skipping(due)[:INCIDENTS_PER_NOTICE]:
-                # A silence holds back all but the recovery; a rule's hours and windows hold back all. Whether a company
-                # must be waited for is asked only until a group has begun: its people are the same.
+                # A silenced incident still notifies of its recovery; a rule's hours and windows hold back every notice.
+                # The incidents of a group concern the same people: none waits for a company once one is in the group.
                 until = now
                 if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
                     until = max(until, incident.silenced_until)
@@ -82,6 +83,7 @@ def request_notices(*, now: datetime) -> list[int]:
                 else:
                     groups[key].append(incident)
             run_ids += [_create_run(key.notice_kind, group, source, now) for key, group in groups.items()]
+            # New incidents before this time wait for it, and people get one message about them.
             if source is not None and any(key.notice_kind == Notice.FIRE for key in groups):
                 sources.update(gather_until=now + timedelta(seconds=source.gather_seconds))
     return run_ids
@@ -95,7 +97,7 @@ def _create_run(kind: str, group: list[Incident], source: Source | None, now: da
         elif kind == Notice.RECOVER:
             incident.recovery_count += 1
     number = _count_notices(group[0], kind)
-    # From an incident's second recovery on, `recover-n`.
+    # The name is fire, repeat-1, repeat-2 …, recover, recover-2 …
     name = f"{kind}-{number}" if kind == Notice.REPEAT or number > 1 else kind
     run = Run.objects.create(
         key=f"incident:{group[0].pk}:{name}",
@@ -130,7 +132,7 @@ def _create_run(kind: str, group: list[Incident], source: Source | None, now: da
 
 
 def _count_notices(incident: Incident, kind: str) -> int:
-    """Return how many notices of this kind the incident has had, with the present one."""
+    """Return the number of the incident's present notice among those of this kind: 1 for the first."""
     counts = {Notice.REPEAT: incident.repeat_count, Notice.RECOVER: incident.recovery_count}
     return counts.get(Notice(kind), 1)
 
@@ -152,8 +154,8 @@ def find_earliest_notice(rule: AlertRule, now: datetime, windows: Sequence[Silen
 
 
 def find_window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> datetime | None:
-    """Return the end of the window's stretch that contains `moment`; None if there is none. An hour that clocks show
-    twice lies in the window both times."""
+    """Return when the window that is open at `moment` closes; None if it is closed then. An hour that clocks show
+    twice, when summer time ends, lies in the window both times."""
     if window.kind == SilenceWindow.Kind.ONCE:
         start, end = window.starts_at, window.ends_at
         return end if start is not None and end is not None and start <= moment < end else None
@@ -188,4 +190,4 @@ def _find_moment_within_hours(rule: AlertRule, now: datetime) -> datetime:
         ends = datetime.combine(day if end > start else day + timedelta(days=1), end, where)
         if ends > local:
             return now if begins <= local else begins.replace(fold=local.fold).astimezone(UTC)
-    return now
+    return now  # no working day was found

@@ -71,8 +71,10 @@ from notifications.models import (
 from notifications.tasks import enqueue_runs
 
 router = Router(tags=["messages"])
+# Receipts in one answer: by default, and at most.
 PAGE = 100
 PAGE_AT_MOST = 1000
+# People named in the answer to a dry run.
 PREVIEWED_AT_MOST = 1000
 
 
@@ -241,6 +243,7 @@ def _check_file(sent: Any) -> content.CheckedFile:
 
 
 def _accept(request: HttpRequest, token: ApiToken, send_request: _SendRequest, key: str) -> HttpResponse:
+    """Accept the message and answer 202. `key`: the Idempotency-Key; a repeated request gets the first one's answer."""
     now = database_now()
 
     def make() -> tuple[Run, str]:
@@ -278,12 +281,13 @@ REPEAT_HEADERS = ("Idempotency-Key", "X-Gitlab-Event-UUID", "X-GitHub-Delivery",
 
 @csrf_exempt
 def receive(request: HttpRequest, public_id: str) -> HttpResponse:
-    """Answer 202 with the outcome once the message is stored, problem details otherwise. The channel's log has refused
-    calls, too."""
+    """Take a call for an inbound channel. Answer 202 with the outcome once it is stored, else problem details. Refused
+    calls are written to the channel's log, too."""
     query = request.GET.dict()
     request.META["QUERY_STRING"], request.GET = "", QueryDict()
     for raw in RAW_ADDRESSES & request.META.keys():  # kept without the query, because the access log reads them
         request.META[raw] = request.path
+    # The key by which a repeated call is known, "" without one. None until the call proved that it knows the secret.
     key: str | None = None
     try:
         if request.method not in {"POST", "PUT"}:

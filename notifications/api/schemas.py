@@ -162,8 +162,8 @@ class FigureIn(Schema):
 
 class MessageIn(Schema):
     """A message. `form`: auto chooses by content. `corp`: only send to people of this company (CorpId or name).
-    `uploads`: ids of uploaded files. `callback_url`: called once all is settled. `dry_run`: only tell who would be
-    reached."""
+    `uploads`: ids of uploaded files. `callback_url`: called once the outcome for every person is final. `dry_run`: send
+    nothing, and tell who would be reached."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -205,8 +205,8 @@ class Reachable(Schema):
 
 
 class MessagePreview(Schema):
-    """The effect of a message. `messages`: number per person, one more for each further file. `people`: the first
-    1000."""
+    """The effect of a message. `messages`: how many each person would get: one, and one for each further file.
+    `people`: the first 1000."""
 
     form: str
     messages: int
@@ -237,7 +237,8 @@ class MessagePreview(Schema):
 
 
 class CallbackState(Schema):
-    """The webhook: none, waiting, delivered or given_up. `error`: why the last attempt failed."""
+    """The state of the call to `callback_url`: none, waiting, delivered or given_up. `error`: why the last attempt
+    failed."""
 
     state: str
     attempts: int

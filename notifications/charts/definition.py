@@ -32,6 +32,7 @@ SERIES_AT_MOST = 6
 PARTS_AT_MOST = 7
 TOP = 10
 TOP_AT_MOST = 20
+# Columns in the picture of a table.
 COLUMNS_AT_MOST = 6
 
 
@@ -72,8 +73,9 @@ class ChartError(SentenceError, ValueError):
 @dataclass(frozen=True, slots=True)
 class Chart:
     """A chart. `x`, `y`, `series`: names of columns. Several `y` are several lines, bars or table columns; with a
-    `series` there is one. `unit`: behind the numbers, else the column's own. `top`: bars, parts or rows before the rest
-    becomes one; at most PARTS_AT_MOST if round. `thresholds`: lines across a line, an area or bars without a series."""
+    `series` there is one. `unit`: shown behind the numbers instead of the column's unit. `top`: how many bars, parts or
+    rows are shown by themselves, the rest together; at most PARTS_AT_MOST in a pie or donut. `thresholds`: values that
+    horizontal lines mark in a line, area or bar chart without a series."""
 
     kind: ChartKind
     x: str = ""
@@ -93,7 +95,7 @@ _ONE_VALUE = ROUND | {ChartKind.NUMBER}
 
 
 def check_chart(chart: Chart, table: Table) -> None:
-    """Raise ChartError if the chart names missing columns, or columns that it cannot count with."""
+    """Raise ChartError if the chart lacks a column, or names one that is missing or has no numbers to compute with."""
     if not chart.y and chart.kind != ChartKind.TABLE:
         raise ChartError(Sentence("The chart has no column of values."))
     if not chart.x and chart.kind in _NEEDS_X:
@@ -122,7 +124,7 @@ def from_document(document: Mapping[str, Any]) -> Chart:
     return Chart(**{**document, **{name: kind(document[name]) for name, kind in kinds.items() if name in document}})
 
 
-# More places along an axis are counted together (times) or cut off (others).
+# Places along an axis at most. More times are grouped by a longer unit; of other places, the first are left out.
 POINTS_AT_MOST = 120
 TIMED_BARS_AT_MOST = 31
 # Slightly less than the room of a name, so that the renderer never cuts a name that fits.
@@ -152,8 +154,8 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class ChartPoints:
-    """The points of a chart, its `places` and `series` in order. `rest`: the name of what is counted together.
-    `negatives`: values below zero of a pie or a donut, which are not drawn."""
+    """The points of a chart, its `places` and `series` in order. `rest`: the name of the place or series that stands
+    for the smaller ones. `negatives`: values below zero of a pie or a donut, which are not drawn."""
 
     points: list[Point]
     places: list[str] | None
@@ -178,8 +180,8 @@ def compute_figure(aggregate: Aggregate, numbers: Sequence[Decimal]) -> Decimal 
     return to_drawable(_FIGURES[aggregate](numbers))
 
 
-# The known numbers of rows by place and series, in order of first appearance; 1 for each row that is counted.
 Place = str | int
+# By place and series, in order of first appearance: the known values of its rows, or 1 for each row to count.
 Groups = dict[tuple[Place, str], list[Decimal]]
 
 
@@ -244,11 +246,11 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
 
 
 def aggregate_places(chart: Chart, table: Table) -> tuple[list[Decimal | None], list[str]]:
-    """Return the aggregate of each place, and notes: times ascending, names in the order of the data. Without a column
-    along the axis all rows are at one place.
+    """Return the aggregate of each place along the axis, and notes. Times are in ascending order, names in the order of
+    the data. Without a column for the axis, all rows are at one place.
 
-    Times are not counted together: the last day must not become a week. Days after the data's day are planned, and left
-    out.
+    Times are not grouped into weeks or months, so the last value is that of the last day alone. Rows after the data's
+    day are plans, and left out.
     """
     is_timed = bool(chart.x) and table.column(chart.x).is_temporal
     groups = _group_rows(replace(chart, series=""), table, Unit.MOMENT if is_timed else None)
@@ -290,8 +292,8 @@ def _write_name(value: Value) -> str:
 
 
 def _find_group_name(value: Value, names: dict[Value, str]) -> str:
-    """Return the name of a value's group: its first value as written. `names`: known ones, by value and comparison
-    key."""
+    """Return the name of a value's group: the text of the group's first value. `names`: the names so far, by value and
+    by comparison key."""
     if value not in names:
         key = make_comparison_key(value, timezone.get_current_timezone())
         names[value] = names.setdefault(key, _write_name(None if key is None else value))
@@ -369,7 +371,8 @@ _COUNTING: dict[Aggregate, Callable[[], str]] = {
 
 
 def _limit_places(chart: Chart, groups: Groups, rest: str, top: int, notes: list[str]) -> tuple[Groups, list[str]]:
-    """Keep the last POINTS_AT_MOST places of a line without time, and the first `top` of anything else."""
+    """Keep the last POINTS_AT_MOST places of a line or area, and the `top` largest of other charts, with the rest as
+    one place. Return the groups and the places in order. Adds to `notes`."""
     figures = _sum_figures(groups, chart)
     places = list(figures)
     if chart.kind in {ChartKind.LINE, ChartKind.AREA}:
@@ -435,4 +438,5 @@ def _make_points(
 
 
 def _to_number(place: str | int) -> int:
+    """Return a place of a time axis as the number that it is."""
     return place if isinstance(place, int) else 0

@@ -1,4 +1,7 @@
-"""The channels: WeCom's app, group robots, mail. Each has its requests to the limiter, its call and its outcomes."""
+"""The channels by which a delivery is sent: WeCom's app, group robots, mail.
+
+A sender makes the request to the limiter and the call; the outcome of the call is the same class for all channels.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +40,11 @@ from integrations.models import Corp
 from notifications.delivery.limiter import AppLimits, Request, Scope
 from notifications.models import Attempt, Channel, Medium, Priority, Robot
 
+# The operations of our clients that send a message.
 SENDS = frozenset({"message_send", "webhook_send"})
 # While a configuration is broken, one message of the company is tried this often.
 CONFIGURATION_WAIT_SECONDS = 120
-# Codes about the content, not the recipients: content policy, crashes clients, forbidden words.
+# Codes by which WeCom refuses the content: it breaks the content policy, makes clients crash, has forbidden words.
 CONTENT_CODES = frozenset({40201, 82004, 85002})
 
 
@@ -57,7 +61,8 @@ class OutcomeKind(StrEnum):
 class Outcome:
     """The outcome of one attempt. `answer` and `message` hold no secret; `wait_seconds` is for POSTPONED alone.
 
-    `is_configuration`: the company cannot be sent to; after `held_seconds` one message probes whether it works again.
+    `is_configuration`: nothing can be sent for the company, because its configuration is broken; after `held_seconds`
+    one message is tried, to see whether it works again.
     """
 
     kind: OutcomeKind
@@ -98,6 +103,7 @@ class Outcome:
 
 
 def _send(send: Callable[[bytes], SendResult], body: bytes) -> Outcome:
+    """Send the bytes by a client's method and convert its result or error into an outcome."""
     try:
         result = send(body)
     except IntegrationError as error:
@@ -166,7 +172,7 @@ class Sendable:
     """The columns of a delivery that a call needs, frozen except for the count of attempts. `due_at`: its run's time;
     `corp`, `attempt`: set once it is claimed.
 
-    It is no model: creating one takes a fifth of a call's time.
+    Not a model, because creating an instance of Delivery takes a fifth of the time of a call.
     """
 
     pk: int
@@ -221,13 +227,14 @@ class Sender:
 _API = "message_send"
 # The share of calls per minute and hour, of parallel calls and of daily budgets kept for urgent messages, in percent.
 RESERVED_PERCENT = 2
+# Messages of one app to one member.
 MEMBER_PER_HOUR = 1000
 # Messages to one robot. Source: developer.work.weixin.qq.com/document/path/91770.
 MESSAGES_PER_MINUTE = 20
 
 
 class AppSender(Sender):
-    """Channel.WECOM."""
+    """Sender of Channel.WECOM: messages of the company's app."""
 
     is_repeat_safe = True
 
@@ -283,7 +290,7 @@ def company_scope(corpid: str, api: str = _API) -> Scope:
 
 def address_scope(corp: Corp, api: str = _API) -> Scope:
     """Return the scope of the public address that WeCom sees: the proxy's if there is one, else this process's."""
-    proxy = urlsplit(corp.proxy_url) if corp.proxy_url else None  # with an unreadable proxy no call is made
+    proxy = urlsplit(corp.proxy_url) if corp.proxy_url else None  # no call is made if it cannot be decrypted
     name = f"proxy:{proxy.hostname}:{proxy.port}" if proxy is not None else settings.EGRESS_NAME
     return Scope(
         f"address:{name}:{api}",
@@ -294,7 +301,7 @@ def address_scope(corp: Corp, api: str = _API) -> Scope:
 
 
 class RobotSender(Sender):
-    """Channel.ROBOT."""
+    """Sender of Channel.ROBOT: messages of a group robot."""
 
     def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (Scope(f"robot:{delivery.robot_id}", per_minute=MESSAGES_PER_MINUTE),)
@@ -315,7 +322,7 @@ _PERMANENT_FROM = 500
 
 
 class MailSender(Sender):
-    """Channel.EMAIL. A delivery is one mail to one person."""
+    """Sender of Channel.EMAIL: one mail to one person for each delivery."""
 
     def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (Scope("mail", per_minute=settings.LIMIT_MAIL_PER_MINUTE),)
@@ -327,7 +334,7 @@ class MailSender(Sender):
         if medium := mail.get("medium"):
             row = Medium.objects.only("kind", "content", "content_type").get(pk=medium["id"])
             content, name = bytes(row.content), medium["name"]
-            if row.kind == Medium.Kind.PICTURE:  # below the words
+            if row.kind == Medium.Kind.PICTURE:  # shown below the text
                 picture = MIMEImage(content, row.media_type.partition("/")[2])
                 picture.add_header("Content-ID", "<chart>")
                 picture.add_header("Content-Disposition", "inline", filename=name)

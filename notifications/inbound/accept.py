@@ -42,6 +42,7 @@ from notifications.subscriptions.recipients import (
     resolve_audience,
 )
 
+# Rows per INSERT.
 PEOPLE_AT_ONCE = 2000
 CAPTION_CHARACTERS, WORDS_CHARACTERS = 50, 100
 # Columns of a medium that a checked file fills.
@@ -54,11 +55,11 @@ class Incoming:
     """A message that another system hands in, to be accepted or previewed once.
 
     `sender`: the token or channel whose rights apply. `message`: the unsaved row, with at least origin, key and title;
-    `accept_message` completes it. The key is equal for repeats and unique among all senders. Characters that cannot be
-    shown are removed, long texts are cut, and a link other than http or https is left out; an empty form is chosen by
-    the content. `already`: people who have the message and do not get it again; a query is evaluated after the sender
-    is locked. `audience`: people in addition to the addresses. `only_user_id`, `among`: for a trial, this person only,
-    or only people of this audience.
+    `accept_message` completes it. Its `key` identifies the message among those of all senders, so a second one with
+    this key is a repeat. Characters that cannot be shown are removed, long texts are cut, and a link other than http or
+    https is left out; an empty form is chosen by the content. `already`: people who have the message and do not get it
+    again; a query is evaluated after the sender is locked. `audience`: people in addition to the addresses.
+    `only_user_id`: for a trial, the only recipient. `among`: people outside this audience get nothing.
     """
 
     sender: ApiToken | InboundChannel
@@ -92,9 +93,9 @@ class Preview:
 
 
 def accept_message(incoming: Incoming, *, now: datetime) -> AcceptedMessage:
-    """Write the message with its runs, inside the caller's transaction. A second message with the same key is ignored,
-    whatever it says. Raise InboundError if no address names anybody whom the sender may reach, or the message exceeds
-    the sender's daily limit; then nothing is written."""
+    """Write the message with its runs, inside the caller's transaction. If there is a message with this key, return
+    that, and ignore the new one even if it is different. Raise InboundError if no address names anybody whom the sender
+    may reach, or the message exceeds the sender's daily limit; then nothing is written."""
     # The lock makes a second message of the sender wait; then it finds the first by its key and in the day's count.
     rows = type(incoming.sender)._default_manager.select_for_update(of=("self",))
     sender = rows.get(pk=incoming.sender.pk)
@@ -159,13 +160,14 @@ def count_sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int
 
 
 def _make_sender_column(sender: ApiToken | InboundChannel) -> dict[str, Any]:
-    """Return the column of a message that names the sender."""
+    """Return the column `token` or `channel` of a message with its value."""
     return {"token": sender} if isinstance(sender, ApiToken) else {"channel": sender}
 
 
 def check_limit(sender: ApiToken | InboundChannel, person_count: int, *, now: datetime) -> None:
     """Raise InboundError if this many more person-messages exceed the limit, with the seconds until the next day."""
     if count_sent_today(sender, now=now) + person_count > sender.daily_limit:
+        # 36 hours after midnight it is tomorrow, also on days of 23 or 25 hours.
         tomorrow = _find_midnight(_find_midnight(now) + timedelta(hours=36))
         seconds = math.ceil((tomorrow - now).total_seconds())
         raise InboundError("daily_limit_reached", retry_after_seconds=seconds)
@@ -206,6 +208,7 @@ def _complete_message(incoming: Incoming, now: datetime) -> tuple[ResolvedAddres
     message.requested_by, message.created_at = sender.owner, now
     if message.callback_url:
         message.callback_state, message.callback_after = IncomingMessage.Callback.WAITING, now
+    # The kind of the file that a message of this form carries itself.
     wanted = (
         Medium.Kind.PICTURE if form in _FORMS_WITH_PICTURE else Medium.Kind.FILE if form == MessageForm.FILE else None
     )
@@ -237,19 +240,19 @@ def _draft_medium(file: CheckedFile, now: datetime, **owner: Run | ApiToken) -> 
     return Medium(status=Medium.Status.READY, **owner, **moments, **columns)
 
 
-# A text card needs text; so do forms that are sent as one if the picture or file cannot be uploaded.
+# A text card must have a text. The other forms become text cards if their picture or file cannot be uploaded.
 _FORMS_NEEDING_TEXT = frozenset({MessageForm.TEXTCARD, MessageForm.NEWS, MessageForm.IMAGE, MessageForm.FILE})
 _FORMS_WITH_FIGURES = frozenset({MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
 
 
 def is_main_run(message: IncomingMessage, run: Run) -> bool:
-    """Return whether the run sends the message itself, not one of the files behind it."""
+    """Return whether the run sends the message itself, not one of its further files."""
     return run.first_sent.key == f"message:{message.pk}"
 
 
 class MessageSource(RunSource):
-    """Source of a message, or of a file that came with it. The audience is the people whom the addresses named at
-    acceptance. A resend goes only to those of them whom the earlier run did not reach."""
+    """Source of a message's run, or of the run of a file that came with it. The audience are the people whom the
+    addresses named when the message was accepted; of a resend, those of them whom the earlier run did not reach."""
 
     def __init__(self, run: Run, message: IncomingMessage, medium: ReadyMedium | None) -> None:
         self._run, self._message, self._medium = run, message, medium

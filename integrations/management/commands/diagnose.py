@@ -29,7 +29,8 @@ class Command(BaseCommand):
         broken = []
         bad = {CheckRun.Status.WRONG, CheckRun.Status.WAITING, CheckRun.Status.RUNNING}
         for corp in corps:
-            # All checks, including those that become possible. A worker may run some of them.
+            # Run the checks here, one after the other, also those that become due because a check on which they depend
+            # has passed. Wait for those that a worker has taken.
             checks.request_checks(corp=corp, checks=None, now=timezone.now())
             jobs = Job.objects.unfinished().filter(kind=checks.DIAGNOSIS, corp=corp).order_by("-status", "pk")
             while job := jobs.exclude(status=Job.Status.WAITING, due_at__gt=timezone.now()).first():

@@ -1,4 +1,5 @@
-"""The data that can be chosen on a page: the lists of the BI and cards, a new card, and a proposal for own rows."""
+"""The choice of data on the page of a push: lists of the BI's pages and of cards, a new card, and a proposal of the
+column by which everybody gets only their own rows."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from integrations.models import BiConnection, Card, DataSource, Department, Job,
 from integrations.models.fields import corp_condition
 from integrations.models.installation import THE_ONE
 
+# Cards shown, and pages or cards of the BI.
 SHOWN_AT_MOST = 30
 ENTRIES_AT_MOST = 200
 NAME_CHARACTERS = 100
@@ -49,8 +51,8 @@ def list_choices(request: HttpRequest) -> JsonResponse:
     listing = catalogue.find_listing(page_id) if source is not None else None
     cards = Card.objects.visible_to(request.user).filter(name__icontains=wanted).select_related("source")
     state = describe_job(listing)
-    # Why there is no BI to choose from, with a link to connect it or a person to ask. People limited to some companies
-    # only learn that a source for all companies exists.
+    # If there is no BI to choose from, the page says why, and links to its connection or names people to ask. People
+    # limited to some companies only learn that a source for all companies exists.
     is_connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exists()
     hidden = DataSource.objects.hidden_from(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
     permission, view = _NEW_SOURCE if is_connected else _CONNECT
@@ -120,7 +122,7 @@ def choose_card(request: HttpRequest) -> JsonResponse:
         name = next((name for entry_id, name, has_rows in entries if entry_id == card_id and has_rows), None)
         if name is None:
             raise Http404
-        name = name[: NAME_CHARACTERS - 6]
+        name = name[: NAME_CHARACTERS - 6]  # leaves room for a number
         taken = set(Card.objects.filter(source=source, name__startswith=name).values_list("name", flat=True))
         names = [name, *(f"{name} ({number})" for number in range(2, len(taken) + 3))]  # numbered if it is taken
         known = Card.objects.create(

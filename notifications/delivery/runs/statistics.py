@@ -1,4 +1,4 @@
-"""Counts people reached, refused and unclear, by day and company."""
+"""Counts of the people whom messages reached or not, by day, run or company; and the state of companies' queues."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ Status = Delivery.Status
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of people. `refused`: by WeCom, or their message was canceled; `unknown`: the outcome is unclear."""
+    """Numbers of people by the outcome of their message. `refused`: WeCom, a robot or the mail server refused it, or it
+    was canceled; `unknown`: it may have been delivered."""
 
     accepted: int = 0
     refused: int = 0
@@ -38,13 +39,13 @@ class Counts:
 
     @property
     def settled(self) -> int:
-        """Return the people whose outcome is final, unknown ones included."""
+        """The number of people who are not waiting: their outcome is final, or stays unknown."""
         return self.accepted + self.refused + self.unknown
 
 
 @dataclass(frozen=True)
 class Day:
-    """A day of the viewer's calendar."""
+    """The counts of the messages created on a day, in the viewer's time zone."""
 
     date: date
     counts: Counts
@@ -62,13 +63,14 @@ def count_last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, z
 
 
 def count_outcomes(column: str, key: int) -> Counts:
-    """Count the outcomes of a run's messages, or of all runs of an incoming message. `column`: the path to its key from
-    a delivery. One query."""
+    """Count the outcomes of a run's messages, or of all runs of an incoming message. `column`: the look-up from a
+    delivery to the run or message, such as "run__message"; `key`: its primary key. One query."""
     return sum_up(Delivery.objects.filter(**{column: key}), column).get(key, Counts())
 
 
 def sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
-    """Map each value of the column to the counts of its deliveries. People whom WeCom names count as refused."""
+    """Map each value of the column to the counts of its deliveries. People of an accepted message whom WeCom names as
+    invalid or unlicensed count as refused."""
     named, everybody = F("invalid_count") + F("unlicensed_count"), F("recipient_count")
     refused = Case(
         When(status=Status.ACCEPTED, then=named),
@@ -89,7 +91,7 @@ def sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
 
 
 def find_midnight(day: date, zone: ZoneInfo, plus: int = 0) -> datetime:
-    """Return the first moment of the day `plus` days later, in `zone`."""
+    """Return the midnight in `zone` at which the day that is `plus` days after `day` begins."""
     return datetime.combine(day + timedelta(days=plus), time(), tzinfo=zone)
 
 
@@ -101,8 +103,9 @@ WARNED_PERCENT = 80
 
 
 def annotate_queues(queues: Sequence[CorpQueue], *, now: datetime) -> None:
-    """Set on each queue, annotated with waiting `calls`: `used_today` (None: not known), `time_left` (None: nothing
-    waits, it is held up, or it is the row of all companies) and `is_all_paused`: nothing is sent to any company."""
+    """Set attributes of each queue: `used_today`, person-messages (None: not known); `time_left`, until all is sent
+    (None: nothing waits, the queue is held up, or it is the row of all companies); `is_all_paused`, nothing is sent to
+    any company. The queues must be annotated with `calls`, the number of messages that wait."""
     recent = Attempt.objects.filter(started_at__gte=now - MINUTE).order_by()
     speeds: dict[int, int] = dict(recent.values_list("delivery__corp").annotate(count=Count("pk")))
     is_all_paused = CorpQueue.objects.paused().filter(corp__isnull=True).exists()
@@ -114,7 +117,7 @@ def annotate_queues(queues: Sequence[CorpQueue], *, now: datetime) -> None:
         queue.is_all_paused = is_all_paused  # type: ignore[attr-defined]  # as said above
         time_left = None
         if calls and not is_held and speed is not None:
-            # At the present speed, or at the hourly limit's once it binds.
+            # The longer time: by the present speed, or by the limit of calls per hour.
             per_hour = settings.LIMIT_COMPANY_PER_HOUR
             time_left = max(MINUTE * (calls / speed), timedelta(hours=(calls - 1) // per_hour if per_hour else 0))
         queue.time_left = time_left  # type: ignore[attr-defined]  # as said above
@@ -128,7 +131,8 @@ def is_sending(queue: CorpQueue) -> bool:
 
 
 def count_used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:
-    """Return person-messages by queue; empty if the limiter cannot be asked. `queues`: with their companies."""
+    """Map each queue to its person-messages of today; empty if the limiter cannot be asked. `queues`: read with their
+    companies."""
     apps = [app_limits(queue.corp.corpid, queue.corp.agentid) for queue in queues if queue.corp is not None]
     if not apps:
         return {}

@@ -1,6 +1,7 @@
-"""The queue of deliveries: reserves as many per company as the limits allow, and claims those that a task tries.
+"""The queue of deliveries: reserves as many of each company as the limits allow, and claims those that a task sends.
 
-Waiting deliveries stay in the table, in order. As tasks in the broker they would delay messages of other companies.
+Waiting deliveries stay in their table, in order. If all were tasks in the broker, they would delay messages of other
+companies.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _hand_out_by_company(
     ahead = settings.DISPATCH_INTERVAL_SECONDS + AHEAD_SECONDS
     try:
         room = ask_gate(lambda gate: gate.find_rooms(list(by_scope), within_seconds=ahead, is_urgent=is_urgent))
-    except StoreLostError:  # another worker is filling it: the next tick finds it complete
+    except StoreLostError:  # another worker is restoring the limiter's counts; try at the next tick
         return []
     shares = dict(waiting)
     for scope, corp_ids in by_scope.items():
@@ -227,9 +228,9 @@ def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsR
     found, people = dict[int, CallsRefused](), dict[int, int]()
     for pk, count, since, error in rows:
         people[pk] = count
-        if read_operation(error or ""):
+        if read_operation(error or ""):  # the error of one of our clients
             found[pk] = CallsRefused(None, since, None, count)
-    if found:  # an unanswered message says nothing if the company got other answers since
+    if found:  # leave out companies whose last call got an answer
         last = Attempt.objects.filter(delivery__corp=OuterRef("pk"), delivery__channel=Channel.WECOM)
         last = last.filter(finished_at__isnull=False).order_by("-started_at")
         outcomes = Corp.objects.filter(pk__in=found).annotate(outcome=Subquery(last.values("outcome")[:1]))
@@ -281,7 +282,8 @@ def take_probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
 
 
 def find_unnotified() -> QuerySet[CorpQueue]:
-    """Return the blocked companies without a mail to administrators; none if no addresses are set."""
+    """Return the queues of blocked companies about which administrators got no mail yet; none if no addresses are
+    set."""
     rows = CorpQueue.objects.blocked().filter(notified_at__isnull=True)
     return rows if settings.OPERATOR_EMAILS else rows.filter(Exists(OperatorContacts.objects.exclude(emails="")))
 
