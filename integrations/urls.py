@@ -6,13 +6,11 @@ from integrations import views
 from integrations.models import CallbackEvent
 
 urlpatterns = [
-    # The address of READY_PATH in earlier versions.
-    path(views.HEALTH_PATH.lstrip("/"), views.ready, name="health"),
+    path(views.HEALTH_PATH.lstrip("/"), views.ready, name="health"),  # for earlier versions
     path(views.LIVE_PATH.lstrip("/"), views.live, name="live"),
     path(views.READY_PATH.lstrip("/"), views.ready, name="ready"),
     path("docs/", views.first_guide, name="first-guide"),
     path("docs/<path:path>", views.guides, name="guides"),
-    # WeCom reads this file to verify that the domain belongs to the company.
     re_path(r"^WW_verify_([0-9A-Za-z]{16})\.txt$", views.verification_file, name="verification-file"),
     path("wecom/<int:corp_id>/events/", views.events, {"kind": CallbackEvent.Kind.APP}, name="wecom-events"),
     path(

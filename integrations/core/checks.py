@@ -66,8 +66,7 @@ def check_sql_drivers(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.database)
 def check_stored_secrets(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
-    """Report stored secrets that no key decrypts. Runs only in `check --database default` and in migrate. Leaves out
-    stored callback events of WeCom, because there are too many."""
+    """Report stored secrets that no key decrypts, apart from those of callback events, which are too many to check."""
     if not databases:
         return []
     counts: Counter[str] = Counter()
@@ -109,7 +108,7 @@ def check_host_cookies(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.database)
 def recommend_host_cookies(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
-    """Recommend HOST_COOKIES once every address is https. Runs only in `check --database default` and in migrate."""
+    """Recommend HOST_COOKIES once every site address is https."""
     addresses = SiteAddress.objects
     if not databases or settings.HOST_COOKIES or settings.ENVIRONMENT != "production":
         return []

@@ -1,7 +1,6 @@
 """Re-encryption of every stored secret with the first key.
 
-Nothing is stored between two runs: decrypting shows which values already use the first key, so a killed run is simply
-started again.
+A killed run is simply started again: it skips the values that are encrypted with the first key already.
 """
 
 from __future__ import annotations
@@ -18,19 +17,15 @@ from django.db.models.functions import Cast
 
 from integrations.models.fields import cipher
 
-# Rows per transaction.
-STEP = 200
+STEP = 200  # rows per transaction
 
 
 def reencrypt_rows(
     model: type[Model], names: list[str], *, writes: bool, progress: Callable[[int], None]
 ) -> tuple[int, list[tuple[Any, str]]]:
     """Go through the encrypted columns `names` of all rows. Return how many values are encrypted with another key than
-    the first, and the primary key and column of each value that no key decrypts.
-
-    `writes`: encrypt these values with the first key, except in rows that other transactions have locked. `progress` is
-    called with the number of finished rows.
-    """
+    the first, and the primary key and column of each value that no key decrypts. `writes`: encrypt the former with the
+    first key, except in rows that other transactions have locked. `progress` gets the number of finished rows."""
     first_key, every_key = Fernet(settings.FIELD_ENCRYPTION_KEYS[0]), cipher()
     # Cast, so that the encrypted fields return their ciphertexts instead of decrypting them.
     raw = {f"raw_{name}": Cast(name, TextField()) for name in names}

@@ -64,10 +64,10 @@ class Rename:
 class EventChanges:
     """The changes named by some events. People are mapped from their folded userid to the userid as WeCom spells it.
 
-    `people`: all that must be looked up. `leavers`: those of them who according to their last event left, were
-    disabled, or are out of the app's scope. `tagged`: by the number of a tag, people who got or lost it.
-    `tags_with_departments`: the numbers of tags that departments got or lost. `has_structure`: departments, or the
-    app's scope, may have changed. `try_counts`: by folded userid, the number of earlier tries of its events.
+    `people`: all to look up. `leavers`: those who by their last event left, were disabled, or are out of the app's
+    scope. `tagged`: by tag number, people who got or lost the tag; `tags_with_departments`: tags that departments got
+    or lost. `has_structure`: departments, or the app's scope, may have changed. `try_counts`: by folded userid, the
+    number of earlier tries of its events.
     """
 
     people: dict[str, str] = field(default_factory=dict)
@@ -109,18 +109,17 @@ def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
 
 def _add_people(changes: EventChanges, event: CallbackEvent, callback: wire.Callback) -> None:
     """Add the person of an event of people, under the new userid, too, if the event gives one, and the rename."""
-    try_count = event.try_count
     old, new = callback.text("UserID").strip(), callback.text("NewUserID").strip()
     if new and is_userid(old) and is_userid(new):
-        changes.renames.append(Rename(old, new, event.happened_at, try_count))
+        changes.renames.append(Rename(old, new, event.happened_at, event.try_count))
     status = callback.text("Status").strip()
     is_leaving: bool | None = None  # the event does not say
     if event.change == "delete_user" or status in _LOSING_STATUS:
         is_leaving = True
     elif event.change == "create_user" or status:
         is_leaving = False
-    _add_person(changes, old, is_leaving=None if new else is_leaving, try_count=try_count)
-    _add_person(changes, new, is_leaving=is_leaving, try_count=try_count)
+    _add_person(changes, old, is_leaving=None if new else is_leaving, try_count=event.try_count)
+    _add_person(changes, new, is_leaving=is_leaving, try_count=event.try_count)
 
 
 def _add_person(changes: EventChanges, userid: str, *, is_leaving: bool | None, try_count: int) -> None:
@@ -140,8 +139,7 @@ def _split_items(callback: wire.Callback, name: str) -> list[str]:
 
 
 # Beyond these limits a run of the whole directory is requested.
-LISTS_AT_MOST = 50
-LOOK_UPS_AT_MOST = 500
+LISTS_AT_MOST, LOOK_UPS_AT_MOST = 50, 500
 # How often to look up somebody whom WeCom no longer has and whom no event reports as a leaver: with the pauses of
 # events.py some ten seconds.
 UNEXPLAINED_TRIES = 5
@@ -151,8 +149,8 @@ class EventLookup:
     """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and MissingRootError.
 
     `plan`: the changes to write. `read_since`: the time of the first call. `is_too_much`: the look-ups exceed a limit,
-    so a run of the whole directory must follow. `has_unexplained`: somebody is missing in WeCom without an event,
-    perhaps because of a new userid. Nothing is written about them, because that event may be on its way.
+    so a run must follow. `has_unexplained`: somebody is missing in WeCom without an event, perhaps because of a new
+    userid. Nothing is written about them, because that event may be on its way.
     """
 
     def __init__(self, *, corp: Corp, changes: EventChanges, pacer: CallPacer) -> None:
@@ -243,8 +241,7 @@ def has_copy(corp: Corp) -> bool:
     return SyncRun.objects.filter(corp=corp, status=SyncRun.Status.DONE).exists()
 
 
-# Tolerance for the difference between WeCom's clock and ours. A person whom we first saw longer than this after a
-# rename is another one.
+# WeCom's clock and ours may differ by this. Somebody first seen here longer after a rename is another person.
 TOLERANCE = timedelta(minutes=10)
 # How often a rename waits for an earlier one. With the pauses of events.py that is some ten seconds.
 RENAME_TRIES = 5
@@ -376,8 +373,7 @@ def _concerns_member(member: Member, rename: Rename) -> bool:
 
 
 def _write(member: Member, holder: Member | None, rename: Rename, now: datetime) -> None:
-    """Write the rename. `holder`, the member who had the new userid, is marked as deleted and gets the old one, which
-    nobody has now. If that userid appears in WeCom again, an administrator is asked whose it is."""
+    """Write the rename. `holder`, who had the new userid, is marked as deleted and gets the old one, which is free."""
     if holder is not None:
         _update_member(member, f"#{member.pk}", f"#{member.pk}", changed_at=now)  # a temporary value
         gone = {"presence": Presence.DELETED, "waits_since": None, "left_at": holder.left_at or now}

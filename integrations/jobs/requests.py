@@ -27,8 +27,7 @@ logger = logging.getLogger(__name__)
 TASK = "integrations.run_job"
 # A message that no worker has taken after so long is lost, and sent again.
 QUEUED_FOR = timedelta(seconds=60)
-# Messages sent at once; other due jobs wait for the next tick.
-QUEUED_AT_MOST = 100
+QUEUED_AT_MOST = 100  # at once; other due jobs wait for the next tick
 
 
 def request_job(
@@ -44,10 +43,7 @@ def request_job(
     by: Person | None = None,
 ) -> Job:
     """Request a job. `key`: what it works on, such as the primary key of a row; `subject`: the name of that for people.
-
-    If a job of this kind and key waits already, it gets the new payload and is returned. If one runs, the new job waits
-    until it has ended.
-    """
+    If a job of this kind and key waits, it gets the new payload and is returned; if one runs, the new job waits."""
     wanted = {
         "payload": payload or {},
         "secret_payload": secret_payload,
@@ -81,8 +77,7 @@ def find_newest_job(kind: str, key: object) -> Job | None:
 
 
 def retry_job(job: Job, *, by: Person, now: datetime) -> Job:
-    """Repeat a failed job with the rights of `by`, and return it. If a job of the same kind and key waits already,
-    return that instead."""
+    """Repeat a failed job with the rights of `by`. Return it, or a waiting job of the same kind and key."""
     return _send_job(repeat_on_conflict(partial(_reset_failed_job, job, by, now)))
 
 
@@ -120,8 +115,7 @@ def find_unqueued_jobs(now: Moment) -> QuerySet[Job]:
 
 
 def sweep_jobs(now: datetime) -> None:
-    """Send messages for due jobs without one: their time has come, their message was lost, or their worker died. Delete
-    outdated jobs."""
+    """Send messages for due jobs that have none, or whose message or worker was lost. Delete outdated jobs."""
     _send_messages(find_unqueued_jobs(now))
     find_outdated_jobs(now).delete()
 

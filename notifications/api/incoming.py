@@ -71,10 +71,8 @@ from notifications.models import (
 from notifications.tasks import enqueue_runs
 
 router = Router(tags=["messages"])
-# Receipts in one answer: by default, and at most.
-PAGE = 100
-PAGE_AT_MOST = 1000
-# People named in the answer to a dry run.
+# Receipts in one answer, by default and at most; and people named in the answer to a dry run.
+PAGE, PAGE_AT_MOST = 100, 1000
 PREVIEWED_AT_MOST = 1000
 
 
@@ -287,8 +285,7 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
     request.META["QUERY_STRING"], request.GET = "", QueryDict()
     for raw in RAW_ADDRESSES & request.META.keys():  # kept without the query, because the access log reads them
         request.META[raw] = request.path
-    # The key by which a repeated call is known, "" without one. None until the call proved that it knows the secret.
-    key: str | None = None
+    key: str | None = None  # by which a repeated call is recognised; None until the secret is proved
     try:
         if request.method not in {"POST", "PUT"}:
             raise ProblemError("method_not_allowed", headers={"Allow": "POST, PUT"})

@@ -237,8 +237,7 @@ class MessagePreview(Schema):
 
 
 class CallbackState(Schema):
-    """The state of the call to `callback_url`: none, waiting, delivered or given_up. `error`: why the last attempt
-    failed."""
+    """The call of `callback_url`. `state`: none, waiting, delivered or given_up. `error`: of the last attempt."""
 
     state: str
     attempts: int

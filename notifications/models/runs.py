@@ -143,8 +143,7 @@ class Run(models.Model):
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
     # When the run was made.
     claimed_at = models.DateTimeField(_("claimed"))
-    # If the run still waits then, the sweep queues its rendering again. The time is moved on when the rendering is
-    # queued, begins, and while a worker works out the run's messages.
+    # If the run still waits then, the sweep queues its rendering again. Queueing and rendering move this time on.
     render_after = models.DateTimeField()
     render_count = models.PositiveIntegerField(default=0)
     rendered_at = models.DateTimeField(_("rendered"), null=True)

@@ -108,9 +108,7 @@ def preview_file(request: HttpRequest, token: str, extension: str) -> HttpRespon
 
 
 def _find_preview(request: HttpRequest, token: str) -> tuple[Medium | None, int, str]:
-    """Return the preview's medium once it is ready, the seconds since it was requested, and why it will not be made.
-    Raise Http404 if it was deleted or another person requested it, PermissionDenied if the person may not write a push,
-    report or rule any more."""
+    """Return the state of a preview (`find_medium_state`) if the person may still write a push, report or rule."""
     user = request.user
     models = ("subscription", "report", "alertrule")
     if not any(user.has_perm(f"notifications.{verb}_{model}") for verb in ("add", "change") for model in models):

@@ -29,8 +29,7 @@ class Command(BaseCommand):
         broken = []
         bad = {CheckRun.Status.WRONG, CheckRun.Status.WAITING, CheckRun.Status.RUNNING}
         for corp in corps:
-            # Run the checks here, one after the other, also those that become due because a check on which they depend
-            # has passed. Wait for those that a worker has taken.
+            # Run all checks here, also those that become due once another one has passed; wait for those of a worker.
             checks.request_checks(corp=corp, checks=None, now=timezone.now())
             jobs = Job.objects.unfinished().filter(kind=checks.DIAGNOSIS, corp=corp).order_by("-status", "pk")
             while job := jobs.exclude(status=Job.Status.WAITING, due_at__gt=timezone.now()).first():

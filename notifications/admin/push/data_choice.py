@@ -1,5 +1,4 @@
-"""The choice of data on the page of a push: lists of the BI's pages and of cards, a new card, and a proposal of the
-column by which everybody gets only their own rows."""
+"""The choice of data on the page of a push: pages and cards of the BI, and a column by which people get own rows."""
 
 from __future__ import annotations
 
@@ -22,9 +21,8 @@ from integrations.models import BiConnection, Card, DataSource, Department, Job,
 from integrations.models.fields import corp_condition
 from integrations.models.installation import THE_ONE
 
-# Cards shown, and pages or cards of the BI.
-SHOWN_AT_MOST = 30
-ENTRIES_AT_MOST = 200
+SHOWN_AT_MOST = 30  # saved cards
+ENTRIES_AT_MOST = 200  # pages or cards of the BI
 NAME_CHARACTERS = 100
 # A column is proposed for own rows if it has at most VALUES_AT_MOST values and people have at least this share of them.
 VALUES_AT_MOST = 1000
