@@ -33,7 +33,7 @@ ANSWERED_UNDER_EVERY_HOST = frozenset({HEALTH_PATH, LIVE_PATH, READY_PATH, ENGIN
 @mark_without_session
 @never_cache
 @require_safe
-def live(_request: HttpRequest) -> HttpResponse:
+def answer_liveness(_request: HttpRequest) -> HttpResponse:
     """Answer 200 while this process runs, for programs that restart processes. Open to everybody."""
     return HttpResponse("ok", content_type="text/plain")
 
@@ -41,7 +41,7 @@ def live(_request: HttpRequest) -> HttpResponse:
 @mark_without_session
 @never_cache
 @require_safe
-def ready(_request: HttpRequest) -> HttpResponse:
+def answer_readiness(_request: HttpRequest) -> HttpResponse:
     """Answer 200 and "ok" while this process can serve people, else 503 and the failures. A load balancer requests it
     from each web process. Open to everybody."""
     if failed := heartbeats.find_readiness_failures():
@@ -53,7 +53,7 @@ def ready(_request: HttpRequest) -> HttpResponse:
 @mark_without_session
 @never_cache
 @require_safe
-def verification_file(request: HttpRequest, code: str) -> HttpResponse:
+def serve_verification_file(request: HttpRequest, code: str) -> HttpResponse:
     """Serve the file that proves to WeCom that this domain is ours: exactly its code. Open to everybody."""
     if not Corp.objects.filter(verification_files__contains=[{"code": code}]).exists():
         return HttpResponse(status=404, content_type="text/plain")
@@ -62,14 +62,14 @@ def verification_file(request: HttpRequest, code: str) -> HttpResponse:
 
 @require_safe
 @staff_member_required
-def guides(request: HttpRequest, path: str) -> HttpResponseBase:
+def show_guide(request: HttpRequest, path: str) -> HttpResponseBase:
     """Serve the guides built by `make docs`; 404 without them. Only for people who may enter the administration."""
     return serve(request, path, document_root=str(sentences.GUIDES_FOLDER))
 
 
 @require_safe
 @staff_member_required
-def first_guide(_request: HttpRequest) -> HttpResponse:
+def redirect_to_first_guide(_request: HttpRequest) -> HttpResponse:
     """Redirect to the guides' first page in the reader's language; 404 without guides. Only for people who may enter
     the administration."""
     address = sentences.find_guide_address("index")
@@ -82,7 +82,7 @@ def first_guide(_request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @never_cache
 @require_http_methods(["GET", "POST"])
-def events(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> HttpResponse:
+def receive_event(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> HttpResponse:
     """Answer a callback address: WeCom's check by GET, its events by POST. The corp's keys authenticate the caller.
 
     Everybody else gets the same 403, whatever is wrong, which does not reveal which corps exist.

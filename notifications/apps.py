@@ -31,7 +31,7 @@ class NotificationsConfig(AppConfig):
         from notifications.delivery.runs import ownership
         from notifications.delivery.runs.owner_notices import NoticeSource
         from notifications.delivery.runs.recall import readdress_deliveries, withdraw_recipients
-        from notifications.delivery.sending.queue import find_refused_calls, find_sent, probe_at_once
+        from notifications.delivery.sending.queue import find_newest_success, find_refused_calls, probe_company_at_once
         from notifications.delivery.sending.send import read_past_calls
         from notifications.inbound.accept import MessageSource
         from notifications.receivers import describe_effects_of_disabling, grant_to_roles, track_changes
@@ -51,7 +51,7 @@ class NotificationsConfig(AppConfig):
         people_left.register(withdraw_recipients)
         people_left.register(ownership.follow_leavers)
         hooks.member_renamed.register(readdress_deliveries)
-        hooks.calls.register(hooks.Calls(find_refused_calls, probe_at_once, find_sent))
+        hooks.calls.register(hooks.Calls(find_refused_calls, probe_company_at_once, find_newest_success))
         hooks.corp_disabling.register(describe_effects_of_disabling)
         hooks.landing_pages.register(hooks.LandingPage("", _("Home"), in_menu=True))
         for tab in EMPLOYEE_TABS:

@@ -228,14 +228,14 @@ class RunSource(Protocol):
     @property
     def terms(self) -> Terms: ...
 
-    def audience(self) -> Audience:
+    def find_audience(self) -> Audience:
         """Return the present audience of the run."""
 
-    def contents(self, *, now: datetime) -> RunContents:
+    def build_contents(self, *, now: datetime) -> RunContents:
         """Return the contents. Raise RenderingError, NotWorthSending or DataPending if nothing is to be sent, or not
         yet."""
 
-    def app_body(
+    def build_app_body(
         self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime
     ) -> bytes | None:
         """Return the request body for people of one company's app; None: the body of the message form. Called inside

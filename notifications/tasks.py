@@ -28,7 +28,7 @@ from integrations.models.jobs import Moment
 from notifications.alerts import card_updates, evaluation, incidents, notify
 from notifications.delivery import attachments, maintenance
 from notifications.delivery.rendering import render
-from notifications.delivery.rows import reserve
+from notifications.delivery.rows import reserve_rows
 from notifications.delivery.runs import recall, scheduler
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.delivery.runs.ownership import request_ownership_notices
@@ -133,7 +133,7 @@ def _notify_owners(now: datetime) -> None:
 
 @TICK.step(lambda _now: [])  # the query of _sweep finds these rows
 def _hand_out(now: datetime) -> None:
-    while handed_out := queue.hand_out(now=now):
+    while handed_out := queue.hand_out_deliveries(now=now):
         enqueue_deliveries(handed_out.urgent, queue=URGENT_QUEUE)
         enqueue_deliveries(handed_out.ordinary)
 
@@ -167,7 +167,7 @@ def _send_mails(now: datetime) -> None:
     _enqueue(send_outgoing_mails, outgoing.hand_out_mails(now=now), MAILS_PER_TASK)
 
 
-TICK.step(lambda _now: [queue.find_unnotified()])(queue.notify_administrators)
+TICK.step(lambda _now: [queue.find_unnotified_queues()])(queue.notify_administrators)
 
 
 @TICK.step(lambda now: [IncomingMessage.objects.to_call_back(now)])
@@ -348,7 +348,7 @@ def enqueue_previews(medium_ids: list[int]) -> None:
     """Queue the pictures that somebody on a page waits for, without waiting for the next tick. They pass all others."""
     now = database_now()
     due = Medium.objects.due(now).previews().filter(pk__in=medium_ids).order_by("pk")
-    _enqueue_media(reserve(due, len(medium_ids), make_after=now + attachments.QUEUED))
+    _enqueue_media(reserve_rows(due, len(medium_ids), make_after=now + attachments.QUEUED))
 
 
 def _enqueue_media(medium_ids: list[int]) -> None:

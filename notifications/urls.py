@@ -15,7 +15,7 @@ urlpatterns = [
     path("alerts/<int:pk>/<int:picture>.<str:extension>", inbox.picture, name="alert-picture"),
     path("alerts/<int:pk>/act/", inbox.act, name="act-on-alert"),
     path("api/v1/", api.urls),
-    path("in/<str:public_id>", incoming.receive, name="inbound"),
+    path("in/<str:public_id>", incoming.receive_call, name="inbound"),
     path("m/<str:mark>/", inbox.message, name="message"),
     path("m/<str:mark>/mail/", inbox.whole_mail, name="whole-mail"),
     path("m/<str:mark>/<int:position>.<str:extension>", media.attachment, name="attachment"),

@@ -56,7 +56,7 @@ def _save_secrets(world: World) -> None:
     for who in ("S1", "I1"):
         world.people[who].managed_corps.add(new)
     # As saving on its page would do: the watched figures are known.
-    evaluation.reset_if_changed(world.things["alert_rule"], now=timezone.now())
+    evaluation.reset_changed_rule(world.things["alert_rule"], now=timezone.now())
     figures = DataSource.objects.create(
         name="Alpha service",
         kind="json",

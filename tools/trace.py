@@ -57,7 +57,7 @@ WAYS = (
             "notifications/alerts/incidents.py:receive_alerts",
             "notifications/alerts/notify.py:request_notices",
             "notifications/delivery/rendering/render.py:render_runs",
-            "notifications/delivery/sending/queue.py:hand_out",
+            "notifications/delivery/sending/queue.py:hand_out_deliveries",
             "notifications/delivery/sending/send.py:send_deliveries",
             "integrations/views.py:events",
             "integrations/callbacks.py:process_events",

@@ -67,7 +67,7 @@ class MemberStateFilter(OptionFilter):
     title = _("state")
     options = {
         "waiting": (_("waits for an administrator"), lambda members: members.filter(waits_since__isnull=False)),
-        "able": (_("may sign in"), lambda members: members.filter(pk__in=Member.objects.able())),
+        "able": (_("may sign in"), lambda members: members.filter(pk__in=Member.objects.eligible())),
         "disabled": (
             _("disabled in WeCom"),
             lambda members: members.filter(status=Member.Status.DISABLED, presence=Member.Presence.HERE),
@@ -477,7 +477,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "mode": dict(MODES)[policy.mode if policy is not None else DirectoryPolicy.Mode.OFF],
             "is_off": policy is None or policy.is_off,
             "form": form,
-            "unlinked_count": filter_unlinked(Member.objects.able().filter(corp=corp)).count(),
+            "unlinked_count": filter_unlinked(Member.objects.eligible().filter(corp=corp)).count(),
             "reception": describe_reception(corp, now=timezone.now()),
             "runs": SyncRun.objects.filter(corp=corp).defer("written", "proposed")[:10],
         }

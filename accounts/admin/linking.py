@@ -213,7 +213,7 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
         context: dict[str, Any] = {"title": gettext("Link all unambiguous matches"), "form": form}
         if form.is_bound and form.is_valid():
             policy, editor = form.instance, get_signed_in_person(request)
-            members = matching.filter_unlinked(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
+            members = matching.filter_unlinked(Member.objects.eligible().filter(corp=form.cleaned_data["corp"]))
             page = read_page(members, after=read_key(given.get("after")), size=linking.MEMBERS_AT_ONCE)
             if request.method == "POST":
                 count = linking.link_members(policy=policy, members=page.rows, editor=editor)

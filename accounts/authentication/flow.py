@@ -24,7 +24,7 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.core.http import HOME, add_leading_slash, choose_safe_path
 from integrations.core.redis import COUNTING, Limit, read_limit_arguments, script
-from integrations.models.fields import cipher
+from integrations.models.fields import get_cipher
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -190,14 +190,14 @@ def hash_text(text: str) -> str:
 def seal_values(purpose: str, *values: Any) -> str:
     """Encrypt `values` (JSON), so that nobody outside can read or change them. `purpose`: must be the same to unseal
     them."""
-    return cipher().encrypt(json.dumps([purpose, *values], ensure_ascii=False).encode()).decode()
+    return get_cipher().encrypt(json.dumps([purpose, *values], ensure_ascii=False).encode()).decode()
 
 
 def unseal_values(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
     """Decrypt sealed values. Returns an empty list if the purpose differs, the text is invalid, or it is older than
     `seconds`."""
     try:
-        content = json.loads(cipher().decrypt(sealed.encode(), ttl=seconds))
+        content = json.loads(get_cipher().decrypt(sealed.encode(), ttl=seconds))
     except (InvalidToken, ValueError):
         return []
     return content[1:] if isinstance(content, list) and content[:1] == [purpose] else []

@@ -142,7 +142,7 @@ def find_unambiguous_matches(*, policy: DirectoryPolicy, members: Sequence[Membe
 def link_members(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> int:
     """Link all members with an unambiguous match in one transaction. Returns how many."""
     # link() reads these rows again at each try (`all()`).
-    rows = filter_unlinked(Member.objects.able().filter(pk__in=[one.pk for one in members])).order_by("pk")
+    rows = filter_unlinked(Member.objects.eligible().filter(pk__in=[one.pk for one in members])).order_by("pk")
 
     @transaction.atomic
     def link() -> int:

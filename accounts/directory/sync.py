@@ -63,8 +63,8 @@ class PolicyStep:
         """Write all changes. Return the number of each kind. `rules`: the groups that departments give; None to read
         them."""
         self._unlink_leavers([one for one in self._members if one.presence == Member.Presence.DELETED])
-        able = [one for one in self._members if one.is_able]
-        linked = [one for one in able if one.userid_folded in self._accounts]
+        eligible = [one for one in self._members if one.is_eligible]
+        linked = [one for one in eligible if one.userid_folded in self._accounts]
         # Copy WeCom's spelling of the userids.
         changes = {}
         for member in linked:
@@ -75,7 +75,7 @@ class PolicyStep:
                 changes[account.pk] = [["userid", account.userid, member.userid]]
         self._counts["respelled"] += len(changes)
         services.record_accounts(changes, Action.CHANGED)
-        unlinked = [one for one in able if one.userid_folded not in self._accounts]
+        unlinked = [one for one in eligible if one.userid_folded not in self._accounts]
         matches = match_members(corp=self._corp, policy=self._policy, members=unlinked)
         new = [(match, match.user) for match in matches if match.user is not None and match.conflict is None]
         link_matches(corp=self._corp, matches=[match for match, _user in new])
@@ -101,8 +101,8 @@ class PolicyStep:
         user_ids = {one.user_id for one in self._accounts.values()} | set(now_linked.values_list("user_id", flat=True))
         choose_primary_accounts(user_ids)
         self._counts += sync_groups(corp=self._corp, user_ids=user_ids, rules=rules)
-        if unable := [one.userid_folded for one in self._members if not one.is_able]:
-            people_left(self._corp, unable, self._now)
+        if ineligible := [one.userid_folded for one in self._members if not one.is_eligible]:
+            people_left(self._corp, ineligible, self._now)
         return +self._counts
 
     # --- Leavers ------------------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def preview_policy(*, corp: Corp, policy: DirectoryPolicy) -> Counter[str]:
     """Count what `policy` would do with the unlinked members of the last copy: `created`, `linked`, and each reason why
     a member could not be matched. Writes nothing; `policy` need not be saved."""
     counts, after = Counter[str](), 0
-    unlinked = filter_unlinked(Member.objects.able().filter(corp=corp)).order_by("pk")
+    unlinked = filter_unlinked(Member.objects.eligible().filter(corp=corp)).order_by("pk")
     while members := list(unlinked.filter(pk__gt=after)[:STEP]):
         for one in match_members(corp=corp, policy=policy, members=members):
             counts[one.conflict or ("created" if one.user is None else "linked")] += 1

@@ -13,11 +13,11 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models.attributes import Attribute
 from accounts.models.users import User
 from integrations.models import Corp, Department, Member
-from integrations.models.directory import OfCorpQuerySet
+from integrations.models.directory import CorpRowsQuerySet
 from integrations.models.fields import Person
 
 
-class DirectoryPolicyQuerySet(OfCorpQuerySet["DirectoryPolicy"]):
+class DirectoryPolicyQuerySet(CorpRowsQuerySet["DirectoryPolicy"]):
     def in_force(self) -> Self:
         return self.exclude(mode=DirectoryPolicy.Mode.OFF).filter(corp__is_enabled=True)
 

@@ -142,7 +142,7 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
 
     def in_departments(self, department_ids: Collection[int]) -> Self:
         """Keep accounts whose members may have access and are in one of these departments (keys of Department)."""
-        members = Member.objects.able().filter(departments__in=list(department_ids))
+        members = Member.objects.eligible().filter(departments__in=list(department_ids))
         same_member = members.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
         return self.complete().filter(Exists(same_member))
 

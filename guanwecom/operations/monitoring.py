@@ -38,7 +38,7 @@ from integrations.core.hooks import Attention
 from integrations.core.redis import valkey
 from integrations.models import BiConnection, CallbackEvent, CardData, Corp, DataSource, Installation, Job, SiteAddress
 from integrations.models.fields import find_encrypted_columns
-from notifications.delivery.channels import address_scope, company_scope
+from notifications.delivery.channels import make_address_scope, make_company_scope
 from notifications.delivery.limiter import Scope, StoreLostError, ask_gate
 from notifications.delivery.metrics import collect_push_metrics, make_gauge
 from notifications.delivery.sending import settle
@@ -302,8 +302,8 @@ def measure_limits() -> list[LimitShare]:
     """Measure the limits of message/send for each enabled company and each address; empty if the limiter fails."""
     scopes: dict[str, _MeasuredScope] = {}  # by key, since companies with the same CorpId share its limits
     for corp in Corp.objects.enabled().only("corpid", "proxy_url").order_by("pk"):
-        address = _MeasuredScope("address", None, address_scope(corp))
-        company = _MeasuredScope("company", corp.pk, company_scope(corp.corpid))
+        address = _MeasuredScope("address", None, make_address_scope(corp))
+        company = _MeasuredScope("company", corp.pk, make_company_scope(corp.corpid))
         scopes.setdefault(address.scope.key, address)
         scopes.setdefault(company.scope.key, company)
     by_minute = [each._replace(scope=replace(each.scope, parallel=0, per_hour=0)) for each in scopes.values()]

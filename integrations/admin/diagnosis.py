@@ -120,7 +120,7 @@ def describe_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
     if network is not None and checks.is_current(network, corp) and network.status == Status.WRONG and not tried:
         tried = current = [network]
     today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    sent_at, sent_count = hooks.calls().find_sent([corp.pk], today).get(corp.pk, (None, 0))
+    sent_at, sent_count = hooks.calls().find_newest_success([corp.pk], today).get(corp.pk, (None, 0))
     return {
         "corp": corp,
         "refusal": checks.find_refusal(corp),

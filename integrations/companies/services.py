@@ -67,7 +67,7 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     applications = {before, (before[0], None), (corp.corpid, corp.agentid), (corp.corpid, None)}
     transaction.on_commit(lambda: forget_tokens(token_store(), applications))
     # With the database's clock, which the next attempt uses, too.
-    transaction.on_commit(lambda: hooks.calls().probe_at_once(corp.pk, database_now()))
+    transaction.on_commit(lambda: hooks.calls().probe_company_at_once(corp.pk, database_now()))
     return True
 
 

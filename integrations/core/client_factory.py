@@ -22,7 +22,7 @@ from integrations.clients.wecom.tokens import TokenStore, TrialTokens
 from integrations.core import metrics
 from integrations.core.redis import valkey
 from integrations.models import BiConnection, CallbackEvent, Corp
-from integrations.models.fields import cipher, require_readable
+from integrations.models.fields import get_cipher, require_readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +173,8 @@ def _token_store(_url: str, system: str) -> TokenStore:
     """Return one store per process, so that threads share its copies. The address only distinguishes cache entries."""
     return TokenStore(
         valkey(),
-        encrypt=lambda token: cipher().encrypt(token),
-        decrypt=lambda encrypted: cipher().decrypt(encrypted),
+        encrypt=lambda token: get_cipher().encrypt(token),
+        decrypt=lambda encrypted: get_cipher().decrypt(encrypted),
         prefix=f"{system}:token:",
         system=system,
     )

@@ -43,14 +43,14 @@ class Calls:
     """The calls that a higher app makes to send messages.
 
     `find_refused`: return the refusal of each of these corps whose last calls were refused, by key, in a constant
-    number of queries. `probe_at_once`: try again, because the corp's credentials were saved or it passed a check; the
-    time is the database's. `find_sent`: return the newest success since a time and the number of recipients since then,
-    by the key of the corp.
+    number of queries. `probe_company_at_once`: try again, because the corp's credentials were saved or it passed a
+    check; the time is the database's. `find_newest_success`: return the newest success since a time and the number of
+    recipients since then, by the key of the corp.
     """
 
     find_refused: Callable[[Sequence[Corp], datetime], dict[int, CallsRefused]]
-    probe_at_once: Callable[[int, datetime], None]
-    find_sent: Callable[[Sequence[int], datetime], dict[int, tuple[datetime, int]]]
+    probe_company_at_once: Callable[[int, datetime], None]
+    find_newest_success: Callable[[Sequence[int], datetime], dict[int, tuple[datetime, int]]]
 
 
 calls: SingleProvider[Calls] = SingleProvider()

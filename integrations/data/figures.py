@@ -325,7 +325,7 @@ def read_column_numbers(table: Table, name: str, rows: Iterable[int] | None = No
 
     Yes and no count as 1 and 0. Raises NotNumericError for any other known value, KeyError if there is no such column.
     """
-    position = table.position(name)
+    position = table.find_position(name)
     chosen = table.rows if rows is None else [table.rows[row] for row in rows]
     numbers: list[Decimal] = []
     for row in chosen:
@@ -387,7 +387,7 @@ def find_newest_day(values: Iterable[Value], *, until: date, zone: tzinfo) -> da
 def find_reached_day_column(table: Table, *, today: date, zone: tzinfo) -> str:
     """Return the first column with a day up to `today`; empty if there is none, as in a plan."""
     columns = (one.name for one in table.columns if one.is_temporal)
-    return next((name for name in columns if find_newest_day(table.values(name), until=today, zone=zone)), "")
+    return next((name for name in columns if find_newest_day(table.list_values(name), until=today, zone=zone)), "")
 
 
 def sort_newest_first(table: Table, *, today: date, zone: tzinfo) -> Table:
@@ -396,10 +396,10 @@ def sort_newest_first(table: Table, *, today: date, zone: tzinfo) -> Table:
     first = next((one.name for one in table.columns if one.is_temporal), "")
     if not (name := find_reached_day_column(table, today=today, zone=zone) or first):
         return table
-    values = table.values(name)
+    values = table.list_values(name)
     times: list[Any] = [make_comparison_key(value, zone) for value in values]
     if not _are_in_order(times) and any(
-        _are_in_order(table.values(one.name)) for one in table.columns if one.is_numeric
+        _are_in_order(table.list_values(one.name)) for one in table.columns if one.is_numeric
     ):
         return table
     days = [find_day(value, zone) for value in values]
@@ -408,7 +408,7 @@ def sort_newest_first(table: Table, *, today: date, zone: tzinfo) -> Table:
     unknown = [row for row, day in enumerate(days) if day is None]
     past.sort(key=times.__getitem__, reverse=True)
     planned.sort(key=times.__getitem__)
-    return table.with_rows([table.rows[row] for row in (*past, *planned, *unknown)])
+    return table.replace_rows([table.rows[row] for row in (*past, *planned, *unknown)])
 
 
 def _are_in_order(values: Iterable[Any]) -> bool:
@@ -423,7 +423,7 @@ def _are_in_order(values: Iterable[Any]) -> bool:
 def rank_rows(table: Table, name: str, *, is_descending: bool = True) -> list[int]:
     """Return the positions of all rows, the largest (or smallest) known value first and unknown ones last. Equal values
     keep the source's order. Raises KeyError."""
-    position = table.position(name)
+    position = table.find_position(name)
     is_numeric = table.columns[position].is_numeric
     values = [to_decimal(row[position]) if is_numeric else row[position] for row in table.rows]
     keys = [(row, value) for row, value in enumerate(values) if not is_unknown(value)]

@@ -100,28 +100,28 @@ class Table:
         is_moment = self.is_fetch_time or has_times or self.as_of.time() != time()
         return None if is_moment else (self.as_of - timedelta(days=1)).date()
 
-    def position(self, name: str) -> int:
+    def find_position(self, name: str) -> int:
         """Return the index of a column in each row. Raises KeyError if there is none of this name."""
         for position, column in enumerate(self.columns):
             if column.name == name:
                 return position
         raise KeyError(name)
 
-    def column(self, name: str) -> Column:
+    def find_column(self, name: str) -> Column:
         """Return the column of this name. Raises KeyError."""
-        return self.columns[self.position(name)]
+        return self.columns[self.find_position(name)]
 
-    def values(self, name: str) -> list[Value]:
+    def list_values(self, name: str) -> list[Value]:
         """Return a column from top to bottom. Raises KeyError."""
-        position = self.position(name)
+        position = self.find_position(name)
         return [row[position] for row in self.rows]
 
     def is_kind_known(self, name: str) -> bool:
         """Return whether the values, the source or the administrator determine the column's kind. A text column
         without a known value may be of any kind. Raises KeyError."""
-        return self.column(name).kind is not Kind.TEXT or any(value is not None for value in self.values(name))
+        return self.find_column(name).kind is not Kind.TEXT or any(one is not None for one in self.list_values(name))
 
-    def with_rows(self, rows: Sequence[tuple[Value, ...]]) -> Table:
+    def replace_rows(self, rows: Sequence[tuple[Value, ...]]) -> Table:
         """Return this table with other rows, such as a slice."""
         return Table(self.columns, tuple(rows), self.as_of, self.is_cut, self.is_fetch_time, self.misfits)
 

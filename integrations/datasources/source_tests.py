@@ -27,7 +27,7 @@ from integrations.jobs.registry import JobFailedError, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import Card, DataSource, Job, SourceKind
 from integrations.models.datasources import SECRETS, explain_problem
-from integrations.models.fields import Person, Unreadable, cipher
+from integrations.models.fields import Person, Unreadable, get_cipher
 
 SOURCE_TEST = "source.test"
 # The problem of a test of unsaved input that starts after its input has expired.
@@ -161,9 +161,9 @@ def try_unsaved(run: JobRun) -> dict[str, Any]:
 
 
 def _cache_encrypted(name: str, document: Any) -> None:
-    cache.set(f"{UNSAVED_TEST}:{name}", cipher().encrypt(json.dumps(document).encode()), CACHED_FOR.total_seconds())
+    cache.set(f"{UNSAVED_TEST}:{name}", get_cipher().encrypt(json.dumps(document).encode()), CACHED_FOR.total_seconds())
 
 
 def _read_cached(name: str) -> Any:
     sealed = cache.get(f"{UNSAVED_TEST}:{name}")
-    return None if sealed is None else json.loads(cipher().decrypt(sealed))
+    return None if sealed is None else json.loads(get_cipher().decrypt(sealed))

@@ -133,7 +133,7 @@ def _write(batch: EventBatch, lookup: EventLookup, *, own: Mapping[int, datetime
         batch.touch([*(one.member.pk for one in changes), *(one.pk for one in joined)])
 
     writer = Writer(corp=batch.corp, saving=saving, note=note, read_since=lookup.read_since, own=own)
-    losing = [one.member.userid_folded for one in lookup.plan.losing if one.member.is_able]
+    losing = [one.member.userid_folded for one in lookup.plan.losing if one.member.is_eligible]
     if losing and _is_suspicious(batch.corp, losing):
         logger.error("events corp=%s would take access from %d: a run asks first", batch.corp.pk, len(losing))
         lookup.plan.losing, lookup.is_too_much = [], True
@@ -162,7 +162,7 @@ def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
         pipeline.scard(key)
         total = int(pipeline.execute()[-1])
     # People of the last minutes have lost access already.
-    able_count = Member.objects.filter(corp=corp).able().count() + total - len(losing)
+    able_count = Member.objects.filter(corp=corp).eligible().count() + total - len(losing)
     return is_too_many(losing_count=total, able_count=able_count, percent=settings.DIRECTORY_GUARD_PERCENT)
 
 

@@ -103,11 +103,11 @@ def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
             if _split_items(callback, "AddPartyItems") or _split_items(callback, "DelPartyItems"):
                 changes.tags_with_departments.add(int(number))
         else:
-            _add_people(changes, event, callback)
+            _add_changed_person(changes, event, callback)
     return changes
 
 
-def _add_people(changes: EventChanges, event: CallbackEvent, callback: wire.Callback) -> None:
+def _add_changed_person(changes: EventChanges, event: CallbackEvent, callback: wire.Callback) -> None:
     """Add the person of an event of people, under the new userid, too, if the event gives one, and the rename."""
     old, new = callback.text("UserID").strip(), callback.text("NewUserID").strip()
     if new and is_userid(old) and is_userid(new):
@@ -221,10 +221,10 @@ class EventLookup:
 
     def _look_up_people(self) -> None:
         found, snapshot = self.reader.look_up(list(self._wanted.values())), self.reader.snapshot
-        for folded, where in zip(self._wanted, found, strict=True):
-            if where.person is not None:
-                snapshot.add(where.person)
-            elif where.has_left:
+        for folded, result in zip(self._wanted, found, strict=True):
+            if result.person is not None:
+                snapshot.add(result.person)
+            elif result.has_left:
                 snapshot.left.add(folded)
 
 
@@ -309,7 +309,7 @@ def _confirm_rename(
         candidates = Member.objects.filter(corp=corp, userid_folded__in=gone)
         if not any(_concerns_member(candidate, takers[candidate.userid_folded]) for candidate in candidates):
             member = next(iter(_lock_members(corp, {old})), None)
-            if member is not None and _concerns_member(member, rename) and not _is_done(corp, rename):
+            if member is not None and _concerns_member(member, rename) and not _is_recorded(corp, rename):
                 Member.objects.filter(pk=member.pk).update(renames=[*member.renames, rename.record])
                 Member.objects.filter(pk=member.pk, waits_since__isnull=True).update(waits_since=now, changed_at=now)
                 touched.append(member.pk)
@@ -323,7 +323,7 @@ def _confirm_rename(
     return last in known
 
 
-def _is_done(corp: Corp, rename: Rename) -> bool:
+def _is_recorded(corp: Corp, rename: Rename) -> bool:
     """Return whether the rename is recorded. Its members are locked, so nobody records it meanwhile."""
     return Member.objects.filter(corp=corp).exclude(renames=[]).filter(renames__contains=[rename.record]).exists()
 
@@ -333,7 +333,7 @@ def _apply_rename(corp: Corp, rename: Rename, touched: list[int], now: datetime,
     old, new = fold_userid(rename.old), fold_userid(rename.new)
     rows = {one.userid_folded: one for one in _lock_members(corp, {old, new})}
     member, holder = rows.get(old), rows.get(new)
-    if _is_done(corp, rename):
+    if _is_recorded(corp, rename):
         return True
     if member is None:  # perhaps a later event gives somebody this userid
         return by_force
@@ -349,7 +349,7 @@ def _apply_rename(corp: Corp, rename: Rename, touched: list[int], now: datetime,
             return False
     try:
         with transaction.atomic():
-            _write(member, holder, rename, now)
+            _write_rename(member, holder, rename, now)
             hooks.member_renamed(corp, rename.old, rename.new)
     except hooks.RenameRefusedError:
         logger.warning("rename of a protected account corp=%s member=%s", corp.pk, member.pk)
@@ -372,7 +372,7 @@ def _concerns_member(member: Member, rename: Rename) -> bool:
     return member.renamed_at is None or member.renamed_at <= rename.happened_at
 
 
-def _write(member: Member, holder: Member | None, rename: Rename, now: datetime) -> None:
+def _write_rename(member: Member, holder: Member | None, rename: Rename, now: datetime) -> None:
     """Write the rename. `holder`, who had the new userid, is marked as deleted and gets the old one, which is free."""
     if holder is not None:
         _update_member(member, f"#{member.pk}", f"#{member.pk}", changed_at=now)  # a temporary value

@@ -227,9 +227,9 @@ class _RunExecution:
                 if difference.member.pk not in shown:
                     snapshot.warn("not_shown", difference.member.userid)
             planned.losing = [difference for difference in planned.losing if difference.member.pk in shown]
-        elif losing := {difference.member.pk for difference in planned.losing if difference.member.is_able}:
+        elif losing := {difference.member.pk for difference in planned.losing if difference.member.is_eligible}:
             departments = find_departments(self._corp)
-            able = Member.objects.filter(corp=self._corp).able().values_list("pk", flat=True)
+            able = Member.objects.filter(corp=self._corp).eligible().values_list("pk", flat=True)
             tree = Department.objects.filter(corp=self._corp).present()
             question = find_question(
                 losing=losing,

@@ -19,16 +19,16 @@ from integrations.models import fields
 from integrations.models.companies import Corp
 from integrations.models.jobs import Moment
 
-OfCorp = TypeVar("OfCorp", bound=models.Model)
+CorpRow = TypeVar("CorpRow", bound=models.Model)
 
 
-class OfCorpQuerySet(models.QuerySet[OfCorp]):
+class CorpRowsQuerySet(models.QuerySet[CorpRow]):
     def visible_to(self, person: fields.Person) -> Self:
         """Filter rows of the corps that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 
 
-class DepartmentQuerySet(OfCorpQuerySet["Department"]):
+class DepartmentQuerySet(CorpRowsQuerySet["Department"]):
     def present(self) -> Self:
         return self.filter(removed_at__isnull=True)
 
@@ -59,12 +59,12 @@ class Department(models.Model):
         return self.name or str(self.wecom_department_id)
 
 
-class MemberQuerySet(OfCorpQuerySet["Member"]):
+class MemberQuerySet(CorpRowsQuerySet["Member"]):
     def here(self) -> Self:
         """Filter members whom WeCom shows us, enabled or not."""
         return self.filter(presence=Member.Presence.HERE)
 
-    def able(self) -> Self:
+    def eligible(self) -> Self:
         """Filter present members who are not disabled in WeCom and do not wait for an administrator."""
         return self.here().filter(waits_since__isnull=True).exclude(status=Member.Status.DISABLED)
 
@@ -153,14 +153,14 @@ class Member(models.Model):
         return f"{self.name} ({self.userid})" if self.name else self.userid
 
     @property
-    def is_able(self) -> bool:
+    def is_eligible(self) -> bool:
         """True if the member is in scope, not disabled in WeCom, and does not wait for an administrator. The same as
-        the filter MemberQuerySet.able."""
+        the filter MemberQuerySet.eligible."""
         is_here = self.presence == self.Presence.HERE and self.waits_since is None
         return is_here and self.status != self.Status.DISABLED
 
 
-class SyncRunQuerySet(OfCorpQuerySet["SyncRun"]):
+class SyncRunQuerySet(CorpRowsQuerySet["SyncRun"]):
     def unfinished(self) -> Self:
         return self.filter(status__in=[SyncRun.Status.WAITING, SyncRun.Status.RUNNING])
 

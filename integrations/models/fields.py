@@ -35,7 +35,7 @@ def fold_userid(userid: str) -> str:
     return userid.strip().lower()
 
 
-def cipher() -> MultiFernet:
+def get_cipher() -> MultiFernet:
     """Return the cipher of settings.FIELD_ENCRYPTION_KEYS: the first key encrypts, every key decrypts."""
     return MultiFernet([Fernet(key) for key in settings.FIELD_ENCRYPTION_KEYS])
 
@@ -89,7 +89,7 @@ class EncryptedTextField(TextField):
         text = models.Field.get_prep_value(self, value)
         if isinstance(text, Unreadable):
             return text.sealed
-        return cipher().encrypt(str(text).encode()).decode() if text else text
+        return get_cipher().encrypt(str(text).encode()).decode() if text else text
 
     def value_to_string(self, obj: models.Model) -> str:
         """Return the ciphertext for serializers."""
@@ -102,7 +102,7 @@ class EncryptedTextField(TextField):
         if not isinstance(text, str) or not text.startswith(CIPHERTEXT_PREFIX):
             return text
         try:
-            return cipher().decrypt(text.removeprefix(CIPHERTEXT_PREFIX).encode()).decode()
+            return get_cipher().decrypt(text.removeprefix(CIPHERTEXT_PREFIX).encode()).decode()
         except InvalidToken as error:
             raise ValidationError(f"{self.name}: no key of FIELD_ENCRYPTION_KEYS opens the value") from error
 
@@ -116,7 +116,7 @@ class EncryptedTextField(TextField):
         if not value:
             return value
         try:
-            return cipher().decrypt(value.encode()).decode()
+            return get_cipher().decrypt(value.encode()).decode()
         except InvalidToken:
             return Unreadable(value)
 

@@ -31,7 +31,7 @@ from notifications.delivery.rendering.report_contents import expect_recipients
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.owner_notices import explain_auto_pauses
 from notifications.delivery.runs.ownership import find_attentions
-from notifications.delivery.sending.queue import CORP_SECRETS, find_sent
+from notifications.delivery.sending.queue import CORP_SECRETS, find_newest_success
 from notifications.models import (
     AlertRule,
     Channel,
@@ -82,13 +82,13 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
         # Today's settled messages, and all that still wait.
         today, zone = timezone.localdate(), timezone.get_current_timezone()
         midnights = [statistics.find_midnight(today, zone, plus) for plus in (0, 1)]
-        sent, unsettled = Delivery.objects.filter(corp__in=lines), Q(status__in=Delivery.UNSETTLED)
-        todays = sent.filter(~unsettled, created_at__gte=midnights[0], created_at__lt=midnights[1])
-        found, waiting = statistics.sum_up(todays, "corp"), statistics.sum_up(sent.filter(unsettled), "corp")
-        last_sent = find_sent(list(lines), midnights[0])
+        sent, waits = Delivery.objects.filter(corp__in=lines), Q(status__in=Delivery.UNSETTLED)
+        todays = sent.filter(~waits, created_at__gte=midnights[0], created_at__lt=midnights[1])
+        found, waiting = statistics.sum_outcomes(todays, "corp"), statistics.sum_outcomes(sent.filter(waits), "corp")
+        last_sent = find_newest_success(list(lines), midnights[0])
         for pk, corp_lines in lines.items():
             # The counts are people, while the linked lists show their deliveries.
-            counts, named = found.get(pk, statistics.Counts()), {"corp": str(pk), "day": "today"}
+            counts, named = found.get(pk, statistics.OutcomeCounts()), {"corp": str(pk), "day": "today"}
             todays_url = _list_url("delivery", **named)
             refused, tone = _format_recipients(counts.refused), "bad" if counts.refused else ""
             last, accepted = last_sent.get(pk), _format_recipients(counts.accepted)
@@ -99,7 +99,7 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
             if counts.unknown:
                 url = _list_url("delivery", **named, status__exact="unknown")
                 corp_lines.append(Line(_("Outcome unknown today"), _format_recipients(counts.unknown), "bad", url))
-            still_to_go = waiting.get(pk, statistics.Counts()).waiting
+            still_to_go = waiting.get(pk, statistics.OutcomeCounts()).waiting
             url = _list_url("delivery", corp=pk, status__exact="pending")
             corp_lines.append(Line(_("Waiting"), _format_recipients(still_to_go), "", url, is_main=still_to_go > 0))
     if request.user.has_perm("notifications.view_subscription"):

@@ -184,7 +184,7 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
         notified = log.link_to(request, notice, format_moment(run.owner_notified_at))
     recalled = run.recall_requested_at
     numbers: list[tuple[Any, Any]] = []
-    counts, misfits = statistics.Counts(), dict[str, int]()
+    counts, misfits = statistics.OutcomeCounts(), dict[str, int]()
     if run.rendered_at is not None:
         counts = statistics.count_outcomes("run", run.pk)
         ready = [data for _card, data in report_contents.find_card_data(run) if data.status == CardData.Status.READY]

@@ -145,7 +145,7 @@ def confirm_resend(model_admin: Any, request: HttpRequest, rows: Sequence[Run | 
                     now=database_now(),
                 )
             else:  # resent already, or nobody is left to send to
-                keys = [triggers.resend_key(part, number, item.delivery) for part in triggers.find_parts(item.run)]
+                keys = [triggers.make_resend_key(part, number, item.delivery) for part in triggers.find_parts(item.run)]
                 found = (list(Run.objects.filter(key__in=keys).order_by("pk")), False)
             begun.append(found)
         new = [run.pk for runs, is_new in begun if is_new for run in runs]

@@ -433,7 +433,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
             reschedule(obj, now=database_now())
             changed |= {"next_run_at", *subscription_forms.SCHEDULE_FIELDS}
         obj.save(update_fields=changed)
-        evaluation.reset_if_changed(obj, now=database_now())
+        evaluation.reset_changed_rule(obj, now=database_now())
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -514,7 +514,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
             columns = [[one.name, one.kind.value] for one in table.columns]
             # The values of columns without dates, in the order of the rows, to choose the rows that count.
             for column in [one for one in table.columns if not one.is_temporal][:CHOSEN_FROM_AT_MOST]:
-                texts = [write_comparable_text(value).strip() for value in table.values(column.name)]
+                texts = [write_comparable_text(value).strip() for value in table.list_values(column.name)]
                 distinct = list(dict.fromkeys(filter(None, texts)))
                 if len(distinct) < len(table.rows) or len(distinct) <= CHOICES_AT_MOST:
                     values[column.name] = distinct[:CHOICES_AT_MOST]

@@ -23,7 +23,7 @@ from integrations.core import client_factory
 from integrations.core.background import log_errors
 from integrations.models.jobs import Moment
 from notifications.alerts import notices
-from notifications.delivery.channels import address_scope, company_scope, outcome_of_error
+from notifications.delivery.channels import make_address_scope, make_company_scope, make_error_outcome
 from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.rows import update_unlocked
 from notifications.delivery.sending.queue import take_probes, unblock_companies
@@ -58,14 +58,14 @@ def find_changeable_cards(now: Moment) -> QuerySet[AlertCard]:
     """Return the cards whose next change may be tried. Cards of a blocked company wait until it works again or is to be
     tried again with one card."""
     held_up = CorpQueue.objects.blocked().filter(probe_at__gt=now, corp=OuterRef("delivery__corp"))
-    return _find_stale(now).exclude(Exists(held_up))
+    return _find_stale_cards(now).exclude(Exists(held_up))
 
 
 def claim_due_cards(*, now: datetime) -> list[int]:
     """Claim the cards to change now and return their ids. Nobody else gets them until their lease ends."""
     ids = list(find_changeable_cards(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
     # Checks only conditions on AlertCard: conditions on other tables are not checked again after waiting for a lock.
-    return [pk for pk in ids if _find_stale(now).filter(pk=pk).update(next_try_at=now + LEASE) == 1]
+    return [pk for pk in ids if _find_stale_cards(now).filter(pk=pk).update(next_try_at=now + LEASE) == 1]
 
 
 @transaction.atomic
@@ -110,7 +110,7 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
     return count
 
 
-def _find_stale(now: Moment) -> QuerySet[AlertCard]:
+def _find_stale_cards(now: Moment) -> QuerySet[AlertCard]:
     return AlertCard.objects.filter(is_stale=True, next_try_at__lte=now)
 
 
@@ -141,7 +141,7 @@ def _update_card(card_id: int, clock: Clock) -> bool:
     if notices.make_digest(notice) == card.shown or not card.find_usable_codes(now):
         _give_up_change(card)
         return False
-    scopes = (address_scope(delivery.corp, UPDATE_API), company_scope(delivery.corpid, UPDATE_API))
+    scopes = (make_address_scope(delivery.corp, UPDATE_API), make_company_scope(delivery.corpid, UPDATE_API))
     [permit] = ask_permits([Request(f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes, is_urgent=True)])
     if not isinstance(permit, Permit):  # the seconds after which to ask again
         raise _CompanyWaitsError(permit)
@@ -149,10 +149,10 @@ def _update_card(card_id: int, clock: Clock) -> bool:
         return _send_change(card, clock)
     except (ConfigurationError, RateLimitedError) as error:
         # All cards of the company wait as long as the answer asks. This counts as no try.
-        outcome, now = outcome_of_error(error), clock()
+        outcome, now = make_error_outcome(error), clock()
         logger.info("corp=%d: changes of cards wait errcode=%s", delivery.corp_id, outcome.errcode)
         if outcome.is_rate_limited:
-            hold_scopes([company_scope(delivery.corpid, UPDATE_API)], outcome)
+            hold_scopes([make_company_scope(delivery.corpid, UPDATE_API)], outcome)
         until = now + timedelta(seconds=outcome.wait_seconds)
         of_company = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
         update_unlocked(of_company, next_try_at=until)
@@ -189,10 +189,10 @@ def _send_change(card: AlertCard, clock: Clock) -> bool:
         raise
     except IntegrationError as error:
         # After an unknown outcome the code may be used up and stays marked. The next try takes the next code, if any.
-        is_for_now = isinstance(error, TransientError)
-        if is_for_now:
+        is_temporary = isinstance(error, TransientError)
+        if is_temporary:
             _release_code(card, code)
-        level = logging.INFO if is_for_now else logging.WARNING
+        level = logging.INFO if is_temporary else logging.WARNING
         logger.log(level, "card of delivery=%d not changed errcode=%s", delivery.pk, error.code)
         _postpone_card(card, clock(), try_count=card.try_count + 1)
         return False

@@ -209,7 +209,7 @@ def check_columns(condition: Condition, table: Table) -> None:
 def find_position(table: Table, name: str) -> int:
     """Return the column's position, from 0. Raise ConditionError if it is missing."""
     try:
-        return table.position(name)
+        return table.find_position(name)
     except KeyError:
         raise ConditionError("no_such_column", name) from None
 

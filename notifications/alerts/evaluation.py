@@ -85,7 +85,7 @@ def decide_checks_of_card(card_id: int, slot_at: datetime) -> None:
         decide_check(check.pk, states.get(card_id), now=now)
 
 
-def reset_if_changed(rule: AlertRule, *, now: datetime) -> None:
+def reset_changed_rule(rule: AlertRule, *, now: datetime) -> None:
     """Reset the rule and end its open incidents if it watches something else than at its last check: other conditions,
     parts or card settings. Every check calls this, so it does not matter where the change was made. Runs inside the
     caller's transaction, which holds the lock on the rule."""
@@ -121,7 +121,7 @@ def decide_check(check_id: int, state: CardData | None, *, now: datetime) -> Ale
             if not rule.is_enabled or rule.card_id != check.card_id:
                 check.delete()
                 return None
-            reset_if_changed(rule, now=now)
+            reset_changed_rule(rule, now=now)
             outcome, fired = _decide_rule(rule, check, state, now)
             AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
         logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)

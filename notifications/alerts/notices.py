@@ -100,10 +100,10 @@ class AlertRunSource:
         """Return the source of an alert's run; None for a run of another kind (notifications.sources.run_sources)."""
         return cls(run) if run.trigger == Run.Trigger.ALERT else None
 
-    def audience(self) -> sources.Audience:
+    def find_audience(self) -> sources.Audience:
         return sources.Audience() if self._notice is None else find_audience(self._notice.lead)
 
-    def contents(self, *, now: datetime) -> sources.RunContents:
+    def build_contents(self, *, now: datetime) -> sources.RunContents:
         notice = self._notice
         if notice is None:
             return sources.RunContents(sources.Content(_("Alerts"), ""))
@@ -118,7 +118,9 @@ class AlertRunSource:
         text = tidy_text("\n\n".join([*blocks, *_describe_unnamed(notice)]))
         return sources.RunContents(sources.Content(write_title(notice), text, link=link))
 
-    def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
+    def build_app_body(
+        self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime
+    ) -> bytes:
         """Return the request body of the card with its buttons, showing the incidents as they are now."""
         notice = self._notice if self._is_draft else read_notice(self._run, now=now, with_lock=True)
         if notice is None:

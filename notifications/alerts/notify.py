@@ -73,7 +73,7 @@ def request_notices(*, now: datetime) -> list[int]:
                 if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
                     until = max(until, incident.silenced_until)
                 if isinstance(source, AlertRule):
-                    until = find_earliest_notice(source, until, windows)
+                    until = find_earliest_notice_time(source, until, windows)
                 audience_key = notices.make_audience_key(incident)
                 key = _GroupKey(incident.notice_kind, incident.kind, incident.corp_id, audience_key)
                 if until <= now and incident.is_open and key not in groups and notices.waits_for_company(incident):
@@ -140,7 +140,7 @@ def _count_notices(incident: Incident, kind: str) -> int:
 # --- When a rule may notify: hours, working days, silence windows. Pure. ---
 
 
-def find_earliest_notice(rule: AlertRule, now: datetime, windows: Sequence[SilenceWindow] = ()) -> datetime:
+def find_earliest_notice_time(rule: AlertRule, now: datetime, windows: Sequence[SilenceWindow] = ()) -> datetime:
     """Return the first moment from `now` on that lies within the rule's hours and outside its silence windows."""
     moment = now
     for _step in range(STEPS_AT_MOST):

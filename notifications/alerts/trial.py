@@ -128,7 +128,7 @@ def try_over_past(rule: AlertRule, table: Table, *, today: date) -> dict[str, An
     stored, memory = conditions.read_conditions(rule.conditions), dict[str, dict[str, str]]()
     chart = _begin_chart(stored)
     answers: dict[date, bool] = {}
-    row_days = [verdicts.to_day(value) for value in table.values(columns[0].name)]
+    row_days = [verdicts.to_day(value) for value in table.list_values(columns[0].name)]
     # A fall or a rise compares a day with rows of earlier days, so the day itself must have rows.
     needs_own_rows = any(one.comparison in BY_CHANGE and not verdicts.find_day_filters(one, table) for one in stored)
     is_relative = _resolve(stored, table, today, zone) != _resolve(stored, table, today - timedelta(days=1000), zone)
@@ -140,7 +140,7 @@ def try_over_past(rule: AlertRule, table: Table, *, today: date) -> dict[str, An
         ]
         if not (day in row_days if needs_own_rows else chosen):
             continue
-        day_table = table.with_rows(chosen)
+        day_table = table.replace_rows(chosen)
         fixed, found, compared = _resolve(stored, day_table, day, zone), [], []
         for name, part_table in verdicts.split_for_rule(rule, day_table).items():
             part = fold_text(name)

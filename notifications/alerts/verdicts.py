@@ -191,7 +191,7 @@ def _evaluate_condition(
     check_columns(condition, table)
     chosen = find_matching_rows(condition, table)
     if condition.aggregate in BY_ROW:
-        cells = table.values(condition.column)
+        cells = table.list_values(condition.column)
         asks_for_unknown = condition.comparison == Comparison.IS_NULL or any(map(is_unknown, condition.values))
         known = [index for index in chosen if asks_for_unknown or not is_unknown(cells[index])]
         fitting = [index for index in known if _compare_cell(condition, cells[index])]
@@ -205,7 +205,7 @@ def _evaluate_condition(
     number = None if table.is_cut else _aggregate_column(condition, table, chosen)
     if table.is_cut or (number is None and condition.comparison != Comparison.IS_NULL):
         return ConditionResult(None)
-    is_percent = condition.aggregate != Aggregate.COUNT and table.column(condition.column).kind is Kind.PERCENT
+    is_percent = condition.aggregate != Aggregate.COUNT and table.find_column(condition.column).kind is Kind.PERCENT
     if condition.comparison in BY_CHANGE and number is not None:
         result = _compare_days(condition, table, number, earlier, is_percent=is_percent)
     elif condition.aggregate == Aggregate.CHANGE:
@@ -256,7 +256,7 @@ def localize_moments(table: Table, zone: tzinfo) -> Table:
     if not any(column.kind is Kind.DATETIME for column in table.columns):
         return table
     moved = (tuple(in_zone(one, zone) if isinstance(one, datetime) else one for one in row) for row in table.rows)
-    return table.with_rows(tuple(moved))
+    return table.replace_rows(tuple(moved))
 
 
 def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition:
@@ -280,7 +280,7 @@ def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition
         if len(columns) > 1:
             raise ConditionError("several_days", columns[0].name)
         name = columns[0].name
-        newest = find_newest_day(table.values(name), until=at.date(), zone=at.tzinfo or UTC) or at.date()
+        newest = find_newest_day(table.list_values(name), until=at.date(), zone=at.tzinfo or UTC) or at.date()
         return replace(fixed, filters=(*fixed.filters, (name, (date.isoformat(newest),))))
     if condition.aggregate not in BY_ROW or condition.column not in temporal or not condition.values:
         return fixed
@@ -315,7 +315,7 @@ def find_matching_rows(condition: Condition, table: Table) -> list[int]:
     positions = list(range(len(table.rows)))
     for name, values in condition.filters:
         column = table.columns[find_position(table, name)]
-        cells = table.values(name)
+        cells = table.list_values(name)
         if column.is_temporal:
             days = {read_day(value) for value in values} - {None}
             moments = {to_wall_clock(found) for value in values if (found := read_moment(value, UTC)) is not None}
@@ -404,7 +404,7 @@ def split_for_rule(rule: AlertRule, table: Table) -> dict[str, Table]:
         for row in table.rows:
             value = write_comparable_text(row[place]).strip()
             rows_by_part[names.setdefault(fold_text(value), value)].append(row)
-        parts = {name: table.with_rows(rows) for name, rows in rows_by_part.items()}
+        parts = {name: table.replace_rows(rows) for name, rows in rows_by_part.items()}
     if rule.split_attribute_id is not None:
         parts.pop("", None)
     if len(parts) > PARTS_AT_MOST:

@@ -50,7 +50,7 @@ from notifications.delivery.runs.triggers import KEY_PATTERN, answer_once, read_
 from notifications.inbound import calls, channels, content
 from notifications.inbound.accept import (
     UPLOADS_KEPT,
-    Incoming,
+    IncomingDraft,
     accept_message,
     find_uploads,
     keep_upload,
@@ -138,7 +138,7 @@ def send_message(
         ids = [one.user_id for one in found.recipients[:PREVIEWED_AT_MOST]]
         usernames = dict(User.objects.filter(pk__in=ids).values_list("pk", "username"))
         return Status(200, MessagePreview.from_preview(found, usernames))
-    return _accept(request, token, send_request, idempotency_key or "")
+    return _accept_request(request, token, send_request, idempotency_key or "")
 
 
 @router.get(
@@ -189,7 +189,7 @@ class _SendRequest:
     fingerprint: str
 
 
-def _build_message(token: ApiToken, send_request: _SendRequest) -> Incoming:
+def _build_message(token: ApiToken, send_request: _SendRequest) -> IncomingDraft:
     """Build the message; look up its uploads and company. Raises ProblemError."""
     body = send_request.body
     known = find_uploads(token, body.uploads, now=database_now())
@@ -221,7 +221,7 @@ def _build_message(token: ApiToken, send_request: _SendRequest) -> Incoming:
         corp=corps[0],
         callback_url=body.callback_url or "",
     )
-    return Incoming(token, message, [one.address for one in body.recipients], everything)
+    return IncomingDraft(token, message, [one.address for one in body.recipients], everything)
 
 
 def _read_form(request: HttpRequest) -> tuple[Any, Any]:
@@ -240,11 +240,11 @@ def _check_file(sent: Any) -> content.CheckedFile:
     return content.check_file(sent.name or "", sent.read())
 
 
-def _accept(request: HttpRequest, token: ApiToken, send_request: _SendRequest, key: str) -> HttpResponse:
+def _accept_request(request: HttpRequest, token: ApiToken, send_request: _SendRequest, key: str) -> HttpResponse:
     """Accept the message and answer 202. `key`: the Idempotency-Key; a repeated request gets the first one's answer."""
     now = database_now()
 
-    def make() -> tuple[Run, str]:
+    def make_run() -> tuple[Run, str]:
         accepted = accept_message(_build_message(token, send_request), now=now)
         # The audit trail has the number of people, but no content.
         note = f"message:{accepted.message.pk} → {accepted.message.person_count}"
@@ -256,7 +256,7 @@ def _accept(request: HttpRequest, token: ApiToken, send_request: _SendRequest, k
         ).model_dump_json()
 
     run, answer, is_repeated = answer_once(
-        token=token, key=key, fingerprint=send_request.fingerprint, now=now, make=make
+        token=token, key=key, fingerprint=send_request.fingerprint, now=now, make=make_run
     )
     return answer_accepted(answer, is_repeated, reverse("api-1:get_message", args=[run.message_id]))
 
@@ -278,7 +278,7 @@ REPEAT_HEADERS = ("Idempotency-Key", "X-Gitlab-Event-UUID", "X-GitHub-Delivery",
 
 
 @csrf_exempt
-def receive(request: HttpRequest, public_id: str) -> HttpResponse:
+def receive_call(request: HttpRequest, public_id: str) -> HttpResponse:
     """Take a call for an inbound channel. Answer 202 with the outcome once it is stored, else problem details. Refused
     calls are written to the channel's log, too."""
     query = request.GET.dict()

@@ -52,7 +52,7 @@ class RunCounts(Schema):
     waiting: int
 
     @classmethod
-    def from_runs(cls, runs: Sequence[Run], counts: statistics.Counts) -> RunCounts:
+    def from_runs(cls, runs: Sequence[Run], counts: statistics.OutcomeCounts) -> RunCounts:
         """Return the counts of these runs together."""
         return cls(
             recipients=sum(run.recipient_count for run in runs),

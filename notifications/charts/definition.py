@@ -205,9 +205,9 @@ def _rename_groups(groups: Groups, name: Callable[[Place, str], tuple[Place, str
 def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> ChartPoints:
     """Return the points of a chart with an axis or parts. Raises ChartError if there is nothing to draw."""
     unit = None
-    if table.column(chart.x).is_temporal and chart.kind not in ROUND:
+    if table.find_column(chart.x).is_temporal and chart.kind not in ROUND:
         # The finest unit in which the times fit side by side. Days often come as moments at midnight.
-        times = {value for value in table.values(chart.x) if isinstance(value, date)}
+        times = {value for value in table.list_values(chart.x) if isinstance(value, date)}
         has_clock = any(_to_wall_clock(value) != _floor_moment(value, Unit.DAY) for value in times)
         units = [*([Unit.MOMENT, Unit.HOUR] if has_clock else []), Unit.DAY, Unit.WEEK, Unit.MONTH]
         units = [Unit.MONTH] if _has_only_months(times) else units
@@ -234,7 +234,9 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
         groups = _rename_groups(groups, lambda place, name: (place, name if name in kept else rest))
     series = list(dict.fromkeys(name for _place, name in groups))
     if unit is not None:
-        if unit not in {Unit.MOMENT, Unit.DAY} and not (unit is Unit.MONTH and _has_only_months(table.values(chart.x))):
+        if unit not in {Unit.MOMENT, Unit.DAY} and not (
+            unit is Unit.MONTH and _has_only_months(table.list_values(chart.x))
+        ):
             notes.append(_UNIT_NOTES[unit]() % {"counting": _COUNTING[chart.aggregate]()})
         places: list[str] | None = None
     else:
@@ -252,7 +254,7 @@ def aggregate_places(chart: Chart, table: Table) -> tuple[list[Decimal | None], 
     Times are not grouped into weeks or months, so the last value is that of the last day alone. Rows after the data's
     day are plans, and left out.
     """
-    is_timed = bool(chart.x) and table.column(chart.x).is_temporal
+    is_timed = bool(chart.x) and table.find_column(chart.x).is_temporal
     groups = _group_rows(replace(chart, series=""), table, Unit.MOMENT if is_timed else None)
     order = [place for place, _series in groups]
     if is_timed:
@@ -301,8 +303,11 @@ def _find_group_name(value: Value, names: dict[Value, str]) -> str:
 
 
 def _group_rows(chart: Chart, table: Table, unit: Unit | None) -> Groups:
-    at, values_at = table.position(chart.x) if chart.x else None, [(name, table.position(name)) for name in chart.y]
-    series_at = table.position(chart.series) if chart.series else None
+    at, values_at = (
+        table.find_position(chart.x) if chart.x else None,
+        [(name, table.find_position(name)) for name in chart.y],
+    )
+    series_at = table.find_position(chart.series) if chart.series else None
     is_count, is_single = chart.aggregate == Aggregate.COUNT, len(values_at) == 1
     place_names: dict[Value, str] = {}
     series_names: dict[Value, str] = {}

@@ -465,7 +465,7 @@ def build_table_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
         raise ChartError(Sentence("There is nothing to draw: the data has no rows."))
     room = (size.height - _HEAD - _FOOT) // _LINE - 1
     top = min(chart.top, room if size.is_fixed else size.row_count)
-    positions = [table.position(column.name) for column in chosen]
+    positions = [table.find_position(column.name) for column in chosen]
     rows = [[row[position] for position in positions] for row in _order_rows(chart, table)[:top]]
     placed, cells = lay_out_columns(chosen, rows)
     height = size.height if size.is_fixed else _HEAD + _LINE * (len(rows) + 1) + _FOOT
@@ -519,7 +519,7 @@ def build_number_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
         _make_text_layer(number, y=64, size=_FIGURE, colour=drawing.COLOURS[0], is_bold=True),
     ]
     if len(known) > 1:
-        is_percent = table.column(chart.y[0]).kind is Kind.PERCENT and chart.aggregate != Aggregate.COUNT
+        is_percent = table.find_column(chart.y[0]).kind is Kind.PERCENT and chart.aggregate != Aggregate.COUNT
         change = Change(known[-1], known[-2], is_percent)
         if change.ratio is not None and abs(change.ratio) >= 100:
             words = _("much more than before")
@@ -559,8 +559,8 @@ def _order_rows(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
     """Return the rows in the chart's order. If the first column holds days, they rank: for the largest the newest
     first, planned rows last. Otherwise the first column of numbers ranks."""
     if chart.sort == Sort.NAME and chart.x:
-        return sorted(table.rows, key=lambda row: str(row[table.position(chart.x)]))
-    columns = [table.column(name) for name in (chart.x, *chart.y) if name]
+        return sorted(table.rows, key=lambda row: str(row[table.find_position(chart.x)]))
+    columns = [table.find_column(name) for name in (chart.x, *chart.y) if name]
     ranking = next((one for one in columns[:1] if one.is_temporal), None)
     ranking = ranking or next((one for one in columns if one.is_numeric and one.name in chart.y), None)
     if chart.sort == Sort.AS_IS or ranking is None:
@@ -568,5 +568,5 @@ def _order_rows(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
     ranked = rank_rows(table, ranking.name, is_descending=chart.sort == Sort.LARGEST)
     rows = [table.rows[row] for row in ranked]
     if ranking.is_temporal and chart.sort == Sort.LARGEST:
-        rows.sort(key=lambda row: is_planned(row[table.position(ranking.name)], table))
+        rows.sort(key=lambda row: is_planned(row[table.find_position(ranking.name)], table))
     return rows

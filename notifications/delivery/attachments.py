@@ -33,7 +33,7 @@ from notifications.charts import definition as charts
 from notifications.charts import drawing, renderer
 from notifications.charts.definition import Chart
 from notifications.charts.vega import build_spec
-from notifications.delivery.rows import reserve, update_unlocked
+from notifications.delivery.rows import reserve_rows, update_unlocked
 from notifications.delivery.spreadsheets import Part, cut_parts, write_file, write_file_name
 from notifications.models import Channel, MakerQueue, Medium, MessageForm, Report
 from notifications.sources import Content, PageView, RenderingError
@@ -77,7 +77,7 @@ def hand_out_media(*, now: datetime) -> list[int]:
         room = max(0, at_most - queued.count())
         due = Medium.objects.due(now).filter(queue=queue)
         first = due.order_by("make_count", F("incident").asc(nulls_last=True), "pk")
-        ids += reserve(first, room, make_after=now + QUEUED)
+        ids += reserve_rows(first, room, make_after=now + QUEUED)
     return ids
 
 

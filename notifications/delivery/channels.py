@@ -102,12 +102,12 @@ class Outcome:
         return self.kind == OutcomeKind.RECIPIENTS and (self.errcode == NOBODY_REACHED or not named)
 
 
-def _send(send: Callable[[bytes], SendResult], body: bytes) -> Outcome:
+def _send_body(send: Callable[[bytes], SendResult], body: bytes) -> Outcome:
     """Send the bytes by a client's method and convert its result or error into an outcome."""
     try:
         result = send(body)
     except IntegrationError as error:
-        return outcome_of_error(error)
+        return make_error_outcome(error)
     return Outcome(
         OutcomeKind.ACCEPTED,
         message=result.warning,
@@ -119,7 +119,7 @@ def _send(send: Callable[[bytes], SendResult], body: bytes) -> Outcome:
     )
 
 
-def outcome_of_error(error: IntegrationError) -> Outcome:
+def make_error_outcome(error: IntegrationError) -> Outcome:
     """Convert a client's error into an outcome: whether the message may have gone out, and how many seconds to wait.
 
     It never raises: an error of any other class is a refusal.
@@ -211,7 +211,7 @@ class Sender:
         """Return the limiter's request for the delivery. `daily_budget`: person-messages per day; 0: no limit."""
         return Request(
             id=f"{delivery.pk}.{delivery.attempt_count + 1}",
-            scopes=self.held_scopes(delivery),
+            scopes=self.make_held_scopes(delivery),
             is_urgent=delivery.priority == Priority.URGENT,
         )
 
@@ -219,7 +219,7 @@ class Sender:
         """Return the call, ready to be made in a thread without a database. It raises only unforeseen errors."""
         raise NotImplementedError
 
-    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
+    def make_held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         """Return the scopes to slow down when the other side limits the rate."""
         raise NotImplementedError
 
@@ -239,19 +239,19 @@ class AppSender(Sender):
     is_repeat_safe = True
 
     def make_request(self, delivery: Sendable, corp: Corp, *, daily_budget: int) -> Request:
-        app = app_limits(delivery.corpid, delivery.agentid, daily_budget)
+        app = make_app_limits(delivery.corpid, delivery.agentid, daily_budget)
         userids = json.loads(bytes(delivery.body))["touser"].split("|") if app.limits_members else ()
         return Request(
             id=f"{delivery.pk}.{delivery.attempt_count + 1}",
-            scopes=app_scopes(corp),
+            scopes=make_app_scopes(corp),
             is_urgent=delivery.priority == Priority.URGENT,
             app=app,
             members=tuple(map(fold_userid, userids)),
             persons=delivery.recipient_count,
         )
 
-    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
-        return (company_scope(delivery.corpid),)
+    def make_held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
+        return (make_company_scope(delivery.corpid),)
 
     def make_call(self, delivery: Sendable) -> Call:
         corp, body = delivery.corp, bytes(delivery.body)
@@ -260,11 +260,11 @@ class AppSender(Sender):
         try:
             client = client_factory.wecom_client(corp)
         except IntegrationError as error:
-            return partial(outcome_of_error, error)
-        return partial(_send, client.message_send, body)
+            return partial(make_error_outcome, error)
+        return partial(_send_body, client.message_send, body)
 
 
-def app_limits(corpid: str, agentid: int, daily_budget: int = 0) -> AppLimits:
+def make_app_limits(corpid: str, agentid: int, daily_budget: int = 0) -> AppLimits:
     """Return the limits of an app. Source: developer.work.weixin.qq.com/document/path/90454 (30 messages a minute to a
     member, 1000 an hour)."""
     per_minute = settings.LIMIT_MEMBER_PER_MINUTE
@@ -272,12 +272,12 @@ def app_limits(corpid: str, agentid: int, daily_budget: int = 0) -> AppLimits:
     return AppLimits(f"{corpid}:{agentid}", per_minute, per_hour, daily_budget, RESERVED_PERCENT)
 
 
-def app_scopes(corp: Corp) -> tuple[Scope, ...]:
+def make_app_scopes(corp: Corp) -> tuple[Scope, ...]:
     """Return the scopes that a call of message/send counts against."""
-    return (address_scope(corp), company_scope(corp.corpid))
+    return (make_address_scope(corp), make_company_scope(corp.corpid))
 
 
-def company_scope(corpid: str, api: str = _API) -> Scope:
+def make_company_scope(corpid: str, api: str = _API) -> Scope:
     """Return the scope of a CorpId for one API. Companies that share a CorpId share its limit."""
     return Scope(
         f"company:{corpid}:{api}",
@@ -288,7 +288,7 @@ def company_scope(corpid: str, api: str = _API) -> Scope:
     )
 
 
-def address_scope(corp: Corp, api: str = _API) -> Scope:
+def make_address_scope(corp: Corp, api: str = _API) -> Scope:
     """Return the scope of the public address that WeCom sees: the proxy's if there is one, else this process's."""
     proxy = urlsplit(corp.proxy_url) if corp.proxy_url else None  # no call is made if it cannot be decrypted
     name = f"proxy:{proxy.hostname}:{proxy.port}" if proxy is not None else settings.EGRESS_NAME
@@ -303,7 +303,7 @@ def address_scope(corp: Corp, api: str = _API) -> Scope:
 class RobotSender(Sender):
     """Sender of Channel.ROBOT: messages of a group robot."""
 
-    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
+    def make_held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (Scope(f"robot:{delivery.robot_id}", per_minute=MESSAGES_PER_MINUTE),)
 
     def make_call(self, delivery: Sendable) -> Call:
@@ -313,8 +313,8 @@ class RobotSender(Sender):
         try:
             client = client_factory.robot_client(delivery.corp, robot.key)
         except UnreadableSecretError as error:
-            return partial(outcome_of_error, error)
-        return partial(_send, client.webhook_send, body)
+            return partial(make_error_outcome, error)
+        return partial(_send_body, client.webhook_send, body)
 
 
 # A mail server's codes from this one on are permanent errors (RFC 5321, 4.2.1); lower ones are temporary.
@@ -324,7 +324,7 @@ _PERMANENT_FROM = 500
 class MailSender(Sender):
     """Sender of Channel.EMAIL: one mail to one person for each delivery."""
 
-    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
+    def make_held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (Scope("mail", per_minute=settings.LIMIT_MAIL_PER_MINUTE),)
 
     def make_call(self, delivery: Sendable) -> Call:

@@ -28,9 +28,9 @@ from notifications.delivery.rows import (
     BATCH,
     QUEUE_LEASE,
     RENDER_LEASE,
-    delivery_lease,
+    compute_delivery_lease,
     lock_skipping,
-    reserve,
+    reserve_rows,
     update_unlocked,
 )
 from notifications.delivery.runs import recall
@@ -82,7 +82,7 @@ def sweep_deliveries(*, now: datetime) -> list[int]:
         )
         if settled_count or given_up_count:
             logger.warning("swept: %d ended leases, %d given up", settled_count, given_up_count)
-    if run_ids := reserve(Run.objects.unrendered(now), BATCH, render_after=now + RENDER_LEASE):
+    if run_ids := reserve_rows(Run.objects.unrendered(now), BATCH, render_after=now + RENDER_LEASE):
         logger.warning("swept: %d lost renderings", len(run_ids))
     if Run.objects.filter(status=Run.Status.SENDING).exists():
         _finish_runs(now)
@@ -212,7 +212,7 @@ def repair_clock_damage(*, now: datetime) -> int:
         (preparing | pending, "next_attempt_at", LONGEST_WAIT, now),
         (preparing | pending, "expires_at", LONGEST_LIFETIME, now + LONGEST_WAIT),
         (preparing | pending, "queued_until", 2 * QUEUE_LEASE, None),
-        (sending, "lease_until", 2 * delivery_lease(), now),
+        (sending, "lease_until", 2 * compute_delivery_lease(), now),
         # It is not known how long ago that was, so what may not be repeated any more becomes unknown.
         (pending | sending, "unclear_since", SPARE, now - timedelta(seconds=REPEAT_SECONDS)),
         (making, "make_after", LONGEST_MAKING, now),

@@ -26,7 +26,7 @@ BATCH = 500
 _FREEZING = 1_196_770_627
 
 
-def delivery_lease() -> timedelta:
+def compute_delivery_lease() -> timedelta:
     """Return how long a worker may hold a delivery: longer than a call takes."""
     return timedelta(seconds=max(60, 3 * settings.WECOM_TOTAL_TIMEOUT_SECONDS))
 
@@ -60,14 +60,14 @@ def update_unlocked(rows: models.QuerySet[M], **fields: Any) -> int:
     """
     count = 0
     while True:
-        found = len(reserve(rows.order_by("pk"), BATCH, **fields))
+        found = len(reserve_rows(rows.order_by("pk"), BATCH, **fields))
         count += found
         if found < BATCH:
             return count
 
 
 @transaction.atomic
-def reserve(rows: models.QuerySet[M], at_most: int, **fields: Any) -> list[int]:
+def reserve_rows(rows: models.QuerySet[M], at_most: int, **fields: Any) -> list[int]:
     """Update the first of `rows` that no other transaction holds. Return their ids, in order."""
     ids = [row.pk for row in lock_skipping(rows.only("pk"))[:at_most]]
     rows.model._default_manager.filter(pk__in=ids).update(**fields)

@@ -71,7 +71,7 @@ def cut_parts(tables: Sequence[tuple[str, Table]]) -> list[Part]:
         return sum(min(rows, len(table.rows)) * min(len(table.columns), COLUMNS_AT_MOST) for _title, table in tables)
 
     rows = bisect_right(range(longest + 1), CELLS_AT_MOST, key=cells) - 1
-    return [Part(title, table.with_rows(table.rows[:rows]), len(table.rows)) for title, table in tables]
+    return [Part(title, table.replace_rows(table.rows[:rows]), len(table.rows)) for title, table in tables]
 
 
 def write_file(kind: str, parts: Sequence[Part]) -> bytes:

@@ -51,14 +51,14 @@ _FORMS_WITH_PICTURE = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageFor
 
 
 @dataclass(frozen=True)
-class Incoming:
+class IncomingDraft:
     """A message that another system hands in, to be accepted or previewed once.
 
     `sender`: the token or channel whose rights apply. `message`: the unsaved row, with at least origin, key and title;
     `accept_message` completes it. Its `key` identifies the message among those of all senders, so a second one with
     this key is a repeat. Characters that cannot be shown are removed, long texts are cut, and a link other than http or
-    https is left out; an empty form is chosen by the content. `already`: people who have the message and do not get it
-    again; a query is evaluated after the sender is locked. `audience`: people in addition to the addresses.
+    https is left out; an empty form is chosen by the content. `already_sent_to`: people who have the message and do not
+    get it again; a query is evaluated after the sender is locked. `audience`: people in addition to the addresses.
     `only_user_id`: for a trial, the only recipient. `among`: people outside this audience get nothing.
     """
 
@@ -66,7 +66,7 @@ class Incoming:
     message: IncomingMessage
     addresses: Sequence[Address] = ()
     files: Sequence[CheckedFile] = ()
-    already: Collection[int] | QuerySet[Any, int] = ()
+    already_sent_to: Collection[int] | QuerySet[Any, int] = ()
     audience: Audience | None = None
     only_user_id: int | None = None
     among: Audience | None = None
@@ -92,7 +92,7 @@ class Preview:
     unknown: list[tuple[Address, Any]]
 
 
-def accept_message(incoming: Incoming, *, now: datetime) -> AcceptedMessage:
+def accept_message(incoming: IncomingDraft, *, now: datetime) -> AcceptedMessage:
     """Write the message with its runs, inside the caller's transaction. If there is a message with this key, return
     that, and ignore the new one even if it is different. Raise InboundError if no address names anybody whom the sender
     may reach, or the message exceeds the sender's daily limit; then nothing is written."""
@@ -120,7 +120,7 @@ def accept_message(incoming: Incoming, *, now: datetime) -> AcceptedMessage:
     return AcceptedMessage(message, [run.pk for run in runs])
 
 
-def preview_incoming(incoming: Incoming) -> Preview:
+def preview_incoming(incoming: IncomingDraft) -> Preview:
     """Return who would and would not be reached if the message were accepted now. Write nothing."""
     now, message = timezone.now(), incoming.message
     found, parts = _complete_message(incoming, now)
@@ -130,7 +130,7 @@ def preview_incoming(incoming: Incoming) -> Preview:
     return Preview(MessageSource(run, message, carried), run, len(parts), recipients, found.unknown)
 
 
-def _find_people(incoming: Incoming) -> ResolvedAddresses:
+def _find_people(incoming: IncomingDraft) -> ResolvedAddresses:
     """Find the people whom the message names and its sender may reach, without those who have it already."""
     if incoming.only_user_id is not None:
         return ResolvedAddresses(frozenset({incoming.only_user_id}))
@@ -146,7 +146,7 @@ def _find_people(incoming: Incoming) -> ResolvedAddresses:
     user_ids = found.user_ids
     if incoming.audience is not None:
         user_ids |= set(people.filter(match_chosen(incoming.audience)).order_by().values_list("pk", flat=True))
-    return ResolvedAddresses(user_ids.difference(incoming.already), found.unknown)
+    return ResolvedAddresses(user_ids.difference(incoming.already_sent_to), found.unknown)
 
 
 def count_sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
@@ -177,7 +177,7 @@ def _find_midnight(moment: datetime) -> datetime:
     return timezone.localtime(moment).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _complete_message(incoming: Incoming, now: datetime) -> tuple[ResolvedAddresses, list[CheckedFile | None]]:
+def _complete_message(incoming: IncomingDraft, now: datetime) -> tuple[ResolvedAddresses, list[CheckedFile | None]]:
     """Complete the unsaved row. Return its people, and the files: first the one that the message itself carries, or
     None, then those that follow as messages of their own."""
     message, sender, found = incoming.message, incoming.sender, _find_people(incoming)
@@ -274,14 +274,14 @@ class MessageSource(RunSource):
             form = MessageForm.IMAGE if self._medium.kind == Medium.Kind.PICTURE else MessageForm.FILE
         return Terms(form, message.priority, message.lifetime_hours, message.corp_id)
 
-    def audience(self) -> Audience:
+    def find_audience(self) -> Audience:
         run, people = self._run, self._message.people.order_by().values("pk")
         if run.resends is not None:
             unreached = Receipt.objects.unreached(run.resends, mark=run.resends_mark, with_unknown=run.resends_unknown)
             people = people.filter(pk__in=unreached.values("user_id"))
         return Audience(user_ids=people, corp_id=self._message.corp_id)
 
-    def contents(self, *, now: datetime) -> RunContents:
+    def build_contents(self, *, now: datetime) -> RunContents:
         message, form, medium = self._message, self.terms.form, self._medium
         title = format_text(form, message.title, IncomingMessage.Markup.PLAIN)
         if self._is_file and medium is not None:

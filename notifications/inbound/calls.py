@@ -36,7 +36,7 @@ from integrations.models import Job
 from integrations.models.fields import require_readable
 from integrations.models.jobs import Moment
 from notifications.alerts import incidents, notify
-from notifications.inbound.accept import MESSAGE_BYTES, Incoming, accept_message, check_limit
+from notifications.inbound.accept import MESSAGE_BYTES, IncomingDraft, accept_message, check_limit
 from notifications.inbound.content import FILE_BYTES, CheckedFile, InboundError, check_file
 from notifications.inbound.mapping import MappedMessage, map_payload
 from notifications.inbound.payloads import Payload, read_alerts
@@ -151,7 +151,7 @@ def make_incoming(
     left_out: Sequence[Sentence] = (),
     chosen: Audience | None = None,
     only_user_id: int | None = None,
-) -> Incoming:
+) -> IncomingDraft:
     """Return the message to accept. `fetched`: files fetched from its addresses; `left_out`: reasons why others are not
     sent. `chosen`: people instead of those chosen for the channel. `only_user_id`: for a trial, this person only."""
     files, message = [*mapped.files, *fetched], mapped.message
@@ -165,7 +165,7 @@ def make_incoming(
     # A form that only carries a file cannot be used without a file.
     lacks_file = channel.form in {MessageForm.FILE, MessageForm.IMAGE} and not files
     message.form = "" if lacks_file else channel.form
-    return Incoming(
+    return IncomingDraft(
         sender=channel,
         message=message,
         addresses=mapped.addresses or (),

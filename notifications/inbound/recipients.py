@@ -208,7 +208,7 @@ def _find_by_department(
         accounts = WeComAccount.objects.in_departments(department_ids).filter(user__in=people.order_by().values("pk"))
         rows = accounts.order_by().values_list("corp_id", "userid_folded", "user_id")
         users = {(corp_id, userid): user_id for corp_id, userid, user_id in rows}
-        members = Member.objects.able().filter(departments__in=list(department_ids)).order_by()
+        members = Member.objects.eligible().filter(departments__in=list(department_ids)).order_by()
         for key, corp_id, userid in members.values_list("departments", "corp_id", "userid_folded"):
             if (corp_id, userid) in users:
                 direct[key].add(users[corp_id, userid])

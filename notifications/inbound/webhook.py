@@ -23,7 +23,7 @@ from integrations.core.sentences import Sentence, SentenceError
 from integrations.data import Problem, SourceError
 from integrations.datasources.query import find_allowed_network
 from integrations.models.fields import require_readable
-from notifications.delivery.rows import reserve
+from notifications.delivery.rows import reserve_rows
 from notifications.delivery.runs import statistics
 from notifications.models import IncomingMessage
 
@@ -45,7 +45,7 @@ Callback = IncomingMessage.Callback
 def hand_out_callbacks(*, now: datetime) -> list[int]:
     """Claim the messages whose senders are to be called now and return their ids. Nobody else gets them for LEASE."""
     due = IncomingMessage.objects.to_call_back(now).order_by("callback_after", "pk")
-    return reserve(due, HANDED_OUT_AT_ONCE, callback_after=now + LEASE)
+    return reserve_rows(due, HANDED_OUT_AT_ONCE, callback_after=now + LEASE)
 
 
 def call_back_senders(message_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:

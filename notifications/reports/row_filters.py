@@ -57,7 +57,7 @@ class OwnRows:
         for condition in chain(*self._conditions.values()):
             table, rows = tables[condition.alias], defaultdict[str, list[int]](list)
             try:
-                position = table.position(condition.column)
+                position = table.find_position(condition.column)
             except KeyError as error:
                 raise ColumnMissingError(condition.alias, condition.column) from error
             for number, row in enumerate(table.rows):
@@ -93,7 +93,7 @@ class OwnRows:
         found = dict(self._tables)
         for alias, numbers in zip(self._conditions, key, strict=True):
             table = self._tables[alias]
-            found[alias] = table.with_rows([table.rows[number] for number in numbers])
+            found[alias] = table.replace_rows([table.rows[number] for number in numbers])
         return found
 
     @staticmethod

@@ -108,7 +108,7 @@ def _find_departments(accounts: list[WeComAccount]) -> set[int]:
     member = Q(pk__in=[])
     for account in accounts:
         member |= Q(corp=account.corp_id, userid_folded=account.userid_folded)
-    own = Department.objects.present().filter(members__in=Member.objects.able().filter(member))
+    own = Department.objects.present().filter(members__in=Member.objects.eligible().filter(member))
     return set(own.order_by().values_list("pk", flat=True))
 
 

@@ -285,7 +285,7 @@ def count_reachability(
     unlinked_count, removed = 0, list[str]()
     if audience.department_ids:
         account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
-        members = Member.objects.able().filter(~Exists(account), departments__in=_find_covered(audience))
+        members = Member.objects.eligible().filter(~Exists(account), departments__in=_find_covered(audience))
         unlinked_count = members.values("pk").distinct().count()
         gone = Department.objects.filter(pk__in=list(audience.department_ids), removed_at__isnull=False)
         removed = [str(one) for one in gone[:DEPARTMENTS_NAMED]]

@@ -27,7 +27,7 @@ from integrations.models import BiConnection, Card, Corp, DataSource, Member, Si
 from integrations.models.installation import THE_ONE
 from notifications.delivery.explanations import name_runs
 from notifications.delivery.runs import statistics
-from notifications.delivery.runs.statistics import Counts, Day
+from notifications.delivery.runs.statistics import DayCounts, OutcomeCounts
 from notifications.models import Delivery, Run, Subscription
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ _UNREAD = (
 LOWEST = 2
 
 
-def place_bars(days: Sequence[Day]) -> dict[str, Any]:
+def place_bars(days: Sequence[DayCounts]) -> dict[str, Any]:
     """Return the geometry of the chart in _picture.html: a bar per day, oldest first; 100 stands for a round number."""
     highest, power = max((day.counts.settled for day in days), default=0), 1
     while power * 10 < highest:
@@ -119,7 +119,7 @@ def place_bars(days: Sequence[Day]) -> dict[str, Any]:
                 parts.append((name, base, height))
         label = f"{day.date.month}/{day.date.day}" if number == 0 or day.date.day == 1 else str(day.date.day)
         bars.append({"day": day, "x": f"{number + 0.15}", "label": label, "parts": parts})
-    return {"days": len(days), "top": top, "bars": bars, "total": sum((day.counts for day in days), Counts())}
+    return {"days": len(days), "top": top, "bars": bars, "total": sum((day.counts for day in days), OutcomeCounts())}
 
 
 # The permissions that the steps need.

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from guanwecom import environment
-from notifications.delivery.rows import delivery_lease
+from notifications.delivery.rows import compute_delivery_lease
 
 LONG = "9" * 400
 SWITCH = ("", "maybe", "2", "truefalse")
@@ -161,7 +161,7 @@ def test_a_secret_that_begins_with_a_dollar_is_taken_as_it_is(monkeypatch: pytes
 def test_a_lease_is_three_calls_long_and_at_least_a_minute(call: int, lease: int, settings: Settings) -> None:
     settings.WECOM_TOTAL_TIMEOUT_SECONDS = call
 
-    assert delivery_lease() == timedelta(seconds=lease)
+    assert compute_delivery_lease() == timedelta(seconds=lease)
 
 
 class TestDotenv:

@@ -24,7 +24,7 @@ from notifications.delivery.limiter import Gate
 from notifications.delivery.rendering import render
 from notifications.delivery.runs import recall, scheduler
 from notifications.delivery.runs.owner_notices import request_owner_notices
-from notifications.delivery.sending.queue import claim_deliveries, ensure_queues, hand_out
+from notifications.delivery.sending.queue import claim_deliveries, ensure_queues, hand_out_deliveries
 from notifications.delivery.sending.send import SendTask, send_deliveries
 from notifications.delivery.sending.settle import EndedCall, settle_calls
 from tests.chaos.judge import Arrived, count_arrived, find_due_moments
@@ -182,7 +182,7 @@ class Engine:
         return claim_deliveries([each for each, _permit in admitted], now=self.clock.now)
 
     def _hand_out(self) -> None:
-        while found := hand_out(now=self.clock.now):
+        while found := hand_out_deliveries(now=self.clock.now):
             self._publish("send", found.urgent)
             self._publish("send", found.ordinary)
 

@@ -75,7 +75,7 @@ def test_a_cell_of_a_table_is_the_value_of_a_text_and_reads_back(table: Table) -
 @given(table=TABLES, data=st.data())
 def test_an_unknown_row_and_another_order_change_nothing(measure: str, table: Table, data: st.DataObject) -> None:
     rows = data.draw(st.permutations([*table.rows, (None,)]))
-    changed = table.with_rows(rows)
+    changed = table.replace_rows(rows)
 
     assert in_text(changed, measure) == in_text(table, measure)
     assert in_alert(changed, measure) == in_alert(table, measure)

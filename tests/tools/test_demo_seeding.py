@@ -133,7 +133,7 @@ def test_reports_say_what_the_figures_say() -> None:
     for delivery in overdue.select_related("content"):
         [person, *_others] = [receipt.user for receipt in delivery.receipts.select_related("user")]
         regions = set(AttributeValue.objects.filter(user=person).values_list("value", flat=True))
-        assert set(load_content(bytes(delivery.content.document)).tables["overdue"].values("区域")) == regions  # type: ignore[union-attr]  # a report with cards
+        assert set(load_content(bytes(delivery.content.document)).tables["overdue"].list_values("区域")) == regions  # type: ignore[union-attr]  # a report with cards
 
 
 def test_the_past_is_two_weeks_of_pushes_and_thirty_days_of_alerts_of_which_none_is_open() -> None:

@@ -456,7 +456,7 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
         job_run.lock_job()
     if finding.status in PASSED and check.name in ESSENTIAL:
         # Send one waiting message soon: it may pass now.
-        hooks.calls().probe_at_once(run.corp_id, job_run.clock())
+        hooks.calls().probe_company_at_once(run.corp_id, job_run.clock())
 
 
 def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, now: datetime) -> None:

@@ -366,7 +366,7 @@ class OnePage(ButtonsPage):
         samples = []  # the first rows of each table, the newest first, and its newest day
         for alias, table in tables.items():
             day = find_reached_day_column(table, today=today, zone=zone)
-            newest = find_newest_day(table.values(day), until=today, zone=zone) if day else None
+            newest = find_newest_day(table.list_values(day), until=today, zone=zone) if day else None
             rows = sort_newest_first(table, today=today, zone=zone).rows[:SAMPLE_ROWS]
             sample = {"heading": cards[alias][1], "table": table, "rows": rows, "newest": newest}
             samples.append({**sample, "count": len(table.rows)})

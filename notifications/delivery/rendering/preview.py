@@ -95,7 +95,7 @@ def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *
     For a person who cannot be reached a stand-in is used. Raises RenderingError, and all that the run's source raises.
     """
     with translation.override(settings.LANGUAGE_CODE):
-        contents = source.contents(now=now)
+        contents = source.build_contents(now=now)
         user_id = to.user_id if isinstance(to, Recipient) else None
         if user_id is not None and contents.depends_on_person:
             contents.preload_people([user_id])

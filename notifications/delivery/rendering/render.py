@@ -33,7 +33,7 @@ from integrations.models import Corp, SiteAddress
 from notifications import models, sources
 from notifications.delivery import attachments, limiter
 from notifications.delivery.attachments import MEDIA_FORMS, NO_MEDIA, MediaPlan, WantedMedium
-from notifications.delivery.channels import app_limits
+from notifications.delivery.channels import make_app_limits
 from notifications.delivery.explanations import explain_no_messages
 from notifications.delivery.rendering.message_builder import (
     PLAIN_FORMS,
@@ -140,8 +140,8 @@ def _plan_messages(run_id: int, now: datetime) -> MessagePlan:
     source = sources.run_sources.first(run)
     if source is None:  # a trigger without a registered source
         raise LookupError(run.trigger)
-    audience = source.audience()
-    contents = source.contents(now=now)
+    audience = source.find_audience()
+    contents = source.build_contents(now=now)
     form = source.terms.form
     if audience.robot_id is not None:
         robot = models.Robot.objects.select_related("corp__site_address").get(pk=audience.robot_id)
@@ -160,7 +160,7 @@ def _plan_messages(run_id: int, now: datetime) -> MessagePlan:
     calls = []
     for corp in corps:
         # People to whom the app may not write at present get a delivery of their own, which waits.
-        people, app = by_corp[corp.pk], app_limits(corp.corpid, corp.agentid)
+        people, app = by_corp[corp.pk], make_app_limits(corp.corpid, corp.agentid)
         waits = limiter.find_member_waits(app, [fold_userid(person.userid) for person in people])
         for call, wait_seconds in split_into_calls(
             people, waits, lambda person: contents.make_content_key(person.user_id)
@@ -520,5 +520,5 @@ def _build_body(
             return drop_direction_marks(json.dumps(mail, ensure_ascii=False)).encode()
         case _:
             userids = [person.userid for person in planned.people]
-            own = source.app_body(planned.corp, userids, address=address, mark=words.task_id, now=now)
+            own = source.build_app_body(planned.corp, userids, address=address, mark=words.task_id, now=now)
             return build_body(form, words, agentid=planned.corp.agentid, userids=userids) if own is None else own

@@ -464,7 +464,7 @@ class SubscriptionSource(sources.RunSource):
         form = MessageForm(subscription.message_form)
         return sources.Terms(form, subscription.priority, subscription.lifetime_hours, report.corp_id, report.link)
 
-    def audience(self) -> sources.Audience:
+    def find_audience(self) -> sources.Audience:
         """Return who is chosen at this moment, and who of them cannot be reached and why. A trial goes to one
         person: the chosen one, else who asked for it."""
         run, subscription = self.run, self.subscription
@@ -485,7 +485,7 @@ class SubscriptionSource(sources.RunSource):
             robot_id=subscription.robot_id if has_robot else None,
         )
 
-    def contents(self, *, now: datetime) -> Contents:
+    def build_contents(self, *, now: datetime) -> Contents:
         """Return the contents over the data of the run's slot. Data that was not requested yet is requested.
 
         Raises DataPending until all of it is settled, RenderingError if some of it cannot be had, and NotWorthSending.

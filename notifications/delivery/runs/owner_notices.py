@@ -112,12 +112,12 @@ class NoticeSource(RunSource):
         """Return the source of a notice's run; None for a run of another kind (notifications.sources.run_sources)."""
         return cls(run) if run.trigger == Run.Trigger.NOTICE else None
 
-    def audience(self) -> Audience:
+    def find_audience(self) -> Audience:
         """Return the owner alone; nobody if the account was deleted."""
         owner_id = self.notice.requested_by_id
         return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
 
-    def contents(self, *, now: datetime) -> RunContents:
+    def build_contents(self, *, now: datetime) -> RunContents:
         """Return the content that was saved with the notice."""
         return RunContents(load_content(bytes(self.notice.contents.get().document)))
 

@@ -26,9 +26,9 @@ from integrations.core.background import Clock
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from integrations.models.jobs import Moment
-from notifications.delivery.channels import address_scope, company_scope, outcome_of_error
+from notifications.delivery.channels import make_address_scope, make_company_scope, make_error_outcome
 from notifications.delivery.limiter import Permit, Request
-from notifications.delivery.rows import lock_freezing, reserve, update_unlocked
+from notifications.delivery.rows import lock_freezing, reserve_rows, update_unlocked
 from notifications.delivery.sending.send import ask_permits, hold_scopes, release_permits
 from notifications.models import Channel, Delivery, Receipt, Report, Robot, Run
 
@@ -208,7 +208,7 @@ def find_due_recalls(now: Moment) -> QuerySet[Delivery]:
 def hand_out_recalls(*, now: datetime) -> list[int]:
     """Return ids of at most HANDED_OUT_AT_ONCE accepted messages to recall, each reserved for RETRY."""
     # The row is settled, so its next attempt is the recall.
-    return reserve(find_due_recalls(now).order_by("pk"), HANDED_OUT_AT_ONCE, next_attempt_at=now + RETRY)
+    return reserve_rows(find_due_recalls(now).order_by("pk"), HANDED_OUT_AT_ONCE, next_attempt_at=now + RETRY)
 
 
 def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
@@ -226,7 +226,7 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
         delivery = unrecalled.filter(pk=pk).select_related("corp").defer("body", "text").first()
         if delivery is None or delivery.corp_id in waiting_corps:
             continue
-        scopes = (address_scope(delivery.corp, RECALL_API), company_scope(delivery.corpid, RECALL_API))
+        scopes = (make_address_scope(delivery.corp, RECALL_API), make_company_scope(delivery.corpid, RECALL_API))
         request = Request(id=f"recall:{pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
         [permit] = ask_permits([request])
         if not isinstance(permit, Permit):
@@ -237,10 +237,10 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
         except (ConfigurationError, RateLimitedError) as error:
             # All recalls of the company wait as long as the answer asks.
             waiting_corps.add(delivery.corp_id)
-            outcome, now = outcome_of_error(error), clock()
+            outcome, now = make_error_outcome(error), clock()
             logger.info("corp=%d: recalls wait errcode=%s", delivery.corp_id, outcome.errcode)
             if outcome.is_rate_limited:
-                hold_scopes([company_scope(delivery.corpid, RECALL_API)], outcome)
+                hold_scopes([make_company_scope(delivery.corpid, RECALL_API)], outcome)
             until = now + timedelta(seconds=outcome.wait_seconds)
             runs = Run.objects.filter(recall_requested_at__isnull=False).values("pk")
             requested = Q(run__in=runs) | Q(recall_requested_at__isnull=False)

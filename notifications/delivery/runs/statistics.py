@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.db.models.functions import TruncDate
 
-from notifications.delivery.channels import app_limits
+from notifications.delivery.channels import make_app_limits
 from notifications.delivery.limiter import StoreLostError, ask_gate
 from notifications.models import Attempt, CorpQueue, Delivery
 
@@ -25,7 +25,7 @@ Status = Delivery.Status
 
 
 @dataclass(frozen=True)
-class Counts:
+class OutcomeCounts:
     """Numbers of people by the outcome of their message. `refused`: WeCom, a robot or the mail server refused it, or it
     was canceled; `unknown`: it may have been delivered."""
 
@@ -34,8 +34,8 @@ class Counts:
     unknown: int = 0
     waiting: int = 0
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*map(add, astuple(self), astuple(other)))
+    def __add__(self, other: OutcomeCounts) -> OutcomeCounts:
+        return OutcomeCounts(*map(add, astuple(self), astuple(other)))
 
     @property
     def settled(self) -> int:
@@ -44,31 +44,31 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Day:
+class DayCounts:
     """The counts of the messages created on a day, in the viewer's time zone."""
 
     date: date
-    counts: Counts
+    counts: OutcomeCounts
 
 
-def count_last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: ZoneInfo) -> list[Day]:
+def count_last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: ZoneInfo) -> list[DayCounts]:
     """Return the last `days` days up to `today`, oldest first, including days without messages. One query."""
     first = today - timedelta(days=days - 1)
     of_these_days = deliveries.filter(
         created_at__gte=find_midnight(first, zone), created_at__lt=find_midnight(today, zone, 1)
     )
-    found = sum_up(of_these_days.annotate(day=TruncDate("created_at", tzinfo=zone)), "day")
+    found = sum_outcomes(of_these_days.annotate(day=TruncDate("created_at", tzinfo=zone)), "day")
     dates = [first + timedelta(days=number) for number in range(days)]
-    return [Day(day, found.get(day, Counts())) for day in dates]
+    return [DayCounts(day, found.get(day, OutcomeCounts())) for day in dates]
 
 
-def count_outcomes(column: str, key: int) -> Counts:
+def count_outcomes(column: str, key: int) -> OutcomeCounts:
     """Count the outcomes of a run's messages, or of all runs of an incoming message. `column`: the look-up from a
     delivery to the run or message, such as "run__message"; `key`: its primary key. One query."""
-    return sum_up(Delivery.objects.filter(**{column: key}), column).get(key, Counts())
+    return sum_outcomes(Delivery.objects.filter(**{column: key}), column).get(key, OutcomeCounts())
 
 
-def sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
+def sum_outcomes(rows: QuerySet[Delivery], column: str) -> dict[Any, OutcomeCounts]:
     """Map each value of the column to the counts of its deliveries. People of an accepted message whom WeCom names as
     invalid or unlicensed count as refused."""
     named, everybody = F("invalid_count") + F("unlicensed_count"), F("recipient_count")
@@ -87,7 +87,7 @@ def sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
             waiting=Sum(everybody, filter=Q(status__in=Delivery.UNSETTLED), default=0),
         )
     )
-    return {key: Counts(*counts) for key, *counts in sums}
+    return {key: OutcomeCounts(*counts) for key, *counts in sums}
 
 
 def find_midnight(day: date, zone: ZoneInfo, plus: int = 0) -> datetime:
@@ -133,7 +133,7 @@ def is_sending(queue: CorpQueue) -> bool:
 def count_used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:
     """Map each queue to its person-messages of today; empty if the limiter cannot be asked. `queues`: read with their
     companies."""
-    apps = [app_limits(queue.corp.corpid, queue.corp.agentid) for queue in queues if queue.corp is not None]
+    apps = [make_app_limits(queue.corp.corpid, queue.corp.agentid) for queue in queues if queue.corp is not None]
     if not apps:
         return {}
     try:

@@ -37,7 +37,7 @@ def find_parts(run: Run) -> list[Run]:
     return list(run.find_runs_of_message().filter(trigger=Run.Trigger.MESSAGE, status__in=RENDERED).order_by("pk"))
 
 
-def resend_key(run: Run, number: int, delivery: Delivery | None = None) -> str:
+def make_resend_key(run: Run, number: int, delivery: Delivery | None = None) -> str:
     """Return the key of the run that resends the run, or this one message of it, for the `number`th time."""
     return f"resend:{run.pk}:{number}" if delivery is None else f"resend:{run.pk}:{number}:{delivery.pk}"
 
@@ -56,7 +56,7 @@ def request_resend(
     parts = [run] if delivery is not None else find_parts(run)
     first_sent = Run.objects.filter(pk__in=[part.first_sent.pk for part in parts]).order_by("pk")
     list(first_sent.select_for_update(of=("self",)))
-    keys = {resend_key(part, number, delivery): part for part in parts}
+    keys = {make_resend_key(part, number, delivery): part for part in parts}
     later = [pk for part in parts for pk in part.find_later_resends()]
     known = list(Run.objects.filter(Q(key__in=keys) | Q(pk__in=later, status=Run.Status.WAITING)).order_by("pk"))
     if known:

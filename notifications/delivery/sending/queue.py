@@ -27,9 +27,21 @@ from integrations.clients.wecom import errcodes
 from integrations.core.hooks import CallsRefused
 from integrations.core.sentences import explain_errcode
 from integrations.models import Corp
-from notifications.delivery.channels import CONFIGURATION_WAIT_SECONDS, SENDABLE_COLUMNS, Outcome, Sendable, app_scopes
+from notifications.delivery.channels import (
+    CONFIGURATION_WAIT_SECONDS,
+    SENDABLE_COLUMNS,
+    Outcome,
+    Sendable,
+    make_app_scopes,
+)
 from notifications.delivery.limiter import Scope, StoreLostError, ask_gate
-from notifications.delivery.rows import QUEUE_LEASE, delivery_lease, lock_skipping, reserve, update_unlocked
+from notifications.delivery.rows import (
+    QUEUE_LEASE,
+    compute_delivery_lease,
+    lock_skipping,
+    reserve_rows,
+    update_unlocked,
+)
 from notifications.models import Attempt, Channel, CorpQueue, Delivery, OperatorContacts, Priority, Run
 
 logger = logging.getLogger(__name__)
@@ -42,7 +54,7 @@ AHEAD_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class HandedOut:
+class ReservedDeliveries:
     """Ids of deliveries to give to tasks now, by queue."""
 
     urgent: list[int] = field(default_factory=list)
@@ -52,30 +64,28 @@ class HandedOut:
         return bool(self.urgent or self.ordinary)
 
 
-def hand_out(*, now: datetime, limit: int = AT_ONCE) -> HandedOut:
+def hand_out_deliveries(*, now: datetime, limit: int = AT_ONCE) -> ReservedDeliveries:
     """Return the deliveries to queue tasks for, each reserved for QUEUE_LEASE.
 
     At most `limit` of each company. Call it again until it returns nothing.
     """
     # Most of the time nothing waits, and this short query saves the long ones.
     if not Delivery.objects.unqueued(now).filter(status=Delivery.Status.PENDING, next_attempt_at__lte=now).exists():
-        return HandedOut()
+        return ReservedDeliveries()
     sendable = Delivery.objects.sendable(now).unqueued(now)
     by_priority = []
     for is_urgent in (True, False):
         rows = sendable.filter(priority=Priority.URGENT if is_urgent else Priority.ORDINARY)
-        lists = _hand_out_by_company(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
+        lists = _reserve_by_company(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
         # Limits of robots and mail seldom bind: a task gives back what must wait.
         lists.append(_queue_deliveries(rows.exclude(channel=Channel.WECOM), limit, now))
         # Companies take turns.
         by_priority.append([pk for turn in zip_longest(*lists) for pk in turn if pk is not None])
     urgent, ordinary = by_priority
-    return HandedOut(urgent, ordinary)
+    return ReservedDeliveries(urgent, ordinary)
 
 
-def _hand_out_by_company(
-    sendable: QuerySet[Delivery], now: datetime, limit: int, *, is_urgent: bool
-) -> list[list[int]]:
+def _reserve_by_company(sendable: QuerySet[Delivery], now: datetime, limit: int, *, is_urgent: bool) -> list[list[int]]:
     """Reserve deliveries of each company, as many as its limits allow soon. Return a list of ids for each company."""
     # A subquery, because PostgreSQL turns EXISTS into a join that reads all waiting rows.
     first_of_corp = sendable.filter(corp=OuterRef("pk")).order_by().values("pk")[:1]
@@ -90,7 +100,7 @@ def _hand_out_by_company(
     # The companies of each scope share its room in equal parts.
     by_scope: dict[Scope, list[int]] = defaultdict(list)
     for corp in corps:
-        for scope in app_scopes(corp):
+        for scope in make_app_scopes(corp):
             by_scope[scope].append(corp.pk)
     ahead = settings.DISPATCH_INTERVAL_SECONDS + AHEAD_SECONDS
     try:
@@ -116,7 +126,7 @@ def _hand_out_by_company(
 
 
 def _queue_deliveries(sendable: QuerySet[Delivery], count: int, now: datetime) -> list[int]:
-    return reserve(sendable.order_by("priority", "next_attempt_at", "pk"), count, queued_until=now + QUEUE_LEASE)
+    return reserve_rows(sendable.order_by("priority", "next_attempt_at", "pk"), count, queued_until=now + QUEUE_LEASE)
 
 
 # --- Claims: a lease and a started attempt for exactly the rows that were locked ---
@@ -149,7 +159,7 @@ def claim_deliveries(
         Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
             status=Delivery.Status.SENDING,
             fencing_token=token,
-            lease_until=now + delivery_lease(),
+            lease_until=now + compute_delivery_lease(),
             attempt_count=F("attempt_count") + 1,
         )
         for row in rows:
@@ -244,7 +254,7 @@ def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsR
     return found
 
 
-def find_sent(corp_ids: Sequence[int], since: datetime) -> dict[int, tuple[datetime, int]]:
+def find_newest_success(corp_ids: Sequence[int], since: datetime) -> dict[int, tuple[datetime, int]]:
     """Map companies to the time of their newest accepted message since `since`, and the number of people reached since
     then. One query. Registered with integrations.core.hooks."""
     sent = Delivery.objects.filter(corp__in=corp_ids, created_at__gte=since, status=Delivery.Status.ACCEPTED)
@@ -253,7 +263,7 @@ def find_sent(corp_ids: Sequence[int], since: datetime) -> dict[int, tuple[datet
     return {corp_id: (last, people) for corp_id, last, people in rows if last is not None}
 
 
-def probe_at_once(corp_id: int, now: datetime) -> None:
+def probe_company_at_once(corp_id: int, now: datetime) -> None:
     """Try one message of the company with the next tick, after a repair. If none waits, unblock the company."""
     if not Delivery.objects.filter(corp=corp_id, channel=Channel.WECOM).unsettled().exists():
         unblock_companies([corp_id], now=now)
@@ -281,7 +291,7 @@ def take_probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
     return found
 
 
-def find_unnotified() -> QuerySet[CorpQueue]:
+def find_unnotified_queues() -> QuerySet[CorpQueue]:
     """Return the queues of blocked companies about which administrators got no mail yet; none if no addresses are
     set."""
     rows = CorpQueue.objects.blocked().filter(notified_at__isnull=True)
@@ -291,7 +301,7 @@ def find_unnotified() -> QuerySet[CorpQueue]:
 def notify_administrators(now: datetime) -> int:
     """Send one mail for each newly blocked company, if addresses are set. Return how many."""
     count = 0
-    for queue in find_unnotified().select_related("corp").defer(*CORP_SECRETS):
+    for queue in find_unnotified_queues().select_related("corp").defer(*CORP_SECRETS):
         # Marked before the mail, so that it is sent at most once and a hanging mail server is not asked at every tick.
         if not CorpQueue.objects.filter(pk=queue.pk, notified_at__isnull=True).update(notified_at=now):
             continue

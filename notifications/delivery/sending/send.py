@@ -213,7 +213,7 @@ class SendTask:
         # If WeCom limits the rate, all calls there wait; if it limits parallel calls, fewer run at once.
         for each in settled:
             if each.outcome.is_rate_limited:
-                hold_scopes(SENDERS[each.delivery.channel].held_scopes(each.delivery), each.outcome)
+                hold_scopes(SENDERS[each.delivery.channel].make_held_scopes(each.delivery), each.outcome)
         settle_calls(settled)
 
     def _claim_deliveries(self, deliveries: list[Sendable]) -> list[Sendable] | None:
@@ -404,5 +404,5 @@ def read_past_calls(*, now: datetime | None = None) -> Iterator[PastCall]:
     earlier = made.filter(started_at__gte=midnight, started_at__lt=now - COUNTED_TIME, delivery__channel=Channel.WECOM)
     apps = earlier.order_by().values_list("delivery__corpid", "delivery__agentid")
     for corpid, agentid, persons in apps.annotate(persons=Sum("delivery__recipient_count")):
-        app = channels.app_limits(corpid, agentid)
+        app = channels.make_app_limits(corpid, agentid)
         yield PastCall(Request(id="earlier today", scopes=(), app=app, persons=persons), ended_seconds_ago=0)

@@ -35,14 +35,20 @@ from notifications.delivery.channels import (
     ROBOT_GONE,
     Outcome,
     OutcomeKind,
-    address_scope,
-    company_scope,
-    outcome_of_error,
+    make_address_scope,
+    make_company_scope,
+    make_error_outcome,
 )
 from notifications.delivery.limiter import PERMIT_SECONDS, Permit, Request
 from notifications.delivery.rows import QUEUE_LEASE, STOP_SECONDS, TASK_SECONDS, lock_skipping, update_unlocked
 from notifications.delivery.sending import send
-from notifications.delivery.sending.queue import CALL_COLUMNS, HandedOut, block_company, take_probes, unblock_companies
+from notifications.delivery.sending.queue import (
+    CALL_COLUMNS,
+    ReservedDeliveries,
+    block_company,
+    take_probes,
+    unblock_companies,
+)
 from notifications.delivery.sending.settle import backoff_seconds
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
@@ -68,7 +74,7 @@ class Upload(NamedTuple):
     name: str
 
 
-def hand_out_uploads(*, now: datetime) -> HandedOut:
+def hand_out_uploads(*, now: datetime) -> ReservedDeliveries:
     """Return the deliveries whose picture or file is made, each reserved for RESERVATION. For a blocked company only
     one delivery is returned now and then, to probe whether it works again."""
     ready = Delivery.objects.preparable(now).unqueued(now).order_by("priority", "next_attempt_at", "pk")
@@ -78,7 +84,7 @@ def hand_out_uploads(*, now: datetime) -> HandedOut:
             lock_skipping(ready.only("pk", "priority", "corp_id", "channel", "message_form"))[:HANDED_OUT_AT_ONCE]
         )
         if not rows:
-            return HandedOut()
+            return ReservedDeliveries()
         probes = take_probes({row.corp_id for row in rows if is_uploaded(row)}, now=now)
         for row in rows:
             if is_uploaded(row) and row.corp_id in probes:
@@ -87,7 +93,7 @@ def hand_out_uploads(*, now: datetime) -> HandedOut:
                 probes[row.corp_id] = False
             (urgent if row.priority == Priority.URGENT else ordinary).append(row.pk)
         Delivery.objects.filter(pk__in=[*urgent, *ordinary]).update(queued_until=now + RESERVATION)
-    return HandedOut(urgent, ordinary)
+    return ReservedDeliveries(urgent, ordinary)
 
 
 def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
@@ -160,7 +166,7 @@ def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> dict[Future[str],
     requests = [
         Request(
             id=f"upload:{one.pk}.{secrets.token_hex(4)}",
-            scopes=(address_scope(one.corp, UPLOAD_API), company_scope(one.corpid, UPLOAD_API)),
+            scopes=(make_address_scope(one.corp, UPLOAD_API), make_company_scope(one.corpid, UPLOAD_API)),
             is_urgent=one.priority == Priority.URGENT,
         )
         for one in (upload.delivery for upload in uploads)
@@ -202,7 +208,7 @@ def _settle_upload(delivery: Delivery, answer: str | BaseException, now: datetim
         case MessageError():
             return freeze_delivery(delivery, None, now, reason=str(answer))
         case IntegrationError():
-            outcome = outcome_of_error(answer)
+            outcome = make_error_outcome(answer)
             if outcome.kind in {OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}:
                 return freeze_delivery(delivery, None, now, reason=str(answer))
             wait_seconds = backoff_seconds(delivery.prepare_count + 1)
@@ -211,7 +217,7 @@ def _settle_upload(delivery: Delivery, answer: str | BaseException, now: datetim
                 if delivery.channel == Channel.WECOM and outcome.is_configuration:
                     block_company(delivery.corp_id, outcome, now=now)
                 elif delivery.channel == Channel.WECOM:
-                    send.hold_scopes([company_scope(delivery.corpid, UPLOAD_API)], outcome)
+                    send.hold_scopes([make_company_scope(delivery.corpid, UPLOAD_API)], outcome)
             give_delivery_back(delivery, now + timedelta(seconds=wait_seconds), outcome)
             logger.info("delivery=%d not uploaded errcode=%s", delivery.pk, outcome.errcode)
         case BaseException():

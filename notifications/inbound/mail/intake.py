@@ -26,7 +26,7 @@ from integrations.core import heartbeats, installation
 from integrations.core.background import database_clock
 from integrations.models import Heartbeat
 from notifications.inbound import calls
-from notifications.inbound.accept import Incoming, accept_message
+from notifications.inbound.accept import IncomingDraft, accept_message
 from notifications.inbound.channels import make_digest
 from notifications.inbound.content import InboundError
 from notifications.inbound.mail import outgoing
@@ -130,7 +130,7 @@ def _accept(
     draft.original, draft.page = zlib.compress(mail.content, 1), zlib.compress(reading.page.encode(), 1)
     message, run_ids = None, list[int]()
     try:
-        accepted = accept_message(Incoming(channel, draft, list(addresses), reading.files, already), now=now)
+        accepted = accept_message(IncomingDraft(channel, draft, list(addresses), reading.files, already), now=now)
     except InboundError as error:
         if error.code != "nobody_found":
             raise
@@ -148,7 +148,7 @@ def _accept(
     # Automatic mails get no answer, so that no two systems write to each other.
     is_told = rules.tells_sender and not reading.is_automatic and rules.may_mail(mail.sender)
     wanted: dict[str, Sequence[str]] = {Forward.UNKNOWN: unknown, Forward.EVERYBODY: mail.recipients}
-    forwarded = () if reading.is_passed_on else filter(rules.may_mail, wanted.get(rules.forward, ()))
+    forwarded = () if reading.is_forwarded_by_us else filter(rules.may_mail, wanted.get(rules.forward, ()))
     outgoing.write_mails(
         OutgoingMail(
             channel=channel,

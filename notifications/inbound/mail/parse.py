@@ -122,7 +122,7 @@ class MailPart:
 class ParsedMail:
     """The parts of a mail that a message is made of. `html` may be empty; `text` is the plain body if there is one.
     `pictures`: those in the HTML, in its order. `left_out`: names of parts that were too large or too many.
-    `is_automatic`: the mail expects no answer (RFC 3834). `is_passed_on`: we forwarded it, with PASSED_ON."""
+    `is_automatic`: the mail expects no answer (RFC 3834). `is_forwarded_by_us`: we forwarded it, with PASSED_ON."""
 
     subject: str
     sender: str
@@ -132,7 +132,7 @@ class ParsedMail:
     files: tuple[MailPart, ...] = ()
     left_out: tuple[str, ...] = ()
     is_automatic: bool = False
-    is_passed_on: bool = False
+    is_forwarded_by_us: bool = False
 
 
 def parse_mail(content: bytes) -> ParsedMail:
@@ -180,7 +180,7 @@ def parse_mail(content: bytes) -> ParsedMail:
         files=tuple([*attached, *found.files][:READ_FILES_AT_MOST]),
         left_out=(*found.left_out, *(part.name for part in [*attached, *found.files][READ_FILES_AT_MOST:])),
         is_automatic=answers not in {"", "no"} or is_bulk or message.get("list-id") is not None,
-        is_passed_on=message.get(PASSED_ON) is not None,
+        is_forwarded_by_us=message.get(PASSED_ON) is not None,
     )
 
 

@@ -47,7 +47,7 @@ class MailReading:
     files: tuple[CheckedFile, ...]
     page: str
     is_automatic: bool
-    is_passed_on: bool
+    is_forwarded_by_us: bool
 
 
 def read_mail(content: bytes, rules: MailRules, form: str) -> MailReading:
@@ -97,7 +97,7 @@ def _send_readings(sender: Connection, content: bytes, rules: MailRules, form: s
         mail = parse_mail(content)
         sender.send(_make_plain_reading(mail, rules, form))
         page = html.render_page(mail.html, mail.text, mail.pictures)
-        sender.send(MailReading(*convert_mail(mail, rules, form), page, mail.is_automatic, mail.is_passed_on))
+        sender.send(MailReading(*convert_mail(mail, rules, form), page, mail.is_automatic, mail.is_forwarded_by_us))
     except UnreadableMailError as error:
         sender.send(error)
     except (MemoryError, RecursionError):
@@ -107,4 +107,4 @@ def _send_readings(sender: Connection, content: bytes, rules: MailRules, form: s
 def _make_plain_reading(mail: ParsedMail, rules: MailRules, form: str) -> MailReading:
     mail = replace(mail, html="", text=mail.text or html.strip_tags(mail.html))
     page = f"<pre>{escape(mail.text)}</pre>"
-    return MailReading(*convert_mail(mail, rules, form), page, mail.is_automatic, mail.is_passed_on)
+    return MailReading(*convert_mail(mail, rules, form), page, mail.is_automatic, mail.is_forwarded_by_us)

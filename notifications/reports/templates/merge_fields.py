@@ -494,14 +494,18 @@ class _Outline:
     @classmethod
     def of(cls, table: Table, today: date, zone: tzinfo) -> _Outline:
         day = find_reached_day_column(table, today=today, zone=zone)
-        days = [find_day(value, zone) for value in table.values(day)] if day else []
+        days = [find_day(value, zone) for value in table.list_values(day)] if day else []
         at = find_newest_day(days, until=today, zone=zone)
         rows = [row for row, its_day in zip(table.rows, days, strict=True) if its_day == at] if day else table.rows
-        newest = table.with_rows(rows)
+        newest = table.replace_rows(rows)
         numeric = [one for one in table.columns if one.is_numeric]
-        known = [one for one in numeric if count_known(newest.values(one.name)) and not _NO_FIGURE.fullmatch(one.name)]
-        texts = [one.name for one in table.columns if one.kind is Kind.TEXT and count_known(newest.values(one.name))]
-        names = next((name for name in texts if count_distinct(newest.values(name)) == len(newest.rows)), "")
+        known = [
+            one for one in numeric if count_known(newest.list_values(one.name)) and not _NO_FIGURE.fullmatch(one.name)
+        ]
+        texts = [
+            one.name for one in table.columns if one.kind is Kind.TEXT and count_known(newest.list_values(one.name))
+        ]
+        names = next((name for name in texts if count_distinct(newest.list_values(name)) == len(newest.rows)), "")
         against = next((one for one in AGAINST if at is not None and EARLIER[one](at) in days), "")
         return cls(day, newest, known or numeric, names or next(iter(texts), ""), against)
 
@@ -535,7 +539,7 @@ def make_starting_points(
         points = [replace(point, lacks=unknown) if point.lacks else point for point in points]
     # Key figures suit one row or the newest day, a ranking rows with names, and a table all else.
     start = "table"
-    first = next((one for one in outline.numbers if count_known(outline.newest.values(one.name))), None)
+    first = next((one for one in outline.numbers if count_known(outline.newest.list_values(one.name))), None)
     is_plan = not outline.day and any(column.is_temporal for column in table.columns)
     if first is not None and not is_plan:
         has_named_rows = bool(outline.names) and len(outline.newest.rows) > 1
@@ -574,7 +578,7 @@ def _fill_starting_point(
     title = write_literal(heading)
     if day:
         pattern = choose_date_pattern()
-        if any(isinstance(value, Month) for value in table.values(day)):  # months are written without a day
+        if any(isinstance(value, Month) for value in table.list_values(day)):  # months are written without a day
             pattern = "YYYY年M月" if is_chinese() else "M/YYYY"
         title += f" {write_date(write_latest_day(alias, day), pattern)}"
     body, plain_body, charts = "\n".join(changes), "\n".join(lines), list[Chart]()

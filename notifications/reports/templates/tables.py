@@ -125,7 +125,7 @@ class TableView(Exposed):
 
     def _find_position(self, column: str) -> int:
         try:
-            return self._table.position(column)
+            return self._table.find_position(column)
         except KeyError as error:
             known = ", ".join(self._table.names)
             sentence = Sentence("There is no column “%(column)s”. There is: %(known)s.")
@@ -167,7 +167,7 @@ class TableView(Exposed):
     # --- Some of the rows ---------------------------------------------------------------------------------------------
 
     def _keep_rows(self, rows: Sequence[tuple[Any, ...]]) -> TableView:
-        return TableView(self._table.with_rows(rows), self._zone, self._charge, self._today)
+        return TableView(self._table.replace_rows(rows), self._zone, self._charge, self._today)
 
     def _select_where(self, column: Any, *condition: Any) -> TableView:
         """Select rows: `where("区域", "华东")`, `where("销售额", ">", 100)`."""

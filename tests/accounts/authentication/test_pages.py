@@ -17,7 +17,7 @@ from accounts.models import User
 from accounts.views import errors
 from accounts.views.errors import ErrorDetails, unseal_details
 from integrations.models import Corp
-from integrations.models.fields import cipher
+from integrations.models.fields import get_cipher
 from tests.accounts.arriving import seal_details
 from tests.accounts.conftest import DESKTOP, PASSWORD, Visitor, make_corp, make_person, query_of, visitor
 from tests.accounts.people import HOST
@@ -296,7 +296,7 @@ class TestErrorPages:
             '["sign-in-trouble", {"cause": "not-linked", "no_such_field": 1}]',
             *('["sign-in-trouble", {}]', '["sign-in-trouble", []]'),
         ):
-            assert unseal_details(cipher().encrypt(text.encode()).decode()) is None
+            assert unseal_details(get_cipher().encrypt(text.encode()).decode()) is None
         assert desktop.get("/login/trouble/", t="gAAAAABinvented").headers["Location"] == "/login/"
 
     @pytest.mark.parametrize(("length", "is_kept"), [(1000, True), (1001, False), (3000, False)])

@@ -340,7 +340,7 @@ def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
         # WeCom may tell the app, too, in either order.
         told = sorted(wecom_events.heard(), key=lambda post: post.address != "contacts-events")
         assert "died" in [_wake_worker(wecom_events, post) for post in told]
-    assert not Member.objects.able().filter(userid_folded="lilei").exists()
+    assert not Member.objects.eligible().filter(userid_folded="lilei").exists()
 
     wecom_events.send(*wecom_events.heard())
     wecom_events.work_off()

@@ -224,13 +224,13 @@ def test_years_are_texts(values: list[Any]) -> None:
     table = build_table(["年份"], [[value] for value in values], fetched_at=NOW)
 
     assert table.columns[0].kind is Kind.TEXT
-    assert table.values("年份")[:2] == ["2025", "2026"]
+    assert table.list_values("年份")[:2] == ["2025", "2026"]
 
 
 def test_numbers_under_a_name_of_years_that_are_none_stay_numbers() -> None:
     table = build_table(["年度预算"], [[2025], [2026], [1204]], fetched_at=NOW)
 
-    assert (table.columns[0].kind, table.values("年度预算")) == (Kind.NUMBER, [2025, 2026, 1204])
+    assert (table.columns[0].kind, table.list_values("年度预算")) == (Kind.NUMBER, [2025, 2026, 1204])
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_numbers_under_a_name_of_years_that_are_none_stay_numbers() -> None:
 def test_texts_that_name_things_are_no_numbers_and_no_days(name: str, values: list[str]) -> None:
     table = build_table([name], [[value] for value in values], fetched_at=NOW)
 
-    assert (table.columns[0].kind, table.values(name)) == (Kind.TEXT, values)
+    assert (table.columns[0].kind, table.list_values(name)) == (Kind.TEXT, values)
 
 
 @pytest.mark.parametrize(("name", "value"), [("工号", 10086), ("手机", "1,204"), ("paid", "12"), ("手机销售额", "12")])
@@ -321,14 +321,18 @@ def test_odd_values_become_unknown_and_are_counted() -> None:
     table = read([*range(38), "待定", "见附件"])
 
     assert table.columns[0].kind is Kind.NUMBER
-    assert table.values("x")[-2:] == [None, None]
+    assert table.list_values("x")[-2:] == [None, None]
     assert table.misfits == (Misfit("x", 2, ("待定", "见附件")),)
 
 
 def test_too_many_odd_values_make_a_text() -> None:
     table = read([*range(8), "待定", "见附件"])
 
-    assert (table.columns[0].kind, table.values("x")[7:], table.misfits) == (Kind.TEXT, ["7", "待定", "见附件"], ())
+    assert (table.columns[0].kind, table.list_values("x")[7:], table.misfits) == (
+        Kind.TEXT,
+        ["7", "待定", "见附件"],
+        (),
+    )
 
 
 def test_texts_are_compared_without_case_width_and_spaces() -> None:

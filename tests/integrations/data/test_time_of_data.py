@@ -72,4 +72,4 @@ def test_what_is_of_a_day_says_the_day_and_not_the_midnight_after_it() -> None:
     undated = build_table(["销售额"], [(1,)], fetched_at=datetime(2026, 11, 24, tzinfo=UTC))
 
     assert [one.as_of_day for one in (daily, timed, undated)] == [date(2026, 11, 23), None, None]
-    assert daily.with_rows([]).as_of_day == from_document(to_document(daily)).as_of_day == date(2026, 11, 23)
+    assert daily.replace_rows([]).as_of_day == from_document(to_document(daily)).as_of_day == date(2026, 11, 23)

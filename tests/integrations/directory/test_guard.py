@@ -192,7 +192,7 @@ def test_an_administrator_admits_a_userid_that_came_back(place: Directory) -> No
 
     assert admit_member(member=place.member("jim"), now=place.clock())
 
-    assert place.member("jim") in place.corp.members.able()
+    assert place.member("jim") in place.corp.members.eligible()
     assert not admit_member(member=place.member("jim"), now=place.clock())
 
 

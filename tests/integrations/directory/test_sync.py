@@ -125,10 +125,10 @@ def test_disabled_and_left_in_wecom(place: Directory, status: int, kind: str, pr
     run = place.sync_saying_yes()
 
     assert (place.changes(run), place.member("jim").presence) == ([(kind, "jim")], presence)
-    assert place.member("jim") not in place.corp.members.able()
+    assert place.member("jim") not in place.corp.members.eligible()
     place.put_members({"userid": "jim", "status": 1})
     assert place.changes(place.sync()) == [("enabled" if status == 2 else "reappeared", "jim")]
-    assert (place.member("jim") in place.corp.members.able()) == (status == 2)
+    assert (place.member("jim") in place.corp.members.eligible()) == (status == 2)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -170,7 +170,7 @@ def test_a_deleted_userid_that_comes_back_waits_for_an_administrator(place: Dire
     assert [(one["code"], one["examples"]) for one in back.warnings] == [("reappeared", ["jim"])]
     assert (jim.presence, jim.left_at) == (Presence.HERE, None)
     assert jim.waits_since is not None
-    assert jim not in place.corp.members.able()
+    assert jim not in place.corp.members.eligible()
 
 
 @pytest.mark.parametrize("before", ["out of scope", "waiting"])

@@ -235,5 +235,5 @@ def test_a_secret_that_is_refused_at_sign_in_is_said_though_nobody_waits_for_a_m
 def test_what_is_mended_is_said_at_once_where_no_message_waits(corp: Corp) -> None:
     CorpQueue.objects.create(corp=corp, blocked_since=timezone.now(), blocked_errcode=40001)
     assert checks.find_refusals([corp])[corp.pk].cause == "凭证被拒绝"
-    hooks.calls().probe_at_once(corp.pk, timezone.now())
+    hooks.calls().probe_company_at_once(corp.pk, timezone.now())
     assert checks.find_refusals([corp]) == {}

@@ -375,4 +375,4 @@ def test_a_fall_is_drawn_over_the_days_in_which_it_can_be_seen(against: str, cou
     table = Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), tuple((day, 1) for day in days), AS_OF)
     found = plan_chart(f"sum 销售额 fell 20 % {against}", table)
     assert found is not None
-    assert set(found[1].values("日期")) == set(days[:count])
+    assert set(found[1].list_values("日期")) == set(days[:count])

@@ -180,7 +180,7 @@ def test_what_cannot_be_answered_is_no_answer(condition: Condition, reason: str)
 
 @pytest.mark.parametrize("condition", [of("change", "le", "-50"), of("sum", "changed")])
 def test_a_change_is_against_the_check_before_also_over_a_gap(condition: Condition) -> None:
-    other = SALES.with_rows([("上海", 10, None)])
+    other = SALES.replace_rows([("上海", 10, None)])
     first = evaluate_conditions([condition], Join.ALL, SALES)
     gap = evaluate_conditions([condition], Join.ALL, EMPTY, first.memory)
     changed = evaluate_conditions([condition], Join.ALL, other, gap.memory)
@@ -336,7 +336,7 @@ def test_are_described_in_words(line: str, chinese: str, english: str) -> None:
     [("any 销售额 > 0", "有 250 行 销售额 大于 0"), ("any 销售额 > 1000000", "没有一行 销售额 大于 1000000")],
 )
 def test_what_was_found_is_said_in_words(line: str, words: str) -> None:
-    table = SALES.with_rows([("上海", number, None) for number in range(1, ROWS_MARKED + 51)])
+    table = SALES.replace_rows([("上海", number, None) for number in range(1, ROWS_MARKED + 51)])
     verdict = evaluate_conditions(parse(line), Join.ALL, table)
     assert len(verdict.rows) in {0, ROWS_MARKED}
     with override("zh-hans"):
@@ -477,7 +477,7 @@ def test_a_day_at_the_end_of_the_calendar_is_a_day() -> None:
 )
 def test_a_row_of_unknown_changes_no_answer(table: Table, value: str, aggregate: str, comparison: str, at: int) -> None:
     rows = [*table.rows[:at], ("上海", None), *table.rows[at:]]
-    condition, more = of(aggregate, comparison, value), table.with_rows(rows)
+    condition, more = of(aggregate, comparison, value), table.replace_rows(rows)
 
     before, after = (evaluate_conditions([condition], Join.ALL, one).results[0] for one in (table, more))
 

@@ -117,9 +117,9 @@ def test_without_an_earlier_value_nothing_fires_and_it_says_why(line: str, day: 
 
 
 def test_zero_after_zero_is_no_change_and_no_day_to_come_counts() -> None:
-    zero = TABLE.with_rows([("甲", TODAY, 0), ("甲", LAST_WEEK, 0)])
+    zero = TABLE.replace_rows([("甲", TODAY, 0), ("甲", LAST_WEEK, 0)])
     assert evaluate_line("sum 销售额 fell 0 % week", zero).holds is False
-    later = TABLE.with_rows([*TABLE.rows, ("甲", TODAY + timedelta(days=1), 1)])
+    later = TABLE.replace_rows([*TABLE.rows, ("甲", TODAY + timedelta(days=1), 1)])
     assert evaluate_line("sum 销售额 fell 20 % week", later).days == ("2026-11-24", "2026-11-17")
 
 

@@ -284,7 +284,7 @@ def test_who_cannot_be_told_stands_in_the_log_and_where_nobody_can_the_owner_of_
     assert list(Incident.objects.get().events.filter(kind="notified").values_list("note", flat=True)) == [run.error]
     notice = Run.objects.get(trigger="notice")
     assert (notice.requested_by, list(notice.notified_runs.all())) == (duty.channel.owner, [run])
-    assert "DiskFull 磁盘快满了" in NoticeSource(notice).contents(now=NOW).find_content(None).text
+    assert "DiskFull 磁盘快满了" in NoticeSource(notice).build_contents(now=NOW).find_content(None).text
     assert request_owner_notices(now=duty.clock.now + timedelta(days=1)) == []
 
 
@@ -347,7 +347,7 @@ def test_hours_say_when_people_may_be_told(rule: AlertRule, fields: dict[str, An
     for name, value in fields.items():
         setattr(rule, name, value)
 
-    assert notify.find_earliest_notice(rule, at(now)) == at(expected)
+    assert notify.find_earliest_notice_time(rule, at(now)) == at(expected)
 
 
 class TestSilenceWindows:
@@ -367,7 +367,7 @@ class TestSilenceWindows:
     def test_keep_people_untold_until_they_end(self, rule: AlertRule, now: str, expected: str) -> None:
         times = {"starts_at": at("2026-11-26 10:00"), "ends_at": at("2026-11-26 18:00")}
         windows = [night(rule, "1,2", time(6)), SilenceWindow(rule=rule, name="检修", kind="once", **times)]
-        assert notify.find_earliest_notice(rule, at(now), windows) == at(expected)
+        assert notify.find_earliest_notice_time(rule, at(now), windows) == at(expected)
 
     @pytest.mark.parametrize(
         ("now", "expected"),
@@ -388,16 +388,16 @@ class TestSilenceWindows:
         if not is_window:
             rule.notify_from, rule.notify_until, windows = time(2, 30), time(22), []
 
-        found = notify.find_earliest_notice(rule, datetime.fromisoformat(f"{now}+00:00"), windows)
+        found = notify.find_earliest_notice_time(rule, datetime.fromisoformat(f"{now}+00:00"), windows)
 
         assert found == datetime.fromisoformat(f"{expected}+00:00")
 
     def test_and_hours_hold_together_and_those_that_never_end_come_to_an_answer(self, rule: AlertRule) -> None:
         always = night(rule, "1,2,3,4,5,6,7", time(0), from_time=time(0))
-        assert notify.find_earliest_notice(rule, at("2026-11-24 03:00"), [always]) > at("2026-12-24 03:00")
+        assert notify.find_earliest_notice_time(rule, at("2026-11-24 03:00"), [always]) > at("2026-12-24 03:00")
         rule.notify_from, rule.notify_until = time(9), time(18)
         meeting = night(rule, "2", time(10), from_time=time(9))
-        assert notify.find_earliest_notice(rule, at("2026-11-24 03:00"), [meeting]) == at("2026-11-24 10:00")
+        assert notify.find_earliest_notice_time(rule, at("2026-11-24 03:00"), [meeting]) == at("2026-11-24 10:00")
 
     @pytest.mark.parametrize("is_taken_away", [False, True])
     def test_that_end_or_are_taken_away_keep_nothing_back_any_longer(

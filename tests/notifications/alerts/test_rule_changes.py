@@ -178,7 +178,7 @@ def test_a_column_that_is_lost_is_said_before_all_else_and_until_it_is_there_aga
 ) -> None:
     """Holds for an answer without rows, and while the source is down in between."""
     AlertRule.objects.update(**fields)
-    check(rule, NOW, RENAMED.with_rows([]))
+    check(rule, NOW, RENAMED.replace_rows([]))
     [text] = render_notices()
     assert "数据中没有列" in text
 
@@ -192,7 +192,7 @@ def test_a_column_that_is_lost_is_said_before_all_else_and_until_it_is_there_aga
 
     check(rule, NOW + 3 * STEP, replace(RENAMED, columns=(), rows=()))
     watch(rule, "sum 金额 < 100", split_column="")
-    check(rule, NOW + 4 * STEP, RENAMED.with_rows([]))
+    check(rule, NOW + 4 * STEP, RENAMED.replace_rows([]))
     rule.refresh_from_db()
     assert (rule.is_broken, rule.failure_count) == (False, 1)
 

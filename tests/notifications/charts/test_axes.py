@@ -88,7 +88,7 @@ def test_days_of_several_years_side_by_side_have_their_year(draw: Draw) -> None:
     days = [date(2025, 12, 31), date(2026, 1, 1)]
     one, other = table_of(Kind.DATE, *days), table_of(Kind.DATE, *days, series="乙")
 
-    found = labels(draw, Chart(ChartKind.BAR, "x", ("v",), series="s"), one.with_rows([*one.rows, *other.rows]))
+    found = labels(draw, Chart(ChartKind.BAR, "x", ("v",), series="s"), one.replace_rows([*one.rows, *other.rows]))
 
     assert found == ["2025-12-31", "2026-01-01"]
 

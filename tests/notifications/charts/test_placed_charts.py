@@ -230,7 +230,7 @@ def test_the_line_goes_from_margin_to_margin(draw: Draw) -> None:
 
 
 def test_the_line_has_one_place_for_each_day_or_moment_in_the_order_of_time() -> None:
-    backwards = OF_REGIONS.with_rows(OF_REGIONS.rows[::-1])
+    backwards = OF_REGIONS.replace_rows(OF_REGIONS.rows[::-1])
     rows = ((datetime(2026, 11, 26, 1, tzinfo=UTC), 2), (datetime(2026, 11, 26, 9, tzinfo=TOKYO), 1))
     moments = Table((Column("时间", Kind.DATETIME), Column("v", Kind.NUMBER)), rows, FETCHED)
 
@@ -250,7 +250,7 @@ def test_the_line_has_one_place_for_each_day_or_moment_in_the_order_of_time() ->
 def test_the_number_is_that_of_the_last_place_or_of_all_rows(
     x: str, more: tuple[tuple[Any, ...], ...], words: list[str]
 ) -> None:
-    assert said(Chart(ChartKind.NUMBER, x, ("销售额",)), OF_REGIONS.with_rows([*OF_REGIONS.rows, *more])) == words
+    assert said(Chart(ChartKind.NUMBER, x, ("销售额",)), OF_REGIONS.replace_rows([*OF_REGIONS.rows, *more])) == words
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def test_a_chart_that_does_not_fit_says_why(chart: Chart, sentence: str) -> None
 
 @pytest.mark.parametrize("kind", list(ChartKind))
 def test_nothing_to_draw_is_said(kind: ChartKind) -> None:
-    empty = SALES.with_rows([])
+    empty = SALES.replace_rows([])
 
     with pytest.raises(ChartError, match="没有可绘制的内容"):
         make_spec(Chart(kind, "城市", ("销售额",)), empty)

@@ -9,7 +9,7 @@ from typing import Any
 from accounts.models import User
 from integrations.models import Corp
 from notifications.api import tokens
-from notifications.inbound.accept import Incoming
+from notifications.inbound.accept import IncomingDraft
 from notifications.inbound.recipients import Address, AddressKind
 from notifications.models import ApiToken, InboundChannel, IncomingMessage
 from tests.notifications.factories import NOW
@@ -29,12 +29,12 @@ def make_sender(owner: User, **fields: Any) -> ApiToken:
     return token
 
 
-def make_incoming(sender: ApiToken | InboundChannel, *people: User, **fields: Any) -> Incoming:
+def make_incoming(sender: ApiToken | InboundChannel, *people: User, **fields: Any) -> IncomingDraft:
     """Return a message addressed to these people by their user names."""
     addresses = [Address(AddressKind.USER, person.username) for person in people]
     message = {"origin": "api", "key": f"api:test:{next(_numbers)}", "title": "磁盘快满了"}
     files, addresses = fields.pop("files", ()), fields.pop("addresses", addresses)
-    return Incoming(sender, IncomingMessage(**{**message, **fields}), addresses, files)
+    return IncomingDraft(sender, IncomingMessage(**{**message, **fields}), addresses, files)
 
 
 def png(width: int = 2, height: int = 2, *, seed: int = 0) -> bytes:

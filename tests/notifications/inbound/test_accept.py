@@ -9,7 +9,7 @@ from integrations.models import Corp
 from notifications.delivery.maintenance import purge_runs_and_incidents
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import calls
-from notifications.inbound.accept import Incoming, accept_message
+from notifications.inbound.accept import IncomingDraft, accept_message
 from notifications.inbound.content import InboundError, check_file
 from notifications.inbound.recipients import Address, AddressKind
 from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, MessageForm, Receipt, Run
@@ -27,7 +27,7 @@ def sender(corp: Corp) -> ApiToken:
     return make_sender(make_manager(corp))
 
 
-def send_message(message: Incoming, *, now: Any = NOW) -> list[Delivery]:
+def send_message(message: IncomingDraft, *, now: Any = NOW) -> list[Delivery]:
     for run_id in accept_message(message, now=now).run_ids:
         render_run(run_id=run_id, now=now)
         assert Run.objects.get(pk=run_id).error_text == ""

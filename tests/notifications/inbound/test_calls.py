@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from accounts.models import AuditEntry, User
 from integrations.models import Corp
-from notifications.api.incoming import receive
+from notifications.api.incoming import receive_call
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import calls
 from notifications.inbound.mapping import ChannelMapping
@@ -402,7 +402,7 @@ def test_the_servers_log_of_accesses_has_the_address_without_its_token(
     request = rf.post(f"{address}?token={SECRET}", {"title": "x"}, content_type="application/json")
     request.META["RAW_URI"] = request.META["REQUEST_URI"] = f"{address}?token={SECRET}"
 
-    response = receive(request, channel.public_id)
+    response = receive_call(request, channel.public_id)
 
     line = Logger(Config()).atoms(SimpleNamespace(status="202 Accepted", headers=[]), [], request.META, timedelta(0))
     assert response.status_code == 202

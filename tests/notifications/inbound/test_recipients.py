@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Attribute, AttributeValue, User, WeComAccount
 from integrations.models import BiConnection, Corp, Department, Member
-from notifications.inbound.accept import Incoming, preview_incoming
+from notifications.inbound.accept import IncomingDraft, preview_incoming
 from notifications.inbound.recipients import (
     SAME_NAMED_AT_MOST,
     Address,
@@ -43,7 +43,7 @@ def find(*addresses: Address) -> ResolvedAddresses:
 
 
 def find_for(sender: ApiToken | InboundChannel, *addresses: Address) -> ResolvedAddresses:
-    preview = preview_incoming(Incoming(sender, IncomingMessage(), addresses))
+    preview = preview_incoming(IncomingDraft(sender, IncomingMessage(), addresses))
     return ResolvedAddresses(frozenset(one.user_id for one in preview.recipients), preview.unknown)
 
 

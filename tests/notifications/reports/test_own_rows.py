@@ -22,7 +22,7 @@ def own(*conditions: Condition, **tables: Table) -> OwnRows:
 
 def regions_of(rows: OwnRows, **values: Any) -> list[Value]:
     known: dict[Key, frozenset[str]] = {REGION: frozenset(map(fold_value, values.get("region", ())))}
-    return sorted(set(rows.filter_tables(rows.make_key(known))["sales"].values("区域")), key=str)
+    return sorted(set(rows.filter_tables(rows.make_key(known))["sales"].list_values("区域")), key=str)
 
 
 def test_each_sees_the_rows_of_their_value() -> None:

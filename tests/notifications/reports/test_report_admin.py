@@ -157,7 +157,7 @@ def test_a_card_without_rows_today_is_refused_for_no_kind(
     response = root.post(ADD, page_values(card, charts=({**chart, "title": "图", "position": 0},)))
 
     assert table.rows == ()
-    assert table.column("销售额").kind is (Kind.NUMBER if was_known else Kind.TEXT)
+    assert table.find_column("销售额").kind is (Kind.NUMBER if was_known else Kind.TEXT)
     assert response.status_code == 302
     lacks = {point.key: point.lacks for point in make_starting_points("c0", "日报", table)[0]}
     unknown = "" if was_known else "还没有数据行，无法得知各列的内容。"

@@ -142,7 +142,7 @@ def test_formats_numbers(source: str, text: str) -> None:
 
 
 def test_computes_with_empty_cells_without_failing() -> None:
-    empty = sales().with_rows([])
+    empty = sales().replace_rows([])
     source = (
         "{{ sales.sum('销售额') }} {{ sales.avg('销售额') }} {{ sales.avg('销售额') + 1 }} {{ sales.first('区域') }}"
         "{% if sales.max('销售额') > 3 %}x{% endif %} {{ sales.change('销售额') }} {{ sales.avg('销售额')|wan }}"

@@ -16,7 +16,7 @@ from guanwecom.operations import monitoring
 from guanwecom.operations.monitoring import monitoring_attentions
 from integrations.core import installation
 from integrations.models import Installation, SiteAddress
-from notifications.delivery.channels import company_scope
+from notifications.delivery.channels import make_company_scope
 from notifications.delivery.limiter import Request, ask_gate
 from notifications.models import Robot
 from tests.audit import move_trail
@@ -65,7 +65,7 @@ def test_secrets_that_are_old_limits_that_are_used_and_queues_that_are_long(
     corp = make_corp(name="北山制造")
     Robot.objects.create(corp=corp, name="daily", key="0a1b2c3d")
     move_trail(timezone.now() - timedelta(days=366), model="notifications.robot")
-    scopes = (company_scope(corp.corpid),)
+    scopes = (make_company_scope(corp.corpid),)
     ask_gate(
         lambda gate: gate.acquire([Request(id=str(number), scopes=scopes, is_urgent=True) for number in range(10)])
     )

@@ -22,7 +22,7 @@ from guanwecom.operations import monitoring
 from guanwecom.operations.monitoring import LimitShare
 from integrations.companies import links
 from integrations.models import Job, SiteAddress
-from notifications.delivery.channels import address_scope, company_scope
+from notifications.delivery.channels import make_address_scope, make_company_scope
 from notifications.delivery.limiter import Request, ask_gate
 from notifications.models import Robot
 from tests.audit import move_trail
@@ -53,7 +53,7 @@ def test_the_limits_are_used_by_calls(settings: Settings) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_COMPANY_PER_HOUR = 10, 0
     settings.LIMIT_ADDRESS_PER_MINUTE, settings.LIMIT_ADDRESS_PER_HOUR = 20, 40
     corp = make_corp()
-    scopes = (address_scope(corp), company_scope(corp.corpid))
+    scopes = (make_address_scope(corp), make_company_scope(corp.corpid))
     ask_gate(lambda gate: gate.acquire([Request(id=str(number), scopes=scopes) for number in range(5)]))
 
     assert monitoring.measure_limits() == [
@@ -62,7 +62,7 @@ def test_the_limits_are_used_by_calls(settings: Settings) -> None:
         LimitShare("address_hour", None, 0.125),
     ]
     held = make_corp()
-    ask_gate(lambda gate: gate.hold_scope(company_scope(held.corpid), seconds=120))
+    ask_gate(lambda gate: gate.hold_scope(make_company_scope(held.corpid), seconds=120))
     assert LimitShare("company_minute", held.pk, 0.0) in monitoring.measure_limits()
 
 

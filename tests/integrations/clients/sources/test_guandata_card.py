@@ -166,7 +166,7 @@ def test_a_percentage_keeps_its_scale_beside_an_empty_cell(bi: GuandataAnswers) 
     table = read()
 
     assert table.columns == (Column("转化率", Kind.PERCENT, "%", 2, 100),)
-    assert table.values("转化率") == [6.83, None, 0, 12.5]
+    assert table.list_values("转化率") == [6.83, None, 0, 12.5]
 
 
 @pytest.mark.parametrize("values", [titles("a"), titles("a", "b", "c"), None, "x", [[]]])

@@ -28,10 +28,10 @@ from notifications.delivery.attachments import (
     sign_picture_path,
     sweep_media,
 )
-from notifications.delivery.channels import ROBOT_GONE, company_scope
+from notifications.delivery.channels import ROBOT_GONE, make_company_scope
 from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.runs import recall
-from notifications.delivery.sending.queue import HandedOut, read_sendables
+from notifications.delivery.sending.queue import ReservedDeliveries, read_sendables
 from notifications.delivery.sending.send import ask_permits
 from notifications.delivery.sending.uploads import UPLOAD_API, freeze_delivery, hand_out_uploads, prepare_deliveries
 from notifications.models import Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
@@ -187,7 +187,7 @@ def test_a_company_that_cannot_be_sent_to_is_held_up_by_an_upload_and_goes_on(
     clock.advance(seconds=120)
     found = hand_out_uploads(now=clock())
 
-    assert early == HandedOut([], [])
+    assert early == ReservedDeliveries([], [])
     assert len(found.ordinary) == 1
     assert prepare(Delivery.objects.get(pk=found.ordinary[0]), clock).status == Status.PENDING
     assert len(hand_out_uploads(now=clock.advance(seconds=130)).ordinary) == 1
@@ -223,7 +223,7 @@ def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     first, second = make_two(corp)
     wire.sends.extend([UPLOADED, UPLOADED])
-    request = Request("other", (company_scope(corp.corpid, UPLOAD_API),))
+    request = Request("other", (make_company_scope(corp.corpid, UPLOAD_API),))
     meanwhile: list[Permit | float] = []
 
     def upload_is_slow() -> None:
@@ -368,12 +368,12 @@ def test_a_picture_that_wecom_has_forgotten_is_uploaded_anew(wire: WeComStub, cl
 
 def test_what_is_made_is_handed_out_once_and_not_of_a_disabled_company(clock: FakeClock) -> None:
     delivery, disabled = (make_delivery(make_corp(is_enabled=each), MessageForm.IMAGE) for each in (True, False))
-    assert hand_out_uploads(now=NOW) == HandedOut([], [])
+    assert hand_out_uploads(now=NOW) == ReservedDeliveries([], [])
     for one in (delivery, disabled):
         mark_ready(medium_of(one))
 
-    assert hand_out_uploads(now=NOW) == HandedOut([], [delivery.pk])
-    assert hand_out_uploads(now=NOW) == HandedOut([], [])
+    assert hand_out_uploads(now=NOW) == ReservedDeliveries([], [delivery.pk])
+    assert hand_out_uploads(now=NOW) == ReservedDeliveries([], [])
     assert prepare(disabled, clock).status == Status.PREPARING
 
 

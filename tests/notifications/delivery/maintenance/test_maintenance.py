@@ -17,9 +17,9 @@ from notifications.alerts import evaluation
 from notifications.delivery import maintenance
 from notifications.delivery.maintenance import delete_chunk, purge_runs_and_incidents, repair_clock_damage
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.rows import delivery_lease
+from notifications.delivery.rows import compute_delivery_lease
 from notifications.delivery.runs import scheduler
-from notifications.delivery.sending.queue import hand_out
+from notifications.delivery.sending.queue import hand_out_deliveries
 from notifications.models import (
     REPEAT_SECONDS,
     AlertCheck,
@@ -79,8 +79,8 @@ def test_the_longest_due_go_first_up_to_the_limit() -> None:
     Delivery.objects.update(queued_until=None)
     Delivery.objects.filter(pk=ids[2]).update(next_attempt_at=NOW - timedelta(hours=1))
 
-    assert hand_out(now=NOW, limit=2).ordinary == [ids[2], ids[0]]
-    assert hand_out(now=NOW, limit=2).ordinary == [ids[1]]
+    assert hand_out_deliveries(now=NOW, limit=2).ordinary == [ids[2], ids[0]]
+    assert hand_out_deliveries(now=NOW, limit=2).ordinary == [ids[1]]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -90,7 +90,7 @@ def test_side_by_side_each_message_is_queued_once() -> None:
     found: list[int] = []
 
     def work() -> None:
-        while batch := hand_out(now=NOW, limit=7).ordinary:
+        while batch := hand_out_deliveries(now=NOW, limit=7).ordinary:
             found.extend(batch)
 
     do_at_once(*[work] * 4)
@@ -311,11 +311,11 @@ def test_messages_wait_no_longer_than_under_a_right_clock(
 
 def test_a_lease_from_the_future_ends() -> None:
     delivery = make_delivery(Delivery.Status.SENDING, lease_until=NOW + YEAR)
-    held = make_delivery(Delivery.Status.SENDING, lease_until=NOW + delivery_lease())
+    held = make_delivery(Delivery.Status.SENDING, lease_until=NOW + compute_delivery_lease())
 
     repair_clock_damage(now=NOW)
 
-    for row, lease in ((delivery, timedelta()), (held, delivery_lease())):
+    for row, lease in ((delivery, timedelta()), (held, compute_delivery_lease())):
         row.refresh_from_db()
         assert row.lease_until == NOW + lease
 

@@ -15,7 +15,7 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations.models import Card, CheckRun, Corp, DataSource, SiteAddress
 from notifications.admin import dashboard
-from notifications.delivery.runs.statistics import Counts, Day, count_last_days
+from notifications.delivery.runs.statistics import DayCounts, OutcomeCounts, count_last_days
 from notifications.models import Delivery, FreeDays, Incident, Run
 from notifications.subscriptions.schedules import find_last_known_year
 from notifications.views import overview
@@ -94,9 +94,9 @@ def test_people_are_counted_by_day_in_the_zone_of_the_page() -> None:
     found = count_last_days(Delivery.objects.all(), today=day, days=3, zone=SHANGHAI)
 
     assert found == [
-        Day(day - timedelta(days=2), Counts()),
-        Day(day - timedelta(days=1), Counts(accepted=7)),
-        Day(day, Counts(accepted=95, refused=35, unknown=4, waiting=5)),
+        DayCounts(day - timedelta(days=2), OutcomeCounts()),
+        DayCounts(day - timedelta(days=1), OutcomeCounts(accepted=7)),
+        DayCounts(day, OutcomeCounts(accepted=95, refused=35, unknown=4, waiting=5)),
     ]
 
 
@@ -117,30 +117,30 @@ def test_what_waits_counts_whenever_it_was_made_and_what_is_settled_today_only(r
     assert values == [["60 人次", "0 人次", "5 人次"], ["0 人次", "4 人次", "0 人次"]]
 
 
-def make_days(*counts: Counts) -> list[Day]:
+def make_days(*counts: OutcomeCounts) -> list[DayCounts]:
     first = datetime(2026, 11, 30, tzinfo=UTC).date()
-    return [Day(first + timedelta(days=number), each) for number, each in enumerate(counts)]
+    return [DayCounts(first + timedelta(days=number), each) for number, each in enumerate(counts)]
 
 
 def test_a_bar_is_stacked_from_its_parts_to_scale() -> None:
-    drawn = overview.place_bars(make_days(Counts(accepted=50, unknown=25, refused=25), Counts()))
+    drawn = overview.place_bars(make_days(OutcomeCounts(accepted=50, unknown=25, refused=25), OutcomeCounts()))
 
     assert [bar["parts"] for bar in drawn["bars"]] == [
         [("accepted", 50, 50), ("unknown", 25, 25), ("refused", 0, 25)],
         [],
     ]
-    assert drawn["total"] == Counts(accepted=50, unknown=25, refused=25)
+    assert drawn["total"] == OutcomeCounts(accepted=50, unknown=25, refused=25)
 
 
 def test_three_refused_among_thousands_can_be_seen() -> None:
-    [bar] = overview.place_bars(make_days(Counts(accepted=99_997, refused=3)))["bars"]
+    [bar] = overview.place_bars(make_days(OutcomeCounts(accepted=99_997, refused=3)))["bars"]
 
     assert [(name, height) for name, _y, height in bar["parts"]] == [("accepted", 100), ("refused", overview.LOWEST)]
 
 
 @pytest.mark.parametrize(("highest", "top"), [(0, 1), (1, 1), (7, 8), (11, 20), (1000, 1000)])
 def test_the_scale_ends_on_a_round_number_and_the_month_is_named_where_it_begins(highest: int, top: int) -> None:
-    drawn = overview.place_bars(make_days(Counts(accepted=highest), Counts(), Counts()))
+    drawn = overview.place_bars(make_days(OutcomeCounts(accepted=highest), OutcomeCounts(), OutcomeCounts()))
 
     assert drawn["top"] == top
     assert [bar["label"] for bar in drawn["bars"]] == ["11/30", "12/1", "2"]
@@ -402,7 +402,7 @@ def test_a_limited_administrator_sees_their_companies_only() -> None:
 
     assert [corp.name for corp, _lines in found["cards"]] == ["甲"]
     assert found["picture"] is not None
-    assert found["picture"]["total"] == Counts(accepted=3)
+    assert found["picture"]["total"] == OutcomeCounts(accepted=3)
     assert found["attentions"] == []
     # A report for all companies is shown only to people who see all of them.
     assert read_lines(found, "甲")["下次推送"] == ("—", "")

@@ -20,7 +20,7 @@ from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import recall as runs_recall
 from notifications.delivery.runs.recall import readdress_deliveries, withdraw_recipients
 from notifications.delivery.runs.triggers import can_be_resent, request_resend
-from notifications.delivery.sending.queue import hand_out
+from notifications.delivery.sending.queue import hand_out_deliveries
 from notifications.delivery.sending.settle import settle_attempt
 from notifications.models import Delivery, MessageForm, Receipt, Robot, Run
 from notifications.subscriptions.addressees import choose_subscription
@@ -96,7 +96,7 @@ def test_what_comes_back_to_its_queue_does_not_go_out_again(
     recall(run, clock)
     settle_attempt(claimed.attempt, Outcome(kind), duration_ms=1, now=NOW)
 
-    assert hand_out(now=clock.advance(hours=1)).ordinary == []
+    assert hand_out_deliveries(now=clock.advance(hours=1)).ordinary == []
     maintenance.sweep_deliveries(now=clock.now)
 
     assert Delivery.objects.get().status == status

@@ -19,16 +19,16 @@ from integrations.core.background import database_now
 from integrations.core.client_factory import token_store
 from integrations.models import Corp
 from notifications.delivery import maintenance
-from notifications.delivery.channels import Outcome, outcome_of_error
+from notifications.delivery.channels import Outcome, make_error_outcome
 from notifications.delivery.rendering.render import render_run, render_runs
 from notifications.delivery.sending.queue import (
     block_company,
     ensure_queues,
     explain_block,
     find_held_until,
-    hand_out,
+    hand_out_deliveries,
     notify_administrators,
-    probe_at_once,
+    probe_company_at_once,
     unblock_companies,
 )
 from notifications.delivery.sending.send import send_deliveries
@@ -64,7 +64,7 @@ def send_and_see_all_go(probe: int, clock: FakeClock) -> None:
     """Send the message that finds out that the company works again, and assert that the three others follow."""
     send_all(clock, [probe])
     assert CorpQueue.objects.get().blocked_since is None
-    rest = hand_out(now=clock.now).ordinary
+    rest = hand_out_deliveries(now=clock.now).ordinary
     assert len(rest) == 3
     send_all(clock, rest)
     assert read_statuses() == ["accepted"] * 4
@@ -81,12 +81,12 @@ def test_one_message_at_a_time_finds_out_and_then_all_go(
 
     queue = CorpQueue.objects.get(corp=corp)
     assert (queue.blocked_since, queue.blocked_errcode) == (NOW, code)
-    assert hand_out(now=clock.now).ordinary == []
-    [probe] = hand_out(now=clock.advance(seconds=121)).ordinary
-    assert hand_out(now=clock.now).ordinary == []
+    assert hand_out_deliveries(now=clock.now).ordinary == []
+    [probe] = hand_out_deliveries(now=clock.advance(seconds=121)).ordinary
+    assert hand_out_deliveries(now=clock.now).ordinary == []
     assert send_all(clock, [probe]) == 1
     assert CorpQueue.objects.get(corp=corp).blocked_since == NOW
-    [probe] = hand_out(now=clock.advance(seconds=121)).ordinary
+    [probe] = hand_out_deliveries(now=clock.advance(seconds=121)).ordinary
     send_and_see_all_go(probe, clock)
 
     assert len(wire.bodies) == 6
@@ -100,7 +100,7 @@ def test_a_wrong_secret_asks_for_a_token_no_more_than_once_in_two_minutes(
     wire.tokens.extend([errcode(40001)] * 20)
 
     for _ in range(60):  # two minutes of ticks
-        send_all(clock, hand_out(now=clock.now).ordinary)
+        send_all(clock, hand_out_deliveries(now=clock.now).ordinary)
         clock.advance(seconds=2)
 
     assert len(wire.tokens) == 19
@@ -118,8 +118,8 @@ def test_without_tokens_for_an_hour_the_company_is_held_until_then_and_all_goes_
     queue = CorpQueue.objects.get(corp=corp)
     assert (queue.blocked_since, queue.blocked_errcode) == (NOW, 45009)
     assert find_held_until(queue, now=NOW) == NOW + timedelta(hours=1)
-    assert hand_out(now=clock.advance(minutes=59)).ordinary == []
-    [probe] = hand_out(now=clock.advance(minutes=1)).ordinary
+    assert hand_out_deliveries(now=clock.advance(minutes=59)).ordinary == []
+    [probe] = hand_out_deliveries(now=clock.advance(minutes=1)).ordinary
     token_store().forget(corp.corpid, corp.agentid)  # Valkey's own clock has not moved
     send_and_see_all_go(probe, clock)
 
@@ -132,10 +132,10 @@ def test_where_the_message_that_finds_out_is_lost_another_one_does_after_its_lea
     ids = personal(corp, 4)
     wire.tokens.append(errcode(45009))
     send_all(clock, ids[:1])
-    assert len(hand_out(now=clock.advance(hours=1)).ordinary) == 1  # and its worker dies
+    assert len(hand_out_deliveries(now=clock.advance(hours=1)).ordinary) == 1  # and its worker dies
 
-    assert hand_out(now=clock.advance(seconds=59)).ordinary == []
-    assert len(hand_out(now=clock.advance(seconds=1)).ordinary) == 1
+    assert hand_out_deliveries(now=clock.advance(seconds=59)).ordinary == []
+    assert len(hand_out_deliveries(now=clock.advance(seconds=1)).ordinary) == 1
 
 
 class TestSomethingWasMended:
@@ -145,7 +145,7 @@ class TestSomethingWasMended:
         ids = personal(corp, 3)
         wire.sends.append(errcode(60020))
         send_all(clock, ids)
-        assert hand_out(now=clock.advance(seconds=1)).ordinary == []
+        assert hand_out_deliveries(now=clock.advance(seconds=1)).ordinary == []
         return ids
 
     @pytest.mark.parametrize("name", ["token", "ip", "agentid", "app", "scope"])
@@ -158,14 +158,14 @@ class TestSomethingWasMended:
             carry_out(corp.check_runs.get(check_name=name), clock=clock)
 
         carry_out_with(wrong("refused"))
-        assert hand_out(now=clock.now).ordinary == []
+        assert hand_out_deliveries(now=clock.now).ordinary == []
         carry_out_with(ok("given"))
 
-        [probe] = hand_out(now=clock.now).ordinary
+        [probe] = hand_out_deliveries(now=clock.now).ordinary
 
-        assert hand_out(now=clock.now).ordinary == []
+        assert hand_out_deliveries(now=clock.now).ordinary == []
         send_all(clock, [probe])
-        assert sorted([probe, *hand_out(now=clock.now).ordinary]) == ids
+        assert sorted([probe, *hand_out_deliveries(now=clock.now).ordinary]) == ids
 
     def test_saved_credentials_have_one_tried_at_once_whatever_the_web_servers_clock_says(
         self,
@@ -187,7 +187,7 @@ class TestSomethingWasMended:
     def test_a_company_that_works_is_left_as_it_is(self, corp: Corp) -> None:
         CorpQueue.objects.create(corp=corp)
 
-        probe_at_once(corp.pk, NOW)
+        probe_company_at_once(corp.pk, NOW)
 
         assert CorpQueue.objects.get().probe_at is None
 
@@ -208,7 +208,7 @@ def test_another_company_is_not_held_up(corp: Corp) -> None:
     CorpQueue.objects.create(corp=make_corp(), blocked_since=NOW, probe_at=NOW + timedelta(hours=1))
     ids = personal(corp, 2)
 
-    assert hand_out(now=NOW).ordinary == ids
+    assert hand_out_deliveries(now=NOW).ordinary == ids
 
 
 def test_a_secret_that_no_key_opens_holds_pushes_until_it_is_entered_again(
@@ -225,7 +225,7 @@ def test_a_secret_that_no_key_opens_holds_pushes_until_it_is_entered_again(
     assert wire.bodies == []
     Corp.objects.filter(pk=corp.pk).update(secret="entered again", proxy_url="")
     clock.advance(seconds=121)
-    send_all(clock, hand_out(now=clock.now).ordinary)
+    send_all(clock, hand_out_deliveries(now=clock.now).ordinary)
     assert read_statuses() == ["accepted"]
 
 
@@ -262,7 +262,7 @@ def test_a_mail_server_that_does_not_answer_is_not_asked_by_every_tick(
 
 
 def make_broken_outcome() -> Outcome:
-    return outcome_of_error(ConfigurationError("no", system="wecom", operation="message_send", code=60020))
+    return make_error_outcome(ConfigurationError("no", system="wecom", operation="message_send", code=60020))
 
 
 class TestAPause:
@@ -274,13 +274,13 @@ class TestAPause:
     def test_holds_what_waits_and_drops_nothing(self, of: str, corp: Corp, ids: list[int], clock: FakeClock) -> None:
         self.switch(of, corp, ids, is_paused=True)
 
-        assert hand_out(now=NOW).ordinary == []
+        assert hand_out_deliveries(now=NOW).ordinary == []
         assert send_all(clock, ids) == 0
         maintenance.sweep_deliveries(now=clock.advance(hours=23))
         assert read_statuses() == ["pending"] * 2
 
         self.switch(of, corp, ids, is_paused=False)
-        assert hand_out(now=clock.now).ordinary == ids
+        assert hand_out_deliveries(now=clock.now).ordinary == ids
         assert send_all(clock, ids) == 2
         assert read_statuses() == ["accepted"] * 2
 
@@ -296,14 +296,14 @@ class TestAPause:
     def test_of_one_subscription_leaves_the_others(self, corp: Corp, ids: list[int]) -> None:
         self.switch("subscription", corp, ids[:1], is_paused=True)
 
-        assert hand_out(now=NOW).ordinary == ids[1:]
+        assert hand_out_deliveries(now=NOW).ordinary == ids[1:]
 
     def test_of_one_company_leaves_the_others(self, corp: Corp, ids: list[int], wire: WeComStub) -> None:
         other = make_corp(api_base_url=wire.url)
         theirs = render_run(run_id=make_run(make_subscription(make_person(other, "x"))).pk, now=NOW)
         self.switch("company", corp, ids, is_paused=True)
 
-        assert hand_out(now=NOW).ordinary == theirs
+        assert hand_out_deliveries(now=NOW).ordinary == theirs
 
     def test_between_two_messages_of_a_task_stops_it(
         self, corp: Corp, ids: list[int], wire: WeComStub, clock: FakeClock
@@ -342,12 +342,12 @@ def test_a_company_disabled_between_two_messages_of_one_task(corp: Corp, wire: W
     assert (tried, len(wire.bodies)) == (2, 2)
     assert read_statuses() == ["accepted", "accepted", "pending", "pending", "pending"]
     assert send_all(clock, ids) == 0
-    assert hand_out(now=clock.now, limit=10).ordinary == []
+    assert hand_out_deliveries(now=clock.now, limit=10).ordinary == []
     assert len(wire.bodies) == 2
 
     Corp.objects.update(is_enabled=True)
 
-    assert hand_out(now=clock.now, limit=10).ordinary == ids[2:]
+    assert hand_out_deliveries(now=clock.now, limit=10).ordinary == ids[2:]
 
 
 def test_what_becomes_due_meanwhile_is_recorded_and_not_made_up_for(
@@ -362,7 +362,7 @@ def test_what_becomes_due_meanwhile_is_recorded_and_not_made_up_for(
     assert (run.status, run.skipped_count) == (Run.Status.FINISHED, 1)
     assert list(Receipt.objects.values_list("status", "reason")) == [("skipped", "corp_disabled")]
     Corp.objects.update(is_enabled=True)
-    assert hand_out(now=clock.now, limit=10).ordinary == []
+    assert hand_out_deliveries(now=clock.now, limit=10).ordinary == []
     assert wire.bodies == []
 
 

@@ -16,10 +16,21 @@ from pytest_django import Settings
 
 from integrations.core.background import database_now
 from integrations.models import Corp
-from notifications.delivery.channels import Outcome, OutcomeKind, address_scope, app_limits, company_scope
+from notifications.delivery.channels import (
+    Outcome,
+    OutcomeKind,
+    make_address_scope,
+    make_app_limits,
+    make_company_scope,
+)
 from notifications.delivery.limiter import Request, ask_gate, get_gate
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.sending.queue import HandedOut, claim_deliveries, hand_out, read_sendables
+from notifications.delivery.sending.queue import (
+    ReservedDeliveries,
+    claim_deliveries,
+    hand_out_deliveries,
+    read_sendables,
+)
 from notifications.delivery.sending.send import UNREACHABLE_SECONDS, SendTask, read_past_calls, send_deliveries
 from notifications.delivery.sending.settle import EndedCall, settle_calls
 from notifications.models import Attempt, CorpQueue, Delivery, Priority, Receipt
@@ -44,7 +55,7 @@ def render_together(corp: Corp, *userids: str) -> Delivery:
 
 
 def read_used_today(corp: Corp) -> int:
-    [count] = ask_gate(lambda gate: gate.count_used_today([app_limits(corp.corpid, corp.agentid)]))
+    [count] = ask_gate(lambda gate: gate.count_used_today([make_app_limits(corp.corpid, corp.agentid)]))
     return count
 
 
@@ -53,7 +64,7 @@ def test_a_call_counts_for_address_company_and_day(corp: Corp, clock: FakeClock)
 
     send_all(clock, [delivery.pk])
 
-    rooms = get_gate().find_rooms([address_scope(corp), company_scope(corp.corpid)], within_seconds=0)
+    rooms = get_gate().find_rooms([make_address_scope(corp), make_company_scope(corp.corpid)], within_seconds=0)
     assert list(rooms.values()) == [19_999, 9_999]
     assert read_used_today(corp) == 3
 
@@ -97,7 +108,7 @@ def test_a_day_that_is_used_up_leaves_the_rest_for_tomorrow(corp: Corp, clock: F
 def test_who_had_too_many_messages_is_split_off_before_freezing_and_waits(corp: Corp, settings: Settings) -> None:
     people = make_people(corp, 3)
     settings.LIMIT_MEMBER_PER_MINUTE = 2
-    app = app_limits(corp.corpid, corp.agentid)
+    app = make_app_limits(corp.corpid, corp.agentid)
     earlier = [Request(name, (), app=app, members=("u1",)) for name in ("x", "y")]
     ask_gate(lambda gate: gate.acquire(earlier))
 
@@ -169,7 +180,7 @@ def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings
     delivery = render_together(corp, "a")
     tasks = [SendTask([delivery.pk], lambda: NOW, lambda: False) for _number in range(2)]
     first, second = (permit for task in tasks for _delivery, permit in task._admit_waiting(1))
-    scope = company_scope(corp.corpid)
+    scope = make_company_scope(corp.corpid)
 
     get_gate().cancel([first])
 
@@ -214,11 +225,11 @@ def test_too_much_for_wecom_slows_the_company_for_every_worker(
 
     send_all(clock, [first])
 
-    [answer] = get_gate().acquire([Request("other", (company_scope(corp.corpid),), is_urgent=True)])
+    [answer] = get_gate().acquire([Request("other", (make_company_scope(corp.corpid),), is_urgent=True)])
     assert isinstance(answer, float)
     assert seconds - 2 < answer <= seconds
     assert send_all(clock, others) == 0
-    ceiling = valkey_client.get(f"push:limit:{company_scope(corp.corpid).key}:ceiling")
+    ceiling = valkey_client.get(f"push:limit:{make_company_scope(corp.corpid).key}:ceiling")
     assert ceiling == (b"1" if code == 45033 else None)  # too many at once: fewer may be
     assert not CorpQueue.objects.blocked().exists()
 
@@ -268,7 +279,7 @@ def test_of_many_that_wait_the_first_alone_are_read() -> None:
         cursor.execute("ANALYZE notifications_delivery")
 
     with CaptureQueriesContext(connection) as captured:
-        assert len(hand_out(now=NOW, limit=10).ordinary) == 20
+        assert len(hand_out_deliveries(now=NOW, limit=10).ordinary) == 20
 
     asked = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
     assert len(asked) > 5
@@ -295,11 +306,11 @@ def test_no_more_is_handed_out_than_the_company_may_send_soon(settings: Settings
     busy, quiet = make_corp(), make_corp()
     many, few = personal(busy, 5), personal(quiet, 1)
 
-    assert sorted(hand_out(now=NOW).ordinary) == sorted([*many[:3], *few])
+    assert sorted(hand_out_deliveries(now=NOW).ordinary) == sorted([*many[:3], *few])
     # Messages already handed to tasks will use the room.
-    assert hand_out(now=NOW) == HandedOut()
+    assert hand_out_deliveries(now=NOW) == ReservedDeliveries()
     # A lost task no longer counts, and its rows go first.
-    assert hand_out(now=NOW + timedelta(seconds=60)).ordinary[:1] == many[:1]
+    assert hand_out_deliveries(now=NOW + timedelta(seconds=60)).ordinary[:1] == many[:1]
 
 
 @pytest.mark.parametrize(
@@ -314,7 +325,7 @@ def test_rows_of_one_corpid_share_its_room_and_a_proxy_has_an_address_of_its_own
     personal(first, 5)
     personal(second, 5)
 
-    found = hand_out(now=NOW).ordinary
+    found = hand_out_deliveries(now=NOW).ordinary
 
     assert sorted(map(find_corp_id, found)) == [first.pk] * 2 + [second.pk] * 2
 
@@ -325,7 +336,7 @@ def test_the_address_serves_its_companies_evenly(settings: Settings) -> None:
     for corp, number in zip(corps, (5, 1, 5), strict=True):
         personal(corp, number)
 
-    found = hand_out(now=NOW).ordinary
+    found = hand_out_deliveries(now=NOW).ordinary
 
     assert [find_corp_id(pk) for pk in found] == [corp.pk for corp in [*corps, corps[0], corps[2], corps[0], corps[2]]]
 
@@ -337,10 +348,10 @@ def test_urgent_messages_have_a_queue_and_a_share_of_their_own(
     monkeypatch.setattr("notifications.delivery.channels.RESERVED_PERCENT", 20)
     corp = make_corp()
     ordinary = personal(corp, 9)
-    assert hand_out(now=NOW) == HandedOut([], ordinary[:8])
+    assert hand_out_deliveries(now=NOW) == ReservedDeliveries([], ordinary[:8])
     urgent = personal(corp, 2, priority=Priority.URGENT)
 
-    assert hand_out(now=NOW) == HandedOut(urgent, [])
+    assert hand_out_deliveries(now=NOW) == ReservedDeliveries(urgent, [])
 
 
 def test_while_another_worker_fills_the_limiter_nothing_is_handed_out(valkey_client: redis.Redis) -> None:
@@ -348,7 +359,7 @@ def test_while_another_worker_fills_the_limiter_nothing_is_handed_out(valkey_cli
     valkey_client.flushdb()
     valkey_client.set("push:limit:restoring", 1, ex=60)
 
-    assert hand_out(now=NOW) == HandedOut()
+    assert hand_out_deliveries(now=NOW) == ReservedDeliveries()
 
     valkey_client.delete("push:limit:restoring")
-    assert len(hand_out(now=NOW).ordinary) == 1
+    assert len(hand_out_deliveries(now=NOW).ordinary) == 1

@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry
 from integrations.models import Corp
-from notifications.delivery.channels import app_limits
+from notifications.delivery.channels import make_app_limits
 from notifications.delivery.limiter import Request, ask_gate
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import statistics
@@ -51,7 +51,7 @@ def make_waiting(corp: Corp, count: int) -> None:
 
 
 def use_budget(corp: Corp, persons: int) -> None:
-    app = app_limits(corp.corpid, corp.agentid)
+    app = make_app_limits(corp.corpid, corp.agentid)
     ask_gate(lambda gate: gate.acquire([Request("x", (), app=app, persons=persons)]))
 
 
@@ -157,7 +157,7 @@ def test_the_index_points_at_pauses_and_at_days_that_are_nearly_used(root: Clien
     use_budget(corp, 799)
     assert "额度" not in root.get(reverse("admin:index")).content.decode()
 
-    app = app_limits(corp.corpid, corp.agentid)
+    app = make_app_limits(corp.corpid, corp.agentid)
     ask_gate(lambda gate: gate.acquire([Request("y", (), app=app, persons=1)]))
 
     text = root.get(reverse("admin:index")).content.decode()

@@ -17,7 +17,7 @@ from integrations.models import Corp
 from notifications.delivery import maintenance
 from notifications.delivery.channels import Outcome, OutcomeKind
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.sending.queue import hand_out
+from notifications.delivery.sending.queue import hand_out_deliveries
 from notifications.delivery.sending.send import send_deliveries
 from notifications.delivery.sending.settle import settle_attempt
 from notifications.models import Attempt, Delivery, Receipt
@@ -212,7 +212,7 @@ def test_after_three_and_a_half_hours_an_unclear_message_is_unknown_and_never_se
     sent_count = len(wire.bodies)
     clock.advance(hours=1)
     assert not send_delivery(delivery.pk, clock=clock)
-    assert hand_out(now=clock.now, limit=10).ordinary == []
+    assert hand_out_deliveries(now=clock.now, limit=10).ordinary == []
     assert len(wire.bodies) == sent_count
     assert set(wire.bodies) == {bytes(delivery.body)}
 
@@ -418,7 +418,7 @@ def test_what_was_not_begun_is_given_back(wire: WeComStub, clock: FakeClock, set
     tried = send_deliveries(ids, clock=clock, is_stopping=lambda: not seconds and len(wire.bodies) >= 1)
 
     assert tried == 1
-    assert hand_out(now=NOW, limit=10).ordinary == ids[1:]
+    assert hand_out_deliveries(now=NOW, limit=10).ordinary == ids[1:]
 
 
 def test_one_message_that_cannot_be_tried_does_not_keep_the_others(wire: WeComStub, clock: FakeClock) -> None:
