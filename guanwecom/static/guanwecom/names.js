@@ -63,13 +63,30 @@
     }
   };
 
-  // On a phone the rows of a list are cards without a head: there a number or a yes is told by its column's name.
+  // On a phone the rows of a list are cards without a head: there a number, a time or a yes is told by its column's name.
   const nameValues = (root) => {
-    for (const cell of root.querySelectorAll("#result_list tbody td")) {
+    for (const cell of root.querySelectorAll(":is(#result_list, .cards) tbody td")) {
       const text = textOf(cell);
       const head = cell.closest("table").tHead?.rows[0].cells[cell.cellIndex];
       if (/^[-—]$/.test(text)) cell.classList.add("blank");
-      else if (head && (/^[\d,.:]+$/.test(text) || [words.yes, words.no].includes(text))) cell.dataset.label = textOf(head);
+      else if (head && cell.cellIndex && (/^[\d,.: -]+$/.test(text) || [words.yes, words.no].includes(text))) cell.dataset.label = textOf(head);
+    }
+  };
+
+  // Numbers stand one below the other: a column that holds nothing else is aligned at its end.
+  const alignNumbers = (root) => {
+    for (const head of root.querySelectorAll("#result_list thead th")) {
+      const cells = [...head.closest("table").tBodies[0].rows].map((row) => row.cells[head.cellIndex]).filter((cell) => cell && !cell.matches(".blank"));
+      if (!cells.length || !cells.every((cell) => cell.matches("td") && /^[\d,]+$/.test(textOf(cell)))) continue;
+      for (const cell of [head, ...[...head.closest("table").tBodies[0].rows].map((row) => row.cells[head.cellIndex])]) cell.classList.add("n");
+    }
+  };
+
+  // Django names the box of a row by the object's own text, which people may not know: a row is called what it shows.
+  const nameRows = (root) => {
+    for (const box of root.querySelectorAll("#result_list .action-select")) {
+      const name = textOf(box.closest("tr").querySelector("th"));
+      if (name) box.ariaLabel = words.row.replace("{}", name);
     }
   };
 
@@ -84,6 +101,8 @@
   document.addEventListener("DOMContentLoaded", () => {
     nameIcons(document);
     nameValues(document);
+    alignNumbers(document);
+    nameRows(document);
     nameBlanks(document);
     nameCells(document);
     nameDates(document);
