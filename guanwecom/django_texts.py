@@ -16,6 +16,7 @@ TEXTS = (
         "This password is too short. It must contain at least %d characters.",
         "number",
     ),
+    gettext_noop("Enter a new password for the user <strong>%(username)s</strong>."),
     # Headings of pages: Chinese needs no verb of selecting, and no spaces between words.
     gettext_noop("Select %s"),
     gettext_noop("Select %s to change"),
@@ -55,7 +56,6 @@ TEXTS = (
     gettext_noop("Password change successful"),
     gettext_noop("Your password can’t be too similar to your other personal information."),
     gettext_noop("Your password can’t be a commonly used password."),
-    gettext_noop("Your password can’t be entirely numeric."),
     gettext_noop("Enter the same password as before, for verification."),
     # Lists, histories and deletions.
     gettext_noop("This object doesn’t have a change history. It probably wasn’t added via this admin site."),

@@ -15,6 +15,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import TextChoices
 from django.forms import BaseForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -184,14 +185,13 @@ class OneRowAdmin(FixedRowsAdmin):
         if not self.has_view_or_change_permission(request):
             return super().changelist_view(request, extra_context)
         row, _is_new = self.model._default_manager.get_or_create(pk=1)
-        return HttpResponseRedirect(
-            reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
-        )
+        return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", row.pk)
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        return super().changeform_view(request, object_id, form_url, {**ONE_SAVE_BUTTON, **(extra_context or {})})
+        context = {**ONE_SAVE_BUTTON, "is_one_row": True, **(extra_context or {})}
+        return super().changeform_view(request, object_id, form_url, context)
 
     def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
         return HttpResponseRedirect(reverse("admin:index"))
