@@ -14,21 +14,21 @@ from celery.bin.worker import worker
 from guanwecom.celery import app
 
 # Defaults of `worker` that differ from Celery's.
-WORKER = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
+WORKER_DEFAULTS = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
 
 
-@click.group(context_settings={"default_map": {"worker": WORKER}})
+@click.group(context_settings={"default_map": {"worker": WORKER_DEFAULTS}})
 @click.pass_context
-def program(context: click.Context) -> None:
+def cli(context: click.Context) -> None:
     context.obj = CLIContext(app=app, no_color=False, workdir=None)
 
 
-program.add_command(worker)
-program.add_command(beat)
+cli.add_command(worker)
+cli.add_command(beat)
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
     # After SIGHUP a worker restarts with these arguments. With this file's path as the first one, `import celery` would
     # find our celery.py.
     sys.argv[:1] = ["-m", "guanwecom"]
-    program(arguments, prog_name="python -m guanwecom")
+    cli(arguments, prog_name="python -m guanwecom")

@@ -74,7 +74,7 @@ STEP_PAGES = frozenset(
 )
 
 
-class NamedChanges(ModelAdminBase):
+class TranslatedHistoryMixin(ModelAdminBase):
     """Mixin for a history that names changed fields in the reader's language. Django stores a field's label, such as
     "Full name", and translates it when shown; but the catalogues have "full name"."""
 
@@ -82,23 +82,23 @@ class NamedChanges(ModelAdminBase):
         self, request: HttpRequest, form: BaseForm, formsets: Any, add: bool = False
     ) -> list[dict[str, Any]]:
         message: list[dict[str, Any]] = super().construct_change_message(request, form, formsets, add)  # type: ignore[arg-type]  # the stubs name one kind of form
-        texts: dict[str, str] = {}  # the text in the catalogues by label as Django stores it
+        catalogue_texts: dict[str, str] = {}  # by the label as Django stores it
         for each_form in [form, *(row for formset in formsets or () for row in formset.forms)]:
             for name, field in each_form.fields.items():
                 with override(None):
-                    stored = str(field.label or name)
+                    label = str(field.label or name)
                 with override(settings.LANGUAGE_CODE):
-                    shown = capfirst(str(field.label or name))
-                    candidates = (stored, stored[:1].lower() + stored[1:])
-                    texts[stored] = next((text for text in candidates if capfirst(gettext(text)) == shown), stored)
+                    translation = capfirst(str(field.label or name))
+                    candidates = (label, label[:1].lower() + label[1:])
+                    catalogue_texts[label] = next((t for t in candidates if capfirst(gettext(t)) == translation), label)
         for entry in message:
             for part in entry.values():
                 if "fields" in part:
-                    part["fields"] = [texts.get(label, label) for label in part["fields"]]
+                    part["fields"] = [catalogue_texts.get(label, label) for label in part["fields"]]
         return message
 
 
-class LimitedLookups(ModelAdminBase):
+class LimitedLookupsMixin(ModelAdminBase):
     """Mixin for a list that can be filtered only by columns that it shows, or by a relation to another row. Otherwise
     `?digest__startswith=…` would reveal a secret letter by letter."""
 
@@ -109,13 +109,13 @@ class LimitedLookups(ModelAdminBase):
             column = self.opts.get_field(name)
         except FieldDoesNotExist:  # a filter's parameter, or an unknown one
             return is_allowed
-        shown = {self.date_hierarchy, *self.get_list_display(request), *self.get_search_fields(request)}
+        shown_columns = {self.date_hierarchy, *self.get_list_display(request), *self.get_search_fields(request)}
         for list_filter in self.get_list_filter(request):
             parameter: Any = getattr(list_filter, "parameter_name", list_filter)
             if isinstance(list_filter, list | tuple):
                 parameter = list_filter[0]
-            shown |= {str(each).split("__")[0] for each in getattr(list_filter, "selects", [parameter])}
-        is_shown = column.is_relation or bool(getattr(column, "primary_key", False)) or name in shown
+            shown_columns |= {str(each).split("__")[0] for each in getattr(list_filter, "selects", [parameter])}
+        is_shown = column.is_relation or bool(getattr(column, "primary_key", False)) or name in shown_columns
         return is_shown and is_allowed
 
 
@@ -131,7 +131,7 @@ def first_steps_view(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"html": html, "is_unfinished": bool(html)})
 
 
-class HelpfulPages(ModelAdminBase):
+class HelpfulPagesMixin(ModelAdminBase):
     """Mixin for pages that say how to go on. A form explains an empty select, with a link to the page that fills it. A
     page names whom to ask if the user may view but not change or add."""
 
@@ -160,18 +160,18 @@ class HelpfulPages(ModelAdminBase):
 
         def row_actions(row: Any) -> SafeString:
             """Render a row's links and buttons, without a template, since a list has hundreds."""
-            shown = []
+            buttons = []
             for action in find_actions(request, row):
-                tag, address = ("button", "formaction") if action.posts else ("a", "href")
+                tag, url_attribute = ("button", "formaction") if action.posts else ("a", "href")
                 field = format_html(' name="{}" value="{}"', *action.field) if action.field[0] else ""
-                shown.append(
+                buttons.append(
                     format_html(
                         '<{0} class="row-action" {1}="{2}"{3} title="{4}" aria-label="{4}: {5}">'
                         '<svg aria-hidden="true"><use href="{6}#{7}"></use></svg></{0}>',
-                        *(tag, address, action.url, field, action.label, row, icons, action.icon),
+                        *(tag, url_attribute, action.url, field, action.label, row, icons, action.icon),
                     )
                 )
-            return SafeString("".join(shown))
+            return SafeString("".join(buttons))
 
         row_actions.short_description = _("actions")  # type: ignore[attr-defined]  # Django's list reads it
         return [*columns, row_actions]
@@ -203,15 +203,15 @@ class HelpfulPages(ModelAdminBase):
     def _explain_missing_right(self, request: HttpRequest, verb: str, row: Any) -> str:
         """Say whom the user may ask to add to the list or to change `row`; empty if there is nobody to name."""
         permission = f"{self.opts.app_label}.{verb}_{self.opts.model_name}"
-        holds = request.user.has_perm(permission)
-        if holds and sees_all(request.user):
+        has_permission = request.user.has_perm(permission)
+        if has_permission and sees_all(request.user):
             return ""
         # Companies whose administrators may change the row. Empty: only administrators of all companies may, who also
         # assign companies to users with the permission. None: unknown.
         corps: list[int] | tuple[()] | None = ()
-        if not holds and isinstance(row, Corp):
+        if not has_permission and isinstance(row, Corp):
             corps = [row.pk]
-        elif not holds and not isinstance(row, BiConnection | SiteAddress):
+        elif not has_permission and not isinstance(row, BiConnection | SiteAddress):
             owners = (row, getattr(row, "report", None), getattr(row, "source", None))
             owner: Any = next((each for each in owners if hasattr(each, "corp_id")), None)
             corps = None if owner is None else () if owner.corp_id is None else [owner.corp_id]
@@ -231,8 +231,9 @@ class GuanwecomAdminSite(admin.AdminSite):
     empty_value_display = "—"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        bases = (NamedChanges, LimitedLookups, HelpfulPages, admin_class or admin.ModelAdmin)
-        super().register(model_or_iterable, type("CombinedAdmin", bases, {}), **{**LIGHT_LISTS, **options})
+        bases = (TranslatedHistoryMixin, LimitedLookupsMixin, HelpfulPagesMixin, admin_class or admin.ModelAdmin)
+        combined = type("CombinedAdmin", bases, {})
+        super().register(model_or_iterable, combined, **{**LIGHT_LISTS, **options})
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         menu = navigation.build_menu(self, request)
@@ -254,7 +255,7 @@ class GuanwecomAdminSite(admin.AdminSite):
         return SimpleLazyObject(partial(super().get_app_list, request, app_label))
 
     def get_urls(self) -> list[Any]:
-        own = [
+        own_urls = [
             path("first-steps/", self.admin_view(first_steps_view), name="first-steps"),
             path(
                 "notifications/preview/<str:token>/",
@@ -269,12 +270,12 @@ class GuanwecomAdminSite(admin.AdminSite):
             path("search/", self.admin_view(partial(search_page, site=self)), name="search"),
             path("confirm/", self.admin_view(confirmation.show_confirmation), name="confirm"),
             path("installation/confirm/", self.admin_view(pages.confirm_installation), name="installation-confirm"),
-            path("maintenance/", self.admin_view(pages.maintenance), name="maintenance"),
-            path("maintenance/support/", self.admin_view(pages.support), name="support-bundle"),
+            path("maintenance/", self.admin_view(pages.show_operation), name="maintenance"),
+            path("maintenance/support/", self.admin_view(pages.download_support_bundle), name="support-bundle"),
             path("second-factor/", self.admin_view(account.manage_authenticator_app), name="second-factor"),
             path("second-factor/code/", self.admin_view(account.ask_for_code), name="second-factor-code"),
         ]
-        return [*own, *super().get_urls()]
+        return [*own_urls, *super().get_urls()]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(

@@ -31,12 +31,12 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
-    worker_consumer="guanwecom.operations.worker:LastingConsumer",
+    worker_consumer="guanwecom.operations.worker:ResilientConsumer",
     worker_hijack_root_logger=False,
     # Workers and beat wait for an unreachable broker without limit; the default is 100 tries, some 50 minutes.
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    beat_scheduler="guanwecom.operations.beat:LivingScheduler",
+    beat_scheduler="guanwecom.operations.beat:HeartbeatScheduler",
 )
 app.autodiscover_tasks()
 app.steps["consumer"].add("guanwecom.operations.worker:HeartbeatStep")

@@ -352,7 +352,7 @@ def check_sentry_dsn(text: str) -> str:
 
 _SENTINEL = ("redis+sentinel", "rediss+sentinel")
 _SENTINEL_PORT = 26379
-_SHAPES = "redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://"
+_VALKEY_SCHEMES = "redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://"
 # TCP options: a connection to a vanished server ends after half a minute, as for PostgreSQL.
 _KEEPALIVE = {
     "socket_keepalive": True,
@@ -378,24 +378,24 @@ def check_valkey_address(text: str) -> str:
     except ValueError:  # the port is no number
         raise ValueError(NOT_AN_ADDRESS) from None
     path, query = parts.path.strip("/"), parse_qs(parts.query, keep_blank_values=True)
-    primary, number, is_socket = path.partition("/")[0], path, parts.scheme == "unix"
+    primary, database_number, is_socket = path.partition("/")[0], path, parts.scheme == "unix"
     if has_sentinels:
-        number = path.partition("/")[2]
+        database_number = path.partition("/")[2]
     elif is_socket:
-        number = query.get("db", ["0"])[0]
+        database_number = query.get("db", ["0"])[0]
     problems = (
-        (parts.scheme not in {"redis", "rediss", "unix", *_SENTINEL}, f"expected {_SHAPES}"),
+        (parts.scheme not in {"redis", "rediss", "unix", *_SENTINEL}, f"expected {_VALKEY_SCHEMES}"),
         (is_socket and (parts.netloc or not path), "names no socket after unix:///"),
         (not is_socket and not all(host for host, _port in hosts), "names no host"),
         (
             has_sentinels and not re.fullmatch(r"[A-Za-z0-9._-]+", primary),
             "names no primary, as in host:26379,host:26379/mymaster/0",
         ),
-        (not re.fullmatch("[0-9]{1,5}", number or "0"), "the number of its database is none"),
-        (has_sentinels and query, "takes no options where it names Sentinels"),
+        (not re.fullmatch("[0-9]{1,5}", database_number or "0"), "its database is not a number"),
+        (has_sentinels and query, "takes no options if it names Sentinels"),
         (
             any(name.startswith("ssl_") for name in query),
-            "takes no ssl_ options: certificates are always verified; VALKEY_CA_BUNDLE names whose",
+            "takes no ssl_ options: certificates are always verified; VALKEY_CA_BUNDLE names the trusted ones",
         ),
     )
     for is_wrong, sentence in problems:

@@ -80,8 +80,8 @@ class Menu:
 
 def _make_entry(label: StrOrPromise, *tabs: Tab | tuple[str, StrOrPromise] | str) -> Entry:
     """Make an entry. `tabs`: each is a Tab, the name of a model, or a pair of such a name and a label."""
-    full = (Tab(tab) if isinstance(tab, str) else Tab(*tab) if isinstance(tab, tuple) else tab for tab in tabs)
-    return Entry(label, tuple(full))
+    all_tabs = (Tab(tab) if isinstance(tab, str) else Tab(*tab) if isinstance(tab, tuple) else tab for tab in tabs)
+    return Entry(label, tuple(all_tabs))
 
 
 # The templates add the overview as the first entry.
@@ -177,11 +177,11 @@ def build_menu(site: AdminSite, request: HttpRequest) -> Menu:
     for section in _build_whole_menu(get_script_prefix()):
         entries = []
         for entry in section.entries:
-            lists = [(tab, site.get_model_admin(apps.get_model(tab.model))) for tab in entry.tabs]
+            admins = [(tab, site.get_model_admin(apps.get_model(tab.model))) for tab in entry.tabs]
             tabs = [
                 tab
-                for tab, pages in lists
-                if pages.has_module_permission(request) and pages.has_view_or_change_permission(request)
+                for tab, model_admin in admins
+                if model_admin.has_module_permission(request) and model_admin.has_view_or_change_permission(request)
             ]
             if not tabs:
                 continue
@@ -191,8 +191,8 @@ def build_menu(site: AdminSite, request: HttpRequest) -> Menu:
             entries.append(marked)
             if current_url and place is None:
                 tab = marked.current if marked.current is not marked.tabs[0] else None
-                shown = tab or marked
-                place = Place(section.label, marked, tab, shown.label, shown.url)
+                target = tab or marked
+                place = Place(section.label, marked, tab, target.label, target.url)
         if entries:
             sections.append(replace(section, entries=tuple(entries)))
     return Menu(sections, place)

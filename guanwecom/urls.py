@@ -9,8 +9,8 @@ from accounts.admin.security import list_unsent_attentions
 from accounts.directory.hooks import list_directory_attentions, list_directory_lines
 from accounts.users import bi_identity
 from guanwecom.admin import index_overview
-from guanwecom.operations.monitoring import monitoring_attentions
-from guanwecom.operations.pages import engine, metrics
+from guanwecom.operations.monitoring import list_monitoring_attentions
+from guanwecom.operations.pages import serve_metrics, show_engine_state
 from integrations.admin.diagnosis import list_connection_attentions, list_connection_lines, list_source_attentions
 from integrations.views import ENGINE_PATH
 from notifications.admin.dashboard import push_attentions, push_lines
@@ -22,7 +22,7 @@ admin.autodiscover()
 # Functions that return the lines and the warnings of each app for the overview.
 LINES = (list_connection_lines, list_directory_lines, push_lines)
 ATTENTIONS = (
-    monitoring_attentions,
+    list_monitoring_attentions,
     push_attentions,
     list_directory_attentions,
     bi_identity.list_identity_attentions,
@@ -38,8 +38,8 @@ handler500 = "guanwecom.operations.pages.show_failure"
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
-    path(ENGINE_PATH.lstrip("/"), engine, name="engine"),
-    path("metrics", metrics, name="metrics"),
+    path(ENGINE_PATH.lstrip("/"), show_engine_state, name="engine"),
+    path("metrics", serve_metrics, name="metrics"),
     path("", include("integrations.urls")),
     path("", include("accounts.urls")),
     path("", include("notifications.urls")),

@@ -4,5 +4,5 @@ from pathlib import Path
 
 # Written by builds: tools/bundle.py, deploy/install.sh, the Dockerfile.
 _COMMIT = Path(__file__).with_name("COMMIT")
-_BUILT = _COMMIT.read_text(encoding="ascii").strip() if _COMMIT.exists() else ""
-VERSION = "1.1.0" + (f"+g{_BUILT}" if _BUILT else "")
+_BUILD_COMMIT = _COMMIT.read_text(encoding="ascii").strip() if _COMMIT.exists() else ""
+VERSION = "1.1.0" + (f"+g{_BUILD_COMMIT}" if _BUILD_COMMIT else "")

@@ -38,9 +38,9 @@ def pool_connections(sender: Any = None, **_signal: Any) -> None:
 
 def fixup(app: Celery) -> DjangoFixup:
     """Install our fixup in place of Celery's own; guanwecom.celery names it."""
-    installed = _Fixup(app)
-    installed.install()
-    return installed
+    installed_fixup = _Fixup(app)
+    installed_fixup.install()
+    return installed_fixup
 
 
 class _Fixup(DjangoFixup):

@@ -17,7 +17,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
 from django.apps import apps
@@ -42,7 +42,7 @@ DEBIAN = Path("/usr/lib/postgresql")
 FORMER_SCHEMA = "guanwecom_before_restore"
 MARK = b"guanwecom backup "
 # Variables that PostgreSQL's programs get, besides those of the connection. Others of our environment hold secrets.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "KRB5CCNAME")
+_INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "KRB5CCNAME")
 
 
 class BackupError(Exception):
@@ -62,10 +62,10 @@ class BackupDescription:
     @property
     def missing_keys(self) -> list[str]:
         """The fingerprints that FIELD_ENCRYPTION_KEYS lacks."""
-        return sorted({*self.keys} - {_fingerprint(key) for key in settings.FIELD_ENCRYPTION_KEYS})
+        return sorted({*self.keys} - {_make_fingerprint(key) for key in settings.FIELD_ENCRYPTION_KEYS})
 
 
-def _fingerprint(key: str) -> str:
+def _make_fingerprint(key: str) -> str:
     return hmac.new(key.encode(), b"guanwecom backup: fingerprint of a key", hashlib.sha256).hexdigest()[:16]
 
 
@@ -75,52 +75,48 @@ def back_up(path: Path, *, programs_folder: str | None = None) -> BackupDescript
     if path.exists():
         raise BackupError(_("%(path)s exists already. Give another name; no backup is overwritten.") % {"path": path})
     installation.load_installation()
-    description = _describe()
-    part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
+    description = _describe_database()
+    partial_file = path.with_name(f"{path.name}.part")
+    partial_file.unlink(missing_ok=True)
     try:
-        with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        with open(os.open(partial_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(MARK + json.dumps(asdict(description), ensure_ascii=False).encode() + b"\n")
             _run_program(programs_folder, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", target=file)
             file.flush()
             os.fsync(file.fileno())
-        part.rename(path)
+        partial_file.rename(path)
     except OSError as error:
         words = {"path": path, "reason": error.strerror}
         raise BackupError(_("%(path)s cannot be written: %(reason)s.") % words) from error
     finally:
-        part.unlink(missing_ok=True)
+        partial_file.unlink(missing_ok=True)
     Installation.objects.update(backed_up_at=Now())
     return description
 
 
-def _describe() -> BackupDescription:
+def _describe_database() -> BackupDescription:
     migrations = sorted(f"{app}.{name}" for app, name in MigrationRecorder(connection).applied_migrations())
-    needed: set[str] = set()
+    needed_keys: set[str] = set()
     for model, names in find_encrypted_columns().items():
         for name in names if model is not CallbackEvent else ():  # its rows are many, and deleted soon
             rows = model._base_manager.annotate(raw=Cast(name, TextField())).exclude(raw="")
-            needed.update(map(_find_key, filter(None, rows.values_list("raw", flat=True).iterator())))
+            for secret in filter(None, rows.values_list("raw", flat=True).iterator()):
+                for key in settings.FIELD_ENCRYPTION_KEYS:
+                    with suppress(InvalidToken):
+                        Fernet(key).decrypt(secret.encode())
+                        needed_keys.add(_make_fingerprint(key))
+                        break
     made_at = timezone.now().isoformat(timespec="seconds")
-    return BackupDescription(settings.VERSION, made_at, migrations, sorted(needed - {""}))
-
-
-def _find_key(token: str) -> str:
-    """Return the fingerprint of the key that decrypts the secret; empty if none does."""
-    for key in settings.FIELD_ENCRYPTION_KEYS:
-        with suppress(InvalidToken):
-            Fernet(key).decrypt(token.encode())
-            return _fingerprint(key)
-    return ""
+    return BackupDescription(settings.VERSION, made_at, migrations, sorted(needed_keys))
 
 
 def restore(
-    path: Path, *, is_check: bool, replaces: bool, without_keys: bool, programs_folder: str | None
+    path: Path, *, is_dry_run: bool, replaces: bool, without_keys: bool, programs_folder: str | None
 ) -> BackupDescription:
     """Restore a backup, all or nothing, and mark the database as a copy: it sends nothing until it is confirmed.
 
-    `is_check`: change nothing. `replaces`: replace a database that is not empty. `without_keys`: restore although
-    secrets cannot be decrypted. Raises BackupError; the database is then unchanged.
+    `is_dry_run`: only check. `replaces`: replace a database that is not empty. `without_keys`: restore although secrets
+    cannot be decrypted. Raises BackupError; the database is then unchanged.
     """
     _refuse_pooler()
     try:
@@ -133,13 +129,32 @@ def restore(
             description = BackupDescription(**json.loads(dump.readline(1_000_000).removeprefix(MARK)))
         except (ValueError, TypeError) as error:
             raise BackupError(_("%(path)s is no backup of guanwecom.") % {"path": path}) from error
-        _check(description, replaces=replaces, without_keys=without_keys)
-        if not is_check:
-            _replace(dump, programs_folder)
+        _refuse_unrestorable(description, replaces=replaces, without_keys=without_keys)
+        if is_dry_run:
+            return description
+        has_former_tables, is_restored = bool(connection.introspection.table_names()), False
+        if has_former_tables:
+            drop = f"DROP SCHEMA IF EXISTS {FORMER_SCHEMA} CASCADE"
+            _execute_statements(drop, f"ALTER SCHEMA public RENAME TO {FORMER_SCHEMA}", "CREATE SCHEMA public")
+        connection.close()
+        try:
+            arguments = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
+            arguments.append(f"--dbname={connection.settings_dict['NAME']}")
+            _run_program(programs_folder, "pg_restore", *arguments, source=dump)
+            is_restored = True
+        finally:  # also after an interruption
+            if has_former_tables and not is_restored:
+                _execute_statements("DROP SCHEMA public CASCADE", f"ALTER SCHEMA {FORMER_SCHEMA} RENAME TO public")
+    # A database in another place is recognised as a copy anyway. This also marks one that is restored in its own place.
+    installation.load_installation()
+    Installation.objects.update(is_held=True)
+    installation.forget_known_copy()
+    if has_former_tables:
+        _execute_statements(f"DROP SCHEMA {FORMER_SCHEMA} CASCADE")
     return description
 
 
-def _check(description: BackupDescription, *, replaces: bool, without_keys: bool) -> None:
+def _refuse_unrestorable(description: BackupDescription, *, replaces: bool, without_keys: bool) -> None:
     """Raise BackupError if the backup cannot be restored, as far as that shows before anything is changed."""
     known = {f"{app}.{name}" for app, name in MigrationLoader(None, ignore_no_migrations=True).disk_migrations}
     ours = {config.label for config in apps.get_app_configs()}
@@ -172,30 +187,6 @@ def _check(description: BackupDescription, *, replaces: bool, without_keys: bool
         raise BackupError(text % {"running": running})
 
 
-def _replace(dump: IO[bytes], programs_folder: str | None) -> None:
-    """Replace the database's tables by those of the dump, and mark it as a copy."""
-    has_former_tables, is_restored = bool(connection.introspection.table_names()), False
-    if has_former_tables:
-        drop = f"DROP SCHEMA IF EXISTS {FORMER_SCHEMA} CASCADE"
-        _execute_statements(drop, f"ALTER SCHEMA public RENAME TO {FORMER_SCHEMA}", "CREATE SCHEMA public")
-    connection.close()
-    try:
-        arguments = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
-        _run_program(
-            programs_folder, "pg_restore", *arguments, f"--dbname={connection.settings_dict['NAME']}", source=dump
-        )
-        is_restored = True
-    finally:  # also after an interruption
-        if has_former_tables and not is_restored:
-            _execute_statements("DROP SCHEMA public CASCADE", f"ALTER SCHEMA {FORMER_SCHEMA} RENAME TO public")
-    # A restore elsewhere is recognised as a copy automatically; this marks every restore.
-    installation.load_installation()
-    Installation.objects.update(is_held=True)
-    installation.forget_known_copy()
-    if has_former_tables:
-        _execute_statements(f"DROP SCHEMA {FORMER_SCHEMA} CASCADE")
-
-
 def _refuse_pooler() -> None:
     """Raise BackupError for a pooler, which would give others the session that PostgreSQL's programs change."""
     if is_pooled():
@@ -225,7 +216,7 @@ def _run_program(folder: str | None, name: str, *arguments: str, source: Any = N
         secret.write(f"*:*:*:*:{password}\n")
         secret.flush()
         # Our environment's harmless variables, and the connection as libpq's variables, without the password.
-        environ = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        environ = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
         parameters = connection.get_connection_params()
         for option in pq.Conninfo.get_defaults():
             keyword = option.keyword.decode()
@@ -244,6 +235,6 @@ def _run_program(folder: str | None, name: str, *arguments: str, source: Any = N
         errors.seek(0)
         lines = errors.read().decode(errors="replace").splitlines()
     if process.returncode:
-        shown = [line for line in lines if not re.match(r"(CONTEXT|DETAIL|COPY)\b", line)][:20]
-        words = {"name": name, "code": process.returncode, "text": "\n".join(shown)}
+        shown_lines = [line for line in lines if not re.match(r"(CONTEXT|DETAIL|COPY)\b", line)][:20]
+        words = {"name": name, "code": process.returncode, "text": "\n".join(shown_lines)}
         raise BackupError(_("%(name)s failed (exit code %(code)d):\n%(text)s") % words)

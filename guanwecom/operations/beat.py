@@ -78,18 +78,18 @@ def _seconds_since_check(now: datetime) -> float:
     return (now.timestamp() - CHECK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
 
 
-class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery_beat has no types
+class HeartbeatScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery_beat has no types
     """Beat's scheduler (guanwecom.celery). It goes by the database's clock, writes a heartbeat and skips idle ticks."""
 
     Entry = PeriodicEntry
     # Whether this tick() reads changes of the entries. Otherwise every tick() would, several times a second.
-    _asks_for_changes = True
+    _reads_changes = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._turned_at = read_boot_clock()
-        self._asked_at = float("-inf")
-        self._ticked_at = dict.fromkeys(TICKS, float("-inf"))
+        self._last_loop_at = read_boot_clock()
+        self._changes_read_at = float("-inf")
+        self._queued_at = dict.fromkeys(TICKS, float("-inf"))
         self._heartbeat: HeartbeatThread | None = None
 
     def setup_schedule(self) -> None:
@@ -98,7 +98,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
             self._read_time()
             super().setup_schedule()
         except (OperationalError, InterfaceError) as error:
-            logger.error("beat does not start: the database cannot be asked (%s)", type(error).__name__)
+            logger.error("beat does not start: the database is unreachable (%s)", type(error).__name__)
             raise SystemExit(1) from None
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
@@ -111,15 +111,20 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
             installation.copy_warning.log("beat queues no task")
             wait = COPY_CHECK_SECONDS
         else:
-            self._asks_for_changes = read_boot_clock() >= self._asked_at + self.max_interval
-            if self._asks_for_changes:
-                self._asked_at = read_boot_clock()
+            self._reads_changes = read_boot_clock() >= self._changes_read_at + self.max_interval
+            if self._reads_changes:
+                self._changes_read_at = read_boot_clock()
                 with suppress(Error):  # without the database, the last known time is extrapolated
                     self._read_time()
             wait = super().tick(*args, **kwargs)
-        self._turned_at = read_boot_clock()
+        self._last_loop_at = read_boot_clock()
         if self._heartbeat is None:
-            self._heartbeat = HeartbeatThread(Heartbeat.Kind.BEAT, self._queues, watches=True)
+            # No queues; None, so that no heartbeat is written, while the loop is stuck.
+            self._heartbeat = HeartbeatThread(
+                Heartbeat.Kind.BEAT,
+                lambda: () if read_boot_clock() - self._last_loop_at < STUCK_SECONDS else None,
+                watches=True,
+            )
             self._heartbeat.start()
         return wait
 
@@ -131,7 +136,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         PeriodicEntry.clock = staticmethod(clock)
 
     def schedule_changed(self) -> bool:
-        return self._asks_for_changes and bool(super().schedule_changed())
+        return self._reads_changes and bool(super().schedule_changed())
 
     def adjust(self, n: float | None, drift: float = 0.0) -> float | None:
         """Return `n` unchanged. Celery would subtract 10 ms, and then loop until the entry is due."""
@@ -141,7 +146,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         """Queue the entry's task. A tick without due work is queued only every `at_least_every_seconds`."""
         tick = TICKS.get(entry.name)
         if tick is not None:
-            is_due = read_boot_clock() >= self._ticked_at[tick.name] + tick.at_least_every_seconds
+            is_due = read_boot_clock() >= self._queued_at[tick.name] + tick.at_least_every_seconds
             if not is_due:
                 try:
                     is_due = tick.is_anything_due()
@@ -150,14 +155,10 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
                     is_due = True
             if not is_due:
                 return
-            self._ticked_at[tick.name] = read_boot_clock()
+            self._queued_at[tick.name] = read_boot_clock()
         super().apply_entry(entry, producer=producer)
 
     def close(self) -> None:
         super().close()
         if self._heartbeat is not None:
             self._heartbeat.stop_and_delete_row()
-
-    def _queues(self) -> tuple[()] | None:
-        """Return no queues, or None while the scheduler's loop is stuck."""
-        return () if read_boot_clock() - self._turned_at < STUCK_SECONDS else None

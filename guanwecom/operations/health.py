@@ -102,29 +102,27 @@ _ANYTHING_LATE = AnyRowQuery(
 def read_state() -> EngineHealth:
     """Read the state of the engine. Raises django.db.Error."""
     now = database_now()
-    beats = list(Heartbeat.objects.values_list("kind", "queues", "beat_at"))
-    times: list[datetime | None] = []  # overdue times that nobody has claimed
+    heartbeats_read = list(Heartbeat.objects.values_list("kind", "queues", "beat_at"))
+    overdue: list[datetime | None] = []  # when each overdue slot was due
     waiting: dict[str, int] = {}
     if _ANYTHING_LATE.exists():
         subscriptions = Subscription.objects.due(now - _OVERDUE)
         claimable = scheduler.find_claimable(now - _OVERDUE) if subscriptions.exists() else subscriptions.none()
         for rows in (claimable, AlertRule.objects.due(now - _OVERDUE)):
-            times += rows.order_by("next_run_at").values_list("next_run_at", flat=True)[:COUNTED_AT_MOST]
+            overdue += rows.order_by("next_run_at").values_list("next_run_at", flat=True)[:COUNTED_AT_MOST]
         waiting = {queue: count_overdue(queue, now=now, at_most=COUNTED_AT_MOST) for queue in OPTIONAL_QUEUES}
-    oldest = min(filter(None, times), default=now)
-    period = Installation.objects.values_list("tick_period", flat=True).first()
-    heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
-    heard_by_queue: dict[str, list[datetime]] = {}
-    for kind, queues, at in beats:
+    oldest = min(filter(None, overdue), default=now)
+    last_tick = Installation.objects.values_list("tick_period", flat=True).first()  # in Unix time
+    times_by_kind = {which: [at for kind, _queues, at in heartbeats_read if kind == which] for which in Heartbeat.Kind}
+    times_by_queue: dict[str, list[datetime]] = {}
+    for kind, queues, at in heartbeats_read:
         for name in queues.split(",") if kind == Heartbeat.Kind.WORKER else ():
-            heard_by_queue.setdefault(name, []).append(at)
-    groups = [
-        _count_processes(queue.name, heard_by_queue.get(queue.name, []), now) for queue in settings.CELERY_TASK_QUEUES
-    ]
+            times_by_queue.setdefault(name, []).append(at)
+    groups = [_make_group(queue.name, times_by_queue.get(queue.name, []), now) for queue in settings.CELERY_TASK_QUEUES]
     for name in OPTIONAL_QUEUES:
-        beats_of_queue, waiting_count = heard_by_queue.get(name, []), waiting.get(name, 0)
-        groups.append(_count_processes(name, beats_of_queue, now, is_optional=True, waiting_count=waiting_count))
-    beat = _count_processes("beat", heard[Heartbeat.Kind.BEAT], now)
+        beat_times, waiting_count = times_by_queue.get(name, []), waiting.get(name, 0)
+        groups.append(_make_group(name, beat_times, now, is_optional=True, waiting_count=waiting_count))
+    beat = _make_group("beat", times_by_kind[Heartbeat.Kind.BEAT], now)
     is_beat_up = beat.process_count > 0
     is_enabled = dict(PeriodicTask.objects.filter(name__in=PERIODIC_TASKS).values_list("name", "enabled"))
     return EngineHealth(
@@ -132,21 +130,21 @@ def read_state() -> EngineHealth:
         valkey_failure=heartbeats.find_valkey_failure(),
         beat=beat,
         queues=tuple(groups),
-        mail_door=_count_processes("mail", heard[Heartbeat.Kind.MAIL], now, is_optional=True),
-        web=_count_processes("web", heard[Heartbeat.Kind.WEB], now, is_optional=True),
-        tick_seconds=max(0.0, now.timestamp() - period) if period else None,
+        mail_door=_make_group("mail", times_by_kind[Heartbeat.Kind.MAIL], now, is_optional=True),
+        web=_make_group("web", times_by_kind[Heartbeat.Kind.WEB], now, is_optional=True),
+        tick_seconds=max(0.0, now.timestamp() - last_tick) if last_tick else None,
         idle_tasks=tuple(name for name in PERIODIC_TASKS if not is_enabled.get(name, not is_beat_up)),
-        overdue_count=min(len(times), COUNTED_AT_MOST),
+        overdue_count=min(len(overdue), COUNTED_AT_MOST),
         overdue_seconds=(now - oldest).total_seconds(),
     )
 
 
-def _count_processes(
-    name: str, heard: list[datetime], now: datetime, *, is_optional: bool = False, waiting_count: int = 0
+def _make_group(
+    name: str, beat_times: list[datetime], now: datetime, *, is_optional: bool = False, waiting_count: int = 0
 ) -> ProcessGroup:
-    live = [at for at in heard if (now - at).total_seconds() < STALE_SECONDS]
-    silent = max(0.0, (now - max(heard)).total_seconds()) if heard else None
-    return ProcessGroup(name, len(live), silent, is_optional, waiting_count)
+    living = [at for at in beat_times if (now - at).total_seconds() < STALE_SECONDS]
+    silent_seconds = max(0.0, (now - max(beat_times)).total_seconds()) if beat_times else None
+    return ProcessGroup(name, len(living), silent_seconds, is_optional, waiting_count)
 
 
 CONFIRM_COMMAND = "guanwecom installation --confirm\ndocker compose run --rm backup guanwecom installation --confirm"
@@ -173,13 +171,13 @@ def _explain_problem(code: str, state: EngineHealth) -> EngineExplanation:
     kind, _separator, name = code.partition(":")
     if kind == "copy":
         what = _("The database is a copy of an installation: nothing is sent, and nobody signs in with WeCom.")
-        where = _("Stop the original before you say that this is the real one now. What waited is not sent late.")
+        where = _("Stop the original before you confirm this as the real one. Waiting messages are not sent late.")
         return EngineExplanation(what, where=where, command=CONFIRM_COMMAND)
     if kind == "valkey":
-        what = _("Valkey does not answer: no worker can take anything, and nothing is pushed.")
+        what = _("Valkey does not answer: no worker can take a task, and nothing is pushed.")
         where = _("Start Valkey. The address /healthz/ready says whether it takes writes.")
         if name == "memory full":
-            what = _("Valkey's memory is full: no worker gets anything to do, and nothing is pushed.")
+            what = _("Valkey's memory is full: no worker gets a task, and nothing is pushed.")
             where = _("Give it more memory (maxmemory), or find out by MEMORY STATS and --bigkeys what fills it.")
         elif name:
             what = _("Valkey takes no writes, as a replica or because its disk is full: nothing is pushed.")
@@ -187,9 +185,9 @@ def _explain_problem(code: str, state: EngineHealth) -> EngineExplanation:
     if kind == "task":
         consequences = {
             "notifications.tick": _("nothing is pushed."),
-            "integrations.tick": _("jobs, events, diagnoses and data that were broken off are not taken up again."),
+            "integrations.tick": _("interrupted jobs, events, diagnoses and fetches of data are not resumed."),
             "accounts.directory_tick": _("no nightly directory run begins."),
-            "accounts.purge_audit": _("what is too old in the audit trail is not removed."),
+            "accounts.purge_audit": _("old audit entries are not removed."),
             "notifications.notify_of_owners": _(
                 "nobody is told of tokens and channels that lose their owner or expire."
             ),
@@ -208,9 +206,9 @@ def _explain_problem(code: str, state: EngineHealth) -> EngineExplanation:
         )
         what %= {"count": state.overdue_count, "time": format_duration(state.overdue_seconds)}
     elif state.tick_seconds is None:
-        what = _("Beat and workers are running, but the clock has never ticked.")
+        what = _("Beat and workers are running, but no tick has ever run.")
     else:
-        what = _("Beat and workers are running, but the clock ticked %(time)s ago for the last time.")
+        what = _("Beat and workers are running, but the last tick ran %(time)s ago.")
         what %= {"time": format_duration(state.tick_seconds)}
     where = _("All threads of the workers may be busy, or their tasks fail: look into the workers' logs.")
     return EngineExplanation(what, where=where)
@@ -220,16 +218,16 @@ def _explain_silence(kind: str, queue_name: str, state: EngineHealth) -> EngineE
     """Explain that beat, the mail door, web or a queue's workers write no heartbeat: the consequence, the time of the
     last one, and the commands that restart them."""
     if kind == "beat":
-        silent, unit, service = state.beat, "beat", "beat"
+        group, unit, service = state.beat, "beat", "beat"
         what = _("Beat is not running: nothing that is scheduled begins.")
     elif kind == "mail":
-        silent, unit, service = state.mail_door, "mail-door", "mail-door"
+        group, unit, service = state.mail_door, "mail-door", "mail-door"
         what = _("The mail door is not running: other systems keep their mails and try again later.")
     elif kind == "web":
-        silent, unit, service = state.web, "web@1", "web-1"
+        group, unit, service = state.web, "web@1", "web-1"
         what = _("No web process is running: nobody can sign in or open a page, and callbacks of WeCom are lost.")
     else:
-        silent = next(queue for queue in state.queues if queue.name == queue_name)
+        group = next(queue for queue in state.queues if queue.name == queue_name)
         unit = service = "worker" if queue_name == "celery" else f"worker-{queue_name}"
         consequences = {
             "urgent": _("the clock, alerts and urgent pushes wait."),
@@ -238,14 +236,14 @@ def _explain_silence(kind: str, queue_name: str, state: EngineHealth) -> EngineE
             "snapshots": _("messages wait for pictures of the BI's pages, and go out without them after 30 minutes."),
             "charts": _("messages wait for their pictures and files, and go out without them after 30 minutes."),
         }
-        words = {"queue": queue_name, "consequence": consequences.get(queue_name, _("what stands in it waits."))}
-        what = _("No worker takes from the queue “%(queue)s”: %(consequence)s") % words
-    heard = _("None has been heard.")
-    if silent.silent_seconds is not None:
-        heard = _("The last one was heard %(time)s ago.") % {"time": format_duration(silent.silent_seconds)}
+        words = {"queue": queue_name, "consequence": consequences.get(queue_name, _("its tasks wait."))}
+        what = _("No worker serves the queue “%(queue)s”: %(consequence)s") % words
+    last_heartbeat = _("No heartbeat has been received.")
+    if group.silent_seconds is not None:
+        last_heartbeat = _("The last heartbeat was %(time)s ago.") % {"time": format_duration(group.silent_seconds)}
     where = _("Restart it on a server of the product, by systemd or Docker Compose:")
     command = f"systemctl restart guanwecom-{unit}\ndocker compose restart {service}"
-    return EngineExplanation(f"{what} {heard}", where=where, command=command)
+    return EngineExplanation(f"{what} {last_heartbeat}", where=where, command=command)
 
 
 def format_duration(seconds: float) -> str:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
-def confirm() -> int | None:
+def mark_as_installation() -> int | None:
     """Mark the database as the real installation, and end waiting runs, so that none is sent late. Return their number;
     None if the database was the real installation already, which changes nothing."""
     installation.load_installation()
@@ -38,7 +38,7 @@ def confirm() -> int | None:
     Installation.objects.filter(pk=THE_ONE).update(
         place=Place(), deployment=settings.INSTALLATION_NAME, is_held=False, confirmed_at=timezone.now()
     )
-    _record("This database is the real installation. %d runs that had waited were ended.", count)
+    _record_note("This database is the real installation. %d runs that had waited were ended.", count)
     transaction.on_commit(installation.forget_known_copy)
     return count
 
@@ -49,11 +49,11 @@ def mark_as_copy() -> bool:
     installation.load_installation()
     if not Installation.objects.filter(pk=THE_ONE, is_held=False).update(is_held=True):
         return False
-    _record("This database is a copy: nothing is sent from it.")
+    _record_note("This database is a copy: nothing is sent from it.")
     transaction.on_commit(installation.forget_known_copy)
     return True
 
 
-def _record(note: str, *values: object) -> None:
+def _record_note(note: str, *values: object) -> None:
     logger.warning(note, *values)
     services.record(action=AuditEntry.Action.DONE, note=note % values)

@@ -198,6 +198,7 @@ _SECONDS = TimedMetric("guanwecom_task_duration_seconds", "How long tasks took",
 
 @before_task_publish.connect(weak=False)
 def send_request_id(headers: dict[str, Any] | None = None, **_signal: Any) -> None:
+    """Add the current request's id to the message of a task that is being queued."""
     request_id = get_contextvars().get("request_id")
     if request_id and headers is not None:
         headers[_HEADER] = request_id

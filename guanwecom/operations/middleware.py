@@ -125,7 +125,7 @@ PAGE_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-_REFUSED = CountedMetric("guanwecom_http_refused", "Requests told to come again because web was busy", "method")
+_REFUSED = CountedMetric("guanwecom_http_refused", "Requests refused because web was busy", "method")
 
 
 class LateRequestMiddleware:
@@ -141,8 +141,8 @@ class LateRequestMiddleware:
             return self.application(environ, start_response)
         is_get = environ["REQUEST_METHOD"] == "GET"
         _REFUSED.add("GET" if is_get else "other")
-        kind, body = _write_refusal(environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200], is_api=path.startswith(ROOTS))
-        headers = {"Content-Type": kind, "Content-Length": str(len(body)), **PAGE_HEADERS}
+        media_type, body = _render_refusal(environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200], is_api=path.startswith(ROOTS))
+        headers = {"Content-Type": media_type, "Content-Length": str(len(body)), **PAGE_HEADERS}
         seconds = str(random.choice(RETRY_SECONDS))  # noqa: S311  # no secret
         retry = {"Retry-After": seconds} | ({"Refresh": seconds} if is_get else {})
         start_response("503 Service Unavailable", list({**headers, **retry}.items()))
@@ -150,7 +150,7 @@ class LateRequestMiddleware:
 
 
 @lru_cache(LANGUAGES_AT_MOST)
-def _write_refusal(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
+def _render_refusal(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
     """Return the media type and the body of a refusal in the browser's language."""
     request = HttpRequest()
     request.META["HTTP_ACCEPT_LANGUAGE"] = accept_language

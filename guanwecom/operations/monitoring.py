@@ -70,7 +70,7 @@ _CERTIFICATES = {
 }
 
 
-def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
+def list_monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
     """Return the warnings for administrators of all companies."""
     if not sees_all(request.user):
         return []
@@ -136,13 +136,13 @@ def _warn_of_load(now: datetime) -> Iterator[Attention]:
     }
     for used in measure_limits():
         if used.share > LIMIT_SHARE:
-            sentence = _("%(percent)d %% of a limit of WeCom is used: %(limit)s. What is more waits.")
+            sentence = _("%(percent)d %% of a limit of WeCom is used: %(limit)s. Further calls wait.")
             corp = Corp.objects.only("name").filter(pk=used.corp_id or 0).first()
             facts = {"percent": round(100 * used.share), "limit": words[used.limit] % {"corp": corp}}
             yield Attention(sentence % facts, reverse("admin:notifications_corpqueue_changelist"), "warn")
     for queue, count in count_queued_tasks().items():
         if count > TASKS_AT_MOST:
-            sentence = _("%(count)d tasks stand in the queue “%(queue)s”: add workers.")
+            sentence = _("%(count)d tasks wait in the queue “%(queue)s”: add workers.")
             yield Attention(sentence % {"count": count, "queue": queue}, _find_guide("guanwecomqueuelong"))
     for work, count in count_waiting_work(now=now).items():
         if count > (PICTURES_AT_MOST if "pictures" in work else WORK_AT_MOST):
@@ -210,18 +210,18 @@ def find_secrets() -> tuple[Secret, ...]:
 
 @lru_cache(1)
 def _read_secrets(_period: int) -> tuple[Secret, ...]:
-    columns, found = find_encrypted_columns(), []
+    columns, secrets = find_encrypted_columns(), []
     for model in list_tracked_models():
         for column in columns.get(model, []):
             # Cast, since reading the field would decrypt it.
             raw = model._base_manager.annotate(raw=Cast(column, TextField()))
             present = set(raw.exclude(raw="").values_list("pk", flat=True))
             changes = AuditEntry.objects.filter(model=model._meta.label_lower, object_id__in=present)
-            named = changes.annotate(text=Cast("changes", TextField())).filter(text__contains=f'["{column}"')
-            latest = {entry.object_id: entry.at for entry in named.order_by("pk").only("object_id", "at")}
+            of_column = changes.annotate(text=Cast("changes", TextField())).filter(text__contains=f'["{column}"')
+            latest = {entry.object_id: entry.at for entry in of_column.order_by("pk").only("object_id", "at")}
             kind = f"{model._meta.model_name}.{column}"
-            found += [Secret(kind, pk, at) for pk, at in latest.items() if pk is not None]
-    return tuple(found)
+            secrets += [Secret(kind, pk, at) for pk, at in latest.items() if pk is not None]
+    return tuple(secrets)
 
 
 def forget_secrets() -> None:
@@ -311,7 +311,7 @@ def measure_limits() -> list[LimitShare]:
     try:
         return [*_measure_shares(by_minute, "minute"), *_measure_shares(by_hour, "hour")]
     except (StoreLostError, redis.RedisError) as error:
-        logger.warning("the limiter could not say what is used: %s", type(error).__name__)
+        logger.warning("the used limits could not be read: %s", type(error).__name__)
         return []
 
 
@@ -326,15 +326,15 @@ def _measure_shares(scopes: list[_MeasuredScope], window: str) -> list[LimitShar
             [each.scope for each in limited], within_seconds=0, is_urgent=True, minds_hold=False
         )
     )
-    found: dict[tuple[str, int | None], float] = {}
+    shares: dict[tuple[str, int | None], float] = {}
     for kind, corp_id, scope in limited:
         share = 1 - room[scope] / (scope.per_minute or scope.per_hour)
-        found[kind, corp_id] = max(share, found.get((kind, corp_id), 0.0))
-    return [LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in found.items()]
+        shares[kind, corp_id] = max(share, shares.get((kind, corp_id), 0.0))
+    return [LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in shares.items()]
 
 
 # Imported because that registers their metrics, so that every web process serves them.
-MODULES_WITH_COUNTERS = (logs, middleware, mail_backend, settle)
+MODULES_WITH_METRICS = (logs, middleware, mail_backend, settle)
 
 
 class EngineCollector(Collector):
@@ -344,25 +344,23 @@ class EngineCollector(Collector):
         yield from collect_push_metrics()
         state, now = health.read_state(), database_now()
         up, workers = not state.problems, {(queue.name,): queue.process_count for queue in state.queues}
-        yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", up)
-        yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)
-        yield make_gauge("guanwecom_queue_workers", "Live workers that take from a queue", workers, ["queue"])
-        yield GaugeMetricFamily(
-            "guanwecom_mail_door_processes", "Mail doors that are alive", state.mail_door.process_count
-        )
+        yield GaugeMetricFamily("guanwecom_engine_up", "1: the push engine works; 0: a part has stopped", up)
+        yield GaugeMetricFamily("guanwecom_beat_processes", "Running beats", state.beat.process_count)
+        yield make_gauge("guanwecom_queue_workers", "Running workers that serve a queue", workers, ["queue"])
+        yield GaugeMetricFamily("guanwecom_mail_door_processes", "Running mail doors", state.mail_door.process_count)
         if state.tick_seconds is not None:
-            yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Since the last tick", state.tick_seconds)
-        yield GaugeMetricFamily("guanwecom_overdue_slots", "Times that nobody has claimed", state.overdue_count)
-        yield GaugeMetricFamily("guanwecom_overdue_seconds", "Since the oldest of them", state.overdue_seconds)
+            yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Seconds since the last tick", state.tick_seconds)
+        yield GaugeMetricFamily("guanwecom_overdue_slots", "Overdue pushes and alert rules", state.overdue_count)
+        yield GaugeMetricFamily("guanwecom_overdue_seconds", "Seconds since the oldest was due", state.overdue_seconds)
         site = {(SiteAddress.objects.default().url,): 1.0}
-        yield make_gauge("guanwecom_site_info", "1: where the site is, for links", site, ["url"])
+        yield make_gauge("guanwecom_site_info", "Always 1; url: the site's address for links", site, ["url"])
         if (row := Installation.objects.first()) is not None:
             age = row.backup_age(now).total_seconds()
-            yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Since the last good backup", age)
+            yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Seconds since the last backup", age)
         rows = {(name,): float(count) for name, count in count_waiting_work(now=now).items()}
-        yield make_gauge("guanwecom_work_waiting", "Rows of work to be done", rows, ["work"])
+        yield make_gauge("guanwecom_work_waiting", "Rows of work that waits", rows, ["work"])
         queued = {(name,): float(count) for name, count in count_queued_tasks().items()}
-        yield make_gauge("guanwecom_queue_tasks", "Tasks that stand in a queue", queued, ["queue"])
+        yield make_gauge("guanwecom_queue_tasks", "Tasks that wait in a queue", queued, ["queue"])
         yield make_gauge(
             "guanwecom_limit_used_ratio",
             "How much of a limit of WeCom is used; corp: empty for an address, which companies share",

@@ -62,7 +62,7 @@ def require_superuser(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[
 @require_POST
 def confirm_installation(request: HttpRequest) -> HttpResponse:
     """Mark this copy of the database as the real installation."""
-    count = installation.confirm()
+    count = installation.mark_as_installation()
     if count is None:
         messages.info(request, _("This was the real installation already."))
     else:
@@ -76,7 +76,7 @@ def confirm_installation(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def maintenance(request: HttpRequest) -> HttpResponse:
+def show_operation(request: HttpRequest) -> HttpResponse:
     """Show the processes to people who may see the site's settings; superusers can download the support bundle."""
     if not any(request.user.has_perm(f"integrations.{verb}_siteaddress") for verb in ("view", "change")):
         raise PermissionDenied
@@ -91,7 +91,7 @@ def maintenance(request: HttpRequest) -> HttpResponse:
 
 @require_superuser
 @require_POST
-def support(_request: HttpRequest) -> HttpResponse:
+def download_support_bundle(_request: HttpRequest) -> HttpResponse:
     """Answer with the support bundle, a zip file."""
     file_name = f"guanwecom-support-{timezone.localtime():%Y%m%d-%H%M}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
@@ -99,7 +99,7 @@ def support(_request: HttpRequest) -> HttpResponse:
 
 
 @dataclass(frozen=True)
-class Panel:
+class EnginePanel:
     """The state of the push engine. `lines` and `explanations`: for administrators of all companies. `sentence`: a
     summary for everybody; empty if all is well. `may_confirm`: whether the person may mark this copy as the real
     installation."""
@@ -110,7 +110,7 @@ class Panel:
     may_confirm: bool = False
 
 
-def build_panel(person: User | AnonymousUser) -> Panel | None:
+def build_panel(person: User | AnonymousUser) -> EnginePanel | None:
     """Return the panel; None without rights to pushes, and for administrators of some companies while all is well."""
     if not person.has_perm("notifications.view_delivery"):
         return None
@@ -119,8 +119,10 @@ def build_panel(person: User | AnonymousUser) -> Panel | None:
         if not state.problems:
             return None
         if state.is_copy:
-            return Panel([], [], _("This is a copy of the installation: nothing is sent from here."))
-        return Panel([], [], _("Pushes stand still: a background process is not running. Tell a system administrator."))
+            return EnginePanel([], [], _("This is a copy of the installation: nothing is sent from here."))
+        return EnginePanel(
+            [], [], _("Pushes have stopped: a background process is not running. Tell a system administrator.")
+        )
     lines = [Line(_("Beat (the clock)"), *_describe_processes(state.beat))]
     lines += [Line(_("Queue %(queue)s") % {"queue": queue.name}, *_describe_processes(queue)) for queue in state.queues]
     if state.mail_door.process_count or state.mail_door.is_failing:
@@ -137,13 +139,11 @@ def build_panel(person: User | AnonymousUser) -> Panel | None:
     lines += [Line(_("Last backup"), age), Line(_("Version"), settings.VERSION)]
     sentence = ""
     if state.problems:
-        sentence = _("Pushes stand still or come late: background processes need attention.")
-        if state.is_copy:
-            sentence = _("This is a copy of the installation: nothing is sent from here.")
+        sentence = _("Pushes have stopped or come late: background processes need attention.")
     if state.is_copy:
         sentence = _("This is a copy of the installation: nothing is sent from here.")
     explanations = health.explain_problems(state)
-    return Panel(lines, explanations, sentence, may_confirm=state.is_copy and person.is_superuser)
+    return EnginePanel(lines, explanations, sentence, may_confirm=state.is_copy and person.is_superuser)
 
 
 def _describe_processes(group: ProcessGroup) -> tuple[str, str]:
@@ -189,7 +189,7 @@ def require_token(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[Http
 @mark_without_session
 @require_GET
 @require_token
-def metrics(_request: HttpRequest) -> HttpResponse:
+def serve_metrics(_request: HttpRequest) -> HttpResponse:
     """Answer with all metrics for Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(EngineCollector())
@@ -200,7 +200,7 @@ def metrics(_request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 @require_token
-def engine(_request: HttpRequest) -> JsonResponse:
+def show_engine_state(_request: HttpRequest) -> JsonResponse:
     """Answer with the engine's state as JSON: 200 if there is no problem, else 503."""
     try:
         state = health.read_state()

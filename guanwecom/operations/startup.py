@@ -41,9 +41,9 @@ def run_checks(*, with_packages: bool = True) -> None:
     of Django and other packages, which load all pages."""
     own = ("guanwecom.", "integrations.", "accounts.", "notifications.")
     registered = checks.registry.registry.get_checks()
-    wanted = [check for check in registered if with_packages or check.__module__.startswith(own)]
-    found = [message for check in wanted for message in check(app_configs=None, databases=None)]
-    errors = [message for message in found if message.is_serious() and not message.is_silenced()]
+    selected = [check for check in registered if with_packages or check.__module__.startswith(own)]
+    messages = [message for check in selected for message in check(app_configs=None, databases=None)]
+    errors = [message for message in messages if message.is_serious() and not message.is_silenced()]
     if errors:
         _exit_with([f"({error.id}) {error.msg} {error.hint or ''}".strip() for error in errors])
 

@@ -45,10 +45,10 @@ MASK = "***"
 def build_bundle() -> bytes:
     """Return the zip file. If the database fails, about.json has the reason, and its files are left out."""
     # All secrets, also passwords in addresses: first those of the settings, then those of the database.
-    hidden = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
-    hidden |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
+    secrets = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
+    secrets |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
     sentinels: dict[str, Any] = settings.VALKEY_OPTIONS.get("sentinel_kwargs", {})
-    hidden |= {_extract_password(settings.VALKEY_URL), str(sentinels.get("password") or "")}
+    secrets |= {_extract_password(settings.VALKEY_URL), str(sentinels.get("password") or "")}
     failure = ""
     try:
         for model, names in find_encrypted_columns().items():
@@ -56,11 +56,11 @@ def build_bundle() -> bytes:
                 continue
             for row in model._base_manager.values_list(*names).iterator():
                 texts = {value for value in row if value and not isinstance(value, Unreadable)}
-                hidden |= texts | set(map(_extract_password, texts))
+                secrets |= texts | set(map(_extract_password, texts))
     except Error as error:
         failure = f"{type(error).__name__}: {error}"
     # No file has secrets on purpose, but answers of other systems may contain some.
-    longest_first = sorted((secret for secret in hidden if len(secret) >= _SECRET_AT_LEAST), key=len, reverse=True)
+    longest_first = sorted((secret for secret in secrets if len(secret) >= _SECRET_AT_LEAST), key=len, reverse=True)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, translation.override("en"):
         now = timezone.now()
@@ -120,8 +120,8 @@ def _describe_database(now: datetime) -> dict[str, str]:
     messages and answers of other systems."""
     heartbeats = Heartbeat.objects.order_by("kind", "name").values("kind", "name", "queues", "beat_at")
     queues = [*(queue.name for queue in settings.CELERY_TASK_QUEUES), CHARTS_QUEUE]
-    wrong = [Attempt.Outcome.REFUSED, Attempt.Outcome.NOT_SENT, Attempt.Outcome.UNCLEAR]
-    attempts = Attempt.objects.filter(outcome__in=wrong).order_by("-pk")
+    failed_outcomes = [Attempt.Outcome.REFUSED, Attempt.Outcome.NOT_SENT, Attempt.Outcome.UNCLEAR]
+    attempts = Attempt.objects.filter(outcome__in=failed_outcomes).order_by("-pk")
     runs = Run.objects.went_wrong().order_by("-pk").only("trigger", "slot_at", "status", "error")
     data = CardData.objects.filter(status=CardData.Status.FAILED).order_by("-pk")
     syncs = SyncRun.objects.filter(status="failed").order_by("-pk")

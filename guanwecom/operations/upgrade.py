@@ -33,8 +33,8 @@ LAST_UNRECORDED_VERSION = "0.9.0"
 BACKUP_MAX_AGE = timedelta(days=1)
 # The error of commands that is_pooled() forbids.
 POOLED = (
-    "A connection pooler, as PgBouncer, stands between this command and PostgreSQL, and would mix its session with "
-    "those of others. Name PostgreSQL's own address in DATABASE_DIRECT_URL."
+    "This command is connected to PostgreSQL through a connection pooler such as PgBouncer, which would give its "
+    "session to others. Set DATABASE_DIRECT_URL to PostgreSQL's own address."
 )
 
 
@@ -120,7 +120,7 @@ def make_plan() -> UpgradePlan:
             name = f"{migration.app_label}.{migration.name}"
             steps.append(Step(name, described, find_locks(statements), runs_code))
     else:  # nobody uses the new tables
-        steps = [Step(_("all"), [_("%(count)d migrations make the tables") % {"count": len(pending)}], [])]
+        steps = [Step(_("all"), [_("%(count)d migrations create the tables") % {"count": len(pending)}], [])]
     refusals, warnings = _find_obstacles(executor, former, steps)
     return UpgradePlan(former, steps, refusals, warnings)
 
@@ -133,19 +133,19 @@ def _find_obstacles(executor: MigrationExecutor, former: str, steps: list[Step])
         [encoding] = cursor.fetchone()
     if encoding != "UTF8":  # SQL_ASCII, the default of servers without a locale, refuses much of our JSON
         text = _(
-            "The database has the encoding %(encoding)s. Make one by createdb --encoding UTF8 --template template0."
+            "The database has the encoding %(encoding)s. Create one by createdb --encoding UTF8 --template template0."
         )
         refusals.append(text % {"encoding": encoding})
     if former and installation.parse_version(former) < installation.parse_version(FIRST_VERSION):
         text = _(
-            "A database of version %(former)s cannot be upgraded: upgrades start from %(first)s. Begin with a new one."
+            "A database of version %(former)s cannot be upgraded: upgrades start from %(first)s. Create a new database."
         )
         refusals.append(text % {"former": former, "first": FIRST_VERSION})
     # Rewriting or indexing a table takes about as much space as the table.
     needed = sum({lock.table: lock.byte_count for step in steps for lock in step.locks if lock.work}.values())
     free = find_free_bytes()
     if free is None and needed:
-        text = _("The free space of the database's disk is not known here; it needs %(needed)s MB.")
+        text = _("The free space of the database's disk cannot be seen from here; this needs %(needed)s MB.")
         warnings.append(text % {"needed": _format_megabytes(needed)})
     elif free is not None and free < 2 * needed:  # twice, so that the warning comes with a margin
         text = _("The database's disk has %(free)s MB free; this needs %(needed)s MB.")
@@ -164,9 +164,9 @@ def _find_obstacles(executor: MigrationExecutor, former: str, steps: list[Step])
         names = ", ".join(f"{app}.{name}" for app, name in unknown[:5])
         newer = _("The database has migrations that this version does not know: %(names)s.") % {"names": names}
         if steps:  # the unknown ones are of another branch; the combination is untested
-            refusals.append(f"{newer} {_('Install a newer one.')}")
+            refusals.append(f"{newer} {_('Install a newer version.')}")
         else:  # a return to the former version, which works with the newer database, as in a rolling upgrade
-            warnings.append(f"{newer} {_('It runs on them; nothing is taken back.')}")
+            warnings.append(f"{newer} {_('It works with them; nothing is reverted.')}")
     return refusals, warnings
 
 
@@ -260,7 +260,7 @@ class TablesInUseError(Exception):
     """A migration could not lock its tables, and was not applied."""
 
 
-def apply_pending(write_line: Callable[[str], object], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+def apply_migrations(write_line: Callable[[str], object], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Apply each migration in its own transaction, which first locks all its tables.
 
     A transaction that cannot lock all of them at once releases them and tries again, so that other processes wait for
@@ -281,9 +281,9 @@ def apply_pending(write_line: Callable[[str], object], *, patience_seconds: floa
                     raise
                 if time.monotonic() > give_up_at:
                     sentence = _(
-                        "Others use the tables of %(migration)s all the time: it is not done, what came before it is. "
-                        "Stop workers and beat, or look in pg_stat_activity for a transaction that does not end. Then "
-                        "start this again."
+                        "The tables of %(migration)s are always in use. It was not applied; the migrations before it "
+                        "were. Stop workers and beat, or look in pg_stat_activity for a transaction that does not end. "
+                        "Then run the upgrade again."
                     )
                     raise TablesInUseError(sentence % {"migration": name}) from None
             time.sleep(random.uniform(0.2, 2))  # noqa: S311  # no secret

@@ -74,7 +74,7 @@ def check_engine() -> None:
         return
     row = _select_row().only("engine_problems", "engine_notified", "engine_problems_since").get()
     if record_problems(row, state.problems, now=database_now()):
-        _run_in_thread(partial(tell_engine_state, state, row.engine_notified))
+        _run_in_thread(partial(report_engine_state, state, row.engine_notified))
 
 
 def record_problems(row: Installation, problems: list[str], *, now: datetime) -> bool:
@@ -90,14 +90,14 @@ def record_problems(row: Installation, problems: list[str], *, now: datetime) ->
     return not problems or not set(row.engine_notified.split(",")).issuperset(problems)
 
 
-def tell_engine_state(state: EngineHealth, known: str) -> None:
+def report_engine_state(state: EngineHealth, known: str) -> None:
     """Log the state, and send it to operators. `known`: the problems that they know of. If no message could be sent,
     store `known` again, so that the next check repeats the message."""
     try:
         if state.problems:
-            logger.error("the engine stands still: %s", ", ".join(state.problems))
+            logger.error("the push engine has stopped: %s", ", ".join(state.problems))
         else:
-            logger.warning("the engine runs again")
+            logger.warning("the push engine runs again")
         with translation.override(settings.LANGUAGE_CODE):
             subject, lines = _("Pushes run again"), [_("Beat and the workers of all queues are running.")]
             if state.problems:
@@ -112,11 +112,11 @@ def tell_engine_state(state: EngineHealth, known: str) -> None:
                 }
                 parts = [code.partition(":") for code in state.problems]
                 named = ", ".join(names.get(kind) or name for kind, _separator, name in parts)
-                subject = _("Pushes stand still: %(parts)s") % {"parts": named}
+                subject = _("Pushes have stopped: %(parts)s") % {"parts": named}
                 lines = [line for one in health.explain_problems(state) for line in (*one.lines, "")]
             address = _("Overview: %(url)s") % {"url": f"{SiteAddress.objects.default().url}admin/"}
-            is_told = tell_operators(subject, "\n".join([*lines, address]))
-        if not is_told:
+            is_sent = notify_operators(subject, "\n".join([*lines, address]))
+        if not is_sent:
             _select_row().update(engine_notified=known, engine_problems_since=Now())
     finally:
         connections.close_all()
@@ -156,14 +156,14 @@ class DatabaseWatch:
             logger.warning("the database answers again")
         else:
             logger.error("the database does not answer")
-        _run_in_thread(partial(_tell_database_state, answers=answers))
+        _run_in_thread(partial(_report_database_state, answers=answers))
 
 
 def _run_in_thread(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="tell-operators", daemon=True).start()
 
 
-def _tell_database_state(*, answers: bool) -> None:
+def _report_database_state(*, answers: bool) -> None:
     """Notify operators that the database is unreachable or answers again. If the message of an outage could not be
     sent, let any process try again after CONFIRMED_AFTER."""
     with translation.override(settings.LANGUAGE_CODE):
@@ -175,8 +175,8 @@ def _tell_database_state(*, answers: bool) -> None:
             what = _("The database does not answer: nobody can sign in, and nothing is pushed.")
             where = _("Start PostgreSQL, or read its log. The address /healthz/ready says what it answers.")
             body = f"{what}\n{where}"
-        is_told = tell_operators(subject, body)
-    if not is_told and not answers:
+        is_sent = notify_operators(subject, body)
+    if not is_sent and not answers:
         with suppress(redis.RedisError):
             valkey().expire(_AWAY_KEY, CONFIRMED_AFTER)
 
@@ -185,14 +185,14 @@ def _tell_database_state(*, answers: bool) -> None:
 CONTACTS_READ_SECONDS = 60.0
 
 
-class Contacts(NamedTuple):
+class CachedContacts(NamedTuple):
     emails: list[str]
     robots: list[RobotClient]
     expire_at: float  # on the clock of read_boot_clock
 
 
 # Empty, or one element.
-_cached_contacts: list[Contacts] = []
+_cached_contacts: list[CachedContacts] = []
 
 
 def refresh_contacts() -> None:
@@ -201,7 +201,7 @@ def refresh_contacts() -> None:
     now = read_boot_clock()
     if _cached_contacts and now < _cached_contacts[0].expire_at:
         return
-    contacts = Contacts([], [], now + CONTACTS_READ_SECONDS)
+    contacts = CachedContacts([], [], now + CONTACTS_READ_SECONDS)
     if not installation.is_copy():
         robots = [client_factory.make_operator_robot_client()]
         chosen = Robot.objects.select_related("corp").filter(pk__in=OperatorContacts.objects.values("robot")).first()
@@ -216,7 +216,7 @@ def refresh_contacts() -> None:
     _cached_contacts[:] = [contacts]
 
 
-def tell_operators(subject: str, body: str) -> bool:
+def notify_operators(subject: str, body: str) -> bool:
     """Send a message to the cached contacts, or to those in the settings if none are cached. Return False if there are
     contacts but no message was sent."""
     if _cached_contacts:
@@ -229,12 +229,12 @@ def tell_operators(subject: str, body: str) -> bool:
         try:
             sent_count += bool(send_mail(subject, body, None, emails))
         except OSError as error:
-            logger.error("operators could not be told of the engine: %s", type(error).__name__)
+            logger.error("the mail to operators could not be sent: %s", type(error).__name__)
     text = f"{subject}\n{body}".encode()[:TEXT_BYTES].decode(errors="ignore")
     for each in robots:
         try:
             each.webhook_send(encode_body(build_robot_text(text)))
             sent_count += 1
         except IntegrationError as error:
-            logger.error("the operators' group could not be told: %s", error)
+            logger.error("the message to the operators' group could not be sent: %s", error)
     return sent_count > 0 or not (emails or robots)

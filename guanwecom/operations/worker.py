@@ -39,7 +39,7 @@ class HeartbeatThread(threading.Thread):
 
     def __init__(self, kind: Heartbeat.Kind, queues: Callable[[], Collection[str] | None], *, watches: bool) -> None:
         super().__init__(name="heartbeat", daemon=True)
-        self._kind, self._queues, self._watches = kind, queues, watches
+        self._kind, self._list_queues, self._watches = kind, queues, watches
         self._process = heartbeats.build_process_name()
         self._stopped = threading.Event()
         self._is_failing = False
@@ -74,10 +74,10 @@ class HeartbeatThread(threading.Thread):
         has_succeeded = False
         try:
             with log_errors(logger, "heartbeat failed", unless=(Error,)):
-                queues = self._queues()
+                queues = self._list_queues()
                 if queues is not None:
                     heartbeats.write_heartbeat(kind=self._kind, name=self._process, queues=queues)
-                    touch_file()
+                    touch_heartbeat_file()
                 if self._watches:
                     watch.refresh_contacts()
                     watch.check_engine()
@@ -97,7 +97,7 @@ class HeartbeatThread(threading.Thread):
                 connections.close_all()
 
 
-def touch_file() -> None:
+def touch_heartbeat_file() -> None:
     """Touch settings.HEARTBEAT_FILE, which containers' health checks read."""
     if settings.HEARTBEAT_FILE:
         Path(settings.HEARTBEAT_FILE).touch()
@@ -112,7 +112,7 @@ class HeartbeatStep(bootsteps.StartStopStep):
     def start(self, consumer: Any) -> None:
         # A prefork worker may fork at any moment, also while this thread sends mail, so it must not watch.
         is_prefork = "prefork" in consumer.controller.pool_cls.__module__
-        self.thread = HeartbeatThread(Heartbeat.Kind.WORKER, lambda: _queues(consumer), watches=not is_prefork)
+        self.thread = HeartbeatThread(Heartbeat.Kind.WORKER, lambda: _list_queues(consumer), watches=not is_prefork)
         self.thread.start()
         worker_shutdown.connect(self._delete_row, dispatch_uid="heartbeat")
 
@@ -125,7 +125,7 @@ class HeartbeatStep(bootsteps.StartStopStep):
             self.thread.stop_and_delete_row()
 
 
-def _queues(consumer: Any) -> list[str] | None:
+def _list_queues(consumer: Any) -> list[str] | None:
     tasks = consumer.task_consumer
     return [queue.name for queue in tasks.queues] if tasks else None
 
@@ -134,7 +134,7 @@ def _queues(consumer: Any) -> list[str] | None:
 COPY_CHECK_SECONDS = 2
 
 
-class LastingConsumer(Consumer):
+class ResilientConsumer(Consumer):
     """Consumer of workers (setting worker_consumer in guanwecom.celery)."""
 
     # Attributes of Celery that its stubs lack.
@@ -149,10 +149,10 @@ class LastingConsumer(Consumer):
                     break
                 installation.copy_warning.log("this worker takes no task")
             except Error as error:
-                logger.warning("no task is taken until the database can be asked (%s)", type(error).__name__)
+                logger.warning("no task is taken while the database is unreachable (%s)", type(error).__name__)
             finally:
                 connections.close_all()
-            touch_file()
+            touch_heartbeat_file()
             maybe_shutdown()
             time.sleep(COPY_CHECK_SECONDS)
         super().start()

@@ -81,7 +81,7 @@ def test_beat_without_its_database_ends_in_one_line(
     done = run_program(command, env=env, cwd=project_root)
 
     [line] = [line for line in (done.stdout + done.stderr).splitlines() if line]
-    assert "beat does not start: the database cannot be asked (OperationalError)" in line
+    assert "beat does not start: the database is unreachable (OperationalError)" in line
     assert done.returncode == 1
 
 

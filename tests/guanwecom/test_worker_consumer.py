@@ -7,7 +7,7 @@ import pytest
 from celery.beat import Scheduler
 
 from guanwecom.celery import app
-from guanwecom.operations.worker import LastingConsumer
+from guanwecom.operations.worker import ResilientConsumer
 
 # Celery's default of 100 tries ends after 2,790 s, with pauses of up to 30 s.
 LONG_SECONDS = 10_000
@@ -33,7 +33,7 @@ def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def worker(*, is_starting: bool) -> object:
-    consumer = LastingConsumer.__new__(LastingConsumer)  # without a pool, a hub and a name
+    consumer = ResilientConsumer.__new__(ResilientConsumer)  # without a pool, a hub and a name
     consumer.app, consumer.broker_connection_retry_attempt = app, 0
     consumer.first_connection_attempt = is_starting
     return consumer.connection_for_read()
@@ -68,7 +68,7 @@ def test_nobody_stops_trying(connect: Callable[[], object]) -> None:
 def test_a_worker_that_lost_its_broker_works_with_as_many_processes_as_before(
     autoscaled_to: int | None, processes: int, tasks_at_once: int
 ) -> None:
-    consumer = LastingConsumer.__new__(LastingConsumer)
+    consumer = ResilientConsumer.__new__(ResilientConsumer)
     vars(consumer).update(
         app=app,
         connection=app.connection_for_read(),

@@ -64,7 +64,7 @@ QUESTIONS: dict[str, tuple[Callable[[str], str], object, str]] = {
 class Command(BaseCommand):
     help = (
         "Write a new .env with fresh keys and a comment for each setting; nobody but its owner can read it. "
-        "Asks at a terminal for what no option gives. A file that exists is never changed."
+        "Asks at a terminal for values that no option gives. An existing file is never changed."
     )
     requires_system_checks = ()
 
@@ -87,7 +87,7 @@ class Command(BaseCommand):
             raise CommandError(_("%(path)s exists and is left as it is.") % {"path": path})
         names = ("site",) if options["compose"] else tuple(QUESTIONS)
         answers = {name: address.format(secrets.token_hex(24)) for name, address in COMPOSE.items()}
-        answers |= {name: self._answer(name, options[name]) for name in names}
+        answers |= {name: self._read_value(name, options[name]) for name in names}
         values = {
             "SECRET_KEY": secrets.token_urlsafe(50),
             "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
@@ -104,7 +104,15 @@ class Command(BaseCommand):
             (ROOT / ".env.example").read_text(encoding="utf-8"),
         )
         if path:
-            _write(path, text)
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except OSError as error:
+                sentence = _("%(path)s cannot be written: %(reason)s.")
+                if isinstance(error, FileExistsError):
+                    sentence = _("%(path)s exists and is left as it is.")
+                raise CommandError(sentence % {"path": path, "reason": error.strerror}) from None
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
             text = _(
                 "%(path)s is written. Keep a copy in a safe place: without\nFIELD_ENCRYPTION_KEYS nobody can read the "
                 "secrets in the database."
@@ -113,28 +121,17 @@ class Command(BaseCommand):
         else:
             self.stdout.write(text, ending="")
 
-    def _answer(self, name: str, given: str | None) -> str:
-        if given is None and not sys.stdin.isatty():
+    def _read_value(self, name: str, option: str | None) -> str:
+        """Return the parsed option; if it is None, ask for the value at the terminal. Raises CommandError."""
+        if option is None and not sys.stdin.isatty():
             text = _("--%(name)s is missing, and there is no terminal to ask at.")
             raise CommandError(text % {"name": name})
         parse, label, default = QUESTIONS[name]
         prompt = f"{label} [{default}]: " if default else f"{label}: "
         while True:
             try:
-                return parse(given if given is not None else input(prompt).strip() or default)
+                return parse(option if option is not None else input(prompt).strip() or default)
             except ValueError as error:
-                if given is not None:
+                if option is not None:
                     raise CommandError(f"--{name}: {error}") from None
                 self.stderr.write(str(error))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        sentence = _("%(path)s cannot be written: %(reason)s.")
-        if isinstance(error, FileExistsError):
-            sentence = _("%(path)s exists and is left as it is.")
-        raise CommandError(sentence % {"path": path, "reason": error.strerror}) from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)

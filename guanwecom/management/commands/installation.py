@@ -9,13 +9,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils.translation import gettext as _
 
-from guanwecom.operations import installation as operation
+from guanwecom.operations import installation as marking
 from integrations.core import installation
 
 
 class Command(BaseCommand):
     help = (
-        "Say whether this database is the real installation, or a copy from which nothing is sent. "
+        "Show whether this database is the real installation, or a copy from which nothing is sent. "
         "Exit code 0: the real one; 3: a copy."
     )
 
@@ -24,21 +24,21 @@ class Command(BaseCommand):
         change.add_argument(
             "--confirm",
             action="store_true",
-            help="this is the real one now: pushes, alerts and sign-ins begin; what waited is ended, not sent late",
+            help="mark it as the real one: pushes, alerts and sign-ins begin; waiting runs are ended, not sent late",
         )
-        change.add_argument("--hold", action="store_true", help="this is a copy: nothing is sent from now on")
+        change.add_argument("--hold", action="store_true", help="mark it as a copy: nothing is sent from now on")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["confirm"]:
             self._confirm()
         elif options["hold"]:
-            is_changed = operation.mark_as_copy()
+            is_changed = marking.mark_as_copy()
             self.stdout.write(_("It is a copy now: nothing is sent.") if is_changed else _("It was a copy already."))
         else:
             self._show()
 
     def _confirm(self) -> None:
-        count = operation.confirm()
+        count = marking.mark_as_installation()
         if count is None:
             self.stdout.write(_("It was the real installation already. Nothing was changed."))
         else:

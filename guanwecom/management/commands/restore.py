@@ -17,16 +17,16 @@ from guanwecom.operations.backup import BackupError, restore
 
 class Command(BaseCommand):
     help = (
-        "Restore a file of `guanwecom backup` into the database that DATABASE_URL names, which must be empty. It is a "
-        "copy then, from which nothing is sent until somebody confirms it: guanwecom installation --confirm."
+        "Restore a file of `guanwecom backup` into the database that DATABASE_URL names, which must be empty. It is "
+        "then a copy, from which nothing is sent until it is confirmed: guanwecom installation --confirm."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--check", action="store_true", help="say whether it can be restored, and change nothing")
-        parser.add_argument("--replace", action="store_true", help="delete what is in the database now")
+        parser.add_argument("--check", action="store_true", help="show whether it can be restored, and change nothing")
+        parser.add_argument("--replace", action="store_true", help="delete and replace what is in the database now")
         parser.add_argument(
-            "--without-keys", action="store_true", help="also if keys are missing; their secrets cannot be read then"
+            "--without-keys", action="store_true", help="restore although keys are missing, so secrets are unreadable"
         )
         parser.add_argument("--programs", metavar="FOLDER", help="where pg_restore is, if not in its usual place")
 
@@ -35,7 +35,7 @@ class Command(BaseCommand):
             with _interrupt_on_sigterm():
                 description = restore(
                     options["file"],
-                    is_check=options["check"],
+                    is_dry_run=options["check"],
                     replaces=options["replace"],
                     without_keys=options["without_keys"],
                     programs_folder=options["programs"],
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             return
         self.stdout.write(_("Restored: the database of %(at)s, version %(version)s.") % words)
         for key in description.missing_keys:
-            self.stdout.write(_("Enter again what only the key %(key)s can open.") % {"key": key})
+            self.stdout.write(_("Enter the secrets again that only the key %(key)s can decrypt.") % {"key": key})
         self.stdout.write(
             _(
                 "It is a copy: nothing is sent from it. If it is the real installation now, run: guanwecom upgrade, "

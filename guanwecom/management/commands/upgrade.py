@@ -26,25 +26,25 @@ _UPGRADE_LOCK = 1_196_770_628
 class Command(BaseCommand):
     help = (
         "Bring the database up to this version: check, migrate, collect the static files, and say what to restart. "
-        "With --check change nothing. Exit code 0: nothing stands in the way, or it is done; 1: refused."
+        "With --check change nothing. Exit code 0: the upgrade is done, or possible with --check; 1: it is refused."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--check", action="store_true", help="say what would be done, and change nothing")
-        parser.add_argument("--no-static", action="store_true", help="leave the static files, which are there already")
+        parser.add_argument("--check", action="store_true", help="show what would be done, and change nothing")
+        parser.add_argument("--no-static", action="store_true", help="do not collect the static files")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["check"]:
-            self._check()
+            self._show_plan()
             return
         if upgrade.is_pooled():
             raise CommandError(upgrade.POOLED)
         with connection.cursor() as cursor:  # a second upgrade waits here, and then finds nothing to do
             cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE_LOCK])
-        plan = self._check()
+        plan = self._show_plan()
         if plan.former_version:
             try:
-                upgrade.apply_pending(self.stdout.write)
+                upgrade.apply_migrations(self.stdout.write)
             except upgrade.TablesInUseError as error:
                 raise CommandError(str(error)) from None
         # Creates the tables of a new database, and the permissions and content types that Django adds after migrations.
@@ -69,7 +69,7 @@ class Command(BaseCommand):
         for (host, kind), count in sorted(counts.items()):
             self.stdout.write(f"  {host}: {kind} ({count})")
 
-    def _check(self) -> UpgradePlan:
+    def _show_plan(self) -> UpgradePlan:
         """Print the plan. Raises CommandError with the plan's refusals, if it has any."""
         plan = upgrade.make_plan()
         former = plan.former_version or _("a new database")

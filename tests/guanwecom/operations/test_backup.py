@@ -100,7 +100,7 @@ def test_it_is_restored_into_another_server_and_is_a_copy_there(
     assert "FIELD_ENCRYPTION_KEYS lacks keys of this backup" in refused.stderr
     done = machine("restore", str(file), "--replace", "--without-keys", *options(), **elsewhere)
     assert done.returncode == 0, done.stderr
-    assert "Enter again what only the key " in done.stdout
+    assert "Enter the secrets again that only the key " in done.stdout
 
 
 @nightly

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import PeriodicTask
 
 from guanwecom.operations import beat as beat_module
-from guanwecom.operations.beat import CHECK_AFTER_SECONDS, TICKS, LivingScheduler, PeriodicEntry
+from guanwecom.operations.beat import CHECK_AFTER_SECONDS, TICKS, HeartbeatScheduler, PeriodicEntry
 from integrations.models import SiteAddress
 from notifications.delivery.runs.scheduler import TICK_NAME
 from tests.notifications.factories import make_corp, make_person, make_subscription
@@ -30,7 +30,7 @@ ENTRIES = {
 
 
 def begin() -> None:
-    LivingScheduler(app=current_app)
+    HeartbeatScheduler(app=current_app)
 
 
 def entries() -> dict[str, tuple[int, int | None]]:
@@ -74,7 +74,7 @@ def test_a_start_makes_again_what_was_changed_and_leaves_off_what_was_switched_o
 def test_a_tick_is_queued_when_something_is_due_and_now_and_then_anyway(
     name: str, queue: str, valkey_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beat, queued = LivingScheduler(app=current_app), []
+    beat, queued = HeartbeatScheduler(app=current_app), []
 
     def turn() -> None:
         beat.apply_entry(beat.schedule[name])
@@ -100,7 +100,7 @@ def make_due(name: str) -> None:
 
 
 def test_while_the_database_cannot_be_asked_each_tick_is_queued(valkey_client: redis.Redis) -> None:
-    beat = LivingScheduler(app=current_app)
+    beat = HeartbeatScheduler(app=current_app)
     entry = beat.schedule[TICK_NAME]
     beat.apply_entry(entry)
 
@@ -153,10 +153,10 @@ def test_after_the_database_s_clock_was_set_back_entries_are_due_as_before(
         monkeypatch.setattr(beat_module, "database_clock", lambda: lambda: at)
 
     set_clock(3 * 3600)
-    with closing(LivingScheduler(app=current_app)) as beat:
+    with closing(HeartbeatScheduler(app=current_app)) as beat:
         for seconds in (3 * 3600, 0, 1, 2):
             set_clock(seconds)
-            beat._asked_at = float("-inf")
+            beat._changes_read_at = float("-inf")
             valkey_client.delete("urgent")
             for _turn in range(20):  # as many as there are entries, because each may be the first
                 beat.tick()

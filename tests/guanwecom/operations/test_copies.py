@@ -56,13 +56,13 @@ def test_of_two_who_confirm_at_once_one_does_it(url: str) -> None:
 
     def confirm() -> int | None:
         try:
-            return operation.confirm()
+            return operation.mark_as_installation()
         finally:
             connection.close()
 
     with ThreadPoolExecutor() as threads:
         with transaction.atomic():
-            assert operation.confirm() == 0
+            assert operation.mark_as_installation() == 0
             second = threads.submit(confirm)
             eventually(lambda: _waits_for_a_lock(url))
         assert second.result() is None

@@ -35,7 +35,7 @@ def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Sett
     contacts(wire)
 
     watch.refresh_contacts()
-    watch.tell_operators("推送已停止：beat", "beat 没有运行")
+    watch.notify_operators("推送已停止：beat", "beat 没有运行")
 
     (sent,) = mail.outbox
     assert (sent.subject, sent.body) == ("推送已停止：beat", "beat 没有运行")
@@ -45,14 +45,14 @@ def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Sett
     mark_as_copy()
     watch._cached_contacts.clear()
     watch.refresh_contacts()
-    watch.tell_operators("subject", "body")  # from a copy nobody is told
+    watch.notify_operators("subject", "body")  # from a copy nobody is told
     assert (len(mail.outbox), len(texts(wire))) == (1, 2)
 
 
 def test_before_anything_was_read_those_of_the_environment_are_told(settings: Settings, wire: WeComStub) -> None:
     settings.OPERATOR_EMAILS, settings.OPERATOR_ROBOT = ["ops@example.com"], (wire.url, "4e5f6a7b")
 
-    watch.tell_operators("主题", "文" * 1000)
+    watch.notify_operators("主题", "文" * 1000)
 
     assert [sent.to for sent in mail.outbox] == [["ops@example.com"]]
     (text,) = texts(wire)  # cut to WeCom's limit
@@ -66,10 +66,10 @@ def test_a_robot_that_fails_keeps_no_mail_back(
     settings.OPERATOR_EMAILS, settings.OPERATOR_ROBOT = ["ops@example.com"], (wire.url, "4e5f6a7b")
     wire.sends.append(errcode(93000))
 
-    watch.tell_operators("subject", "body")
+    watch.notify_operators("subject", "body")
 
     assert len(mail.outbox) == 1
-    assert "the operators' group could not be told: wecom webhook_send 93000" in caplog.text
+    assert "the message to the operators' group could not be sent: wecom webhook_send 93000" in caplog.text
     assert "4e5f6a7b" not in caplog.text
 
 

@@ -59,7 +59,7 @@ def test_an_administrator_of_everything_sees_that_all_runs() -> None:
     ("language", "what"),
     [
         ("zh-hans", r"beat 没有运行：定时推送和预警都不会开始。 最后一次心跳在 \d+ 秒前。"),
-        ("en", r"Beat is not running: nothing that is scheduled begins\. The last one was heard \d+ seconds ago\."),
+        ("en", r"Beat is not running: nothing that is scheduled begins\. The last heartbeat was \d+ seconds ago\."),
     ],
 )
 def test_and_what_does_not_with_the_command_that_mends_it(language: str, what: str) -> None:

@@ -36,7 +36,7 @@ from tests.programs import run_program
 
 pytestmark = pytest.mark.usefixtures("in_english")
 TABLE = "shop_order"
-TOO_OLD = "A database of version 0.9.0 cannot be upgraded: upgrades start from 1.1.0. Begin with a new one."
+TOO_OLD = "A database of version 0.9.0 cannot be upgraded: upgrades start from 1.1.0. Create a new database."
 
 
 def state() -> ProjectState:
@@ -204,7 +204,7 @@ def test_the_former_version_runs_on_a_database_that_is_newer() -> None:
 
     assert (
         "Note: The database has migrations that this version does not know: accounts.0999_of_tomorrow."
-        " It runs on them; nothing is taken back.\n"
+        " It works with them; nothing is reverted.\n"
     ) in out.getvalue()
 
 
@@ -232,12 +232,12 @@ def test_a_table_that_others_use_all_the_time_is_waited_for_and_nothing_is_half_
     with psycopg.connect(dbname=connection.settings_dict["NAME"], **where) as other:
         other.execute("SELECT count(*) FROM notifications_alertrule")
         with pytest.raises(
-            upgrade.TablesInUseError, match=r"^Others use the tables of notifications.9998_first all the time: "
+            upgrade.TablesInUseError, match=r"^The tables of notifications\.9998_first are always in use\. "
         ):
-            upgrade.apply_pending(said.append, patience_seconds=0)
+            upgrade.apply_migrations(said.append, patience_seconds=0)
         other.execute("SELECT count(*) FROM notifications_alertrule")  # no deadlock has ended this transaction
     assert said == []
-    upgrade.apply_pending(said.append)
+    upgrade.apply_migrations(said.append)
 
     assert said == [f"notifications.{name}: done" for name in later]
     assert upgrade.make_plan().steps == []
@@ -277,7 +277,7 @@ def test_a_database_that_cannot_keep_every_letter_is_refused(
     done = run_program([sys.executable, "manage.py", "upgrade"], env=env, cwd=project_root)
 
     assert done.returncode == 1
-    assert "encoding SQL_ASCII. Make one by createdb --encoding UTF8 --template template0." in done.stderr
+    assert "encoding SQL_ASCII. Create one by createdb --encoding UTF8 --template template0." in done.stderr
 
 
 @pytest.mark.skipif(not IS_NIGHTLY, reason="runs with `make nightly`")
@@ -296,4 +296,4 @@ def test_two_upgrades_of_an_empty_database_at_once_both_end_well(
     said = [process.communicate()[0].decode() for process in both]
 
     assert [process.returncode for process in both] == [0, 0], said
-    assert sum("make the tables" in text for text in said) == 1
+    assert sum("create the tables" in text for text in said) == 1

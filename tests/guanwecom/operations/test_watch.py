@@ -121,8 +121,8 @@ def test_operators_get_the_words_and_the_command(
 
     stopped, again = health.read_state(), replace(health.read_state(), beat=ProcessGroup("beat", 1, None), queues=())
 
-    watch.tell_engine_state(stopped, "")
-    watch.tell_engine_state(again, "")
+    watch.report_engine_state(stopped, "")
+    watch.report_engine_state(again, "")
 
     sent, end = mail.outbox
     assert (end.subject, end.body.splitlines()[0]) == ("推送已恢复运行", "beat 和所有队列的 worker 都在运行。")
@@ -140,7 +140,7 @@ def test_operators_get_the_words_and_the_command(
         "\n"
         "概览：http://localhost:3001/admin/"
     )
-    assert "the engine stands still: beat, queue:data" in caplog.text
+    assert "the push engine has stopped: beat, queue:data" in caplog.text
 
 
 @pytest.mark.parametrize(

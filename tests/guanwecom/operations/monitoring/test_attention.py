@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from guanwecom.operations import monitoring
-from guanwecom.operations.monitoring import monitoring_attentions
+from guanwecom.operations.monitoring import list_monitoring_attentions
 from integrations.core import installation
 from integrations.models import Installation, SiteAddress
 from notifications.delivery.channels import make_company_scope
@@ -34,7 +34,7 @@ def sentences(person: User) -> list[tuple[str, str]]:
     request = RequestFactory().get("/admin/")
     request.user = person
     with translation.override("en"):
-        return [(one.sentence, one.tone) for one in monitoring_attentions(request, [])]
+        return [(one.sentence, one.tone) for one in list_monitoring_attentions(request, [])]
 
 
 def test_an_installation_without_a_backup_for_two_days() -> None:
@@ -74,8 +74,8 @@ def test_secrets_that_are_old_limits_that_are_used_and_queues_that_are_long(
 
     assert sentences(make_superuser()) == [
         ("1 stored secret has not been changed for a year.", "warn"),
-        ("100 % of a limit of WeCom is used: calls a minute of 北山制造. What is more waits.", "warn"),
-        ("2 tasks stand in the queue “data”: add workers.", "bad"),
+        ("100 % of a limit of WeCom is used: calls a minute of 北山制造. Further calls wait.", "warn"),
+        ("2 tasks wait in the queue “data”: add workers.", "bad"),
     ]
 
 
