@@ -37,7 +37,7 @@ def check(root: Path = ROOT) -> list[str]:
 
 
 def _pins(root: Path, name: str, problems: list[str]) -> dict[str, set[str]]:
-    """Return the versions by package (several with markers), and add other lines than hashed pins to `problems`."""
+    """Return the versions of each package (several with markers). Append a problem for each line without a hash."""
     file = RequirementsFile.from_file(str(root / f"{name}.txt"))
     for line in (*file.options, *file.invalid_lines):
         problems.append(f"{name}.txt: this line does not belong there: {line.line}")

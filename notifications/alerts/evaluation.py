@@ -199,7 +199,7 @@ def _apply_verdicts(
             holding[part] = rule.holding.get(part, 0) + 1
             if holding[part] >= rule.hold_checks:
                 drafts.append(draft_incident(rule, check, part, verdict, link=link))
-                drafts[-1].is_going_on = holding[part] > rule.hold_checks
+                drafts[-1].is_repeated = holding[part] > rule.hold_checks
         elif verdict.holds is False:
             drafts.append(draft_incident(rule, check, part, verdict, ends_at=check.slot_at, link=link))
     if not is_cut and not (rule.absent_checks and rule.split_column):
@@ -254,7 +254,7 @@ def _count_missing_data(
     )
     if rule.failure_count >= rule.no_data_checks and not rule.is_broken:
         draft = draft_incident(rule, check, summary=problem, link=find_bi_link([rule.card]))
-        draft.is_going_on = rule.failure_count > rule.no_data_checks
+        draft.is_repeated = rule.failure_count > rule.no_data_checks
         incidents.apply_reports([draft], source=rule, now=now)
     return Outcome.NO_DATA
 

@@ -59,13 +59,14 @@ def make_key(source: str, kind: str, part: str) -> str:
 
 
 def decide_report(
-    known: Incident | None, *, starts_at: datetime, ends_at: datetime | None, is_going_on: bool, now: datetime
+    known: Incident | None, *, starts_at: datetime, ends_at: datetime | None, is_repeated: bool, now: datetime
 ) -> ReportDecision:
     """Decide by the times that the source names, so that reports may come late, twice and in any order. Pure.
 
     `known`: the newest incident with the report's key. The report says that something has been firing since `starts_at`
-    and, unless `ends_at` is None, that it is over. `is_going_on`: the check of the rule before it was firing, too; each
-    check names itself as the beginning. A stretch is one uninterrupted time of firing; a reopened incident has several.
+    and, unless `ends_at` is None, that it is over. `is_repeated`: the rule's check before this one reported it, too;
+    each check names itself as the beginning. A stretch is one uninterrupted time of firing; a reopened incident has
+    several.
 
     An end before the known beginning belongs to an earlier stretch. An end without a known beginning is recorded, so
     that its firing opens nothing if it comes later. A firing that began before the known end is ignored: it is late, or
@@ -78,7 +79,7 @@ def decide_report(
         if ends_at is None:
             return ReportDecision.SEEN
         return ReportDecision.RESOLVE if ends_at >= known.stretch_at else ReportDecision.IGNORE
-    if is_going_on and known.is_closed_by_hand:
+    if is_repeated and known.is_closed_by_hand:
         return ReportDecision.IGNORE
     since_end = None if known.resolved_at is None else now - known.resolved_at
     is_before_end = known.ends_at is not None and starts_at < known.ends_at
@@ -112,7 +113,7 @@ def apply_reports(reports: Sequence[Incident], *, source: AlertSource, now: date
     for report in reports:
         former = known.get(report.key)
         decision = decide_report(
-            former, starts_at=report.starts_at, ends_at=report.ends_at, is_going_on=report.is_going_on, now=now
+            former, starts_at=report.starts_at, ends_at=report.ends_at, is_repeated=report.is_repeated, now=now
         )
         match decision:
             case ReportDecision.OPEN:

@@ -83,13 +83,13 @@ def _make_form_schema(message: dict[str, Any], file_name: str, *, is_many: bool)
     return {"type": "object", "properties": {**message, file_name: file}, "required": [*(message or [file_name])]}
 
 
-_IN = {"$ref": "#/components/schemas/MessageIn"}
+_MESSAGE_SCHEMA = {"$ref": "#/components/schemas/MessageIn"}
 _MESSAGE_BODY = {
     "required": True,
     "content": {
-        JSON: {"schema": _IN},
+        JSON: {"schema": _MESSAGE_SCHEMA},
         MULTIPART: {
-            "schema": _make_form_schema({"message": _IN}, "files", is_many=True),
+            "schema": _make_form_schema({"message": _MESSAGE_SCHEMA}, "files", is_many=True),
             "encoding": {"message": {"contentType": JSON}},
         },
     },

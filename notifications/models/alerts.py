@@ -108,8 +108,8 @@ class Incident(models.Model):
         REPEAT = "repeat", _("reminder")
         RECOVER = "recover", _("recovery")
 
-    # A report is drafted as an unsaved incident. True if the rule's report before this one was firing, too.
-    is_going_on = False
+    # A report is drafted as an unsaved incident. True if the rule's check before this one reported it, too.
+    is_repeated = False
     # Rule or channel, kind, and split value or fingerprint: notifications.alerts.incidents.make_key.
     key = models.CharField(max_length=KEY_CHARACTERS)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.FIRING)

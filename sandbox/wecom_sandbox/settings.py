@@ -22,11 +22,11 @@ class Settings:
     parallel_calls: int = 300
     member_per_minute: int = 30
     member_per_hour: int = 1000
-    # Person-times per day and app, for each account of the company.
+    # Messages of an app per day, each counted once for every recipient: so many for each account of the company.
     daily_messages_per_account: int = 200
     wrong_secrets_per_hour: int = 2000
-    # Person-times of a company's messages to app groups. WeCom's hourly limit depends on the company; this is the
-    # lowest.
+    # Messages of a company to app groups, each counted once for every member. WeCom's hourly limit depends on the
+    # company; this is the lowest.
     group_per_minute: int = 20_000
     group_per_hour: int = 150_000
     # Calls with debug=1 in their query, per company.

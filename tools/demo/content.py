@@ -54,7 +54,7 @@ class DemoPerson:
 @dataclass(frozen=True)
 class DemoCompany:
     """An invented company. `departments`: id, name, parent's id; the root is 1. `agentid`: of its only app.
-    `home_bi_page`: the BI page to which the app leads; empty: home."""
+    `home_bi_page`: the BI page that the app opens; empty: our home page."""
 
     name: str
     corpid: str
@@ -118,7 +118,7 @@ class DemoReport:
 
 
 def _of_latest_day(alias: str, measure: str, column: str) -> str:
-    """Return a figure of the latest day, as the page of a push inserts it."""
+    """Return the template code of a figure of the latest day, as the page of a push inserts it."""
     return write_output(write_aggregate(alias, measure, column, days="latest", day_column="日期"), "thousands")
 
 
