@@ -38,9 +38,9 @@ DIRECTORY_EVENTS = frozenset(
         *(f"{CHANGE_CONTACT}:{change}" for change in (*_PEOPLE_CHANGES, *_DEPARTMENT_CHANGES, _TAG_CHANGE)),
     }
 )
-# Values of Status: disabled, has left.
+# Values of an event's Status: the person was disabled, or has left.
 _LOSING_STATUS = frozenset({"2", "5"})
-# WeCom's limit of a list in one event.
+# WeCom names at most so many people or departments in one event.
 _ITEMS_AT_MOST = 1000
 
 
@@ -55,7 +55,7 @@ class Rename:
 
     @property
     def record(self) -> dict[str, str]:
-        """The entry of Member.renames for it."""
+        """The entry for this rename in Member.renames."""
         happened_at = self.happened_at.astimezone(UTC).isoformat()
         return {"old": fold_userid(self.old), "new": fold_userid(self.new), "happened_at": happened_at}
 
@@ -241,7 +241,7 @@ def has_copy(corp: Corp) -> bool:
     return SyncRun.objects.filter(corp=corp, status=SyncRun.Status.DONE).exists()
 
 
-# WeCom's clock and ours may differ by this. Somebody first seen here longer after a rename is another person.
+# WeCom's clock and ours may differ by this. A member first seen later than this after a rename is another person.
 TOLERANCE = timedelta(minutes=10)
 # How often a rename waits for an earlier one. With the pauses of events.py that is some ten seconds.
 RENAME_TRIES = 5
@@ -249,7 +249,7 @@ RENAME_TRIES = 5
 
 @dataclass(slots=True)
 class RenameResult:
-    """The result of renames. `written`: the members, and when they were written. `blocked`: renames that wait for
+    """The result of renames. `written`: by key of a member, when it was written. `blocked`: renames that wait for
     another one. `outdated`: renames whose people somebody else changed since WeCom was asked.
     """
 

@@ -83,7 +83,7 @@ class Member(models.Model):
         # administrator.
         OUT_OF_SCOPE = "out_of_scope", _("out of scope")
         DELETED = "deleted", _("deleted in WeCom")
-        # No longer shown to us, and too many at once to look up each. On coming back it is treated like DELETED.
+        # Not shown to us any more, together with too many others to look up each. Treated like DELETED on coming back.
         MISSING = "missing", _("not found, reason unknown")
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="members", verbose_name=_("company"))
@@ -191,7 +191,7 @@ class SyncRun(models.Model):
         FINISHED = "finished", _("finished")
 
     class Change(models.TextChoices):
-        """The kind of a difference of one person."""
+        """The kind of a change of one person, found by comparing WeCom with the copy."""
 
         JOINED = "joined", _("joined")
         CHANGED = "changed", _("changed")

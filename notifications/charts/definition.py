@@ -443,5 +443,5 @@ def _make_points(
 
 
 def _to_number(place: str | int) -> int:
-    """Return a place of a time axis as the number that it is."""
+    """Return the milliseconds of a place on a time axis, for sorting; 0 for a label."""
     return place if isinstance(place, int) else 0

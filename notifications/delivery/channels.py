@@ -1,6 +1,6 @@
 """The channels by which a delivery is sent: WeCom's app, group robots, mail.
 
-A sender makes the request to the limiter and the call; the outcome of the call is the same class for all channels.
+Each channel has a Sender, which makes the request to the limiter and the call. The call returns an Outcome.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def make_error_outcome(error: IntegrationError) -> Outcome:
     )
 
 
-# The message was frozen for the company's former app: WeCom would refuse it, and the messages behind it would wait.
+# The message's bytes name the company's former app. WeCom would refuse them, which would block the company.
 OTHER_APP = Outcome(OutcomeKind.REFUSED, message="the company's app was changed after this message was made")
 ROBOT_GONE = Outcome(OutcomeKind.REFUSED, message="the robot was deleted after this message was made")
 NO_THREAD = Outcome(OutcomeKind.NOT_SENT, message="the call did not begin in time")

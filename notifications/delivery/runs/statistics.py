@@ -39,7 +39,7 @@ class OutcomeCounts:
 
     @property
     def settled(self) -> int:
-        """The number of people who are not waiting: their outcome is final, or stays unknown."""
+        """The number of people whose message does not wait any more."""
         return self.accepted + self.refused + self.unknown
 
 

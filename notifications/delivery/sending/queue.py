@@ -273,7 +273,7 @@ def probe_company_at_once(corp_id: int, now: datetime) -> None:
 
 
 def _release_waiting(queue: CorpQueue, *, now: datetime) -> None:
-    """Make due what waits because of the broken configuration. Deliveries that the limiter holds back ask it again."""
+    """Make the deliveries due that wait because of the broken configuration. The limiter decides again on each."""
     soon = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
     waiting = Delivery.objects.filter(
         corp=queue.corp_id, status__in=[Delivery.Status.PENDING, Delivery.Status.PREPARING]
