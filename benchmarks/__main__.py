@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.goals import VARIABLE, Goal, reported
+from benchmarks.goals import VARIABLE, Goal, read_reported_goals
 from tests.services import ENVIRON, NOT_YET_STARTED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,23 +22,23 @@ PROGRAMS = ("client_overhead", "sign_in", "push_engine", "chart_push", "pages")
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *PROGRAMS], help=", ".join(PROGRAMS))
-    return run(parser.parse_args(arguments).names or PROGRAMS, root=ROOT)
+    return run_benchmarks(parser.parse_args(arguments).names or PROGRAMS, root=ROOT)
 
 
-def run(names: Sequence[str], *, root: Path) -> int:
+def run_benchmarks(names: Sequence[str], *, root: Path) -> int:
     """Run these programs of the repository at `root` and print the table. Return the first exit status that is not 0,
     after all have run."""
     goals: list[Goal] = []
     statuses = []
     for name in names:
-        status, found = _measured(name, root)
+        status, found = _run_benchmark(name, root)
         statuses.append(status)
         goals += found
-    print(f"\n{table(goals)}")
+    print(f"\n{format_table(goals)}")
     return next((status for status in statuses if status), 0)
 
 
-def table(goals: Sequence[Goal]) -> str:
+def format_table(goals: Sequence[Goal]) -> str:
     """Return a table with a line for each goal."""
     cells = [("work", "measured", "wanted", "goal")]
     cells += [(goal.work, goal.measured, goal.wanted, goal.word) for goal in goals]
@@ -46,7 +46,7 @@ def table(goals: Sequence[Goal]) -> str:
     return "\n".join(" | ".join(row).rstrip() for row in zip(*padded, strict=True))
 
 
-def _measured(name: str, root: Path) -> tuple[int, list[Goal]]:
+def _run_benchmark(name: str, root: Path) -> tuple[int, list[Goal]]:
     """Return the exit status of a program and its goals."""
     print(f"--- {name}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
@@ -54,7 +54,7 @@ def _measured(name: str, root: Path) -> tuple[int, list[Goal]]:
         env = {**os.environ, **ENVIRON, **SERVICES, VARIABLE: str(path)}
         command = [sys.executable, "-m", f"benchmarks.{name}"]
         status = subprocess.run(command, cwd=root, env=env, check=False).returncode  # noqa: S603  # our own programs
-        goals = reported(path)
+        goals = read_reported_goals(path)
     return status, [*goals, Goal.failed(name, status)] if status and all(one.is_met for one in goals) else goals
 
 

@@ -23,7 +23,7 @@ from benchmarks.push_engine import THREADS, _start_beat
 from benchmarks.push_world import World, make_corps, make_people, process_seconds, processor_seconds, running_world
 from benchmarks.runner import ROOT
 from integrations.data.table import Column, Kind
-from tools.demo.program import charts_command
+from tools.demo.program import make_charts_command
 
 FULL = 1000
 # As in compose.yaml and deploy/systemd.
@@ -42,7 +42,7 @@ CHARTS: dict[str, dict[str, Any]] = {
 }
 
 
-def rows_of(person: int) -> list[tuple[Any, ...]]:
+def make_rows(person: int) -> list[tuple[Any, ...]]:
     """Return a row for each day."""
     first = date(2026, 10, 1)
     return [
@@ -55,7 +55,7 @@ def measure(kind: str, charts: int) -> Found:
         world.start_sandbox(1, charts, latency_seconds=0)
         [corp] = make_corps(world, 1)
         make_people(corp, charts)
-        run = _run(kind, charts)
+        run = _make_run(kind, charts)
         world.start_worker(0, THREADS)
         drawer = _start_charts_worker(world)
         _start_beat(world)
@@ -63,11 +63,11 @@ def measure(kind: str, charts: int) -> Found:
 
         before, started = {**processor_seconds(world), "charts": process_seconds(drawer.pid)}, time.perf_counter()
         tasks.enqueue_runs([run.pk])
-        peak, drawn_seconds = _until_accepted(run, charts, drawer, started)
+        peak, drawn_seconds = _wait_until_accepted(run, charts, drawer, started)
         seconds = time.perf_counter() - started
         after = {**processor_seconds(world), "charts": process_seconds(drawer.pid)}
-        uploads = sum(call["errcode"] == 0 for call in _calls(world, "media/upload"))
-        sent = sum(call["errcode"] == 0 for call in _calls(world, "message/send"))
+        uploads = sum(call["errcode"] == 0 for call in _list_calls(world, "media/upload"))
+        sent = sum(call["errcode"] == 0 for call in _list_calls(world, "message/send"))
         found = {
             "kind": kind,
             "charts": charts,
@@ -90,13 +90,13 @@ def measure(kind: str, charts: int) -> Found:
     ]
 
 
-def _calls(world: World, path: str) -> list[dict[str, Any]]:
+def _list_calls(world: World, path: str) -> list[dict[str, Any]]:
     if world.sandbox is None:
         raise RuntimeError("no sandbox")
     return list(world.sandbox.calls(path))
 
 
-def _run(kind: str, charts: int) -> Any:
+def _make_run(kind: str, charts: int) -> Any:
     """Make a run whose data is ready."""
     from accounts.models import Attribute, AttributeValue, User, fold_value
     from integrations.data.table import Table
@@ -111,7 +111,7 @@ def _run(kind: str, charts: int) -> Any:
         AttributeValue(user=person, attribute=shop, value=name, folded=fold_value(name))
         for person, name in zip(User.objects.order_by("pk"), names, strict=True)
     )
-    rows = tuple(row for person in range(charts) for row in rows_of(person))
+    rows = tuple(row for person in range(charts) for row in make_rows(person))
     card = Card.objects.create(source=DataSource.objects.create(name="观远", kind="guandata"), name="日销售额")
     CardData.objects.create(
         **{"card": card, "slot_at": now, "status": CardData.Status.READY, "row_count": len(rows)},
@@ -132,21 +132,21 @@ def _run(kind: str, charts: int) -> Any:
 
 def _start_charts_worker(world: World) -> subprocess.Popen[bytes]:
     """Start the charts worker as `make demo` does, with as many processes as in production."""
-    command = [*charts_command(), "--autoscale", f"{PROCESSES},0"]
+    command = [*make_charts_command(), "--autoscale", f"{PROCESSES},0"]
     process = subprocess.Popen(command, cwd=ROOT, env=world.env, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
     world.exits.callback(process.wait)
     world.exits.callback(process.terminate)
     return process
 
 
-def _until_accepted(run: Any, charts: int, drawer: subprocess.Popen[bytes], started: float) -> tuple[float, float]:
+def _wait_until_accepted(run: Any, charts: int, drawer: subprocess.Popen[bytes], started: float) -> tuple[float, float]:
     """Wait for all messages. Return the charts worker's peak memory in MB, and the seconds until the last picture."""
     from notifications.models import Delivery, Medium
 
     peak, drawn_seconds = 0.0, 0.0
     ours = Delivery.objects.filter(run=run, status=Delivery.Status.ACCEPTED)
     while ours.count() < charts:
-        peak = max(peak, _megabytes(drawer.pid))
+        peak = max(peak, _read_memory(drawer.pid))
         if not drawn_seconds and Medium.objects.exists():
             is_drawn = not Medium.objects.filter(status=Medium.Status.WAITING).exists()
             drawn_seconds = time.perf_counter() - started if is_drawn else 0.0
@@ -156,7 +156,7 @@ def _until_accepted(run: Any, charts: int, drawer: subprocess.Popen[bytes], star
     return peak, drawn_seconds
 
 
-def _megabytes(pid: int) -> float:
+def _read_memory(pid: int) -> float:
     total = 0.0
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
@@ -174,11 +174,11 @@ def main() -> int:
     options = parser.parse_args()
     kinds = options.kinds or list(CHARTS)
     if len(kinds) == 1:
-        return _measure(kinds[0], options.charts)
+        return _measure_and_report(kinds[0], options.charts)
     return runner.each("chart_push", kinds, "--charts", str(options.charts))
 
 
-def _measure(kind: str, charts: int) -> int:
+def _measure_and_report(kind: str, charts: int) -> int:
     load = runner.load()
     figures, wanted = measure(kind, charts)
     return runner.finish("chart_push", {"load_before": load, **figures}, wanted)

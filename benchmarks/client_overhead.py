@@ -41,12 +41,12 @@ ANSWER = b'{"errcode":0,"errmsg":"ok","invaliduser":"","invalidparty":"","invali
 Call = Callable[[], object]
 
 
-def answer(_request: bytes) -> bytes:
+def make_answer(_request: bytes) -> bytes:
     """Return the same answer to every request."""
     return ANSWER
 
 
-def ours(url: str) -> Call:
+def make_client_call(url: str) -> Call:
     """Return a call of our client."""
     store = TrialTokens()
     store.get(CORPID, AGENTID, lambda: FetchedToken(TOKEN, 7200))
@@ -55,7 +55,7 @@ def ours(url: str) -> Call:
     return lambda: client.message_send(BODY)
 
 
-def bare(url: str, *, trust_env: bool = False) -> Call:
+def make_bare_call(url: str, *, trust_env: bool = False) -> Call:
     """Return a call that uses requests directly, without a client."""
     session = requests.Session()
     session.trust_env = trust_env
@@ -71,7 +71,7 @@ def bare(url: str, *, trust_env: bool = False) -> Call:
     return call
 
 
-def wechatpy(url: str) -> Call:
+def make_wechatpy_call(url: str) -> Call:
     """Return a call of wechatpy, the most used library."""
     client = WeChatClient(CORPID, "unused", TOKEN, timeout=15)
     client.API_BASE_URL = f"{url}/cgi-bin/"
@@ -81,7 +81,7 @@ def wechatpy(url: str) -> Call:
     return lambda: client.message.send_text(AGENTID, ["lilei"], content)
 
 
-def processor_seconds(call: Call, count: int) -> float:
+def measure_processor_seconds(call: Call, count: int) -> float:
     """Return the processor time per call."""
     started = time.process_time()
     for _ in range(count):
@@ -94,22 +94,22 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=300, help="calls in each round (300)")
     parser.add_argument("--rounds", type=int, default=11, help="rounds of every contender (11)")
     options = parser.parse_args()
-    with stand_in(answer) as url:
+    with stand_in(make_answer) as url:
         contenders = {
-            "bare session": bare(url),
-            "our client": ours(url),
-            "bare session, reading the environment": bare(url, trust_env=True),
-            "wechatpy": wechatpy(url),
+            "bare session": make_bare_call(url),
+            "our client": make_client_call(url),
+            "bare session, reading the environment": make_bare_call(url, trust_env=True),
+            "wechatpy": make_wechatpy_call(url),
         }
         for call in contenders.values():
-            processor_seconds(call, 50)
+            measure_processor_seconds(call, 50)
         rounds = [
-            {name: processor_seconds(call, options.calls) for name, call in contenders.items()}
+            {name: measure_processor_seconds(call, options.calls) for name, call in contenders.items()}
             for _ in range(options.rounds)
         ]
         ratio = _print_costs(rounds)
     goal = Goal.of("call to WeCom: processor time, of a bare session's", ratio, "≤", GOAL, digits=2)
-    return 0 if goals.report([goal]) else 1
+    return 0 if goals.report_goals([goal]) else 1
 
 
 def _print_costs(rounds: list[dict[str, float]]) -> float:

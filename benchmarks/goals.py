@@ -48,7 +48,7 @@ class Goal:
 Found = tuple[dict[str, Any], list[Goal]]
 
 
-def kept(goals: Sequence[Goal]) -> dict[str, Any]:
+def make_goals_json(goals: Sequence[Goal]) -> dict[str, Any]:
     """Return the goals in the form that results store."""
     return {
         "goal": "; ".join(f"{goal.work} {goal.wanted}" for goal in goals),
@@ -56,7 +56,7 @@ def kept(goals: Sequence[Goal]) -> dict[str, Any]:
     }
 
 
-def report(goals: Sequence[Goal]) -> bool:
+def report_goals(goals: Sequence[Goal]) -> bool:
     """Print each goal on a line and add it to the file that VARIABLE names. Return whether all are met."""
     print(*goals, sep="\n", flush=True)
     if path := os.environ.get(VARIABLE):
@@ -65,7 +65,7 @@ def report(goals: Sequence[Goal]) -> bool:
     return all(goal.is_met for goal in goals)
 
 
-def reported(path: str | Path) -> list[Goal]:
+def read_reported_goals(path: str | Path) -> list[Goal]:
     """Return the goals that programs added to the file, if it exists."""
     lines = Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
     return [Goal(**json.loads(line)) for line in lines]

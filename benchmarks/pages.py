@@ -227,7 +227,7 @@ def report(found: dict[str, Any]) -> bool:
     for name in found["errors"]:
         print(f"failed: {unquote(name)}")
     print(f"{found['pages']} pages of the administration")
-    return goals.report(
+    return goals.report_goals(
         [
             Goal.of("pages of the administration: p95", found["p95"], "≤", GOAL_P95, "ms", digits=1),
             Goal.of("pages of the administration: the slowest", worst, "≤", GOAL_WORST, "ms", digits=1),

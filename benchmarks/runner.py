@@ -62,11 +62,11 @@ def each(module: str, names: Iterable[str], *arguments: str) -> int:
     the highest exit status. If goals are recorded, a process that breaks off has missed one."""
     statuses, path = [0], os.environ.get(goals.VARIABLE)
     for name in names:
-        before = goals.reported(path) if path else []
+        before = goals.read_reported_goals(path) if path else []
         command = [sys.executable, "-m", f"benchmarks.{module}", *arguments, name]
         statuses.append(subprocess.run(command, check=False).returncode)  # noqa: S603  # ourselves
-        if path and statuses[-1] and goals.reported(path) == before:
-            goals.report([Goal.failed(f"{module} {name}", statuses[-1])])
+        if path and statuses[-1] and goals.read_reported_goals(path) == before:
+            goals.report_goals([Goal.failed(f"{module} {name}", statuses[-1])])
     return max(statuses, key=abs)
 
 
@@ -93,6 +93,6 @@ def keep(name: str, figures: dict[str, Any]) -> dict[str, Any]:
 
 def finish(name: str, figures: dict[str, Any], wanted: Sequence[Goal]) -> int:
     """Keep and print the figures, then the goals. Return the exit status: 1 if a goal is missed."""
-    line = keep(name, {**figures, **goals.kept(wanted)})
+    line = keep(name, {**figures, **goals.make_goals_json(wanted)})
     print(json.dumps(line, ensure_ascii=False, indent=2))
-    return 0 if goals.report(wanted) else 1
+    return 0 if goals.report_goals(wanted) else 1

@@ -117,7 +117,7 @@ def report(found: dict[str, Any]) -> bool:
     ours, bare = found[OURS], found[BARE]
     processor = bare["processor_milliseconds"] / ours["processor_milliseconds"]
     print(f"of Django's own by processor time: {processor:.2f}")
-    return goals.report(
+    return goals.report_goals(
         [
             Goal.of("sign-in: median", ours["milliseconds"], "≤", GOAL_MILLISECONDS, "ms", digits=1),
             Goal.of("sign-in: of the rate of Django's own login", ours["of_bare"], "≥", GOAL_RATIO, digits=2),

@@ -43,9 +43,9 @@ linkcheck_timeout = 15
 LANGUAGES = {"en": ("English", "en"), "zh-cn": ("简体中文", "zh-hans")}
 # What the product writes: ```{product} NAME
 TABLES = {
-    "diagnosis-checks": additions.diagnosis_checks,
-    "wecom-codes": additions.wecom_codes,
-    "sign-in-pages": additions.sign_in_pages,
+    "diagnosis-checks": additions.write_diagnosis_checks,
+    "wecom-codes": additions.write_wecom_codes,
+    "sign-in-pages": additions.write_sign_in_pages,
 }
 _PRODUCT = re.compile(r"^```\{product\} ([a-z-]+)\n```$", re.M)
 # The line that leads from a guide to its twin: each page of the site has a switch in its place.

@@ -39,13 +39,13 @@ PROGRAMS = {"shellcheck", "hadolint"}
 
 
 def main() -> int:
-    failed = [name for name, command in CHECKS.items() if not passes(name, command)]
+    failed = [name for name, command in CHECKS.items() if not run_check(name, command)]
     if failed:
         print(f"Failed: {', '.join(failed)}")
     return 1 if failed else 0
 
 
-def passes(name: str, command: tuple[str, ...]) -> bool:
+def run_check(name: str, command: tuple[str, ...]) -> bool:
     """Run one check with the test suite's environment. Its output is shown only if it fails."""
     started = time.monotonic()
     name_of_program, *words = command

@@ -13,12 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SETS = ("requirements", "requirements/charts", "requirements/snapshots", "requirements/demo", "requirements/dev")
 
 
-def check(root: Path = ROOT) -> list[str]:
+def list_differences(root: Path = ROOT) -> list[str]:
     """List the differences between the .in and .txt files."""
     problems: list[str] = []
     earlier: dict[str, set[str]] = {}
     for name in SETS:
-        pins = _pins(root, name, problems)
+        pins = _read_pins(root, name, problems)
         wanted = RequirementsFile.from_file(str(root / f"{name}.in"), include_nested=True).requirements
         for requirement in (one.req for one in wanted if not one.is_constraint):
             versions = pins.get(canonicalize_name(requirement.name), set())
@@ -36,7 +36,7 @@ def check(root: Path = ROOT) -> list[str]:
     return problems
 
 
-def _pins(root: Path, name: str, problems: list[str]) -> dict[str, set[str]]:
+def _read_pins(root: Path, name: str, problems: list[str]) -> dict[str, set[str]]:
     """Return the versions of each package (several with markers). Append a problem for each line without a hash."""
     file = RequirementsFile.from_file(str(root / f"{name}.txt"))
     for line in (*file.options, *file.invalid_lines):
@@ -52,4 +52,4 @@ def _pins(root: Path, name: str, problems: list[str]) -> dict[str, set[str]]:
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(check()) or None)
+    sys.exit("\n".join(list_differences()) or None)

@@ -31,7 +31,7 @@ ALL_PICTURES = "() => Promise.all([...document.images].map(image => image.decode
 _tree = ["zh-cn"]
 
 
-def say(english: str, context: str = "") -> str:
+def translate_label(english: str, context: str = "") -> str:
     """Translate a page's text into the language of the pictures."""
     if _tree[0] != "zh-cn":
         return english
@@ -57,7 +57,7 @@ def corp(page: Page) -> None:
 def diagnosis(page: Page) -> None:
     """Run all checks, and show their list."""
     corp(page)
-    page.locator("[data-part-tabs]").get_by_role("link", name=say("Diagnosis", "company")).click()
+    page.locator("[data-part-tabs]").get_by_role("link", name=translate_label("Diagnosis", "company")).click()
     page.click("[data-run-all]")
     waiting = page.locator("[data-diagnosis-summary] .pill-next")
     waiting.first.wait_for()
@@ -79,9 +79,9 @@ def choosing(page: Page) -> Page:
     open_admin(page, "integrations/card/add/")
     page.locator(".choices li a").first.click()
     with page.context.expect_page() as opened:
-        page.get_by_role("link", name=say("Choose in the BI…")).click()
+        page.get_by_role("link", name=translate_label("Choose in the BI…")).click()
     tab = opened.value
-    ask = tab.get_by_role("button", name=say("Ask the BI"), exact=True)
+    ask = tab.get_by_role("button", name=translate_label("Ask the BI"), exact=True)
     listed = tab.get_by_role("button", name="库存总览")
     ask.or_(listed).first.wait_for()
     if ask.count():
@@ -94,7 +94,7 @@ def choosing(page: Page) -> Page:
 def push_data(page: Page) -> None:
     """Open the empty page of a push with its choice of cards; drop a draft of an earlier picture."""
     open_admin(page, "notifications/subscription/add/")
-    drop = page.get_by_role("button", name=say("Drop them"))
+    drop = page.get_by_role("button", name=translate_label("Drop them"))
     if drop.count():
         drop.click()
         drop.wait_for(state="detached")
@@ -121,7 +121,7 @@ def page_picture(page: Page) -> None:
 
 
 def choose_everyone(page: Page) -> None:
-    page.get_by_role("checkbox", name=say("everyone linked to WeCom")).check()
+    page.get_by_role("checkbox", name=translate_label("everyone linked to WeCom")).check()
     page.locator("[data-outlook-place] .pill-good").wait_for()
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
 
@@ -155,7 +155,7 @@ def alert(page: Page) -> Page:
     own_page.wait_for_load_state()
     own_page.goto(f"{SITE}/alerts/")
     own_page.get_by_role("link", name="库存告急").first.click()
-    acknowledge = own_page.get_by_role("button", name=say("Take", "button of an alert"), exact=True)
+    acknowledge = own_page.get_by_role("button", name=translate_label("Take", "button of an alert"), exact=True)
     if acknowledge.count():
         acknowledge.click()
         acknowledge.wait_for(state="detached")

@@ -49,7 +49,7 @@ def main() -> int:
         texts = ("".join(f'"{place}" = {count}\n' for place, count in sorted(one.items())) for one in tables.values())
         CEILINGS.write_text("\n".join(f"[{kind}]\n{text}" for kind, text in zip(tables, texts, strict=True)))
         return 0
-    problems = [*find_violations(found), *too_large(found, ceilings)]
+    problems = [*find_violations(found), *find_large_packages(found, ceilings)]
     for problem in problems:
         print(problem)
     return 1 if problems else 0
@@ -63,8 +63,8 @@ def read_modules(folders: Iterable[str]) -> list[Module]:
 
 def find_violations(modules: list[Module]) -> Iterator[str]:
     for module in modules:
-        yield from find_long_ones(module)
-    yield from broad_excepts(modules)
+        yield from find_long_parts(module)
+    yield from find_broad_excepts(modules)
 
 
 def measure(modules: list[Module]) -> dict[str, Counter[str]]:
@@ -81,7 +81,7 @@ def measure(modules: list[Module]) -> dict[str, Counter[str]]:
     return sizes
 
 
-def too_large(modules: list[Module], ceilings: dict[str, dict[str, int]]) -> Iterator[str]:
+def find_large_packages(modules: list[Module], ceilings: dict[str, dict[str, int]]) -> Iterator[str]:
     for kind, counts in measure(modules).items():
         for place, count in sorted(counts.items()):
             if count > ceilings[kind].get(place, 0):
@@ -89,7 +89,7 @@ def too_large(modules: list[Module], ceilings: dict[str, dict[str, int]]) -> Ite
                 yield f"{place}: {count} {unit}, at most {ceilings[kind].get(place, 0)} (tools/ceilings.toml)"
 
 
-def find_long_ones(module: Module) -> Iterator[str]:
+def find_long_parts(module: Module) -> Iterator[str]:
     count = len(module.text.splitlines())
     if count > FILE_LINES:
         yield f"{module.path}: {count} lines, at most {FILE_LINES}"
@@ -101,7 +101,7 @@ def find_long_ones(module: Module) -> Iterator[str]:
             yield f"{module.at(function)}: {function.name} has {count} lines, at most {FUNCTION_LINES}"
 
 
-def broad_excepts(modules: list[Module]) -> Iterator[str]:
+def find_broad_excepts(modules: list[Module]) -> Iterator[str]:
     broad = [
         (module, node)
         for module in modules

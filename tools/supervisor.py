@@ -90,7 +90,7 @@ class Supervisor:
         )
         lines: list[str] = []
         receive: Callable[[str], None] = lines.append if keep else partial(self.say, name)
-        reader = threading.Thread(target=_relay, args=(process, receive), daemon=True)
+        reader = threading.Thread(target=_pass_on_lines, args=(process, receive), daemon=True)
         program = Program(name, process, reader, lines, is_server)
         self.programs.append(program)
         reader.start()
@@ -142,7 +142,7 @@ class Supervisor:
         self.programs.clear()
 
 
-def _relay(process: subprocess.Popen[bytes], receive: Callable[[str], None]) -> None:
+def _pass_on_lines(process: subprocess.Popen[bytes], receive: Callable[[str], None]) -> None:
     """Pass on the process's output line by line until it is closed."""
     if process.stdout is None:
         return
@@ -151,7 +151,7 @@ def _relay(process: subprocess.Popen[bytes], receive: Callable[[str], None]) -> 
             receive(line.decode(errors="replace").rstrip())
 
 
-def end_marked(variable: str, value: str, *, servers: Collection[str] = ()) -> list[str]:
+def end_marked_processes(variable: str, value: str, *, servers: Collection[str] = ()) -> list[str]:
     """End every process with `variable=value` in its environment, servers last, as in `Supervisor.stop`. `servers`: the
     names of server programs. Returns the names of the ended processes."""
     marked: dict[bool, list[psutil.Process]] = {False: [], True: []}

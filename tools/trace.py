@@ -102,7 +102,7 @@ class Trace:
             nonlocal depth
             if event not in ("call", "return"):
                 return
-            file, function = _file_of_ours(frame.f_code.co_filename), frame.f_code.co_name
+            file, function = _find_own_file(frame.f_code.co_filename), frame.f_code.co_name
             if not file or function == "<module>":
                 return
             if f"{file}:{function}" in starts:
@@ -114,7 +114,7 @@ class Trace:
 
 
 @cache
-def _file_of_ours(path: str) -> str:
+def _find_own_file(path: str) -> str:
     """Return the path relative to the clone; empty for files outside the four packages."""
     if not PurePath(path).is_relative_to(ROOT):
         return ""
@@ -122,7 +122,7 @@ def _file_of_ours(path: str) -> str:
     return str(relative) if relative.parts[0] in PACKAGES else ""
 
 
-def room_of(file: str) -> str:
+def find_package(file: str) -> str:
     return "/".join(PurePath(file).parts[:2])
 
 
@@ -136,10 +136,10 @@ def main() -> int:
     exit_code = 0
     for way in WAYS:
         files = recorder.files[way.test]
-        rooms = sorted({room_of(file) for file in files})
+        rooms = sorted({find_package(file) for file in files})
         print(f"\n{way.title}: {len(files)} files, {len(rooms)} rooms")
         for room in rooms:
-            inside = sorted(file.removeprefix(room).removeprefix("/") for file in files if room_of(file) == room)
+            inside = sorted(file.removeprefix(room).removeprefix("/") for file in files if find_package(file) == room)
             print(f"  {room}: {', '.join(name or 'itself' for name in inside)}")
         if len(files) > way.files_at_most or len(rooms) > way.rooms_at_most:
             print(f"  Too long: at most {way.files_at_most} files, {way.rooms_at_most} rooms.")

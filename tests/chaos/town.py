@@ -147,8 +147,8 @@ class Town:
 
     def _connect_bi(self) -> None:
         now = self.now()
-        content.connect(sandbox_address=self.stack.sandbox.base_url, now=now)
-        bi_data = content.sandbox_seed(bi_services.ensure_connection(), self.corps, today=now.date())
+        content.connect_bi(sandbox_address=self.stack.sandbox.base_url, now=now)
+        bi_data = content.make_bi_seed(bi_services.ensure_connection(), self.corps, today=now.date())
         self.stack.sandbox.load({**self.wecom.seed, "bi": bi_data})
 
     def _put_on_duty(self, people: list[User]) -> None:

@@ -8,14 +8,14 @@ import pytest
 from django.apps import apps
 
 from benchmarks import goals
-from benchmarks.__main__ import run
+from benchmarks.__main__ import run_benchmarks
 from benchmarks.goals import Goal
 from benchmarks.page_world import TABLES
 
 PROGRAM = """
 import sys
-from benchmarks.goals import Goal, report
-sys.exit(0 if report([{goals}]) else 1)
+from benchmarks.goals import Goal, report_goals
+sys.exit(0 if report_goals([{goals}]) else 1)
 """
 MEDIAN = "Goal.of('quick: median', 7, '≤', 10, 'ms', digits=1)"
 
@@ -36,7 +36,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_goals_stand_in_one_table_and_a_program_that_breaks_off_has_missed_one(
     repository: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["late", "quick"], root=repository) == 3
+    assert run_benchmarks(["late", "quick"], root=repository) == 3
 
     assert capfd.readouterr().out.split("\n\n")[-1].splitlines() == [
         "work              | measured | wanted  | goal",

@@ -23,10 +23,10 @@ from tests.tools.test_supervisor import marked
 from tools.demo import program as demo_program
 from tools.demo.program import MARK, SERVERS, DemoRefused, Place
 from tools.services import free_port
-from tools.supervisor import end_marked
+from tools.supervisor import end_marked_processes
 
 START_SECONDS = 180
-PROGRAM_COUNT = 9 if demo_program.takes_pictures() else 8
+PROGRAM_COUNT = 9 if demo_program.can_take_pictures() else 8
 COMMAND = (sys.executable, "-m", "tools.demo")
 # The newcomer's own browser; the stand-in phone is one of its tabs.
 ORDINARY = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
@@ -43,7 +43,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     place = Place(tmp_path / "100% 演示?", free_port(), free_port(), free_port())
     place.folder.mkdir(mode=0o700)
     yield place
-    demo_program.throw_away(place)  # as root the database is elsewhere
+    demo_program.delete_data(place)  # as root the database is elsewhere
 
 
 def environ(place: Place) -> dict[str, str]:
@@ -70,7 +70,7 @@ def started(place: Place, root: Path) -> Iterator[tuple[subprocess.Popen[bytes],
     finally:
         process.kill()
         process.wait()
-        end_marked(MARK, str(place.folder), servers=SERVERS)
+        end_marked_processes(MARK, str(place.folder), servers=SERVERS)
 
 
 def within(find: Callable[[], Any]) -> Any:
@@ -96,7 +96,7 @@ def ask_database(place: Place, question: str) -> Any:
 def test_a_taken_port_is_refused(place: Place, name: str) -> None:
     port = {"web": place.web_port, "sandbox": place.sandbox_port, "mail": place.mail_port}[name]
     text = f"Port {port} ({name}) is taken. Choose another: DEMO_{name.upper()}_PORT={port + 10} make demo"
-    for family, host in demo_program._loopback():
+    for family, host in demo_program._list_loopback_addresses():
         with socket.create_server((host, port), family=family), pytest.raises(DemoRefused, match=re.escape(text)):
             demo_program.check_ports(place)
 
@@ -126,7 +126,7 @@ def test_the_demo_inherits_no_database_and_keeps_its_own_keys(place: Place, monk
     for name in ("DATABASE_URL", "DATABASE_URL_FILE", "SECRET_KEY_FILE"):
         monkeypatch.setenv(name, "another's")
 
-    found = demo_program.demo_environ(place, database="postgresql://127.0.0.1:1/ours", valkey="redis://127.0.0.1:1/0")
+    found = demo_program.make_environ(place, database="postgresql://127.0.0.1:1/ours", valkey="redis://127.0.0.1:1/0")
 
     assert (found["DATABASE_URL"], found["ENVIRONMENT"]) == ("postgresql://127.0.0.1:1/ours", "demo")
     assert not {"DATABASE_URL_FILE", "SECRET_KEY_FILE"} & found.keys()
@@ -159,7 +159,7 @@ def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_all_ends_also_a
     with started(place, project_root) as (killed, log), requests.Session() as phone:
         assert stat.S_IMODE(place.companies.stat().st_mode) == 0o600  # the file has the Secrets of the apps
         phone.headers["User-Agent"] = ORDINARY
-        for _family, host in demo_program._loopback():
+        for _family, host in demo_program._list_loopback_addresses():
             web = requests.get(f"http://{'[::1]' if host == '::1' else host}:{place.web_port}/", timeout=60)
             assert web.status_code < 500
         home = tap_app(phone, place)

@@ -25,14 +25,21 @@ from tests.notifications.factories import NOW, make_run
 from tests.notifications.reports.places import answer
 from tools.demo import seed as seed_program
 from tools.demo import seeding
-from tools.demo.figures import REGIONS, SHORT_STOCK_DAYS, SLOW_SALES, overdue_rows, sales_rows, stock_rows
+from tools.demo.figures import (
+    REGIONS,
+    SHORT_STOCK_DAYS,
+    SLOW_SALES,
+    make_overdue_rows,
+    make_sales_rows,
+    make_stock_rows,
+)
 
 pytestmark = pytest.mark.django_db
 TODAY = NOW.astimezone(ZoneInfo("Asia/Shanghai")).date()
 
 
-def seed(port: int = 3001, now: datetime = NOW) -> seeding.Seeded:
-    return seeding.seed(
+def seed(port: int = 3001, now: datetime = NOW) -> seeding.DemoAccess:
+    return seeding.seed_database(
         web_address=f"http://localhost:{port}/", sandbox_address=f"http://127.0.0.1:{port + 1}", now=now
     )
 
@@ -105,7 +112,7 @@ def test_production_is_refused_and_nothing_is_written(settings: Settings) -> Non
 
 def test_reports_say_what_the_figures_say() -> None:
     seed()
-    rows_of = {"sales": sales_rows(TODAY), "stock": stock_rows(TODAY), "overdue": overdue_rows(TODAY)}
+    rows_of = {"sales": make_sales_rows(TODAY), "stock": make_stock_rows(TODAY), "overdue": make_overdue_rows(TODAY)}
     for one in ReportCard.objects.select_related("card"):
         rows = rows_of[one.alias]
         guessed = {name: "number" if isinstance(value, int | float) else "text" for name, value in rows[0].items()}
@@ -155,8 +162,8 @@ def test_of_the_two_alerts_exactly_one_fires_on_any_day() -> None:
     for number in range(40):
         today = TODAY + timedelta(days=number)
         yesterday = (today - timedelta(days=1)).isoformat()
-        sold = sum(row["销售额"] for row in sales_rows(today) if row["日期"] == yesterday)
-        shortest = min(row["可售天数"] for row in stock_rows(today) if row["日期"] == yesterday)
+        sold = sum(row["销售额"] for row in make_sales_rows(today) if row["日期"] == yesterday)
+        shortest = min(row["可售天数"] for row in make_stock_rows(today) if row["日期"] == yesterday)
 
         assert (sold < SLOW_SALES, shortest < SHORT_STOCK_DAYS) == (False, True)
 
@@ -192,7 +199,7 @@ def test_the_stand_in_bi_is_connected_and_knows_everybody() -> None:
     seeded = seed()
 
     connection = BiConnection.objects.get()
-    stand_in = seeding.sandbox_seed(seeded.companies, now=NOW)["bi"]
+    stand_in = seeding.make_sandbox_seed(seeded.companies, now=NOW)["bi"]
     assert (connection.is_enabled, connection.base_url) == (True, "http://127.0.0.1:3002/guandata")
     assert stand_in["public_key"] == (format_public_keys(connection) or ("",))[0]
     assert {user["login_id"] for user in stand_in["users"]} == {*User.objects.values_list("username", flat=True), "api"}

@@ -33,7 +33,7 @@ def test_a_room_and_an_app_have_ceilings() -> None:
 
     apps = {"accounts": 29, "sandbox": 10}
     ceilings = {"lines": lines, "files": {"accounts": 2, "sandbox": 1}, "apps": apps}
-    problems = list(sizes.too_large(modules, ceilings))
+    problems = list(sizes.find_large_packages(modules, ceilings))
 
     assert problems == [
         "accounts/users: 20 lines, at most 19 (tools/ceilings.toml)",

@@ -24,7 +24,7 @@ from notifications.reports.templates.merge_fields import (
     write_output,
     write_ranking,
 )
-from tools.demo.figures import REGIONS, overdue_rows, sales_rows, stock_rows
+from tools.demo.figures import REGIONS, make_overdue_rows, make_sales_rows, make_stock_rows
 
 # Pages of the stand-in BI.
 SALES_PAGE, STOCK_PAGE, OVERDUE_PAGE = "sales", "stock", "overdue"
@@ -64,7 +64,7 @@ class DemoCompany:
     home_bi_page: str = ""
 
 
-def demo_companies() -> list[DemoCompany]:
+def make_demo_companies() -> list[DemoCompany]:
     """Return two companies, with 200 and 40 people."""
     numbers = random.Random(20261124)  # noqa: S311  # invents names, guards nothing
     names = [(surname, given) for surname in SURNAMES for given in GIVEN_NAMES]
@@ -117,16 +117,16 @@ class DemoReport:
     chart: dict[str, str] = field(default_factory=dict)
 
 
-def _of_latest_day(alias: str, measure: str, column: str) -> str:
+def _write_figure(alias: str, measure: str, column: str) -> str:
     """Return the template code of a figure of the latest day, as the page of a push inserts it."""
     return write_output(write_aggregate(alias, measure, column, days="latest", day_column="日期"), "thousands")
 
 
-def _change(alias: str, column: str, against: str, measure: str = "sum") -> str:
+def _write_change(alias: str, column: str, against: str, measure: str = "sum") -> str:
     return write_output(write_change(alias, column, against=against, day_column="日期", measure=measure))
 
 
-def _title(alias: str, name: str) -> str:
+def _write_title(alias: str, name: str) -> str:
     return f"{name} {merge_fields.write_date(write_latest_day(alias, '日期'), 'M月D日')}"
 
 
@@ -134,12 +134,12 @@ SALES = DemoReport(
     card="每日销售",
     alias="sales",
     heading="各区域每日销售",
-    title=_title("sales", "销售日报"),
-    body=f"""销售额 {_of_latest_day("sales", "sum", "销售额")} 元，比前一天 {_change("sales", "销售额", "day")}，比上周同日 {_change("sales", "销售额", "week")}
-订单 {_of_latest_day("sales", "sum", "订单数")} 单，比前一天 {_change("sales", "订单数", "day")}
+    title=_write_title("sales", "销售日报"),
+    body=f"""销售额 {_write_figure("sales", "sum", "销售额")} 元，比前一天 {_write_change("sales", "销售额", "day")}，比上周同日 {_write_change("sales", "销售额", "week")}
+订单 {_write_figure("sales", "sum", "订单数")} 单，比前一天 {_write_change("sales", "订单数", "day")}
 {write_ranking("sales", "区域", "销售额", count=4, days="latest", day_column="日期")}""",  # noqa: E501  # a template's lines are those of the message
-    figures=f"""销售额: {_of_latest_day("sales", "sum", "销售额")} 元
-订单: {_of_latest_day("sales", "sum", "订单数")} 单""",
+    figures=f"""销售额: {_write_figure("sales", "sum", "销售额")} 元
+订单: {_write_figure("sales", "sum", "订单数")} 单""",
     units={"销售额": "元", "订单数": "单"},
     chart={"kind": "line", "title": "近两个月的销售额", "x": "日期", "y": "销售额", "series": "区域"},
 )
@@ -147,10 +147,10 @@ STOCK = DemoReport(
     card="每日库存",
     alias="stock",
     heading="各仓库存与可售天数",
-    title=_title("stock", "库存周报"),
-    body=f"""**库存** {_of_latest_day("stock", "sum", "库存箱数")} 箱，比上周同日 {_change("stock", "库存箱数", "week")}
-最短可售 {_of_latest_day("stock", "min", "可售天数")} 天
-{write_ranking("stock", "仓库", "可售天数", order="bottom", count=3, days="latest", day_column="日期")}""",
+    title=_write_title("stock", "库存周报"),
+    body=f"""**库存** {_write_figure("stock", "sum", "库存箱数")} 箱，比上周同日 {_write_change("stock", "库存箱数", "week")}
+最短可售 {_write_figure("stock", "min", "可售天数")} 天
+{write_ranking("stock", "仓库", "可售天数", order="bottom", count=3, days="latest", day_column="日期")}""",  # noqa: E501  # see above
     units={"库存箱数": "箱", "可售天数": "天"},
     chart={"kind": "line", "title": "各仓库存", "x": "日期", "y": "库存箱数", "series": "仓库"},
 )
@@ -158,10 +158,10 @@ OVERDUE = DemoReport(
     card="逾期应收",
     alias="overdue",
     heading="您所负责区域的逾期应收",
-    title=_title("overdue", "逾期应收提醒"),
-    body=f"""逾期金额 {_of_latest_day("overdue", "sum", "逾期金额")} 元，最长逾期 {_of_latest_day("overdue", "max", "逾期天数")} 天
+    title=_write_title("overdue", "逾期应收提醒"),
+    body=f"""逾期金额 {_write_figure("overdue", "sum", "逾期金额")} 元，最长逾期 {_write_figure("overdue", "max", "逾期天数")} 天
 {write_ranking("overdue", "客户", "逾期金额", count=3, days="latest", day_column="日期")}每个人只看到自己所负责区域的客户。""",  # noqa: E501  # see above
-    figures=f"逾期金额: {_of_latest_day('overdue', 'sum', '逾期金额')} 元",
+    figures=f"逾期金额: {_write_figure('overdue', 'sum', '逾期金额')} 元",
     own_column="区域",
     units={"逾期金额": "元", "逾期天数": "天"},
 )
@@ -178,7 +178,7 @@ PLACES = {
 API_USER = "api"
 
 
-def connect(*, sandbox_address: str, now: datetime) -> BiConnection:
+def connect_bi(*, sandbox_address: str, now: datetime) -> BiConnection:
     """Connect the stand-in BI. A BI that a person has connected stays; the sandbox's address is updated."""
     connection = bi.ensure_connection()
     if connection.base_url and not connection.base_url.endswith(PATH):
@@ -197,12 +197,12 @@ def connect(*, sandbox_address: str, now: datetime) -> BiConnection:
     return connection
 
 
-def sandbox_seed(connection: BiConnection, corps: list[Corp], *, today: date) -> dict[str, Any]:
+def make_bi_seed(connection: BiConnection, corps: list[Corp], *, today: date) -> dict[str, Any]:
     """Return the stand-in BI's data: the public key, an account for each person, pages up to the day before `today`."""
     people = User.objects.filter(wecom_accounts__corp__in=corps).order_by("username").distinct()
     public = bi.format_public_keys(connection)
-    sales = _page("销售总览", SALES, sales_rows(today))
-    stock = _page("库存总览", STOCK, stock_rows(today))
+    sales = _make_page("销售总览", SALES, make_sales_rows(today))
+    stock = _make_page("库存总览", STOCK, make_stock_rows(today))
     # Pivots of the same figures.
     _add_pivot(sales, {"rows": ["日期"], "columns": ["区域"], "values": ["销售额"]})
     _add_pivot(stock, {"rows": ["仓库", "品类"], "columns": ["日期"], "values": ["库存箱数"]})
@@ -214,7 +214,7 @@ def sandbox_seed(connection: BiConnection, corps: list[Corp], *, today: date) ->
             {"login_id": API_USER, "name": "API", "password": connection.api_password},
             *({"login_id": person.username, "name": person.name, "email": person.email} for person in people),
         ],
-        "pages": [sales, stock, _page("逾期应收", OVERDUE, overdue_rows(today))],
+        "pages": [sales, stock, _make_page("逾期应收", OVERDUE, make_overdue_rows(today))],
     }
 
 
@@ -224,7 +224,7 @@ def _add_pivot(page: dict[str, Any], pivot: dict[str, list[str]]) -> None:
     page["cards"].append(card | second)
 
 
-def _page(name: str, report: DemoReport, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _make_page(name: str, report: DemoReport, rows: list[dict[str, Any]]) -> dict[str, Any]:
     page_id, card_id = PLACES[report.alias]
     card = {"card_id": card_id, "name": report.card, "source": SOURCE, "columns": [*rows[0]], "rows": rows}
     return {"page_id": page_id, "name": name, "cards": [card]}

@@ -25,27 +25,27 @@ _TOWNS = ("南塘", "西岭", "北桥", "东汇", "长汀", "白渡")
 _TRADES = dict(zip(REGIONS, ("超市", "便利店", "商贸", "生鲜"), strict=True))
 
 
-def sales_rows(today: date) -> list[dict[str, Any]]:
+def make_sales_rows(today: date) -> list[dict[str, Any]]:
     """Return a row for each day and region with 日期, 区域, 销售额 in yuan and 订单数."""
     rows = []
-    for day in _days_before(today, SALES_DAYS):
+    for day in _list_days_before(today, SALES_DAYS):
         is_slow = day.toordinal() % 10 == 3 and day != today - timedelta(days=1)
         week = 1.18 if day.weekday() >= 5 else 0.96 + 0.02 * day.weekday()
         for region, usual in _DAILY_SALES.items():
-            chance = _chance("sales", day, region)
+            chance = _make_random("sales", day, region)
             sales = round(usual * week * (0.66 if is_slow else 1) * chance.uniform(0.95, 1.06))
             orders = round(sales / _YUAN_PER_ORDER * chance.uniform(0.97, 1.03))
             rows.append({"日期": day.isoformat(), "区域": region, "销售额": sales, "订单数": orders})
     return rows
 
 
-def stock_rows(today: date) -> list[dict[str, Any]]:
+def make_stock_rows(today: date) -> list[dict[str, Any]]:
     """Return a row for each day, warehouse and product group with 日期, 仓库, 品类, 库存箱数 and 可售天数."""
     rows = []
-    for day in _days_before(today, STOCK_DAYS):
+    for day in _list_days_before(today, STOCK_DAYS):
         for place, warehouse in enumerate(_WAREHOUSES):
             for product, usual in _PRODUCTS.items():
-                chance = _chance("stock", day, warehouse, product)
+                chance = _make_random("stock", day, warehouse, product)
                 # A delivery comes each week; until then the stock shrinks.
                 lasts = 11.5 - (day.toordinal() + 2 * place) % 7 + chance.uniform(-0.6, 0.6)
                 is_late = day.toordinal() % 10 == 6 or day == today - timedelta(days=1)
@@ -57,13 +57,13 @@ def stock_rows(today: date) -> list[dict[str, Any]]:
     return rows
 
 
-def overdue_rows(today: date) -> list[dict[str, Any]]:
+def make_overdue_rows(today: date) -> list[dict[str, Any]]:
     """Return a row for each day and customer that owes money, with 日期, 区域, 客户, 逾期金额 in yuan and 逾期天数."""
     rows = []
-    for day in _days_before(today, OVERDUE_DAYS):
+    for day in _list_days_before(today, OVERDUE_DAYS):
         for region, trade in _TRADES.items():
             for place, town in enumerate(_TOWNS):
-                chance = _chance("overdue", region, town)
+                chance = _make_random("overdue", region, town)
                 # Each customer pays after a cycle of its own; between payments debt and delay grow by the day.
                 days = (day.toordinal() + chance.randrange(40)) % (16 + 5 * place)
                 if days:
@@ -73,10 +73,10 @@ def overdue_rows(today: date) -> list[dict[str, Any]]:
     return rows
 
 
-def _days_before(today: date, count: int) -> list[date]:
+def _list_days_before(today: date, count: int) -> list[date]:
     """Return the last `count` days before today, oldest first."""
     return [today - timedelta(days=number) for number in range(count, 0, -1)]
 
 
-def _chance(*place: object) -> random.Random:
+def _make_random(*place: object) -> random.Random:
     return random.Random("|".join(map(str, place)))  # noqa: S311  # invents figures, guards nothing

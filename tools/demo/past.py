@@ -23,7 +23,7 @@ def seed_past_runs(subscription: Subscription, *, text: str, weekdays: Iterable[
     for day in (today - timedelta(days=number) for number in range(PAST_DAYS, 0, -1)):
         if day.weekday() not in weekdays:
             continue
-        at = _at_nine(day)
+        at = _make_time_at_nine(day)
         run = Run.objects.create(
             **dict.fromkeys(("slot_at", "claimed_at", "render_after", "rendered_at"), at),
             key=f"sub:{subscription.pk}:{at:%Y%m%dT%H%M%SZ}",
@@ -66,7 +66,7 @@ def seed_past_incidents(rule: AlertRule, *, days: dict[date, str], now: datetime
     """Write an incident for each of the days, which map to a sentence about the figure. Each opened at nine on the next
     day, was acknowledged by the rule's owner, and was over a day later."""
     for day, summary in days.items():
-        opened_at, resolved_at = (_at_nine(day + timedelta(days=number)) for number in (1, 2))
+        opened_at, resolved_at = (_make_time_at_nine(day + timedelta(days=number)) for number in (1, 2))
         acknowledged_at = opened_at + timedelta(minutes=6)
         if resolved_at > now:
             continue
@@ -88,5 +88,5 @@ def seed_past_incidents(rule: AlertRule, *, days: dict[date, str], now: datetime
         incident.events.create(kind="resolved", at=resolved_at)
 
 
-def _at_nine(day: date) -> datetime:
+def _make_time_at_nine(day: date) -> datetime:
     return datetime.combine(day, time(9), tzinfo=TIME_ZONE)

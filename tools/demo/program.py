@@ -37,7 +37,7 @@ from tools.services import (
     valkey_config,
     valkey_url,
 )
-from tools.supervisor import ProgramEnded, StopRequested, Supervisor, end_marked
+from tools.supervisor import ProgramEnded, StopRequested, Supervisor, end_marked_processes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Variable in the environment of every process of the demo. By it, the next start finds the processes of a killed demo.
@@ -98,7 +98,7 @@ def _port(variable: str, default: int) -> int:
 
 
 @contextmanager
-def sole_owner(place: Place) -> Iterator[None]:
+def lock_folder(place: Place) -> Iterator[None]:
     """Hold the folder's lock, and end processes of a killed demo. The system releases a killed process's lock."""
     place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(place.folder.iterdir()) and not (place.folder / "lock").exists():
@@ -112,7 +112,7 @@ def sole_owner(place: Place) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        ended = end_marked(MARK, str(place.folder), servers=SERVERS)
+        ended = end_marked_processes(MARK, str(place.folder), servers=SERVERS)
         if ended:
             print(
                 f"Ended {len(ended)} processes of a demo that was killed: {', '.join(sorted(set(ended)))}", flush=True
@@ -127,11 +127,11 @@ def check_ports(place: Place) -> None:
         ("sandbox", place.sandbox_port, "DEMO_SANDBOX_PORT"),
         ("mail", place.mail_port, "DEMO_MAIL_PORT"),
     ):
-        if not all(_is_free(family, host, port) for family, host in _loopback()):
+        if not all(_is_free(family, host, port) for family, host in _list_loopback_addresses()):
             raise DemoRefused(f"Port {port} ({name}) is taken. Choose another: {variable}={port + 10} make demo")
 
 
-def _loopback() -> list[tuple[socket.AddressFamily, str]]:
+def _list_loopback_addresses() -> list[tuple[socket.AddressFamily, str]]:
     """Return this machine's loopback addresses: IPv4's, and IPv6's if there is one."""
     hosts = [(socket.AF_INET, "127.0.0.1")]
     with suppress(OSError), socket.socket(socket.AF_INET6) as probe:
@@ -161,7 +161,7 @@ def load_keys(place: Place) -> dict[str, str]:
     return dict(json.loads(file.read_text()))
 
 
-def demo_environ(place: Place, *, database: str, valkey: str) -> dict[str, str]:
+def make_environ(place: Place, *, database: str, valkey: str) -> dict[str, str]:
     """Return the environment of the demo's processes: this process's with our values."""
     ours = {
         **load_keys(place),
@@ -205,7 +205,7 @@ def run_demo(place: Place) -> int:
     # Log FATAL only: the program whose statement caused an ERROR reports it.
     database = prepare_postgresql(place.database.resolve(), log_min_messages="fatal")
     port, password = free_port(), secrets.token_hex(16)
-    environ = demo_environ(place, database=database.url, valkey=valkey_url(port=port, password=password))
+    environ = make_environ(place, database=database.url, valkey=valkey_url(port=port, password=password))
     supervisor = Supervisor(environ=environ, folder=ROOT)
     supervisor.heed_signals()
     try:
@@ -239,18 +239,18 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
     supervisor.start(
         "sandbox", [sys.executable, "-m", "wecom_sandbox", *sandbox, "--snapshot", str(place.folder / "sandbox.json")]
     )
-    binds = [f"{'[::1]' if host == '::1' else host}:{place.web_port}" for _, host in _loopback()]
+    binds = [f"{'[::1]' if host == '::1' else host}:{place.web_port}" for _, host in _list_loopback_addresses()]
     web = [sys.executable, "-m", "gunicorn", "guanwecom.wsgi", "--worker-class", "gthread", "--threads", WEB_THREADS]
     web += ["--no-control-socket", "--log-level", "warning"]
     supervisor.start("web", [*web, *(word for bind in binds for word in ("--bind", bind))])
-    supervisor.start("worker", worker_command("--pool", "threads", "--concurrency", WORKER_THREADS))
-    supervisor.start("charts", charts_command())
-    if takes_pictures():
+    supervisor.start("worker", make_worker_command("--pool", "threads", "--concurrency", WORKER_THREADS))
+    supervisor.start("charts", make_charts_command())
+    if can_take_pictures():
         pictures = ("--queues", "snapshots", "--pool", "prefork", "--concurrency", "1", "--hostname", "snapshots@%h")
-        supervisor.start("snapshots", worker_command(*pictures))
+        supervisor.start("snapshots", make_worker_command(*pictures))
     supervisor.start("beat", [*CELERY, "beat", "--loglevel", "WARNING", "--pidfile", ""])
     supervisor.start("mail", [*manage, "mail_door"])
-    supervisor.wait_until(lambda: answers(place.sandbox_url) and answers(place.site_url))
+    supervisor.wait_until(lambda: is_answering(place.sandbox_url) and is_answering(place.site_url))
     verify_callbacks(place)
     supervisor.run("diagnose", [*manage, "diagnose", "--verbosity", "0"])
     lines = (
@@ -268,17 +268,17 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
         supervisor.say("demo", line)
 
 
-def worker_command(*words: str) -> list[str]:
+def make_worker_command(*words: str) -> list[str]:
     return [*CELERY, "worker", *words, "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
 
 
-def charts_command() -> list[str]:
+def make_charts_command() -> list[str]:
     """Return the command of the worker that draws charts and makes files, in processes that may end without harm."""
     drawing = ("--queues", "charts", "--pool", "prefork", "--autoscale", "1,0", "--hostname", "charts@%h")
-    return worker_command(*drawing, "--max-tasks-per-child", "1000", "--max-memory-per-child", "500000")
+    return make_worker_command(*drawing, "--max-tasks-per-child", "1000", "--max-memory-per-child", "500000")
 
 
-def takes_pictures() -> bool:
+def can_take_pictures() -> bool:
     """Return whether this machine can run a worker for pictures of the BI's pages."""
     return bool(find_spec("playwright") and find_installed_browser())
 
@@ -289,10 +289,10 @@ def verify_callbacks(place: Place) -> None:
         for address in ("contacts", *(f"apps/{app['agentid']}" for app in company["apps"])):
             # It may fail: the company's page shows the result.
             path = f"/sandbox/api/companies/{company['corpid']}/{address}/callback/verify"
-            answers(place.sandbox_url, "POST", path, body="{}", headers={"Content-Type": "application/json"})
+            is_answering(place.sandbox_url, "POST", path, body="{}", headers={"Content-Type": "application/json"})
 
 
-def answers(url: str, method: str = "GET", path: str = "/", **request: Any) -> bool:
+def is_answering(url: str, method: str = "GET", path: str = "/", **request: Any) -> bool:
     """Return whether an HTTP server answers there, with any status."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=15)
     with closing(connection), suppress(OSError, http.client.HTTPException):
@@ -302,7 +302,7 @@ def answers(url: str, method: str = "GET", path: str = "/", **request: Any) -> b
     return False
 
 
-def throw_away(place: Place) -> None:
+def delete_data(place: Place) -> None:
     """Delete all data of the demo."""
     for path in place.folder.iterdir():
         if path.is_dir():
@@ -317,9 +317,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         place = Place.from_environ()
-        with sole_owner(place):
+        with lock_folder(place):
             if options.reset:
-                throw_away(place)
+                delete_data(place)
                 print(f"The demo's data in {place.folder} is gone; `make demo` makes it anew.")
                 return 0
             check_ports(place)

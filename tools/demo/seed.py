@@ -32,12 +32,12 @@ def main(arguments: Sequence[str]) -> int:
         print("The demo has a password that everybody knows: not in production.", file=sys.stderr)
         return 1
     now = timezone.now()
-    seeded = seeding.seed(web_address=options.web_address, sandbox_address=options.sandbox_address, now=now)
+    seeded = seeding.seed_database(web_address=options.web_address, sandbox_address=options.sandbox_address, now=now)
     if options.sandbox_seed is not None:
         # The file holds the apps' Secrets.
         descriptor = os.open(options.sandbox_seed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(seeding.sandbox_seed(seeded.companies, now=now), file, ensure_ascii=False, indent=1)
+            json.dump(seeding.make_sandbox_seed(seeded.companies, now=now), file, ensure_ascii=False, indent=1)
     names = ", ".join(f"{corp.name} ({corp.corpid})" for corp in seeded.companies)
     print(f"companies: {names}, {seeded.people_count} people")
     print(f"administrator: {seeded.admin_username} / {seeded.password}")

@@ -37,8 +37,8 @@ from notifications.models import (
 )
 from notifications.subscriptions.schedules import reschedule
 from tools.demo import content, past
-from tools.demo.content import OVERDUE, SALES, STOCK, STOCK_PAGE, DemoCompany, DemoReport, demo_companies
-from tools.demo.figures import SHORT_STOCK_DAYS, SLOW_SALES, sales_rows, stock_rows
+from tools.demo.content import OVERDUE, SALES, STOCK, STOCK_PAGE, DemoCompany, DemoReport, make_demo_companies
+from tools.demo.figures import SHORT_STOCK_DAYS, SLOW_SALES, make_sales_rows, make_stock_rows
 
 SLOW_RULE, SHORT_RULE = "日销售额偏低", "库存告急"
 YESTERDAY = (("日期", ("昨天",)),)
@@ -55,16 +55,16 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
     Corp.objects.filter(pk=corp.pk, callback_verified_at__isnull=True).update(callback_verified_at=now)
     today = now.astimezone(ZoneInfo(TIME_ZONE)).date()
     sales, stock = Counter[str](), dict[str, float]()
-    for row in sales_rows(today):
+    for row in make_sales_rows(today):
         sales[row["日期"]] += row["销售额"]
-    for row in stock_rows(today):
+    for row in make_stock_rows(today):
         stock[row["日期"]] = min(row["可售天数"], stock.get(row["日期"], row["可售天数"]))
     slow = {day: f"昨天 销售额 合计 {figure:,} 元" for day, figure in sales.items() if figure < SLOW_SALES}
     short = {day: f"昨天 可售天数 最小 {figure} 天" for day, figure in stock.items() if figure < SHORT_STOCK_DAYS}
     for name, demo, condition, found in ((SLOW_RULE, SALES, SLOW, slow), (SHORT_RULE, STOCK, SHORT, short)):
         if AlertRule.objects.filter(name=name).exists():
             continue
-        rule = AlertRule(name=name, corp=corp, card=_card(demo), owner=people[0], crontab="* * * * *")
+        rule = AlertRule(name=name, corp=corp, card=_make_card(demo), owner=people[0], crontab="* * * * *")
         rule.conditions = conditions.write_conditions([condition])
         reschedule(rule, now=now)
         rule.save()
@@ -104,7 +104,7 @@ EVERY_OTHER_MINUTE = ("*/2 * * * *", "1-59/2 * * * *")
 
 
 @dataclass(frozen=True)
-class Seeded:
+class DemoAccess:
     """Addresses, names and passwords for trying the demo."""
 
     admin_username: str
@@ -116,15 +116,15 @@ class Seeded:
 
 
 @transaction.atomic
-def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
+def seed_database(*, web_address: str, sandbox_address: str, now: datetime) -> DemoAccess:
     """Write missing rows. Rows changed by a person stay, except for addresses and the frequent schedule. `web_address`:
     scheme, host and port of this site with a slash at the end; `sandbox_address`: without one."""
     address = SiteAddress.objects.default()
     if address.url != web_address:
         address.url = web_address
         save_site_address(address=address)
-    companies = demo_companies()
-    corps = [_corp(company, sandbox_address, now) for company in companies]
+    companies = make_demo_companies()
+    corps = [_make_corp(company, sandbox_address, now) for company in companies]
     for corp in corps:
         # Callback keys, a policy and a first synchronisation: a leaver in the sandbox is shut out at once.
         for kind in CallbackEvent.Kind:
@@ -133,31 +133,31 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
         DirectoryPolicy.objects.get_or_create(corp=corp, defaults={"mode": DirectoryPolicy.Mode.CREATE})
         if not SyncRun.objects.filter(corp=corp).exists():
             request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=now)
-    users = [user for company, corp in zip(companies, corps, strict=True) for user in _people(company, corp)]
-    admin, employee = _with_passwords(users)
-    content.connect(sandbox_address=sandbox_address, now=now)
-    region = _regions(companies, users)
+    users = [user for company, corp in zip(companies, corps, strict=True) for user in _make_people(company, corp)]
+    admin, employee = _set_passwords(users)
+    content.connect_bi(sandbox_address=sandbox_address, now=now)
+    region = _make_regions(companies, users)
     often = EVERY_OTHER_MINUTE[(now + timedelta(minutes=1)).minute % 2]
-    _subscription(OFTEN, SALES, MessageForm.NEWS, often, admin, region, now)
-    _subscription(WEEKLY, STOCK, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
-    _subscription(OWN, OVERDUE, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
+    _make_subscription(OFTEN, SALES, MessageForm.NEWS, often, admin, region, now)
+    _make_subscription(WEEKLY, STOCK, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
+    _make_subscription(OWN, OVERDUE, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
     seed_alerts(corps[0], users[:4], now=now)
     seed_mail(admin)
-    return Seeded(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))
+    return DemoAccess(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))
 
 
-def sandbox_seed(corps: list[Corp], *, now: datetime) -> dict[str, Any]:
+def make_sandbox_seed(corps: list[Corp], *, now: datetime) -> dict[str, Any]:
     """Return the companies for `python -m wecom_sandbox --seed`, each app set up as in WeCom's console, and a BI with
     figures up to yesterday."""
     by_corpid = {corp.corpid: corp for corp in corps}
-    companies = [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]
+    companies = [_make_sandbox_company(company, by_corpid[company.corpid]) for company in make_demo_companies()]
     return {
         "companies": companies,
-        "bi": content.sandbox_seed(ensure_connection(), corps, today=now.astimezone(ZoneInfo(TIME_ZONE)).date()),
+        "bi": content.make_bi_seed(ensure_connection(), corps, today=now.astimezone(ZoneInfo(TIME_ZONE)).date()),
     }
 
 
-def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
+def _make_corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
     addresses = dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), sandbox_address)
     first = {"name": company.name, "secret": secrets.token_urlsafe(32), "is_enabled": True, "first_enabled_at": now}
     if company.home_bi_page:
@@ -168,7 +168,7 @@ def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
     return corp
 
 
-def _people(company: DemoCompany, corp: Corp) -> list[User]:
+def _make_people(company: DemoCompany, corp: Corp) -> list[User]:
     """Return the company's people as users, each linked to its account. Who has left since the first start stays a user
     without a link."""
     accounts = WeComAccount.objects.filter(corp=corp, userid_folded__in=_fold_userids(company))
@@ -195,7 +195,7 @@ def _fold_userids(company: DemoCompany) -> list[str]:
     return [fold_userid(person.userid) for person in company.people]
 
 
-def _with_passwords(users: list[User]) -> tuple[User, User]:
+def _set_passwords(users: list[User]) -> tuple[User, User]:
     """Make the first person an administrator, and give the first two a password."""
     admin, employee = users[:2]
     if not admin.is_superuser:
@@ -210,7 +210,7 @@ def _with_passwords(users: list[User]) -> tuple[User, User]:
     return admin, employee
 
 
-def _regions(companies: list[DemoCompany], users: list[User]) -> Attribute:
+def _make_regions(companies: list[DemoCompany], users: list[User]) -> Attribute:
     """Return an attribute with people's regions. Offices without a region have none, and so no rows of their own."""
     region, is_new = Attribute.objects.get_or_create(key=REGION, defaults={"name": "区域", "is_many_valued": True})
     if is_new:
@@ -223,16 +223,16 @@ def _regions(companies: list[DemoCompany], users: list[User]) -> Attribute:
     return region
 
 
-def _card(demo: DemoReport) -> Card:
+def _make_card(demo: DemoReport) -> Card:
     source, _is_new = DataSource.objects.get_or_create(name=SOURCE, defaults={"kind": SourceKind.GUANDATA})
     page, card_id = content.PLACES[demo.alias]
     question = {"bi_page_id": page, "bi_card_id": card_id, "units": demo.units, "kinds": {"日期": "date"}}
     return Card.objects.get_or_create(source=source, name=demo.card, defaults=question)[0]
 
 
-def _report(demo: DemoReport, region: Attribute, owner: User) -> Report:
+def _make_report(demo: DemoReport, region: Attribute, owner: User) -> Report:
     report = Report.objects.create(title=demo.title, body=demo.body, figures=demo.figures, is_template=True)
-    ReportCard.objects.create(report=report, card=_card(demo), alias=demo.alias, title=demo.heading)
+    ReportCard.objects.create(report=report, card=_make_card(demo), alias=demo.alias, title=demo.heading)
     if demo.chart:
         ReportChart.objects.create(report=report, alias=demo.alias, **demo.chart)
     if demo.own_column:
@@ -244,14 +244,14 @@ def _report(demo: DemoReport, region: Attribute, owner: User) -> Report:
     return report
 
 
-def _subscription(
+def _make_subscription(
     name: str, demo: DemoReport, form: MessageForm, crontab: str, owner: User, region: Attribute, now: datetime
 ) -> Subscription:
     """Return the subscription of this name. Its frequent schedule is moved, so that a restarted demo sends soon."""
     existing = Subscription.objects.filter(name=name).first()
     is_new = existing is None
     if existing is None:
-        report = _report(demo, region, owner)
+        report = _make_report(demo, region, owner)
         subscription = Subscription(
             name=name, report=report, owner=owner, message_form=form, time_zone=TIME_ZONE, to_everyone=True
         )
@@ -269,7 +269,7 @@ def _subscription(
     return subscription
 
 
-def _sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
+def _make_sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
     domain = links.find_trusted_domain(corp)
     app = {
         "agentid": corp.agentid,
@@ -279,12 +279,12 @@ def _sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
         "trusted_domain": domain,
         "callback_domain": domain,
         "scope": {"partyids": [1]},
-        "callback": _sandbox_callback(corp, CallbackEvent.Kind.APP),
+        "callback": _make_sandbox_callback(corp, CallbackEvent.Kind.APP),
     }
     return {
         "corpid": corp.corpid,
         "name": corp.name,
-        "contacts_callback": _sandbox_callback(corp, CallbackEvent.Kind.CONTACTS),
+        "contacts_callback": _make_sandbox_callback(corp, CallbackEvent.Kind.CONTACTS),
         "departments": [{"id": id_, "name": name, "parentid": parent} for id_, name, parent in company.departments],
         "members": [
             {"userid": one.userid, "name": one.name, "department": one.department_ids, "position": one.position}
@@ -294,7 +294,7 @@ def _sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
     }
 
 
-def _sandbox_callback(corp: Corp, kind: CallbackEvent.Kind) -> dict[str, str]:
+def _make_sandbox_callback(corp: Corp, kind: CallbackEvent.Kind) -> dict[str, str]:
     """Return one callback address as in WeCom's console."""
     crypto = callback_crypto(corp, kind)
     if crypto is None:

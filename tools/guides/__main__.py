@@ -26,14 +26,14 @@ def move_into_files(pages: Path) -> None:
     for page in pages.rglob("*.html"):
         html = page.read_text()
         for text in _SCRIPT.findall(html):
-            html = html.replace(f">{text}</script>", f' src="{_file(page, pages, text, "js")}"></script>')
+            html = html.replace(f">{text}</script>", f' src="{_write_file(page, pages, text, "js")}"></script>')
         for text in _STYLE.findall(html):
-            link = f'<link rel="stylesheet" href="{_file(page, pages, text, "css")}">'
+            link = f'<link rel="stylesheet" href="{_write_file(page, pages, text, "css")}">'
             html = html.replace(f"<style>{text}</style>", link)
         page.write_text(_ATTRIBUTE.sub("", html.replace(_HIDDEN, " hidden")))
 
 
-def _file(page: Path, pages: Path, text: str, kind: str) -> str:
+def _write_file(page: Path, pages: Path, text: str, kind: str) -> str:
     """Write the text to a file, and return the file's address relative to `page`."""
     name = f"_static/page-{hashlib.sha256(text.encode()).hexdigest()[:12]}.{kind}"
     (pages / name).write_text(text)
@@ -49,10 +49,10 @@ def main() -> int:
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else DOCS / "_build" / builder
     os.environ.update(ENVIRON, DJANGO_SETTINGS_MODULE="tools.static_settings")
     django.setup()
-    return max([build(builder, folder, tree) for tree in LANGUAGES])
+    return max([run_sphinx(builder, folder, tree) for tree in LANGUAGES])
 
 
-def build(builder: str, folder: Path, tree: str) -> int:
+def run_sphinx(builder: str, folder: Path, tree: str) -> int:
     """Run Sphinx and return its exit code."""
     arguments = ["-q", "-E", "-W", "--keep-going", "-b", builder, "-c", DOCS, "-d", f"{folder}-read/{tree}"]
     arguments += ["-D", f"language={LANGUAGES[tree]}", DOCS / tree, folder / tree]

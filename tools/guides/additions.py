@@ -22,7 +22,7 @@ _HEADS = {
 }
 
 
-def diagnosis_checks(language: str) -> str:
+def write_diagnosis_checks(language: str) -> str:
     """Describe each check with its findings, then the findings shared by all checks."""
     with override(language):
         parts = []
@@ -31,13 +31,13 @@ def diagnosis_checks(language: str) -> str:
             links = "".join(f"- <{url}>\n" for url in check.help_links)
             parts.append(
                 f"({check.guide})=\n### {_(check.label)}\n\n{_text(check.purpose)}\n\n"
-                f"{_table(language, ('what', 'who', 'where'), rows)}\n{links}"
+                f"{_write_table(language, ('what', 'who', 'where'), rows)}\n{links}"
             )
         rows = [_cells(one) for one in SHARED_EXPLANATIONS.values()]
-        return "\n".join([*parts, _table(language, ("what", "who", "where"), rows)])
+        return "\n".join([*parts, _write_table(language, ("what", "who", "where"), rows)])
 
 
-def wecom_codes(language: str) -> str:
+def write_wecom_codes(language: str) -> str:
     with override(language):
         of_calls = [(code, call, explanation) for (call, code), explanation in EXPLANATIONS_OF_CALLS.items()]
         known = [(code, "", entry.explanation) for code, entry in ENTRIES.items()]
@@ -45,23 +45,23 @@ def wecom_codes(language: str) -> str:
             (f"[{code}]{{#{find_guide_anchor(code, operation=call)}}} {call and f'`{call}`'}", *_cells(explanation))
             for code, call, explanation in sorted([*known, *of_calls], key=lambda row: row[:2])
         ]
-        return _table(language, ("code", "what", "who", "where"), rows)
+        return _write_table(language, ("code", "what", "who", "where"), rows)
 
 
-def sign_in_pages(language: str) -> str:
+def write_sign_in_pages(language: str) -> str:
     with override(language):
         rows = [
             (f"[{_text(guide.title)}]{{#sign-in-{cause}}}", _text(guide.what), _text(guide.who))
             for cause, guide in GUIDES.items()
         ]
-        return _table(language, ("page", "what", "who"), rows)
+        return _write_table(language, ("page", "what", "who"), rows)
 
 
 def _cells(explanation: Explanation) -> tuple[str, str, str]:
     return _text(explanation.what), _text(explanation.who), _text(explanation.where)
 
 
-def _table(language: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def _write_table(language: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     titles = [_HEADS[language][head] for head in heads]
     lines = [titles, ["---"] * len(titles), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
