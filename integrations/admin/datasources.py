@@ -26,6 +26,7 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations.admin.base import View, find_row, fold_fields, hide_related_links, own_page, own_routes, show_status
 from integrations.admin.datasource_forms import COLUMN_NOTES, DATABASE_FIELDS, QUESTIONS, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges, describe_empty_select
+from integrations.data.table import list_cells
 from integrations.datasources import catalogue, fetch, source_tests
 from integrations.jobs.registry import describe_job
 from integrations.jobs.requests import find_newest_job
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 FOLDER = "admin/integrations/card"
+# Rows of a card's data on its page.
+ROWS_SHOWN = 20
 # Number of pages or cards of the BI in a list; a search finds the others.
 SHOWN_AT_MOST = 200
 # A search field appears above a list of more entries than this.
@@ -189,7 +192,9 @@ class TestedRows(AnyModelAdmin):
         job = find_newest_job(source_tests.UNSAVED_TEST, token)
         if job is None or job.asked_by_id != request.user.pk:
             raise Http404
-        context = {**describe_job(job), "table": source_tests.find_first_rows(job)}
+        table = source_tests.find_first_rows(job)
+        rows = list_cells(table, source_tests.ROWS_SHOWN) if table else []
+        context = {**describe_job(job), "table": table, "rows": rows}
         return JsonResponse(
             {
                 "html": render_to_string(TEMPLATE, context, request),
@@ -399,13 +404,15 @@ class CardAdmin(TestedRows):
             return {"is_unfinished": False, "html": render_to_string(f"{FOLDER}/_test.html")}
         latest.card = row
         is_running = latest.status == CardData.Status.WAITING
+        table = latest.table if latest.status == CardData.Status.READY else None
         context = {
             "latest": latest,
             "is_running": is_running,
             "seconds": int((now - latest.requested_at).total_seconds()),
             "hindrance": fetch.find_hindrance(latest, now=now) if is_running else "",
             "is_outdated": latest.requested_at < row.changed_at,
-            "table": latest.table if latest.status == CardData.Status.READY else None,
+            "table": table,
+            "rows": list_cells(table, ROWS_SHOWN) if table else [],
         }
         return {"is_unfinished": is_running, "html": render_to_string(f"{FOLDER}/_test.html", context)}
 

@@ -204,6 +204,20 @@ def format_number(number: Decimal | None, decimals: int | None = None, *, groupe
     return text.rstrip("0").rstrip(".") if decimals is None and "." in text else text
 
 
+def list_cells(table: Table, rows_at_most: int) -> list[list[tuple[Value, bool]]]:
+    """List the first rows for a page that shows what a source gives: each value, and whether its column holds numbers.
+    Numbers are written in full, with their thousands separated."""
+    rows = []
+    for row in table.rows[:rows_at_most]:
+        cells: list[tuple[Value, bool]] = []
+        for value, column in zip(row, table.columns, strict=True):
+            if column.is_numeric and value is not None:
+                value = f"{value:,}%" if column.kind is Kind.PERCENT else f"{value:,}"
+            cells.append((value, column.is_numeric))
+        rows.append(cells)
+    return rows
+
+
 def format_short(number: Decimal | None, decimals: int | None = None, *, scales: Scales = CHINESE_SCALES) -> str:
     """Write 1.2万 or 3.45亿, and a smaller number in full. `number` None becomes a dash.
 

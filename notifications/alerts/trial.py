@@ -64,7 +64,10 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
                 "findings": conditions.describe_results(rule, verdict, unknown=unknown).splitlines(),
                 "is_marked": bool(marked),
                 "rows": [
-                    ([write_cell(*pair) for pair in zip(cells, table.columns, strict=True)], index in marked)
+                    (
+                        [(write_cell(*pair), pair[1].is_numeric) for pair in zip(cells, table.columns, strict=True)],
+                        index in marked,
+                    )
                     for index, cells in rows
                 ],
                 "further_count": max(0, len(verdict.table.rows) - ROWS_SHOWN),
@@ -88,7 +91,7 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
                 incident = evaluation.draft_incident(rule, check, part, verdict, link=link)
                 groups[notices.make_audience_key(incident)].append(incident)
     return {
-        "names": table.names,
+        "columns": table.columns,
         "parts": parts,
         "part_count": len(found),
         "holding_count": answers.count(True),

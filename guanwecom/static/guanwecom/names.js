@@ -69,7 +69,7 @@
       const text = textOf(cell);
       const head = cell.closest("table").tHead?.rows[0].cells[cell.cellIndex];
       if (/^[-—]$/.test(text)) cell.classList.add("blank");
-      else if (head && cell.cellIndex && (/^[\d,.: -]+$/.test(text) || [words.yes, words.no].includes(text))) cell.dataset.label = textOf(head);
+      else if (head && cell.cellIndex && (/^[\d,.: -]+$|\d{4}-\d\d-\d\d/.test(text) || [words.yes, words.no].includes(text))) cell.dataset.label = textOf(head);
     }
   };
 

@@ -39,6 +39,7 @@ from notifications import tasks
 from notifications.admin import subscription_forms
 from notifications.admin.base import get_administrator, is_key
 from notifications.admin.push.data_choice import choose_card, list_choices
+from notifications.charts.drawing import write_cell
 from notifications.delivery.attachments import MediaPlan
 from notifications.delivery.rendering.preview import begin_media
 from notifications.models import Draft
@@ -367,7 +368,13 @@ class OnePage(ButtonsPage):
         for alias, table in tables.items():
             day = find_reached_day_column(table, today=today, zone=zone)
             newest = find_newest_day(table.list_values(day), until=today, zone=zone) if day else None
-            rows = sort_newest_first(table, today=today, zone=zone).rows[:SAMPLE_ROWS]
+            rows = [
+                [
+                    (write_cell(value, column), column.is_numeric)
+                    for value, column in zip(row, table.columns, strict=True)
+                ]
+                for row in sort_newest_first(table, today=today, zone=zone).rows[:SAMPLE_ROWS]
+            ]
             sample = {"heading": cards[alias][1], "table": table, "rows": rows, "newest": newest}
             samples.append({**sample, "count": len(table.rows)})
         names = {"missing": missing, "is_rule": self.is_rule}

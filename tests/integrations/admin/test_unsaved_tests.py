@@ -107,8 +107,8 @@ def test_the_first_rows_of_a_query_are_shown_before_it_is_saved(chinese_root: Cl
 
     html = try_unsaved(chinese_root, TRY_CARD, values)
 
-    assert '<th scope="col">金额' in html
-    assert html.count("<td>") == source_tests.ROWS_SHOWN
+    assert '<th scope="col" class="n">金额' in html
+    assert html.count('<td class="n">') == source_tests.ROWS_SHOWN
     assert "还有更多行" in html
     assert "没有" not in html
     assert not Card.objects.exists()
