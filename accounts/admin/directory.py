@@ -33,7 +33,16 @@ from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, LinkConflic
 from accounts.users.bi_identity import EMAIL, is_bi_identity_source
 from accounts.users.roles import people_visible_to, sees_all
 from integrations import callbacks
-from integrations.admin.base import State, find_row, hide_related_links, own_page, own_routes, show_state, show_status
+from integrations.admin.base import (
+    State,
+    find_row,
+    hide_related_links,
+    own_page,
+    own_routes,
+    pill,
+    show_state,
+    show_status,
+)
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.directory import sync
 from integrations.directory.events import describe_reception
@@ -160,7 +169,9 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
         if policy.is_off:
             return "—"
         reception = describe_reception(policy.corp, now=timezone.now())
-        return show_status(reception.tone, reception.words)
+        if reception.tone in {"good", "bad"}:
+            return show_status(reception.tone, reception.words)
+        return pill(reception.tone, reception.words)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)

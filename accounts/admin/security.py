@@ -34,8 +34,10 @@ from accounts.authentication import passwords, totp
 from accounts.importexport.sheets import make_csv_response
 from accounts.models import AuditEntry, Lockout, SignInPolicy
 from accounts.users import roles
+from accounts.users.bi_identity import list_external_ids
 from accounts.users.roles import people_changeable_by, sees_all
 from integrations.admin.base import OneRowAdmin, State, own_routes, pill, show_state
+from integrations.admin.datasource_forms import KIND_LABELS
 from integrations.core.admin_pages import (
     AnyModelAdmin,
     ConfirmedChanges,
@@ -43,7 +45,7 @@ from integrations.core.admin_pages import (
     read_newest_first,
 )
 from integrations.core.hooks import Attention
-from integrations.models import Card, Corp
+from integrations.models import BiConnection, Card, Corp
 
 TONES = {
     AuditEntry.Action.DELETED: "bad",
@@ -64,8 +66,18 @@ def _join_pairs(value: dict[str, Any]) -> str:
     return gettext(", ").join(f"{name}: {text}" for name, text in value.items())
 
 
-signals.describe_field(Card, "types", _join_pairs)
+def _describe_kinds(value: dict[str, str]) -> str:
+    return _join_pairs({name: KIND_LABELS.get(kind, kind) for name, kind in value.items()})
+
+
+def _describe_identity(key: str) -> str:
+    """Name the value of people that is their account in the BI."""
+    return next((str(one.label) for one in list_external_ids() if one.key == key), key)
+
+
+signals.describe_field(Card, "kinds", _describe_kinds)
 signals.describe_field(Card, "units", _join_pairs)
+signals.describe_field(BiConnection, "external_id_source", _describe_identity)
 
 
 class KindFilter(admin.SimpleListFilter):

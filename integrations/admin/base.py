@@ -71,20 +71,23 @@ def show_state(state: State, detail: object = "", tone: str = "") -> SafeString:
 _PLAIN = {
     **{"ok": State.FINE, "done": State.DONE, "failed": State.FAILED, "wrong": State.FAILED},
     **dict.fromkeys(("accepted", "delivered"), State.DONE),
-    **dict.fromkeys(("waiting", "pending", "skipped"), State.WAITING),
+    **dict.fromkeys(("waiting", "pending"), State.WAITING),
     **dict.fromkeys(("running", "sending", "confirmed"), State.RUNNING),
 }
 _SAYING_MORE = {
     **{"good": State.FINE, "busy": State.RUNNING},
     **dict.fromkeys(("overtaken", "discarded", "repeated", "left_out", "noted", "without_file"), State.DONE),
-    **dict.fromkeys(("preparing", "asking", "warning", "warn", "quiet"), State.WAITING),
+    **dict.fromkeys(("preparing", "asking", "warning", "warn"), State.WAITING),
 }
 
 
 def show_status(status: str, words: object) -> SafeString:
-    """Render the state that a status or a tone stands for, with the words behind it if they say more."""
+    """Render the state that a status or a tone stands for, with the words behind it if they say more. What was not
+    tried is in no state: it is told by its words alone."""
+    if status in {"skipped", "quiet"}:
+        return pill("quiet", words)
     state = _PLAIN.get(status) or _SAYING_MORE.get(status, State.FAILED)
-    tone = {"warning": "warn", "warn": "warn", "skipped": "quiet", "quiet": "quiet"}.get(status, "")
+    tone = "warn" if status in {"warning", "warn"} else ""
     return show_state(state, "" if status in _PLAIN or words == state.label else words, tone)
 
 

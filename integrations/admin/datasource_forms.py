@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils.text import capfirst
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import CertificatesField, SecretsMixin, TidyField, WriteOnlyInput
@@ -39,6 +39,7 @@ from integrations.models.fields import Person, Unreadable, corp_condition, requi
 
 if TYPE_CHECKING:
     import sqlalchemy
+    from django_stubs_ext import StrOrPromise
 
     from integrations.clients.sources import sql
 else:
@@ -323,6 +324,15 @@ QUESTIONS = {
     SourceKind.GUANDATA: ("bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters"),
     SourceKind.SQL: ("sql", "sql_parameters"),
     SourceKind.JSON: ("http_method", "http_path", "http_body", "expression"),
+}
+# The kinds of a column in words, as admin/integrations/card/_kind.html says them.
+KIND_LABELS: dict[str, StrOrPromise] = {
+    "text": pgettext_lazy("kind of a column", "text"),
+    "number": pgettext_lazy("kind of a column", "number"),
+    "percent": pgettext_lazy("kind of a column", "percent"),
+    "boolean": pgettext_lazy("kind of a column", "yes or no"),
+    "date": pgettext_lazy("kind of a column", "date"),
+    "datetime": pgettext_lazy("kind of a column", "date and time"),
 }
 COLUMN_NOTES = ("kinds", "units", "as_of_column")
 

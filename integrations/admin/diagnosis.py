@@ -162,7 +162,7 @@ def _render_row(
         "purpose": gettext(check.purpose),
         "run": run,
         "can_act": can_act and name != MESSAGE,
-        "state": show_status(Status.SKIPPED, ""),
+        "state": show_status(Status.SKIPPED, Status.SKIPPED.label),
     }
     if run is not None:
         is_bad = run.status in {Status.WRONG, Status.WARNING, Status.SKIPPED}

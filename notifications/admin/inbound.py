@@ -25,6 +25,7 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.admin.base import Column, RowsAdmin, format_moment
+from accounts.audit import signals
 from accounts.models import User
 from accounts.users.roles import people_visible_to
 from integrations.admin.base import ONE_SAVE_BUTTON, RowAction, State, find_row, own_page, own_routes, show_state
@@ -60,6 +61,9 @@ FOLDER = "admin/notifications/inboundchannel"
 CALLS_BESIDE = 5
 # Fields that are not folded.
 FIRST = ("name", "title", "text", "recipient_kind", "recipient_path", "recipient_attribute", "departments", "users")
+
+signals.describe_field(InboundChannel, "scheme", lambda name: str(SCHEMES[name].label))
+signals.describe_field(InboundChannel, "preset", lambda name: str(PRESETS[name].label))
 
 
 @admin.register(InboundChannel)

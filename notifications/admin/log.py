@@ -29,7 +29,7 @@ from accounts.admin.base import Column, RowsAdmin, RowsList, format_moment, form
 from accounts.importexport.sheets import format_csv_line
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import people_visible_to
-from integrations.admin.base import ReadOnlyAdmin, State, own_routes, show_state, show_status
+from integrations.admin.base import ReadOnlyAdmin, State, own_routes, pill, show_state, show_status
 from integrations.companies.diagnosis import checks
 from integrations.core.admin_pages import read_newest_first
 from integrations.models import Card, Corp
@@ -55,7 +55,7 @@ LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
 _SKIPPED = {
     **dict.fromkeys(("paused", "declined"), State.PAUSED),
     **dict.fromkeys(("corp_disabled", "user_disabled", "barred"), State.DISABLED),
-    **{"no_rows": State.DONE, "no_value": State.WAITING},
+    "no_rows": State.DONE,
 }
 
 
@@ -238,6 +238,8 @@ def find_receipt_status(receipt: Receipt) -> str:
 
 
 def show_receipt_status(receipt: Receipt) -> SafeString:
+    if receipt.reason == Receipt.Reason.NO_VALUE:  # nothing failed, and nothing waits: the run sends no more
+        return pill("quiet", Status.SKIPPED.label)
     if receipt.reason:  # the column beside it says why
         return show_state(_SKIPPED.get(receipt.reason, State.FAILED))
     status = find_receipt_status(receipt)

@@ -90,6 +90,24 @@
     }
   };
 
+  // A browser names the button of a file in its own language: one in the page's language lies under it.
+  const nameFiles = (root) => {
+    for (const input of root.querySelectorAll('input[type="file"]')) {
+      const isFocused = input.autofocus || document.activeElement === input;
+      const [box, button, name] = ["span", "span", "span"].map((tag) => document.createElement(tag));
+      const tell = () => { name.textContent = [...input.files].map((file) => file.name).join(", ") || words.noFile; };
+      [box.className, button.className, name.className] = ["file-choice", "button", "meta"];
+      button.textContent = words.file;
+      button.setAttribute("aria-hidden", "true");
+      name.setAttribute("aria-hidden", "true");
+      input.before(box);
+      box.append(input, button, name);
+      input.addEventListener("change", tell);
+      tell();
+      if (isFocused) input.focus();
+    }
+  };
+
   // Django writes dashes for "nothing chosen".
   const nameBlanks = (root) => {
     for (const option of root.querySelectorAll('option[value=""]')) {
@@ -103,6 +121,7 @@
     nameValues(document);
     alignNumbers(document);
     nameRows(document);
+    nameFiles(document);
     nameBlanks(document);
     nameCells(document);
     nameDates(document);
