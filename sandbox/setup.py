@@ -13,6 +13,8 @@ LOCALE = Path(__file__).resolve().parent / "wecom_sandbox" / "locale"
 
 
 class BuildWithCatalogues(build_py):
+    """Build step that writes an .mo file beside each .po file."""
+
     def run(self) -> None:
         for source in LOCALE.rglob("*.po"):
             with source.open("rb") as texts, source.with_suffix(".mo").open("wb") as compiled:

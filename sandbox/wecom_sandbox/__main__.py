@@ -24,13 +24,13 @@ from wecom_sandbox.state.world import World, find_leniencies
 _PRODUCTION = re.compile(r"""^\s*(?:export\s+)?ENVIRONMENT\s*=\s*["']?production["']?\s*(?:#.*)?$""", re.MULTILINE)
 EXAMPLE = Path(__file__).resolve().parent / "example.json"
 EXAMPLE_CORPID = "wwsandbox"
-REFUSED = (
+REFUSED_IN_PRODUCTION = (
     "The WeCom sandbox does not start in production: it lets anybody sign in as anybody. On a machine for trials, "
     "set ENVIRONMENT=demo."
 )
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="wecom-sandbox",
         description="Runs a stand-in for WeCom: API, sign-in pages, phone and console, with an example company.",
@@ -74,23 +74,23 @@ def is_production() -> bool:
     return False
 
 
-def reach_of(options: argparse.Namespace) -> server.Reach:
+def make_listen_options(options: argparse.Namespace) -> server.ListenOptions:
     """Return the addresses to listen on. Raise OSError, and ValueError for a wrong name or an unusable authority."""
-    allowed = tuple(map(hosts.checked, options.allow_host))
-    authority = authority_of(options, allowed) if options.tls_port is not None else None
-    return server.Reach(options.host, options.port, options.tls_port, authority, allowed)
+    allowed = tuple(map(hosts.check_host_name, options.allow_host))
+    authority = load_authority(options, allowed) if options.tls_port is not None else None
+    return server.ListenOptions(options.host, options.port, options.tls_port, authority, allowed)
 
 
-def authority_of(options: argparse.Namespace, allowed: Sequence[str]) -> Authority:
+def load_authority(options: argparse.Namespace, allowed: Sequence[str]) -> Authority:
     folder: Path | None = options.ca_folder
     return Authority.new(allowed) if folder is None else Authority.kept(folder, allowed)
 
 
-def certificate(options: argparse.Namespace) -> str:
+def read_certificate(options: argparse.Namespace) -> str:
     """Return what `wecom-sandbox ca` prints. Raise OSError and ValueError."""
     if options.ca_folder is not None:
-        return authority_of(options, tuple(map(hosts.checked, options.allow_host))).pem
-    url = f"http://{called(options.host)}:{options.port}/sandbox/api/ca"
+        return load_authority(options, tuple(map(hosts.check_host_name, options.allow_host))).pem
+    url = f"http://{format_host(options.host)}:{options.port}/sandbox/api/ca"
     # No proxy, since the address is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -100,16 +100,16 @@ def certificate(options: argparse.Namespace) -> str:
         raise ValueError(f"{url}: {error}. Is the sandbox running there, with --tls-port?") from error
 
 
-def called(host: str) -> str:
+def format_host(host: str) -> str:
     """Return the host as it is written in URLs; 127.0.0.1 if the sandbox listens on all addresses."""
     if hosts.is_everywhere(host):
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
-def announcement(world: World, reach: server.Reach, ports: server.Ports) -> str:
+def format_announcement(world: World, options: server.ListenOptions, ports: server.Ports) -> str:
     """Return the sandbox's addresses, one line each. Programs read the address at the end of the first line."""
-    named = called(reach.host)
+    named = format_host(options.host)
     url = f"http://{named}:{ports.plain}"
     lines = [
         f"WeCom sandbox on {url}/",
@@ -129,20 +129,20 @@ def announcement(world: World, reach: server.Reach, ports: server.Ports) -> str:
     return "\n".join(lines)
 
 
-async def serve(world: World, reach: server.Reach) -> None:
+async def serve(world: World, options: server.ListenOptions) -> None:
     """Serve until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with server.serving_on(world, reach) as ports:
-        print(announcement(world, reach, ports), flush=True)
+    async with server.run_server(world, options) as ports:
+        print(format_announcement(world, options, ports), flush=True)
         with contextlib.suppress(asyncio.CancelledError):
             await stop.wait()
 
 
 def print_certificate(options: argparse.Namespace) -> int:
     try:
-        print(certificate(options), end="")
+        print(read_certificate(options), end="")
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -151,23 +151,23 @@ def print_certificate(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM. Return 1, with one line on standard error, if it cannot start."""
-    options = parse(arguments)
+    options = parse_arguments(arguments)
     if options.command == "ca":
         return print_certificate(options)
     if is_production():
-        print(REFUSED, file=sys.stderr)
+        print(REFUSED_IN_PRODUCTION, file=sys.stderr)
         return 1
     world = World()
     kept: Path | None = options.snapshot
     given = [path for path in (options.seed, kept if kept and kept.exists() else None) if path]
     try:
         for path in given or [EXAMPLE]:
-            snapshot.read(world, path)
+            snapshot.read_snapshot(world, path)
         for warning in find_leniencies(world) if given else ():
             print(warning, file=sys.stderr)
-        asyncio.run(serve(world, reach_of(options)))
+        asyncio.run(serve(world, make_listen_options(options)))
         if kept is not None:
-            snapshot.write(world, kept)
+            snapshot.write_snapshot(world, kept)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

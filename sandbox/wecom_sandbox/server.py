@@ -19,32 +19,32 @@ from wecom_sandbox.bi import pages as bi_pages
 from wecom_sandbox.callbacks.courier import COURIER, Courier
 from wecom_sandbox.errors import TEXTS, ApiError
 from wecom_sandbox.http import hosts
-from wecom_sandbox.http.envelope import Reply, failure
+from wecom_sandbox.http.envelope import Reply, make_failure
 from wecom_sandbox.http.hosts import Authority
 from wecom_sandbox.limits.limits import Fault
 from wecom_sandbox.pages import chats, console, phone, sign_in
 from wecom_sandbox.state.world import AUTHORITY, WORLD, CallRecord, World
 
 _HEADERS = {"Server": "nginx", "X-W-No": "7"}
-_PAGE = "<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ERROR_PAGE = "<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 _HANG_SECONDS, _SLOW_SECONDS, _DRIP_SECONDS = 600.0, 5.0, 1.0
 
 
-def response(reply: Reply) -> web.Response:
-    return web.Response(body=reply.body, status=reply.status, headers=_headers(reply))
+def make_response(reply: Reply) -> web.Response:
+    return web.Response(body=reply.body, status=reply.status, headers=_make_headers(reply))
 
 
-def _headers(reply: Reply) -> dict[str, str]:
+def _make_headers(reply: Reply) -> dict[str, str]:
     """Return the reply's headers. Control characters are replaced, since some headers contain texts of callers."""
     headers = {**_HEADERS, **reply.headers, "Content-Type": reply.content_type}
-    return {name: _CONTROL.sub(" ", value) for name, value in headers.items()}
+    return {name: _CONTROL_CHARACTERS.sub(" ", value) for name, value in headers.items()}
 
 
-def reply_despite(world: World, name: str, api_request: Request, fault: Fault) -> Reply:
+def answer_with_fault(world: World, name: str, api_request: Request, fault: Fault) -> Reply:
     """Return the API's answer if the fault lets the call be carried out, else the fault's error, by default -1."""
     if fault.kind == "token_revoked":
-        _revoke(world, api_request, fault.code)
+        _revoke_token(world, api_request, fault.code)
         return call.answer(world, name, api_request)
     if fault.kind == "wrong_json_warning":
         reply = call.answer(world, name, api_request)
@@ -54,28 +54,28 @@ def reply_despite(world: World, name: str, api_request: Request, fault: Fault) -
     if code is None and fault.carries_out:
         return call.answer(world, name, api_request)
     code = -1 if code is None else code
-    return failure(code, TEXTS.get(code, "invalid request"), ip=api_request.ip, now=world.now())
+    return make_failure(code, TEXTS.get(code, "invalid request"), ip=api_request.ip, now=world.now())
 
 
-async def spoil(request: web.Request, reply: Reply, fault: Fault) -> web.StreamResponse:
+async def send_with_fault(request: web.Request, reply: Reply, fault: Fault) -> web.StreamResponse:
     """Send the reply, damaged, delayed or replaced according to the fault."""
     if fault.kind in ("close_before", "close_after"):
-        return _close(request)
+        return _close_connection(request)
     if fault.kind == "hang":
         await _wait_for_caller(request, fault.seconds or _HANG_SECONDS)
-        return _close(request)
+        return _close_connection(request)
     if fault.kind in ("http_500", "html"):
-        return _page(fault.kind)
+        return _make_error_page(fault.kind)
     if fault.kind == "broken_json":
         reply.body = reply.body[: max(1, len(reply.body) // 2)]
     elif fault.kind == "slow":
         await _wait_for_caller(request, fault.seconds or _SLOW_SECONDS)
     elif fault.kind == "drip":
-        return await _drip(request, reply, fault.seconds or _DRIP_SECONDS)
-    return response(reply)
+        return await _send_slowly(request, reply, fault.seconds or _DRIP_SECONDS)
+    return make_response(reply)
 
 
-def _revoke(world: World, api_request: Request, code: int) -> None:
+def _revoke_token(world: World, api_request: Request, code: int) -> None:
     value = api_request.query.get("access_token", "")
     token = world.tokens.get(value)
     if token is None:
@@ -86,16 +86,16 @@ def _revoke(world: World, api_request: Request, code: int) -> None:
         del world.tokens[value]
 
 
-def _close(request: web.Request) -> web.Response:
+def _close_connection(request: web.Request) -> web.Response:
     """Cut the connection. The returned response is not sent."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=204)
 
 
-def _page(kind: str) -> web.Response:
+def _make_error_page(kind: str) -> web.Response:
     status, title = (500, "500 Internal Server Error") if kind == "http_500" else (200, "Welcome to nginx!")
-    return web.Response(text=_PAGE.format(title=title), status=status, content_type="text/html", headers=_HEADERS)
+    return web.Response(text=_ERROR_PAGE.format(title=title), status=status, content_type="text/html", headers=_HEADERS)
 
 
 async def _wait_for_caller(request: web.Request, seconds: float) -> None:
@@ -108,8 +108,8 @@ async def _wait_for_caller(request: web.Request, seconds: float) -> None:
         await asyncio.sleep(min(left, 0.1))
 
 
-async def _drip(request: web.Request, reply: Reply, seconds: float) -> web.StreamResponse:
-    stream = web.StreamResponse(headers=_headers(reply))
+async def _send_slowly(request: web.Request, reply: Reply, seconds: float) -> web.StreamResponse:
+    stream = web.StreamResponse(headers=_make_headers(reply))
     stream.content_length = len(reply.body)
     await stream.prepare(request)
     for index in range(len(reply.body)):
@@ -124,15 +124,14 @@ BODY_MOST_BYTES = 32 * 1024 * 1024
 BACKLOG = 4096
 STATIC = Path(__file__).resolve().parent / "static"
 # Paths of the sandbox itself, and one that browsers request from every site. All others are WeCom's.
-_OWN = ("/sandbox", "/phone", "/console", "/guandata", "/favicon.ico")
+_OWN_PATHS = ("/sandbox", "/phone", "/console", "/guandata", "/favicon.ico")
 _NO_SUCH_CALL = (
-    "404: the WeCom sandbox has no {method} {path}. "
-    "GET /sandbox/api/missing counts what was asked for and is not there.\n"
+    "404: the WeCom sandbox has no {method} {path}. GET /sandbox/api/missing counts requests for missing paths.\n"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ListenOptions:
     """Addresses to listen on, and host names to accept. Port 0: a free one. `tls_port` None: no TLS."""
 
     host: str
@@ -150,15 +149,17 @@ class Ports:
     tls: int | None
 
 
-def make_app(world: World, reach: Reach) -> web.Application:
-    app = web.Application(middlewares=[hosts.guard(reach.allowed), _missing], client_max_size=BODY_MOST_BYTES)
+def make_app(world: World, options: ListenOptions) -> web.Application:
+    app = web.Application(
+        middlewares=[hosts.make_host_guard(options.allowed), _count_missing_path], client_max_size=BODY_MOST_BYTES
+    )
     app[WORLD] = world
-    app[AUTHORITY] = reach.authority
+    app[AUTHORITY] = options.authority
     app[COURIER] = Courier(world)
-    app.cleanup_ctx.append(_courier_at_work)
+    app.cleanup_ctx.append(_run_courier)
     app.router.add_route("*", "/cgi-bin/{tail:.*}", answer_api)
     app.router.add_static("/sandbox/static/", STATIC)
-    app.router.add_get("/", _to_phone)
+    app.router.add_get("/", _redirect_to_phone)
     sign_in.add_oauth_routes(app)
     sign_in.add_login_routes(app)
     phone.add_routes(app)
@@ -170,20 +171,18 @@ def make_app(world: World, reach: Reach) -> web.Application:
 
 
 @contextlib.asynccontextmanager
-async def serving_on(world: World, reach: Reach) -> AsyncIterator[Ports]:
+async def run_server(world: World, options: ListenOptions) -> AsyncIterator[Ports]:
     """Listen while the block runs. Raise OSError, and ValueError for another machine's address without --allow-host."""
-    if not hosts.is_loopback(reach.host) and not reach.allowed:
-        raise ValueError(
-            f"{reach.host} is not a loopback address; --allow-host NAME says under which name it is called"
-        )
-    runner = web.AppRunner(make_app(world, reach), access_log=None, shutdown_timeout=0.2)
+    if not hosts.is_loopback(options.host) and not options.allowed:
+        raise ValueError(f"{options.host} is not a loopback address; give the name in its URLs by --allow-host NAME")
+    runner = web.AppRunner(make_app(world, options), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
-        await web.TCPSite(runner, reach.host, reach.port, backlog=BACKLOG, reuse_address=True).start()
-        if reach.tls_port is not None and reach.authority is not None:
-            context = reach.authority.server_context()
+        await web.TCPSite(runner, options.host, options.port, backlog=BACKLOG, reuse_address=True).start()
+        if options.tls_port is not None and options.authority is not None:
+            context = options.authority.server_context()
             site = web.TCPSite(
-                runner, reach.host, reach.tls_port, ssl_context=context, backlog=BACKLOG, reuse_address=True
+                runner, options.host, options.tls_port, ssl_context=context, backlog=BACKLOG, reuse_address=True
             )
             await site.start()
         plain, *tls = [int(address[1]) for address in runner.addresses]
@@ -192,7 +191,7 @@ async def serving_on(world: World, reach: Reach) -> AsyncIterator[Ports]:
         await runner.cleanup()
 
 
-async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
+async def _run_courier(app: web.Application) -> AsyncIterator[None]:
     task = asyncio.create_task(app[COURIER].run())
     yield
     task.cancel()
@@ -201,16 +200,16 @@ async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
 
 
 @web.middleware
-async def _missing(
+async def _count_missing_path(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Answer 404 to a path of WeCom that the sandbox lacks, and count it."""
-    if isinstance(request.match_info.http_exception, web.HTTPNotFound) and not request.path.startswith(_OWN):
-        return _no_such_call(request, request.app[WORLD])
+    if isinstance(request.match_info.http_exception, web.HTTPNotFound) and not request.path.startswith(_OWN_PATHS):
+        return _answer_missing_call(request, request.app[WORLD])
     return await handler(request)
 
 
-async def _to_phone(request: web.Request) -> web.StreamResponse:
+async def _redirect_to_phone(request: web.Request) -> web.StreamResponse:
     raise web.HTTPFound("/phone")
 
 
@@ -218,9 +217,9 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
     """Answer a call of WeCom's API, with the fault that is active for it, if any."""
     world = request.app[WORLD]
     started = time.perf_counter()
-    name = call.endpoint_name(request.path)
+    name = call.find_endpoint_name(request.path)
     if name is None:
-        return _no_such_call(request, world)
+        return _answer_missing_call(request, world)
     api_request = Request(
         request.method,
         request.path,
@@ -230,16 +229,16 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         request.headers.get("Content-Type", ""),
         request.headers.get("Range", ""),
     )
-    who = call.caller(world, api_request)
+    who = call.find_caller(world, api_request)
     # A POST /sandbox/api/reset during a call replaces the limits.
     limits = world.limits
     try:
         # Before the body is read, since calls whose bodies are still being received count as parallel, too.
         limits.enter(who.corpid, name)
     except ApiError as error:
-        reply = failure(error.code, error.text, ip=api_request.ip, now=world.now())
-        _record(world, api_request, who, reply, None, started)
-        return response(reply)
+        reply = make_failure(error.code, error.text, ip=api_request.ip, now=world.now())
+        _record_call(world, api_request, who, reply, None, started)
+        return make_response(reply)
     try:
         api_request.body = await request.read()
         return await _carry_out(request, name, api_request, who, started)
@@ -247,7 +246,7 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         limits.leave(who.corpid, name)
 
 
-def _no_such_call(request: web.Request, world: World) -> web.Response:
+def _answer_missing_call(request: web.Request, world: World) -> web.Response:
     world.missing.note(request.method, request.path)
     text = _NO_SUCH_CALL.format(method=request.method, path=request.path[:200])
     return web.Response(text=text, status=404, headers={"Server": "nginx"})
@@ -263,14 +262,14 @@ async def _carry_out(
         await asyncio.sleep(world.settings.latency_seconds)
     if fault is None:
         reply = call.answer(world, name, api_request)
-        _record(world, api_request, who, reply, None, started)
-        return response(reply)
-    reply = reply_despite(world, name, api_request, fault)
-    _record(world, api_request, who, reply, fault, started)
-    return await spoil(request, reply, fault)
+        _record_call(world, api_request, who, reply, None, started)
+        return make_response(reply)
+    reply = answer_with_fault(world, name, api_request, fault)
+    _record_call(world, api_request, who, reply, fault, started)
+    return await send_with_fault(request, reply, fault)
 
 
-def _record(
+def _record_call(
     world: World, api_request: Request, who: call.Caller, reply: Reply, fault: Fault | None, started: float
 ) -> None:
     world.log_call(

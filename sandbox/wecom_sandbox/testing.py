@@ -144,12 +144,12 @@ def running(
             command, cwd=folder, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, text=True
         )
         try:
-            yield Sandbox(_address(process), process.pid)
+            yield Sandbox(_read_address(process), process.pid)
         finally:
-            _end(process)
+            _stop_process(process)
 
 
-def _address(process: subprocess.Popen[str]) -> str:
+def _read_address(process: subprocess.Popen[str]) -> str:
     """Return the address in the first line that the command prints when it listens."""
     line = process.stdout.readline() if process.stdout is not None else ""
     if "http://" not in line:
@@ -157,7 +157,7 @@ def _address(process: subprocess.Popen[str]) -> str:
     return line.split()[-1].rstrip("/")
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _stop_process(process: subprocess.Popen[str]) -> None:
     """Terminate the process; kill it if it has not ended after _STOP_SECONDS."""
     process.terminate()
     try:

@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from wecom_sandbox.limits.limits import KINDS, Fault
+from wecom_sandbox.limits.limits import FAULT_KINDS, Fault
 
 from tests.chaos.plan import DISTURBANCES, PROGRAMS, SPAN_SECONDS, plan
 
@@ -26,7 +26,7 @@ def test_enough_rounds_kill_everything_and_meet_every_fault() -> None:
 
     assert killed == {*PROGRAMS, "database", "broker", "sandbox", "pooler"}
     assert {each.target for each in ALL if each.kind == "restart"} == {"database", "broker"}
-    assert met == set(KINDS) - {"duplicate_callback"}
+    assert met == set(FAULT_KINDS) - {"duplicate_callback"}
     assert all(Fault.from_json(each.fault).kind == each.fault["kind"] for each in ALL if each.kind == "fault")
     assert {each.kind for each in ALL} >= {
         *("jump", "freeze", "stop", "disable", "disable_member", "reset_secret", "recall", "resend"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from wecom_sandbox.server import Reach, serving_on
+from wecom_sandbox.server import ListenOptions, run_server
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.world import World
 
@@ -80,7 +80,7 @@ def main() -> None:
     if memory.exists():
         vars(world).update(pickle.loads(memory.read_bytes()))  # noqa: S301  # written by ourselves
     else:
-        administration.load(world, json.loads((options.folder / "seed.json").read_text(encoding="utf-8")))
+        administration.load_seed(world, json.loads((options.folder / "seed.json").read_text(encoding="utf-8")))
     asyncio.run(_serve(world, options.port, memory))
 
 
@@ -91,7 +91,7 @@ async def _serve(world: World, port: int, memory: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, die)
-    async with serving_on(world, Reach("127.0.0.1", port)):
+    async with run_server(world, ListenOptions("127.0.0.1", port)):
         await asyncio.Event().wait()
 
 

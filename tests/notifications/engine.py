@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from wecom_sandbox.limits.limits import Fault
-from wecom_sandbox.server import Reach, serving_on
+from wecom_sandbox.server import ListenOptions, run_server
 from wecom_sandbox.state.world import Clock, World
 
 from integrations.clients.wecom.errcodes import STALE_TOKEN_CODES
@@ -53,7 +53,7 @@ def sandbox_in_thread(world: World) -> Iterator[str]:
     async def serve() -> None:
         ending = asyncio.Event()
         stop.append((asyncio.get_running_loop(), ending))
-        async with serving_on(world, Reach("127.0.0.1", 0)) as ports:
+        async with run_server(world, ListenOptions("127.0.0.1", 0)) as ports:
             port.set_result(ports.plain)
             await ending.wait()
 

@@ -27,7 +27,7 @@ MENU: dict[str, Any] = {
 
 def first_world() -> World:
     world = World()
-    administration.load(world, {"companies": [company(robots=[{"key": "robot-key", "name": "日报"}])]})
+    administration.load_seed(world, {"companies": [company(robots=[{"key": "robot-key", "name": "日报"}])]})
     return world
 
 

@@ -212,9 +212,9 @@ def test_its_api_refuses_what_it_cannot_read(bi: SandboxHandle, body: bytes) -> 
     "wrong", [[], {"users": [{}]}, {"no_such": 1}, {"_sessions": {}}, {"pages": [{"page_id": 7, "name": "x"}]}]
 )
 def test_a_seed_that_is_not_right_is_refused_and_a_right_one_comes_back(wrong: object) -> None:
-    written = bi_state.as_json(bi_state.from_json(SEED))
+    written = bi_state.make_bi_json(bi_state.read_bi(SEED))
 
-    assert bi_state.as_json(bi_state.from_json(written)) == written
+    assert bi_state.make_bi_json(bi_state.read_bi(written)) == written
     assert "_sessions" not in written
     with pytest.raises(ValueError, match="bi"):
-        bi_state.from_json(wrong)
+        bi_state.read_bi(wrong)

@@ -8,7 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from wecom_sandbox.callbacks.courier import BadCallback, Courier, aes_key, check_signature, decrypt, encrypt, sign
+from wecom_sandbox.callbacks.courier import (
+    BadCallback,
+    Courier,
+    check_signature,
+    decode_aes_key,
+    decrypt,
+    encrypt,
+    sign_callback,
+)
 from wecom_sandbox.http import bodies
 from wecom_sandbox.state.events import Callback
 from wecom_sandbox.state.world import World
@@ -117,7 +125,7 @@ def test_cards_in_answers_are_spelt_as_in_wecom_s_examples() -> None:
         "<CardImage><AspectRatio>2.25</AspectRatio></CardImage>"
     )
 
-    assert bodies.as_card(bodies.parse(f"<xml>{xml}</xml>".encode())) == {
+    assert bodies.convert_card(bodies.parse_xml(f"<xml>{xml}</xml>".encode())) == {
         "checkbox": {
             **{"question_key": "q", "option_list": [{"id": "o1", "is_checked": True}]},
             **{"disable": False, "mode": 1},
@@ -344,7 +352,7 @@ def test_only_this_machine_is_reached(address: str, problem: str) -> None:
     assert verified(address) == problem
 
 
-KEY = aes_key(AES_KEY)
+KEY = decode_aes_key(AES_KEY)
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -352,16 +360,16 @@ def test_vectors(name: str) -> None:
     message, random, timestamp, nonce, encrypted, signed = VECTORS[name]
 
     assert encrypt(message, key=KEY, receiveid=VECTORS_CORPID, random=random.encode()) == encrypted
-    assert sign(TOKEN, timestamp, nonce, encrypted) == signed
+    assert sign_callback(TOKEN, timestamp, nonce, encrypted) == signed
     assert decrypt(encrypted, key=KEY, receiveid=VECTORS_CORPID) == message
 
 
 def test_the_two_spare_bits_of_a_key_do_not_matter_and_bad_keys_are_told() -> None:
     for last in "QRST":
-        assert aes_key(f"kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1a{last}").hex().endswith("40d2d5a4")
+        assert decode_aes_key(f"kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1a{last}").hex().endswith("40d2d5a4")
     for encoded in ("", "x" * 42, "!" * 43):
         with pytest.raises(ValueError, match="EncodingAESKey"):
-            aes_key(encoded)
+            decode_aes_key(encoded)
 
 
 @pytest.mark.parametrize("encrypted", ["", "====", "AAAA", "A" * 64, A_ECHO[:-4]])

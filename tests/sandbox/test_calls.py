@@ -75,7 +75,7 @@ def test_rotating_tokens_stay_good_but_for_the_oldest(direct: DirectApi) -> None
 @pytest.mark.parametrize("errcode", [40014, 42001])
 def test_tokens_can_be_spoilt(direct: DirectApi, errcode: int) -> None:
     old = direct.token()
-    assert token.invalidate(direct.world, CORPID, AGENTID, code=errcode) == 1
+    assert token.invalidate_tokens(direct.world, CORPID, AGENTID, code=errcode) == 1
 
     assert use(direct, old) == errcode
     assert use(direct, direct.token()) == 0
@@ -474,8 +474,8 @@ def test_js_sdk_tickets_are_one_app_s(direct: DirectApi) -> None:
         assert other(*ask)["ticket"] != ticket
         text = f"jsapi_ticket={ticket}&noncestr=n&timestamp=1764000004&url={signed['url']}"
         signature = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        assert token.signed_with(direct.world, CORPID, AGENTID, signature, **signed) == kind
-        assert token.signed_with(direct.world, CORPID, 9, signature, **signed) == ""
+        assert token.find_signing_ticket(direct.world, CORPID, AGENTID, signature, **signed) == kind
+        assert token.find_signing_ticket(direct.world, CORPID, 9, signature, **signed) == ""
 
 
 @pytest.mark.parametrize("limit", ["app_tickets_per_hour", "company_tickets_per_hour"])

@@ -23,8 +23,8 @@ import pytest
 import requests
 import yaml
 from wecom_sandbox import __version__
-from wecom_sandbox.http.hosts import WECOM_HOSTS, Authority, checked, is_loopback
-from wecom_sandbox.limits.limits import KINDS
+from wecom_sandbox.http.hosts import WECOM_HOSTS, Authority, check_host_name, is_loopback
+from wecom_sandbox.limits.limits import FAULT_KINDS
 from wecom_sandbox.settings import Settings
 
 from tests.programs import needs, run_program
@@ -141,7 +141,7 @@ def test_why_it_does_not_start_is_told(tmp_path: Path, arguments: tuple[str, str
 def test_it_listens_on_this_machine_only_and_lets_in_names_of_hosts(name: str) -> None:
     assert not any(is_loopback(host) for host in ("0.0.0.0", "192.0.2.1", "example.com", "::"))  # noqa: S104  # not bound
     with pytest.raises(ValueError, match="is not the name of a host"):
-        checked(name)
+        check_host_name(name)
 
 
 def test_a_snapshot_is_for_its_owner_replaced_whole_and_read_at_the_start(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_the_documentation_names_every_setting_and_fault_and_its_seed_loads() ->
     text = (ROOT / "docs" / "en" / "sandbox.md").read_text(encoding="utf-8")
     seed = json.loads(text.split("```json\n", 1)[1].split("```", 1)[0])
 
-    assert [name for name in (*Settings.__slots__, *KINDS) if f"`{name}`" not in text] == []
+    assert [name for name in (*Settings.__slots__, *FAULT_KINDS) if f"`{name}`" not in text] == []
     with start_sandbox(seed=seed) as handle:
         assert [one["name"] for one in handle.control("GET", "companies")["companies"]] == ["北山制造"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 from wecom_sandbox.callbacks import clicks
-from wecom_sandbox.pages.sign_in import Visit, code_for
+from wecom_sandbox.pages.sign_in import Visit, make_code
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.directory import Department, Directory
 from wecom_sandbox.state.world import Company, World
@@ -135,11 +135,11 @@ def put(place: Company, number: int, name: str = "研发部", parentid: int = 1,
     ],
 )
 def test_refused_departments(place: Company, number: int, name: str, parentid: int, complaint: str) -> None:
-    before = administration.company_as_json(place)
+    before = administration.make_company_json(place)
 
     with pytest.raises(ValueError, match=complaint):
         put(place, number, name, parentid)
-    assert administration.company_as_json(place) == before
+    assert administration.make_company_json(place) == before
 
 
 def test_names_at_their_limits_and_names_that_are_free_again(place: Company) -> None:
@@ -212,7 +212,7 @@ def test_scopes_tags_and_leaders_name_the_new_userid(direct: DirectApi) -> None:
 def test_messages_votes_and_later_updates_stay(direct: DirectApi) -> None:
     sent = direct.send("lilei|hanmeimei", msgtype="template_card", template_card=VOTE)
     message, member = direct.world.mail.messages[sent["msgid"]], direct.company.directory.members["lilei"]
-    clicks.click(direct.world, direct.company, member, message, "submit", {"when": ["tue"]})
+    clicks.press_button(direct.world, direct.company, member, message, "submit", {"when": ["tue"]})
 
     rename(direct, "lilei2")
 
@@ -228,7 +228,7 @@ def test_groups_codes_and_tickets_stay(direct: DirectApi) -> None:
     direct.change_app(scope={"partyids": [1]})
     direct("appchat/create", {"userlist": ["lilei", "jim"], "owner": "lilei", "chatid": "c1"})
     target = Visit.from_query(VISIT | {"scope": PRIVATE}).checked(direct.world, web_login=False)
-    code = code_for(direct.world, target, "LiLei")
+    code = make_code(direct.world, target, "LiLei")
 
     rename(direct, "lilei2")
 
@@ -253,11 +253,11 @@ def test_no_app_hears_that_somebody_left_and_came(direct: DirectApi) -> None:
 
 @pytest.mark.parametrize("userid", ["jim", "JIM", "-x", ""])
 def test_refused_userids_change_nothing(direct: DirectApi, userid: str) -> None:
-    before = administration.dump(direct.world)
+    before = administration.dump_seed(direct.world)
 
     with pytest.raises(ValueError, match="userid"):
         rename(direct, userid)
-    assert administration.dump(direct.world) == before
+    assert administration.dump_seed(direct.world) == before
 
 
 APP = f"companies/{CORPID}/apps/{AGENTID}"

@@ -69,7 +69,7 @@ BODIES: dict[str, list[dict[str, Any]]] = {
 @pytest.fixture(scope="module")
 def world() -> World:
     found = World()
-    administration.load(found, {"companies": [company()], "settings": {"limits_enabled": False}})
+    administration.load_seed(found, {"companies": [company()], "settings": {"limits_enabled": False}})
     return found
 
 
@@ -116,8 +116,8 @@ def test_spoilt_bodies_get_an_errcode_and_can_be_drawn(world: World, case: tuple
 
     assert json.loads(reply.body)["errcode"] == reply.errcode
     for message in world.mail.inbox(CORPID, "lilei"):
-        bubbles.bubble(message, "lilei")
-        bubbles.preview(message)
+        bubbles.make_bubble(message, "lilei")
+        bubbles.make_preview(message)
     world.mail.inboxes.clear()
 
 
@@ -141,7 +141,7 @@ CALLS = sorted([*ENDPOINTS, *OPEN_ENDPOINTS])
 )
 def test_any_call_gets_an_errcode(name: str, secret: str, query: dict[str, str], body: dict[str, Any]) -> None:
     world = World()
-    administration.load(world, {"companies": [company(contacts_old_ips=["127.0.0.1"])]})
+    administration.load_seed(world, {"companies": [company(contacts_old_ips=["127.0.0.1"])]})
     called = ENDPOINTS.get(name) or OPEN_ENDPOINTS[name]
     method = called.methods[-1]
     raw = json.dumps(body).encode() if method == "POST" else b""
@@ -151,7 +151,7 @@ def test_any_call_gets_an_errcode(name: str, secret: str, query: dict[str, str],
 
     assert reply.content_type != JSON_TYPE or json.loads(reply.body)["errcode"] == reply.errcode
     # What the call left behind can be dumped and loaded again.
-    administration.load(World(), json.loads(json.dumps(administration.dump(world))))
+    administration.load_seed(World(), json.loads(json.dumps(administration.dump_seed(world))))
 
 
 @EXAMPLES
@@ -165,7 +165,7 @@ def test_any_form(content_type: str, body: bytes) -> None:
 @EXAMPLES
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_any_message_survives_encryption(message: str, receiveid: str) -> None:
-    key = courier.aes_key("XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM")
+    key = courier.decode_aes_key("XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM")
     encrypted = courier.encrypt(message.encode(), key=key, receiveid=receiveid)
 
     assert courier.decrypt(encrypted, key=key, receiveid=receiveid) == message.encode()
@@ -175,17 +175,17 @@ def test_any_message_survives_encryption(message: str, receiveid: str) -> None:
 @given(st.binary(max_size=80) | st.text(max_size=40).map(lambda text: f"<xml><A>{text}</A></xml>".encode()))
 def test_any_reply(body: bytes) -> None:
     try:
-        element = bodies.parse(body)
+        element = bodies.parse_xml(body)
     except ValueError:
         return
-    bodies.as_card(element)
+    bodies.convert_card(element)
 
 
 @EXAMPLES
 @given(st.text(max_size=40))
 def test_any_redirect_address(text: str) -> None:
     for address in (text, f"http://localhost:3001{text}", f"https://localhost:3001/{text}"):
-        netloc = rendering.netloc_of(address)
+        netloc = rendering.read_netloc(address)
         assert "@" not in netloc
         if netloc == "localhost:3001":
             assert address[address.index("//") + 2 :].startswith("localhost:3001")

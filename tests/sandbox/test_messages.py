@@ -62,7 +62,7 @@ def is_lilei(userid: str) -> bool:
 
 
 def read(msgtype: str, safe: int = 0, **values: Any) -> dict[str, Any]:
-    return dict(content.read(msgtype, values, safe=safe, media=no_media))
+    return dict(content.read_content(msgtype, values, safe=safe, media=no_media))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_updating_greys_the_buttons_once(direct: DirectApi) -> None:
 def test_greying_a_vote_keeps_what_was_chosen(direct: DirectApi) -> None:
     sent = sent_card(direct, VOTE)
     message, member = direct.world.mail.messages[sent["msgid"]], direct.company.directory.members["lilei"]
-    clicks.click(direct.world, direct.company, member, message, "submit", {"when": ["tue"]})
+    clicks.press_button(direct.world, direct.company, member, message, "submit", {"when": ["tue"]})
 
     body = {"userids": None, "atall": 1, "button": {"replace_name": "投票已结束"}}
     assert update(direct, response_code=sent["response_code"], **body)["errcode"] == 0

@@ -7,7 +7,7 @@ import pytest
 import requests
 from wecom_sandbox.api import load_endpoints
 from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
-from wecom_sandbox.limits.limits import KINDS
+from wecom_sandbox.limits.limits import FAULT_KINDS
 
 from tests.sandbox.conftest import Api, hold_phone
 from tests.sandbox.direct import AMR, MENU, MP4, PNG
@@ -438,7 +438,7 @@ def test_what_is_handed_out(sandbox: SandboxHandle, api: Api) -> None:
 def test_the_page_of_faults_offers_every_fault_and_every_call(sandbox: SandboxHandle) -> None:
     text = sandbox.session.get(f"{sandbox.base_url}/console/faults", timeout=60).text
 
-    assert set(re.findall(r'<option value="([a-z0-9_]+)">', text)) == set(KINDS)
+    assert set(re.findall(r'<option value="([a-z0-9_]+)">', text)) == set(FAULT_KINDS)
     assert set(re.findall(r"<option>(.*?)</option>", text)) == {*ENDPOINTS, *OPEN_ENDPOINTS, "callback"}
 
 

@@ -12,13 +12,13 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import make_mocked_request
 from wecom_sandbox import server
 from wecom_sandbox.control import whole
-from wecom_sandbox.control.whole import ROWS_AT_ONCE, lines
-from wecom_sandbox.http.bodies import json_pieces
+from wecom_sandbox.control.whole import ROWS_AT_ONCE, split_lines
+from wecom_sandbox.http.bodies import encode_in_pieces
 from wecom_sandbox.messages import inbox
-from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message, Recent
+from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message, RecentMessages
 from wecom_sandbox.settings import Settings
 from wecom_sandbox.state import administration, events, files, world
-from wecom_sandbox.state.world import Missing, World
+from wecom_sandbox.state.world import MissingPaths, World
 from wecom_sandbox.testing import ControlError
 
 from tests.sandbox.conftest import Api
@@ -279,7 +279,7 @@ def test_events_that_wait_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "WAITING_MOST", 3)
     outbox = events.Outbox()
     for agentid, name in ((1, "a"), (1, "b"), (2, "c"), (2, "d")):
-        outbox.add(events.Outgoing(CORPID, agentid, events.event(CORPID, agentid, name, now=7.0)))
+        outbox.add(events.Outgoing(CORPID, agentid, events.make_event(CORPID, agentid, name, now=7.0)))
 
     [lost] = (one.as_json() for one in outbox.log)
     assert (lost["at"], lost["agentid"], lost["event"], lost["attempt"]) == (7.0, 1, "a", 0)
@@ -290,7 +290,7 @@ def test_events_that_wait_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_codes_tickets_groups_duplicates_and_missing_paths_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("KEPT_CODES", "KEPT_TICKETS", "KEPT_CHATS"):
         monkeypatch.setattr(world, name, 2)
-    found, missing, recent = World(), Missing(), Recent(8)
+    found, missing, recent = World(), MissingPaths(), RecentMessages(8)
     codes = [found.new_code(corpid=CORPID, userid="lilei", netloc="localhost").value for _ in range(3)]
     for value in "abc":
         found.keep_ticket(world.Ticket(value, CORPID, AGENTID, 0.0, "lilei"))
@@ -326,7 +326,7 @@ def read_lines(chunks: list[bytes], **most: int) -> list[bytes]:
             yield chunk
 
     async def read() -> list[bytes]:
-        return [line async for line in lines(sent(), **most)]
+        return [line async for line in split_lines(sent(), **most)]
 
     return in_a_loop(read)
 
@@ -389,7 +389,7 @@ def test_calls_are_answered_while_members_are_written(place: World) -> None:
     """Ask over the wire: members that are already written are visible."""
 
     async def count() -> list[int]:
-        async with server.serving_on(place, server.Reach("127.0.0.1", 0)) as ports, ClientSession() as session:
+        async with server.run_server(place, server.ListenOptions("127.0.0.1", 0)) as ports, ClientSession() as session:
             url = f"http://127.0.0.1:{ports.plain}/sandbox/api/companies"
             body, headers = json.dumps(people()), {"Content-Type": "application/json"}
             writing = asyncio.ensure_future(session.post(f"{url}/{CORPID}/members", data=body, headers=headers))
@@ -405,20 +405,20 @@ def test_calls_are_answered_while_members_are_written(place: World) -> None:
 
 def test_a_wrong_state_changes_nothing_however_late_it_shows(place: World) -> None:
     wrong = [*people(), {"userid": "?", "name": "x"}]
-    before = administration.dump(place)
+    before = administration.dump_seed(place)
 
     with pytest.raises(ValueError, match=r"userid '\?'"):
         in_a_loop(lambda: whole.put_state(request(), place, {"companies": [company(members=wrong)]}))
 
-    assert administration.dump(place) == before
+    assert administration.dump_seed(place) == before
 
 
 def test_a_state_is_what_was_there_when_it_was_asked_for(place: World) -> None:
     here = place.companies[CORPID]
     administration.put_members(place, here, list(people(9)))
-    expected = administration.dump(place)
+    expected = administration.dump_seed(place)
 
-    pieces = json_pieces(administration.dump(place, iter))
+    pieces = encode_in_pieces(administration.dump_seed(place, iter))
     first = next(pieces)
     administration.remove_member(place, here, "u5")
     administration.put_members(place, here, [{"userid": "u6", "name": "y"}])

@@ -208,4 +208,4 @@ def test_the_stand_in_bi_is_connected_and_knows_everybody() -> None:
     ]
     homes = {corp.name: (corp.home_page, corp.home_bi_page) for corp in Corp.objects.all()}
     assert homes == {"云岭食品": ("ours", ""), "云岭物流": ("bi", "page/stock")}
-    bi.from_json(stand_in)
+    bi.read_bi(stand_in)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, as_int, endpoint
-from wecom_sandbox.api.media import media_check
+from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint, read_int
+from wecom_sandbox.api.media import make_media_check
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.world import App
@@ -16,7 +16,7 @@ API_IPS = ["198.51.100.1", "198.51.100.2"]
 
 @endpoint("GET", "agent/get", APP)
 def agent_get(call: Call) -> Json:
-    app = own_agent(call, call.query.get("agentid"))
+    app = check_own_agent(call, call.query.get("agentid"))
     scope = app.scope
     return {
         "agentid": app.agentid,
@@ -43,11 +43,11 @@ def agent_set(call: Call) -> Json:
         if name in call.document:
             changes[name] = call.flag(name, wrong)
     if "name" in call.document:
-        changes["name"] = _sized(call, "name", 1, 32, 45022)
+        changes["name"] = _read_sized_text(call, "name", 1, 32, 45022)
     if "description" in call.document:
-        changes["description"] = _sized(call, "description", 4, 120, 45004)
+        changes["description"] = _read_sized_text(call, "description", 4, 120, 45004)
     if call.text("logo_mediaid"):
-        media_check(call)(call.text("logo_mediaid"), "image")
+        make_media_check(call)(call.text("logo_mediaid"), "image")
     domain = call.text("redirect_domain")
     if domain and (domain != app.trusted_domain or not app.domain_verified):
         raise ApiError(85005)
@@ -55,13 +55,13 @@ def agent_set(call: Call) -> Json:
         changes["home_url"] = call.text("home_url", missing=40094)
         if not str(changes["home_url"]).startswith(("http://", "https://")):
             raise ApiError(40094)
-    own_agent(call, call.document.get("agentid"))
+    check_own_agent(call, call.document.get("agentid"))
     for name, value in changes.items():
         setattr(app, name, value)
     return {}
 
 
-def _sized(call: Call, name: str, least: int, most: int, wrong: int) -> str:
+def _read_sized_text(call: Call, name: str, least: int, most: int, wrong: int) -> str:
     value = call.text(name)
     if not least <= len(value) <= most:
         raise ApiError(wrong)
@@ -78,12 +78,12 @@ def get_api_domain_ip(call: Call) -> Json:
     return {"ip_list": API_IPS}
 
 
-def own_agent(call: Call, value: object) -> App:
+def check_own_agent(call: Call, value: object) -> App:
     """Return the token's app if `value` names it. Raise ApiError 41011, 40056 or 301002."""
     if value is None or value == "":
         raise ApiError(41011)
     try:
-        agentid = as_int(value, "agentid")
+        agentid = read_int(value, "agentid")
     except ApiError as error:
         raise ApiError(40056) from error
     if agentid != call.own_app.agentid:
@@ -93,14 +93,14 @@ def own_agent(call: Call, value: object) -> App:
 
 @endpoint("POST", "menu/create", APP)
 def menu_create(call: Call) -> Json:
-    buttons = administration.buttons_of(call.document)
-    own_agent(call, call.query.get("agentid")).menu = {"button": buttons}
+    buttons = administration.check_menu(call.document)
+    check_own_agent(call, call.query.get("agentid")).menu = {"button": buttons}
     return {}
 
 
 @endpoint("GET", "menu/get", APP)
 def menu_get(call: Call) -> Json:
-    app = own_agent(call, call.query.get("agentid"))
+    app = check_own_agent(call, call.query.get("agentid"))
     if app.menu is None:
         raise ApiError(46003)
     return dict(app.menu)

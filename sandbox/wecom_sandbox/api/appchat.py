@@ -6,12 +6,12 @@ import re
 import secrets
 
 from wecom_sandbox.api.call import APP, Call, Json, endpoint, texts
-from wecom_sandbox.api.media import media_check
+from wecom_sandbox.api.media import make_media_check
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.limits.limits import DAY, HOUR
 from wecom_sandbox.messages import content
-from wecom_sandbox.messages.inbox import Message, new_id
-from wecom_sandbox.state.directory import ROOT_DEPARTMENT, fold
+from wecom_sandbox.messages.inbox import Message, make_id
+from wecom_sandbox.state.directory import ROOT_DEPARTMENT, fold_id
 from wecom_sandbox.state.world import Chat
 
 _CHATID = re.compile(r"[0-9A-Za-z]+")
@@ -23,16 +23,16 @@ _TYPES = content.TYPES - {"miniprogram_notice"}
 @endpoint("POST", "appchat/create", APP)
 def appchat_create(call: Call) -> Json:
     _check_right(call)
-    _count(call, "appchat/create", DAY, _CREATED_PER_DAY)
-    name = content.text(call.document, "name")
+    _count_call(call, "appchat/create", DAY, _CREATED_PER_DAY)
+    name = content.read_text(call.document, "name")
     if len(name) > 50:
-        raise content.invalid("name")
-    members = _members(call, call.document.get("userlist"), "userlist", 86007)
+        raise content.make_invalid_error("name")
+    members = _find_members(call, call.document.get("userlist"), "userlist", 86007)
     _check_size(members)
-    owner = fold(content.text(call.document, "owner")) or next(iter(members))
+    owner = fold_id(content.read_text(call.document, "owner")) or next(iter(members))
     if owner not in members:
         raise ApiError(86207)
-    chatid = _new_chatid(call)
+    chatid = _read_new_chatid(call)
     corpid, agentid = call.company.corpid, call.own_app.agentid
     call.world.keep_chat(Chat(chatid, corpid, agentid, name or "群聊", owner, members))
     return {"chatid": chatid}
@@ -41,16 +41,17 @@ def appchat_create(call: Call) -> Json:
 @endpoint("POST", "appchat/update", APP)
 def appchat_update(call: Call) -> Json:
     _check_right(call)
-    chat = _chat(call, content.text(call.document, "chatid"))
-    _count(call, "appchat/update", HOUR, _CHANGED_PER_HOUR)
-    name = content.text(call.document, "name")
+    chat = _find_chat(call, content.read_text(call.document, "chatid"))
+    _count_call(call, "appchat/update", HOUR, _CHANGED_PER_HOUR)
+    name = content.read_text(call.document, "name")
     if len(name) > 50:
-        raise content.invalid("name")
-    added = _members(call, call.document.get("add_user_list"), "add_user_list", 86216)
-    removed = {fold(one) for one in texts(call.document.get("del_user_list"), "del_user_list", most=_MOST)}
+        raise content.make_invalid_error("name")
+    added = _find_members(call, call.document.get("add_user_list"), "add_user_list", 86216)
+    removed = {fold_id(one) for one in texts(call.document.get("del_user_list"), "del_user_list", most=_MOST)}
     members = {folded: None for folded in chat.members | added if folded not in removed}
     _check_size(members)
-    owner = fold(content.text(call.document, "owner")) or (chat.owner if chat.owner in members else next(iter(members)))
+    former = chat.owner if chat.owner in members else next(iter(members))
+    owner = fold_id(content.read_text(call.document, "owner")) or former
     if owner not in members:
         raise ApiError(86207)
     chat.name, chat.owner, chat.members = name or chat.name, owner, members
@@ -60,7 +61,7 @@ def appchat_update(call: Call) -> Json:
 @endpoint("GET", "appchat/get", APP)
 def appchat_get(call: Call) -> Json:
     _check_right(call)
-    chat = _chat(call, call.query.get("chatid", ""))
+    chat = _find_chat(call, call.query.get("chatid", ""))
     spelt = [
         call.company.directory.members[one].userid for one in chat.members if one in call.company.directory.members
     ]
@@ -73,18 +74,17 @@ def appchat_get(call: Call) -> Json:
 def appchat_send(call: Call) -> Json:
     """Send a message to a group. Messages above a member's limit are dropped silently."""
     _check_right(call)
-    chat = _chat(call, content.text(call.document, "chatid"))
+    chat = _find_chat(call, content.read_text(call.document, "chatid"))
     msgtype, safe = call.text("msgtype", missing=40008), call.number("safe")
     if msgtype not in _TYPES:
         raise ApiError(40008)
-    part = content.child(call.document, msgtype, missing=40063)
-    shown = content.read(msgtype, part, safe=safe, media=media_check(call))
+    part = content.read_object(call.document, msgtype, missing=40063)
+    shown = content.read_content(msgtype, part, safe=safe, media=make_media_check(call))
     people = [one for one in chat.members if one in call.company.directory.members]
-    corpid, agentid = call.company.corpid, call.own_app.agentid
-    limits = call.world.limits
+    corpid, agentid, limits = call.company.corpid, call.own_app.agentid, call.world.limits
     limits.check_group(corpid, people=len(people), now=call.now)
     admitted = {one: None for one in people if limits.admits_group_message(corpid, agentid, one, now=call.now)}
-    message = Message(new_id("sim-msg"), corpid, agentid, msgtype, shown, call.now, safe, chat.chatid)
+    message = Message(make_id("sim-msg"), corpid, agentid, msgtype, shown, call.now, safe, chat.chatid)
     message.receivers, message.dropped = tuple(admitted), tuple(one for one in people if one not in admitted)
     call.world.mail.deliver(message)
     for folded in admitted:
@@ -98,11 +98,11 @@ def _check_right(call: Call) -> None:
         raise ApiError(48002)
 
 
-def _count(call: Call, name: str, seconds: int, limit: int) -> None:
+def _count_call(call: Call, name: str, seconds: int, limit: int) -> None:
     call.world.limits.check_special(name, call.company.corpid, seconds=seconds, limit=limit, now=call.now)
 
 
-def _chat(call: Call, chatid: str) -> Chat:
+def _find_chat(call: Call, chatid: str) -> Chat:
     if not chatid:
         raise ApiError(86001)
     chat = call.world.chats.get(chatid)
@@ -113,8 +113,8 @@ def _chat(call: Call, chatid: str) -> Chat:
     return chat
 
 
-def _new_chatid(call: Call) -> str:
-    chatid = content.text(call.document, "chatid")
+def _read_new_chatid(call: Call) -> str:
+    chatid = content.read_text(call.document, "chatid")
     if not chatid:
         return secrets.token_hex(16)
     if len(chatid) > 32:
@@ -126,7 +126,7 @@ def _new_chatid(call: Call) -> str:
     return chatid
 
 
-def _members(call: Call, value: object, name: str, wrong: int) -> dict[str, None]:
+def _find_members(call: Call, value: object, name: str, wrong: int) -> dict[str, None]:
     """Return the folded userids of members that the app may write to. Raise ApiError `wrong` for any other."""
     found: dict[str, None] = {}
     for userid in texts(value, name, most=_MOST, too_many=86006):

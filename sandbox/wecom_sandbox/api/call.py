@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from wecom_sandbox.api import load_endpoints
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http import bodies, typed
-from wecom_sandbox.http.envelope import Reply, failure, success
+from wecom_sandbox.http.envelope import Reply, make_failure, make_success
 from wecom_sandbox.http.typed import read_integer
 from wecom_sandbox.state.world import App, Company, Token, World
 
@@ -82,7 +82,7 @@ class Call:
     def number(self, name: str, default: int = 0) -> int:
         """Return a number of the body; `default` if absent or "" (some programs send that). Raise ApiError 40058."""
         value = self.document.get(name, "")
-        return default if value is None or value == "" else as_int(value, name)
+        return default if value is None or value == "" else read_int(value, name)
 
     def flag(self, name: str, wrong: int = 40058) -> int:
         """Return 0 or 1 of the body, 0 if absent. Raise ApiError `wrong` for another number."""
@@ -151,7 +151,7 @@ def read_body(body: bytes) -> tuple[Json, bool]:
         raise ApiError(40033) from error
     document: object
     try:
-        document, clean = bodies.loads(text), True
+        document, clean = bodies.parse_json(text), True
     except UnicodeEncodeError as error:
         raise ApiError(40033) from error
     except ValueError:
@@ -177,7 +177,7 @@ def _read_leniently(text: str) -> object:
     start = text.find("{")
     if start >= 0:
         try:
-            return bodies.load_at(text, start)
+            return bodies.parse_json_at(text, start)
         except UnicodeEncodeError as error:
             raise ApiError(40033) from error
         except ValueError:
@@ -188,7 +188,7 @@ def _read_leniently(text: str) -> object:
     return form
 
 
-def as_int(value: object, name: str) -> int:
+def read_int(value: object, name: str) -> int:
     """Return an int of 64 bits, also from a text of digits as some programs send it. Raise ApiError 40058."""
     if isinstance(value, bool):
         return int(value)
@@ -200,15 +200,15 @@ def as_int(value: object, name: str) -> int:
 
 def texts(value: object, name: str, *, most: int, too_many: int = 40035) -> list[str]:
     """Return a JSON array of texts. Raise ApiError 40035 for another type, `too_many` for too many."""
-    return _array(value, name, str, most=most, too_many=too_many)
+    return _read_array(value, name, str, most=most, too_many=too_many)
 
 
 def numbers(value: object, name: str, *, most: int, too_many: int = 40035) -> list[int]:
     """Return a JSON array of numbers, not of digits. Raise ApiError 40035 for another type, `too_many` for too many."""
-    return _array(value, name, int, most=most, too_many=too_many)
+    return _read_array(value, name, int, most=most, too_many=too_many)
 
 
-def _array(value: object, name: str, kind: type[T], *, most: int, too_many: int) -> list[T]:
+def _read_array(value: object, name: str, kind: type[T], *, most: int, too_many: int) -> list[T]:
     if value is None:
         return []
     if not isinstance(value, list) or not all(type(item) is kind for item in value):
@@ -231,19 +231,19 @@ class Caller:
     agentid: int | None = None
 
 
-def endpoint_name(path: str) -> str | None:
+def find_endpoint_name(path: str) -> str | None:
     """Return the path without /cgi-bin/, or None if there is no such call."""
     name = path.removeprefix("/cgi-bin/")
     return name if name in ENDPOINTS or name in OPEN_ENDPOINTS else None
 
 
-def caller(world: World, request: Request) -> Caller:
+def find_caller(world: World, request: Request) -> Caller:
     token = world.tokens.get(request.query.get("access_token", ""))
     return Caller(token.corpid, token.agentid) if token else Caller(request.query.get("corpid", "")[:_CORPID_MOST])
 
 
 def answer(world: World, name: str, request: Request) -> Reply:
-    """Carry out a call. `name`: from `endpoint_name`."""
+    """Carry out a call. `name`: from `find_endpoint_name`."""
     now = world.now()
     empty: dict[str, object] = {}
     call: Call | None = None
@@ -252,18 +252,18 @@ def answer(world: World, name: str, request: Request) -> Reply:
         if opened is not None:
             _check_method(opened.methods, request.method)
             _check_debug(world, request.query.get("corpid", ""), request, now)
-            return _as_reply(opened.handler(world, request, now), "")
+            return _make_reply(opened.handler(world, request, now), "")
         endpoint = ENDPOINTS[name]
         empty = {field: [] for field in endpoint.empty}
         call = _admit(world, endpoint, request, now)
-        return _as_reply(endpoint.handler(call), call.warning)
+        return _make_reply(endpoint.handler(call), call.warning)
     except ApiError as error:
         fields, warning = {**empty, **error.fields}, call.warning if call is not None else ""
-        return failure(error.code, error.text, ip=request.ip, now=now, fields=fields, warning=warning)
+        return make_failure(error.code, error.text, ip=request.ip, now=now, fields=fields, warning=warning)
 
 
-def _as_reply(result: dict[str, object] | Reply, warning: str) -> Reply:
-    return result if isinstance(result, Reply) else success(result, warning=warning)
+def _make_reply(result: dict[str, object] | Reply, warning: str) -> Reply:
+    return result if isinstance(result, Reply) else make_success(result, warning=warning)
 
 
 def _admit(world: World, endpoint: Endpoint, request: Request, now: float) -> Call:

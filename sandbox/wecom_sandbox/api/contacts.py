@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, as_int, endpoint
+from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint, read_int
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http import typed
 from wecom_sandbox.state.directory import Department, Member, is_userid
@@ -25,9 +25,9 @@ def user_get(call: Call) -> Json:
         if not is_userid(userid):
             raise ApiError(40003)
         raise ApiError(60111, f"invalid string value `{userid}`. userid not found")
-    if not sees(call, member):
+    if not sees_member(call, member):
         raise ApiError(60011)
-    return member_row(call, member)
+    return make_member_row(call, member)
 
 
 @endpoint("GET", "user/simplelist", APP, CONTACTS, empty=("userlist",))
@@ -40,7 +40,7 @@ def user_simplelist(call: Call) -> Json:
                 "name": member.name,
                 "department": [number for number in member.department if sees_department(call, number)],
             }
-            for member in _members_of(call)
+            for member in _list_requested_members(call)
         ]
     }
 
@@ -48,7 +48,7 @@ def user_simplelist(call: Call) -> Json:
 @endpoint("GET", "user/list", APP, CONTACTS, empty=("userlist",))
 def user_list(call: Call) -> Json:
     _refuse_new_ip(call)
-    return {"userlist": [member_row(call, member) for member in _members_of(call)]}
+    return {"userlist": [make_member_row(call, member) for member in _list_requested_members(call)]}
 
 
 @endpoint("POST", "user/list_id", CONTACTS, empty=("dept_user",))
@@ -58,7 +58,7 @@ def user_list_id(call: Call) -> Json:
     if not 1 <= limit <= _LIST_ID_MOST:
         raise ApiError(40035)
     purpose = (call.request.path, call.company.corpid)
-    start = typed.read(call.text("cursor"), *purpose)
+    start = typed.read_cursor(call.text("cursor"), *purpose)
     if start is None:
         raise ApiError(50100)
     rows: list[Json] = []
@@ -69,7 +69,7 @@ def user_list_id(call: Call) -> Json:
             if position > start:
                 rows.append({"userid": member.userid, "department": number})
             if len(rows) > limit:
-                return {"next_cursor": typed.write(start + limit, *purpose), "dept_user": rows[:limit]}
+                return {"next_cursor": typed.write_cursor(start + limit, *purpose), "dept_user": rows[:limit]}
     if start > position:
         raise ApiError(50100)
     return {"next_cursor": "", "dept_user": rows}
@@ -78,18 +78,18 @@ def user_list_id(call: Call) -> Json:
 @endpoint("GET", "department/list", APP, CONTACTS, empty=("department",))
 def department_list(call: Call) -> Json:
     _refuse_new_ip(call)
-    return {"department": [department_row(one) for one in _departments_below(call)]}
+    return {"department": [make_department_row(one) for one in _list_departments_below(call)]}
 
 
 @endpoint("GET", "department/simplelist", APP, CONTACTS, empty=("department_id",))
 def department_simplelist(call: Call) -> Json:
-    rows = [{"id": one.id, "parentid": one.parentid, "order": one.order} for one in _departments_below(call)]
+    rows = [{"id": one.id, "parentid": one.parentid, "order": one.order} for one in _list_departments_below(call)]
     return {"department_id": rows}
 
 
 @endpoint("GET", "department/get", APP, CONTACTS)
 def department_get(call: Call) -> Json:
-    return {"department": department_row(_requested_department(call, "id"))}
+    return {"department": make_department_row(_find_requested_department(call, "id"))}
 
 
 def _refuse_new_ip(call: Call) -> None:
@@ -98,7 +98,7 @@ def _refuse_new_ip(call: Call) -> None:
         raise ApiError(48009)
 
 
-def sees(call: Call, member: Member) -> bool:
+def sees_member(call: Call, member: Member) -> bool:
     return call.app is None or call.company.visibility(call.app).sees(member)
 
 
@@ -108,17 +108,17 @@ def sees_department(call: Call, number: int) -> bool:
     return number in call.company.visibility(call.app).departments
 
 
-def query_int(call: Call, name: str, code: int) -> int:
+def read_query_int(call: Call, name: str, code: int) -> int:
     """Return a number of the query. Raise ApiError `code` for anything else."""
     try:
-        return as_int(call.query.get(name, ""), name)
+        return read_int(call.query.get(name, ""), name)
     except ApiError as error:
         raise ApiError(code) from error
 
 
-def _requested_department(call: Call, name: str) -> Department:
+def _find_requested_department(call: Call, name: str) -> Department:
     """Return the department. Raise ApiError 60003 (unknown) or 60011 (not visible)."""
-    number = query_int(call, name, 60003)
+    number = read_query_int(call, name, 60003)
     department = call.company.directory.departments.get(number)
     if department is None:
         raise ApiError(60003)
@@ -127,26 +127,26 @@ def _requested_department(call: Call, name: str) -> Department:
     return department
 
 
-def _departments_below(call: Call) -> list[Department]:
+def _list_departments_below(call: Call) -> list[Department]:
     """Return the requested department and all below it; without `id`, all visible ones."""
     directory = call.company.directory
     if call.query.get("id"):
-        found: Collection[int] = directory.subtree(_requested_department(call, "id").id)
+        found: Collection[int] = directory.subtree(_find_requested_department(call, "id").id)
     else:
         found = directory.departments if call.app is None else call.company.visibility(call.app).departments
     return [directory.departments[one] for one in sorted(found)]
 
 
-def _members_of(call: Call) -> list[Member]:
+def _list_requested_members(call: Call) -> list[Member]:
     """Return the direct members of the requested department; with `fetch_child_honoured`, also those below."""
     directory = call.company.directory
-    department = _requested_department(call, "department_id")
+    department = _find_requested_department(call, "department_id")
     if call.query.get("fetch_child") == "1" and call.world.settings.fetch_child_honoured:
         return list(directory.members_below(sorted(directory.subtree(department.id))))
     return list(directory.direct_members(department.id))
 
 
-def department_row(department: Department) -> Json:
+def make_department_row(department: Department) -> Json:
     return {
         "id": department.id,
         "name": department.name,
@@ -157,7 +157,7 @@ def department_row(department: Department) -> Json:
     }
 
 
-def member_row(call: Call, member: Member) -> Json:
+def make_member_row(call: Call, member: Member) -> Json:
     """Return the member as the caller sees it: only departments in its scope, and for newer apps no personal data."""
     seen = [index for index, number in enumerate(member.department) if sees_department(call, number)]
     leaders = (call.company.directory.find(userid) for userid in member.direct_leader)
@@ -172,7 +172,7 @@ def member_row(call: Call, member: Member) -> Json:
         "email": member.email,
         "biz_mail": member.biz_mail,
         "is_leader_in_dept": [member.is_leader_in_dept[index] for index in seen],
-        "direct_leader": [leader.userid for leader in leaders if leader is not None and sees(call, leader)],
+        "direct_leader": [leader.userid for leader in leaders if leader is not None and sees_member(call, leader)],
         "avatar": member.avatar,
         "thumb_avatar": member.avatar.removesuffix("/0") + "/100" if member.avatar else "",
         "telephone": member.telephone,
@@ -193,11 +193,11 @@ def member_row(call: Call, member: Member) -> Json:
 
 @endpoint("GET", "tag/get", APP, CONTACTS, empty=("userlist", "partylist"))
 def tag_get(call: Call) -> Json:
-    tag = call.company.directory.tags.get(query_int(call, "tagid", 40068))
+    tag = call.company.directory.tags.get(read_query_int(call, "tagid", 40068))
     if tag is None:
         raise ApiError(40068)
     found = (call.company.directory.find(userid) for userid in tag.userids)
-    members = [member for member in found if member is not None and sees(call, member)]
+    members = [member for member in found if member is not None and sees_member(call, member)]
     return {
         "tagname": tag.tagname,
         "userlist": [{"userid": member.userid, "name": member.name} for member in members],

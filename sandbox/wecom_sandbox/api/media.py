@@ -10,11 +10,11 @@ from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http.bodies import Upload, read_media
 from wecom_sandbox.http.envelope import Reply
 from wecom_sandbox.messages.content import MediaCheck
-from wecom_sandbox.messages.inbox import new_id
+from wecom_sandbox.messages.inbox import make_id
 from wecom_sandbox.state.files import Media
 from wecom_sandbox.state.world import World
 
-KINDS = ("image", "voice", "video", "file")
+MEDIA_KINDS = ("image", "voice", "video", "file")
 _LEAST_BYTES = 6
 _MB = 1024 * 1024
 # kind: most bytes, and the error above
@@ -29,9 +29,9 @@ _RANGE = re.compile(r"bytes=(\d{1,12})-(\d{0,12})")
 @endpoint("POST", "media/upload", APP, CONTACTS)
 def media_upload(call: Call) -> Json:
     kind = call.query.get("type", "")
-    if kind not in KINDS:
+    if kind not in MEDIA_KINDS:
         raise ApiError(40005)
-    media = store(call.world, call.company.corpid, kind, read_media(call.request.content_type, call.request.body))
+    media = store_file(call.world, call.company.corpid, kind, read_media(call.request.content_type, call.request.body))
     return {"errmsg": "", "type": kind, "media_id": media.media_id, "created_at": str(int(call.now))}
 
 
@@ -60,12 +60,12 @@ def media_get(call: Call) -> Reply:
     return Reply(media.body[start : end + 1], status=206, content_type=media.content_type, headers=headers)
 
 
-def media_check(call: Call) -> MediaCheck:
+def make_media_check(call: Call) -> MediaCheck:
     """Return the check of a media_id in messages: of this company, not expired, of the needed kind."""
-    return check_for(call.world, call.company.corpid)
+    return make_company_media_check(call.world, call.company.corpid)
 
 
-def check_for(world: World, corpid: str) -> MediaCheck:
+def make_company_media_check(world: World, corpid: str) -> MediaCheck:
     def check(media_id: str, kind: str) -> str:
         media = world.media.get(media_id)
         if media is None or media.corpid != corpid or world.now() >= media.expires_at or media.kind != kind:
@@ -75,7 +75,7 @@ def check_for(world: World, corpid: str) -> MediaCheck:
     return check
 
 
-def store(world: World, corpid: str, kind: str, upload: Upload) -> Media:
+def store_file(world: World, corpid: str, kind: str, upload: Upload) -> Media:
     """Check the upload and keep it for three days. Raise ApiError for a size or format that WeCom refuses."""
     most, too_large = _SIZES[kind]
     if len(upload.body) < _LEAST_BYTES:
@@ -85,19 +85,19 @@ def store(world: World, corpid: str, kind: str, upload: Upload) -> Media:
     content_type = upload.content_type
     if kind == "image":
         _check_picture(upload.body)
-        content_type = _picture_type(upload.body)
+        content_type = _detect_picture_type(upload.body)
     elif kind == "voice":
         _check_voice(upload.body)
         content_type = "audio/amr"
     elif kind == "video" and upload.body[4:8] != b"ftyp":
         raise ApiError(40004)
     expires_at = world.now() + world.settings.media_seconds
-    media = Media(new_id("sim-media"), corpid, kind, upload.filename, content_type, upload.body, expires_at)
+    media = Media(make_id("sim-media"), corpid, kind, upload.filename, content_type, upload.body, expires_at)
     world.media.add(media)
     return media
 
 
-def _picture_type(body: bytes) -> str:
+def _detect_picture_type(body: bytes) -> str:
     return "image/png" if body.startswith(b"\x89PNG\r\n\x1a\n") else "image/jpeg"
 
 

@@ -7,17 +7,17 @@ import binascii
 import hashlib
 from dataclasses import dataclass, field
 
-from wecom_sandbox.api.agent import own_agent
+from wecom_sandbox.api.agent import check_own_agent
 from wecom_sandbox.api.call import APP, WARNING, Call, Json, Request, endpoint, numbers, open_endpoint, read_body, texts
-from wecom_sandbox.api.media import check_for, media_check, store
+from wecom_sandbox.api.media import make_company_media_check, make_media_check, store_file
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http.bodies import Upload, read_media
-from wecom_sandbox.http.envelope import Reply, success
+from wecom_sandbox.http.envelope import Reply, make_success
 from wecom_sandbox.http.typed import read_integer
 from wecom_sandbox.limits.limits import MINUTE
 from wecom_sandbox.messages import content
-from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode, new_id
-from wecom_sandbox.state.directory import Tag, fold
+from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode, make_id
+from wecom_sandbox.state.directory import Tag, fold_id
 from wecom_sandbox.state.world import App, Company, Robot, World
 
 _ALL_TYPES = content.TYPES | {"template_card"}
@@ -50,13 +50,13 @@ class Recipients:
 def message_send(call: Call) -> Json:
     msgtype = call.text("msgtype", missing=40008)
     safe = call.number("safe")
-    interval = _duplicate_interval(call)
+    interval = _read_duplicate_interval(call)
     call.flag("enable_id_trans")
     shown = _read_content(call, msgtype, safe)
-    app = own_agent(call, call.document.get("agentid"))
+    app = check_own_agent(call, call.document.get("agentid"))
     if msgtype == "miniprogram_notice" and shown["appid"] != app.mini_program_appid:
         raise ApiError(48002)
-    recipients = _recipients(call, app)
+    recipients = _find_recipients(call, app)
     if not recipients.any_valid:
         raise ApiError(81013, fields={name: value for name, value in recipients.as_fields().items() if value})
     mail, corpid, body = call.world.mail, call.company.corpid, call.request.body
@@ -66,13 +66,13 @@ def message_send(call: Call) -> Json:
     task_id = shown.get("task_id") if msgtype == "template_card" else None
     if task_id and (corpid, app.agentid, task_id) in mail.task_ids:
         raise ApiError(42014)
-    answer = _accept(call, app, Message("", corpid, app.agentid, msgtype, shown, call.now, safe), recipients)
+    answer = _accept_message(call, app, Message("", corpid, app.agentid, msgtype, shown, call.now, safe), recipients)
     if interval:
         mail.remember(corpid, app.agentid, body, seconds=interval, now=call.now)
     return answer
 
 
-def _accept(call: Call, app: App, message: Message, recipients: Recipients) -> Json:
+def _accept_message(call: Call, app: App, message: Message, recipients: Recipients) -> Json:
     """Deliver the message and build the answer. WeCom silently drops messages to members who got too many."""
     world, corpid = call.world, call.company.corpid
     budget = call.company.account_limit * world.settings.daily_messages_per_account
@@ -82,7 +82,7 @@ def _accept(call: Call, app: App, message: Message, recipients: Recipients) -> J
     for folded in recipients.users:
         fits = world.limits.admits_message(corpid, app.agentid, folded, now=call.now)
         (admitted if fits else dropped).append(folded)
-    message.msgid = new_id("sim-msg")
+    message.msgid = make_id("sim-msg")
     message.receivers, message.dropped = tuple(admitted), tuple(dropped)
     world.mail.deliver(message)
     for folded in admitted:
@@ -96,28 +96,28 @@ def _accept(call: Call, app: App, message: Message, recipients: Recipients) -> J
 
 
 def _read_content(call: Call, msgtype: str, safe: int) -> Json:
-    part = content.child(call.document, msgtype, missing=40008 if msgtype not in _ALL_TYPES else 40063)
-    media = media_check(call)
+    part = content.read_object(call.document, msgtype, missing=40008 if msgtype not in _ALL_TYPES else 40063)
+    media = make_media_check(call)
     if msgtype == "template_card":
         if safe:
-            raise content.invalid("safe")
+            raise content.make_invalid_error("safe")
         return content.check_card(part, media=media, is_member=call.company.has_member)
-    return content.read(msgtype, part, safe=safe, media=media)
+    return content.read_content(msgtype, part, safe=safe, media=media)
 
 
-def _duplicate_interval(call: Call) -> int:
+def _read_duplicate_interval(call: Call) -> int:
     """Return the seconds within which identical JSON is not delivered again; 0 if not asked for. The page (90236) names
     0 and 1, and four hours at most. An interval out of range is refused even if unused. WeCom's answer is not
     documented: 40058 is assumed."""
     seconds = call.number("duplicate_check_interval", _DUPLICATE_DEFAULT_SECONDS)
     if not 0 <= seconds <= _DUPLICATE_MOST_SECONDS:
-        raise content.invalid("duplicate_check_interval")
+        raise content.make_invalid_error("duplicate_check_interval")
     return seconds if call.flag("enable_duplicate_check") else 0
 
 
-def _recipients(call: Call, app: App) -> Recipients:
+def _find_recipients(call: Call, app: App) -> Recipients:
     """Return the union of users, departments with all below, and tags. Raise ApiError 82001, 40032, 82002 or 82003."""
-    users, parties, tags = (_split(call.text(name)) for name in ("touser", "toparty", "totag"))
+    users, parties, tags = (_split_ids(call.text(name)) for name in ("touser", "toparty", "totag"))
     if not users and not parties and not tags:
         raise ApiError(82001)
     found = Recipients()
@@ -139,14 +139,14 @@ def _recipients(call: Call, app: App) -> Recipients:
     return found
 
 
-def _split(joined: str) -> list[str]:
+def _split_ids(joined: str) -> list[str]:
     return [part for part in (piece.strip() for piece in joined.split("|")) if part]
 
 
 def _add_users(call: Call, app: App, found: Recipients, userids: list[str]) -> None:
     members, company = call.company.directory.members, call.company
     for userid in userids:
-        folded = fold(userid)
+        folded = fold_id(userid)
         member = members.get(folded)
         if member is not None and company.receives(app, member):
             found.any_valid = True
@@ -206,19 +206,19 @@ _USERS_MOST, _OTHERS_MOST = 1000, 100
 @endpoint("POST", "message/update_template_card", APP)
 def update_template_card(call: Call) -> Json:
     """Grey the buttons with a text (way A), or replace the card (way B); one call for each response_code."""
-    button, card = content.child(call.document, "button"), content.child(call.document, "template_card")
+    button, card = content.read_object(call.document, "button"), content.read_object(call.document, "template_card")
     if bool(button) == bool(card):
-        raise content.invalid("one of button and template_card")
+        raise content.make_invalid_error("one of button and template_card")
     call.flag("enable_id_trans")
-    code = _response_code(call)
-    targets, invalid = _targets(call, code.message.receivers)
+    code = _find_response_code(call)
+    targets, invalid = _find_targets(call, code.message.receivers)
     replace_name = ""
     if button:
         if code.message.content.get("card_type") not in content.INTERACTIVE:
-            raise content.invalid("button")
-        replace_name = content.text(button, "replace_name", missing=42038)
+            raise content.make_invalid_error("button")
+        replace_name = content.read_text(button, "replace_name", missing=42038)
     else:
-        content.check_card(card, media=media_check(call), is_member=call.company.has_member, is_update=True)
+        content.check_card(card, media=make_media_check(call), is_member=call.company.has_member, is_update=True)
     code.used = True
     for folded in targets:
         if card:
@@ -245,10 +245,10 @@ def message_recall(call: Call) -> Json:
     return {}
 
 
-def _response_code(call: Call) -> ResponseCode:
+def _find_response_code(call: Call) -> ResponseCode:
     """Return the code. Raise ApiError 60140 (unknown, used, expired) or 42015 (card or agentid of another app)."""
     try:
-        agentid = own_agent(call, call.document.get("agentid")).agentid
+        agentid = check_own_agent(call, call.document.get("agentid")).agentid
     except ApiError as error:
         raise ApiError(42015) if error.code == 301002 else error from error
     code = call.world.mail.response_codes.get(call.text("response_code", missing=60140))
@@ -261,12 +261,12 @@ def _response_code(call: Call) -> ResponseCode:
     return code
 
 
-def _targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], list[str]]:
+def _find_targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Return the receivers to update, and named userids that are none (folded). Raise ApiError 82101 or 82102."""
     if call.flag("atall"):
         return list(receivers), []
     directory, document = call.company.directory, call.document
-    userids = [fold(one) for one in texts(document.get("userids"), "userids", most=_USERS_MOST, too_many=40032)]
+    userids = [fold_id(one) for one in texts(document.get("userids"), "userids", most=_USERS_MOST, too_many=40032)]
     parties = numbers(document.get("partyids"), "partyids", most=_OTHERS_MOST, too_many=82002)
     tagids = numbers(document.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
     if not userids and not parties and not tagids:
@@ -274,7 +274,7 @@ def _targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], list[st
     tags = [directory.tags[number] for number in tagids if number in directory.tags]
     parties += [number for tag in tags for number in tag.partyids]
     below = {number for one in parties for number in directory.subtree(one)}
-    tagged = [fold(one) for tag in tags for one in tag.userids]
+    tagged = [fold_id(one) for tag in tags for one in tag.userids]
     people = [member.folded for member in directory.members_below(sorted(below))]
     known = set(receivers)
     targets = [one for one in dict.fromkeys([*userids, *tagged, *people]) if one in known]
@@ -289,31 +289,31 @@ _CARDS = ("text_notice", "news_notice")
 
 @open_endpoint(("POST",), "webhook/send")
 def webhook_send(world: World, request: Request, now: float) -> Json | Reply:
-    company, robot = _robot(world, request)
+    company, robot = _find_robot(world, request)
     limit = world.settings.robot_per_minute
     world.limits.check_special("robot", robot.key, seconds=MINUTE, limit=limit, now=now)
     document, clean = read_body(request.body)
-    msgtype = content.text(document, "msgtype", missing=40008)
-    part = content.child(document, msgtype, missing=40008)
-    shown = _read(world, company, msgtype, part)
+    msgtype = content.read_text(document, "msgtype", missing=40008)
+    part = content.read_object(document, msgtype, missing=40008)
+    shown = _read_robot_content(world, company, msgtype, part)
     kind = "markdown" if msgtype == "markdown_v2" else msgtype
-    message = Message(new_id("sim-robot"), company.corpid, None, kind, shown, now, robot=robot.key)
+    message = Message(make_id("sim-robot"), company.corpid, None, kind, shown, now, robot=robot.key)
     world.mail.deliver_to_group(message)
     world.changed_for_all(company.corpid)
-    return success({}, warning="" if clean else WARNING)
+    return make_success({}, warning="" if clean else WARNING)
 
 
 @open_endpoint(("POST",), "webhook/upload_media")
 def webhook_upload_media(world: World, request: Request, now: float) -> Json:
-    company, _ = _robot(world, request)
+    company, _ = _find_robot(world, request)
     kind = request.query.get("type", "")
     if kind not in ("file", "voice"):
         raise ApiError(40005)
-    media = store(world, company.corpid, kind, read_media(request.content_type, request.body))
+    media = store_file(world, company.corpid, kind, read_media(request.content_type, request.body))
     return {"type": kind, "media_id": media.media_id, "created_at": str(int(now))}
 
 
-def _robot(world: World, request: Request) -> tuple[Company, Robot]:
+def _find_robot(world: World, request: Request) -> tuple[Company, Robot]:
     key = request.query.get("key", "")
     for company in world.companies.values():
         robot = company.robots.get(key)
@@ -324,14 +324,14 @@ def _robot(world: World, request: Request) -> tuple[Company, Robot]:
     raise ApiError(93000)
 
 
-def _read(world: World, company: Company, msgtype: str, part: Json) -> Json:
-    media = check_for(world, company.corpid)
+def _read_robot_content(world: World, company: Company, msgtype: str, part: Json) -> Json:
+    media = make_company_media_check(world, company.corpid)
     if msgtype == "text":
-        return {"content": _limited(part, _TEXT_BYTES, "text.content"), **content.mentions(part)}
+        return {"content": _read_limited_text(part, _TEXT_BYTES, "text.content"), **content.read_mentions(part)}
     if msgtype in ("markdown", "markdown_v2"):
-        return {"content": _limited(part, _MARKDOWN_BYTES, f"{msgtype}.content")}
+        return {"content": _read_limited_text(part, _MARKDOWN_BYTES, f"{msgtype}.content")}
     if msgtype == "image":
-        return _picture(world, company, part)
+        return _store_picture(world, company, part)
     if msgtype == "template_card":
         card = content.check_card(part, media=media, is_member=company.has_member)
         if card["card_type"] not in _CARDS:
@@ -339,24 +339,24 @@ def _read(world: World, company: Company, msgtype: str, part: Json) -> Json:
         return card
     if msgtype not in ("news", "file", "voice"):
         raise ApiError(40008)
-    return content.read(msgtype, part, safe=0, media=media)
+    return content.read_content(msgtype, part, safe=0, media=media)
 
 
-def _limited(part: Json, most: int, name: str) -> str:
-    text = content.text(part, "content", missing=44004)
+def _read_limited_text(part: Json, most: int, name: str) -> str:
+    text = content.read_text(part, "content", missing=44004)
     if len(text.encode()) > most:
         raise ApiError(40058, f"{name} exceed max length {most}. invalid Request Parameter")
     return text
 
 
-def _picture(world: World, company: Company, part: Json) -> Json:
+def _store_picture(world: World, company: Company, part: Json) -> Json:
     try:
-        body = base64.b64decode(content.text(part, "base64", missing=40063), validate=True)
+        body = base64.b64decode(content.read_text(part, "base64", missing=40063), validate=True)
     except binascii.Error as error:
-        raise content.invalid("base64") from error
-    if hashlib.md5(body, usedforsecurity=False).hexdigest() != content.text(part, "md5", missing=40063):
-        raise content.invalid("md5")
+        raise content.make_invalid_error("base64") from error
+    if hashlib.md5(body, usedforsecurity=False).hexdigest() != content.read_text(part, "md5", missing=40063):
+        raise content.make_invalid_error("md5")
     if len(body) > _PICTURE_BYTES:
         raise ApiError(40009)
-    media = store(world, company.corpid, "image", Upload("image", "image/png", body))
+    media = store_file(world, company.corpid, "image", Upload("image", "image/png", body))
     return {"media_id": media.media_id, "filename": media.filename}

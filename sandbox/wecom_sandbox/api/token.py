@@ -21,7 +21,7 @@ TOKENS_KEPT = 100
 def gettoken(world: World, request: Request, now: float) -> Json:
     """Return a token; trusted IPs do not matter. Too many wrong secrets block the address for an hour (45009). The page
     (91039) has GET only; many public programs POST, with the two values in the query or as JSON."""
-    corpid, secret = _credentials(request)
+    corpid, secret = _read_credentials(request)
     world.limits.check_blocked("secrets", request.ip, now=now)
     if not corpid:
         raise ApiError(41002)
@@ -31,19 +31,19 @@ def gettoken(world: World, request: Request, now: float) -> Json:
     if company is None:
         raise ApiError(40013)
     world.limits.check_call(corpid=corpid, ip=request.ip, api="gettoken", now=now)
-    found, agentid = _owner(company, secret)
+    found, agentid = _find_secret_owner(company, secret)
     if not found:
         most = world.settings.wrong_secrets_per_hour
         world.limits.count("secrets", request.ip, seconds=HOUR, limit=most, now=now)
         raise ApiError(40001)
     if agentid is not None and company.apps[agentid].disabled:
         raise ApiError(50003)
-    token = _token(world, corpid, agentid, secret, now)
+    token = _find_or_make_token(world, corpid, agentid, secret, now)
     left = int(token.expires_at - now) if world.settings.expires_in_counts_down else world.settings.token_seconds
     return {"access_token": token.value, "expires_in": left}
 
 
-def _credentials(request: Request) -> tuple[str, str]:
+def _read_credentials(request: Request) -> tuple[str, str]:
     """Return corpid and corpsecret from the query or, for POST, from the body. Raise ApiError for a malformed body."""
     given: Mapping[str, object] = request.query
     if request.method == "POST" and request.body.strip() and "corpid" not in given and "corpsecret" not in given:
@@ -56,7 +56,7 @@ def _credentials(request: Request) -> tuple[str, str]:
     return corpid, secret
 
 
-def _owner(company: Company, secret: str) -> tuple[bool, int | None]:
+def _find_secret_owner(company: Company, secret: str) -> tuple[bool, int | None]:
     """Return the secret's owner: (True, agentid), (True, None) for the sync assistant, (False, None) for none."""
     wanted = secret.encode()
     for app in company.apps.values():
@@ -66,9 +66,9 @@ def _owner(company: Company, secret: str) -> tuple[bool, int | None]:
     return bool(own) and hmac.compare_digest(own.encode(), wanted), None
 
 
-def _token(world: World, corpid: str, agentid: int | None, secret: str, now: float) -> Token:
+def _find_or_make_token(world: World, corpid: str, agentid: int | None, secret: str, now: float) -> Token:
     """Return the same token while it is valid, as WeCom last documented it; or a new one (`rotate_tokens`)."""
-    mine = _tokens_of(world, corpid, agentid)
+    mine = _list_tokens(world, corpid, agentid)
     for old in mine[: 1 - TOKENS_KEPT]:
         del world.tokens[old.value]
     for old in mine[1 - TOKENS_KEPT :]:
@@ -82,13 +82,13 @@ def _token(world: World, corpid: str, agentid: int | None, secret: str, now: flo
     return token
 
 
-def _tokens_of(world: World, corpid: str, agentid: int | None) -> list[Token]:
+def _list_tokens(world: World, corpid: str, agentid: int | None) -> list[Token]:
     return [token for token in world.tokens.values() if token.corpid == corpid and token.agentid == agentid]
 
 
-def invalidate(world: World, corpid: str, agentid: int | None, *, code: int = 40014) -> int:
+def invalidate_tokens(world: World, corpid: str, agentid: int | None, *, code: int = 40014) -> int:
     """Invalidate all tokens of one app (None: the sync assistant): 40014 unknown, 42001 expired. Return how many."""
-    tokens = _tokens_of(world, corpid, agentid)
+    tokens = _list_tokens(world, corpid, agentid)
     for token in tokens:
         if code == 42001:
             token.expires_at = min(token.expires_at, world.now())
@@ -99,7 +99,7 @@ def invalidate(world: World, corpid: str, agentid: int | None, *, code: int = 40
 
 @endpoint("GET", "auth/getuserinfo", APP, CONTACTS, counted=False)
 def auth_getuserinfo(call: Call) -> Json:
-    code = _redeem(call)
+    code = _redeem_code(call)
     if not code.userid:
         return {"openid": code.openid}
     answer: Json = {"userid": code.userid}
@@ -109,7 +109,7 @@ def auth_getuserinfo(call: Call) -> Json:
 @endpoint("POST", "auth/getuserdetail", APP)
 def auth_getuserdetail(call: Call) -> Json:
     """Return what the member let the app see on the consent page; the member must be in the app's scope."""
-    ticket = _user_ticket(call)
+    ticket = _find_user_ticket(call)
     member = call.company.directory.find(ticket.userid)
     if member is None or not call.company.receives(call.own_app, member):
         raise ApiError(60011)
@@ -125,7 +125,7 @@ def auth_getuserdetail(call: Call) -> Json:
     }
 
 
-def _redeem(call: Call) -> Code:
+def _redeem_code(call: Call) -> Code:
     """Use a code up. Raise ApiError 41008, 40029 or 50001; 50001 leaves the code unused. A code of somebody who was
     disabled or has left since is invalid: 40029."""
     value = call.query.get("code", "")
@@ -137,31 +137,31 @@ def _redeem(call: Call) -> Code:
         or code.used
         or call.now >= code.expires_at
         or code.corpid != call.company.corpid
-        or not _may_enter(call.company, code.userid)
+        or not _may_sign_in(call.company, code.userid)
     ):
         # Only valid codes are exempt from the frequency limits.
         path = call.request.path.removeprefix("/cgi-bin/")
         call.world.limits.check_call(corpid=call.company.corpid, ip=call.request.ip, api=path, now=call.now)
         raise ApiError(40029)
-    if call.app is None or code.netloc not in domains(call.app):
+    if call.app is None or code.netloc not in find_sign_in_hosts(call.app):
         raise ApiError(50001)
     code.used = True
     return code
 
 
-def _may_enter(company: Company, userid: str) -> bool:
+def _may_sign_in(company: Company, userid: str) -> bool:
     """Return whether the person of a code may still sign in; "" stands for somebody outside the company."""
     member = company.directory.find(userid)
     return not userid or (member is not None and member.status not in (DISABLED, LEFT))
 
 
-def domains(app: App) -> set[str]:
+def find_sign_in_hosts(app: App) -> set[str]:
     """Return the hosts (with ports) to which this app's codes may go."""
     trusted = app.trusted_domain if app.domain_verified else ""
     return {domain.lower() for domain in (trusted, app.callback_domain) if domain}
 
 
-def _user_ticket(call: Call) -> Ticket:
+def _find_user_ticket(call: Call) -> Ticket:
     value = call.text("user_ticket", missing=84015)
     ticket = call.world.user_tickets.get(value)
     if ticket is None or (ticket.corpid, ticket.agentid) != (call.company.corpid, call.own_app.agentid):
@@ -177,8 +177,8 @@ CONFIG, AGENT_CONFIG = "config", "agent_config"
 @endpoint("GET", "get_jsapi_ticket", APP)
 def get_jsapi_ticket(call: Call) -> Json:
     """Return the ticket for wx.config. WeCom calls it the company's, yet each app has its own."""
-    _count(call)
-    return _ticket(call, CONFIG)
+    _count_ticket_call(call)
+    return _make_ticket_answer(call, CONFIG)
 
 
 @endpoint("GET", "ticket/get", APP)
@@ -186,33 +186,33 @@ def ticket_get(call: Call) -> Json:
     """Return the app's ticket for wx.agentConfig."""
     if call.query.get("type") != AGENT_CONFIG:
         raise ApiError(91040)
-    _count(call)
-    return _ticket(call, AGENT_CONFIG)
+    _count_ticket_call(call)
+    return _make_ticket_answer(call, AGENT_CONFIG)
 
 
-def signature(ticket: str, *, noncestr: str, timestamp: str, url: str) -> str:
+def make_signature(ticket: str, *, noncestr: str, timestamp: str, url: str) -> str:
     """Return the lower-case hex SHA-1 over the four values as they are, the url without its fragment."""
     text = f"jsapi_ticket={ticket}&noncestr={noncestr}&timestamp={timestamp}&url={url.partition('#')[0]}"
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def signed_with(world: World, corpid: str, agentid: int, given: str, **signed: str) -> str:
+def find_signing_ticket(world: World, corpid: str, agentid: int, given: str, **signed: str) -> str:
     """Return which of the app's tickets made a signature: CONFIG, AGENT_CONFIG, or "" if none that is valid did."""
     for kind in (CONFIG, AGENT_CONFIG):
         ticket = world.js_tickets.get((corpid, agentid, kind))
-        if ticket is not None and world.now() < ticket.expires_at and signature(ticket.value, **signed) == given:
+        if ticket is not None and world.now() < ticket.expires_at and make_signature(ticket.value, **signed) == given:
             return kind
     return ""
 
 
-def _count(call: Call) -> None:
+def _count_ticket_call(call: Call) -> None:
     settings, corpid, agentid = call.world.settings, call.company.corpid, call.own_app.agentid
     limits = call.world.limits
     limits.check_special("tickets", corpid, seconds=HOUR, limit=settings.company_tickets_per_hour, now=call.now)
     limits.check_special("tickets", corpid, agentid, seconds=HOUR, limit=settings.app_tickets_per_hour, now=call.now)
 
 
-def _ticket(call: Call, kind: str) -> Json:
+def _make_ticket_answer(call: Call, kind: str) -> Json:
     corpid, agentid = call.company.corpid, call.own_app.agentid
     ticket = call.world.js_tickets.get((corpid, agentid, kind))
     if ticket is None or call.now >= ticket.expires_at:

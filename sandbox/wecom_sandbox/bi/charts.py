@@ -16,63 +16,63 @@ from wecom_sandbox.state.bi import BiCard, BiPivot
 Row = Mapping[str, Any]
 
 
-class NotUnderstood(ValueError):
+class ChartError(ValueError):
     """A call with an unknown name or a wrong value. The text explains it to the caller's developer."""
 
 
-def chosen(card: BiCard, filters: object, parameters: object) -> list[dict[str, Any]]:
-    """Return the rows that fulfil all of them. Columns have their original names. Raise NotUnderstood."""
-    tests = [_filter(card, one) for one in _objects(filters, "filters")] + _parameters(card, parameters)
+def select_rows(card: BiCard, filters: object, parameters: object) -> list[dict[str, Any]]:
+    """Return the rows that fulfil all of them. Columns have their original names. Raise ChartError."""
+    tests = [_read_filter(card, one) for one in _read_objects(filters, "filters")] + _read_parameters(card, parameters)
     return [row for row in card.rows if all(test(row) for test in tests)]
 
 
-def _filter(card: BiCard, one: Mapping[str, Any]) -> Callable[[Row], bool]:
+def _read_filter(card: BiCard, one: Mapping[str, Any]) -> Callable[[Row], bool]:
     if set(one) - {"name", "filterType", "filterValue"}:
-        raise NotUnderstood("a filter has name, filterType and filterValue")
-    return _test(card, one.get("name"), one.get("filterType"), one.get("filterValue") or [])
+        raise ChartError("a filter has name, filterType and filterValue")
+    return _make_test(card, one.get("name"), one.get("filterType"), one.get("filterValue") or [])
 
 
-def _parameters(card: BiCard, sent: object) -> list[Callable[[Row], bool]]:
+def _read_parameters(card: BiCard, sent: object) -> list[Callable[[Row], bool]]:
     """Return a test for each parameter of the card, with the sent values, else its own; no test without values. The
     form [{"name", "value"}] is this stand-in's own: no public source says what the BI takes."""
-    values = {one.get("name"): one.get("value") for one in _objects(sent, "dynamicParams")}
+    values = {one.get("name"): one.get("value") for one in _read_objects(sent, "dynamicParams")}
     unknown = set(values) - {parameter.name for parameter in card.parameters}
     if unknown:
-        raise NotUnderstood(f"the card has no dynamic parameter {sorted(map(str, unknown))[0]}")
+        raise ChartError(f"the card has no dynamic parameter {sorted(map(str, unknown))[0]}")
     found = []
     for parameter in card.parameters:
         value = values.get(parameter.name, parameter.values)
         wanted = value if isinstance(value, list) else [value]
         if wanted:
-            found.append(_test(card, parameter.column, parameter.filter_type, wanted))
+            found.append(_make_test(card, parameter.column, parameter.filter_type, wanted))
     return found
 
 
-def _objects(value: object, name: str) -> list[Mapping[str, Any]]:
+def _read_objects(value: object, name: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise NotUnderstood(f"{name} must be a list of objects")
+        raise ChartError(f"{name} must be a list of objects")
     return value
 
 
-def _test(card: BiCard, name: object, kind: object, values: object) -> Callable[[Row], bool]:
+def _make_test(card: BiCard, name: object, kind: object, values: object) -> Callable[[Row], bool]:
     if name not in card.columns:
-        raise NotUnderstood(f"the card has no column {name}")
+        raise ChartError(f"the card has no column {name}")
     if kind not in _TESTS:
-        raise NotUnderstood(f"there is no filterType {kind}")
+        raise ChartError(f"there is no filterType {kind}")
     if not isinstance(values, list) or not all(isinstance(one, str | int | float) for one in values):
-        raise NotUnderstood("filterValue must be a list of values")
+        raise ChartError("filterValue must be a list of values")
     fewest, most, holds = _TESTS[kind]
     if not fewest <= len(values) <= most:
-        raise NotUnderstood(f"{kind} takes {fewest} values" if fewest == most else f"{kind} takes a value or more")
+        raise ChartError(f"{kind} takes {fewest} values" if fewest == most else f"{kind} takes a value or more")
     return lambda row: holds(row.get(str(name)), values)
 
 
-def _known(holds: Callable[[Any, Sequence[Any]], bool]) -> Callable[[Any, Sequence[Any]], bool]:
+def _ignore_empty_cells(holds: Callable[[Any, Sequence[Any]], bool]) -> Callable[[Any, Sequence[Any]], bool]:
     """Make a test that an empty cell never fulfils, as in SQL, also for negated comparisons."""
     return lambda cell, values: cell is not None and holds(cell, values)
 
 
-def _order(cell: Any, value: Any) -> int:
+def _compare(cell: Any, value: Any) -> int:
     """Return -1, 0 or 1, comparing as numbers if both are numbers, else as texts."""
     try:
         left, right = (float(cell), float(value)) if isinstance(cell, int | float) else (str(cell), str(value))
@@ -84,18 +84,18 @@ def _order(cell: Any, value: Any) -> int:
 _MANY = 10_000
 _Test = tuple[int, int, Callable[[Any, Sequence[Any]], bool]]
 _TESTS: dict[Any, _Test] = {
-    "EQ": (1, 1, _known(lambda cell, values: _order(cell, values[0]) == 0)),
-    "NE": (1, 1, _known(lambda cell, values: _order(cell, values[0]) != 0)),
-    "GT": (1, 1, _known(lambda cell, values: _order(cell, values[0]) > 0)),
-    "GE": (1, 1, _known(lambda cell, values: _order(cell, values[0]) >= 0)),
-    "LT": (1, 1, _known(lambda cell, values: _order(cell, values[0]) < 0)),
-    "LE": (1, 1, _known(lambda cell, values: _order(cell, values[0]) <= 0)),
-    "BT": (2, 2, _known(lambda cell, values: _order(cell, values[0]) >= 0 >= _order(cell, values[1]))),
-    "IN": (1, _MANY, _known(lambda cell, values: any(_order(cell, value) == 0 for value in values))),
-    "NI": (1, _MANY, _known(lambda cell, values: all(_order(cell, value) != 0 for value in values))),
-    "STARTSWITH": (1, 1, _known(lambda cell, values: str(cell).startswith(str(values[0])))),
-    "ENDSWITH": (1, 1, _known(lambda cell, values: str(cell).endswith(str(values[0])))),
-    "CONTAINS": (1, 1, _known(lambda cell, values: str(values[0]) in str(cell))),
+    "EQ": (1, 1, _ignore_empty_cells(lambda cell, values: _compare(cell, values[0]) == 0)),
+    "NE": (1, 1, _ignore_empty_cells(lambda cell, values: _compare(cell, values[0]) != 0)),
+    "GT": (1, 1, _ignore_empty_cells(lambda cell, values: _compare(cell, values[0]) > 0)),
+    "GE": (1, 1, _ignore_empty_cells(lambda cell, values: _compare(cell, values[0]) >= 0)),
+    "LT": (1, 1, _ignore_empty_cells(lambda cell, values: _compare(cell, values[0]) < 0)),
+    "LE": (1, 1, _ignore_empty_cells(lambda cell, values: _compare(cell, values[0]) <= 0)),
+    "BT": (2, 2, _ignore_empty_cells(lambda cell, values: _compare(cell, values[0]) >= 0 >= _compare(cell, values[1]))),
+    "IN": (1, _MANY, _ignore_empty_cells(lambda cell, values: any(_compare(cell, value) == 0 for value in values))),
+    "NI": (1, _MANY, _ignore_empty_cells(lambda cell, values: all(_compare(cell, value) != 0 for value in values))),
+    "STARTSWITH": (1, 1, _ignore_empty_cells(lambda cell, values: str(cell).startswith(str(values[0])))),
+    "ENDSWITH": (1, 1, _ignore_empty_cells(lambda cell, values: str(cell).endswith(str(values[0])))),
+    "CONTAINS": (1, 1, _ignore_empty_cells(lambda cell, values: str(values[0]) in str(cell))),
     "IS_NULL": (0, 0, lambda cell, _values: cell is None),
     "NOT_NULL": (0, 0, lambda cell, _values: cell is not None),
 }
@@ -115,15 +115,15 @@ class Chart:
     merged: int = 0
 
 
-def drawn(card: BiCard, rows: Sequence[dict[str, Any]], view: str) -> Chart:
-    """Draw the card's rows. Raise NotUnderstood if the card's pivot names an unknown column."""
+def draw_chart(card: BiCard, rows: Sequence[dict[str, Any]], view: str) -> Chart:
+    """Draw the card's rows. Raise ChartError if the card's pivot names an unknown column."""
     if card.pivot is None or view == GRAPH:
-        header = [[_titled(card, name)] for name in card.columns]
+        header = [[_make_title(card, name)] for name in card.columns]
         return Chart("TABLE", [[row.get(name) for name in card.columns] for row in rows], header)
-    return _pivoted(card, card.pivot, rows)
+    return _draw_pivot(card, card.pivot, rows)
 
 
-def part(chart: Chart, offset: int, limit: int) -> dict[str, Any]:
+def make_chart_part(chart: Chart, offset: int, limit: int) -> dict[str, Any]:
     """Return at most `limit` lines from `offset` on, with the BI's facts about the whole."""
     shown = chart.lines[offset : offset + limit]
     return {
@@ -145,30 +145,30 @@ def _cell(chart: Chart, shown: list[list[Any]], line: int, place: int) -> dict[s
     return {"v": value, "d": "" if value is None else str(value)}
 
 
-def _titled(card: BiCard, name: str) -> dict[str, Any]:
+def _make_title(card: BiCard, name: str) -> dict[str, Any]:
     return {"title": card.aliases[name], "originTitle": name} if name in card.aliases else {"title": name}
 
 
-def _pivoted(card: BiCard, pivot: BiPivot, rows: Sequence[dict[str, Any]]) -> Chart:
+def _draw_pivot(card: BiCard, pivot: BiPivot, rows: Sequence[dict[str, Any]]) -> Chart:
     unknown = {*pivot.rows, *pivot.columns, *pivot.values} - set(card.columns)
     if unknown or not pivot.values:
-        raise NotUnderstood(f"the card's pivot is of no use: {', '.join(sorted(unknown))}")
+        raise ChartError(f"the card's pivot is of no use: {', '.join(sorted(unknown))}")
     found: dict[tuple[Any, ...], dict[tuple[Any, ...], list[dict[str, Any]]]] = {}
     across: dict[tuple[Any, ...], None] = {}
     for row in rows:
         line, column = (tuple(row.get(name) for name in names) for names in (pivot.rows, pivot.columns))
         across[column] = None
         found.setdefault(line, {}).setdefault(column, []).append(row)
-    columns = _side_by_side(list(across))
+    columns = _group_keys(list(across))
     lines = [
-        [*line, *(_total(cells.get(column, []), name) for column in columns for name in pivot.values)]
-        for line, cells in ((line, found[line]) for line in _side_by_side(list(found)))
+        [*line, *(_sum_column(cells.get(column, []), name) for column in columns for name in pivot.values)]
+        for line, cells in ((line, found[line]) for line in _group_keys(list(found)))
     ]
     meta = [{"alias": card.aliases.get(name, name), "originTitle": name} for name in pivot.rows]
-    return Chart("PIVOT_TABLE", lines, _levels(card, pivot, columns), meta, merged=max(0, len(pivot.rows) - 1))
+    return Chart("PIVOT_TABLE", lines, _make_levels(card, pivot, columns), meta, merged=max(0, len(pivot.rows) - 1))
 
 
-def _side_by_side(keys: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def _group_keys(keys: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Sort the keys so that those with the same first values are neighbours, in the order of the data."""
     ranks: list[dict[Any, int]] = [{} for _each in keys[0]] if keys else []
     for key in keys:
@@ -177,7 +177,7 @@ def _side_by_side(keys: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return sorted(keys, key=lambda key: [rank[value] for rank, value in zip(ranks, key, strict=True)])
 
 
-def _levels(card: BiCard, pivot: BiPivot, columns: list[tuple[Any, ...]]) -> list[list[dict[str, Any]]]:
+def _make_levels(card: BiCard, pivot: BiPivot, columns: list[tuple[Any, ...]]) -> list[list[dict[str, Any]]]:
     """Return one header row for each of `pivot.columns`, with equal neighbours merged, and one for the values."""
     levels: list[list[dict[str, Any]]] = []
     for depth in range(len(pivot.columns)):
@@ -189,10 +189,10 @@ def _levels(card: BiCard, pivot: BiPivot, columns: list[tuple[Any, ...]]) -> lis
             level[-1]["colSpan"] += len(pivot.values)
             before = column[: depth + 1]
         levels.append(level)
-    return [*levels, [_titled(card, name) for _column in columns for name in pivot.values]]
+    return [*levels, [_make_title(card, name) for _column in columns for name in pivot.values]]
 
 
-def _total(rows: Sequence[dict[str, Any]], name: str) -> Any:
+def _sum_column(rows: Sequence[dict[str, Any]], name: str) -> Any:
     numbers = [row[name] for row in rows if isinstance(row.get(name), int | float)]
     if not numbers:
         return None

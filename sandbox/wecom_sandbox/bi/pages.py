@@ -17,7 +17,7 @@ from wecom_sandbox.bi import charts
 from wecom_sandbox.bi.charts import GRAPH, GRID
 from wecom_sandbox.http import bodies
 from wecom_sandbox.pages.rendering import gettext_noop as _
-from wecom_sandbox.pages.rendering import page
+from wecom_sandbox.pages.rendering import render
 from wecom_sandbox.state.bi import Bi, BiCard, BiUser
 from wecom_sandbox.state.world import WORLD
 
@@ -25,7 +25,7 @@ from wecom_sandbox.state.world import WORLD
 USUAL_SECONDS = 300
 
 
-class Refused(Exception):
+class SignInRefused(Exception):
     """The sign-in is refused. `reason`: provider, key, token, claims, expired, early, domain or user."""
 
     def __init__(self, reason: str) -> None:
@@ -33,62 +33,62 @@ class Refused(Exception):
         self.reason = reason
 
 
-def signed_in(bi: Bi, *, provider: str, token: str, now: float) -> BiUser:
-    """Return the user whom a token signs in. Raise Refused."""
+def find_user(bi: Bi, *, provider: str, token: str, now: float) -> BiUser:
+    """Return the user whom a token signs in. Raise SignInRefused."""
     if provider != bi.provider:
-        raise Refused("provider")
-    claims = _claims(opened(token, _public_key(bi.public_key)))
+        raise SignInRefused("provider")
+    claims = _read_claims(open_token(token, _load_public_key(bi.public_key)))
     _check_time(bi, claims, now)
     if claims.get("domainId", bi.domain) != bi.domain:
-        raise Refused("domain")
+        raise SignInRefused("domain")
     user = bi.user(str(claims.get("externalUserId", "")) or "\0")
     if user is None:
-        raise Refused("user")
+        raise SignInRefused("user")
     return user
 
 
-def opened(token: str, key: RSAPublicKey) -> bytes:
-    """Return the content of a token: hex of base64 of blocks, each padded as 00 01 FF … FF 00. Raise Refused."""
+def open_token(token: str, key: RSAPublicKey) -> bytes:
+    """Return the content of a token: hex of base64 of blocks, each padded as 00 01 FF … FF 00. Raise SignInRefused."""
     numbers, size = key.public_numbers(), (key.key_size + 7) // 8
     try:
         encrypted = base64.b64decode(bytes.fromhex(token), validate=True)
     except (ValueError, binascii.Error):
-        raise Refused("token") from None
+        raise SignInRefused("token") from None
     if not encrypted or len(encrypted) % size:
-        raise Refused("token")
+        raise SignInRefused("token")
     blocks = (encrypted[start : start + size] for start in range(0, len(encrypted), size))
     return b"".join(
-        _unpadded(pow(int.from_bytes(one, "big"), numbers.e, numbers.n).to_bytes(size, "big")) for one in blocks
+        _remove_padding(pow(int.from_bytes(one, "big"), numbers.e, numbers.n).to_bytes(size, "big")) for one in blocks
     )
 
 
-def _unpadded(block: bytes) -> bytes:
+def _remove_padding(block: bytes) -> bytes:
     padding, zero, text = block[2:].partition(b"\0")
     if block[:2] != b"\0\1" or not zero or len(padding) < 8 or set(padding) != {0xFF}:
-        raise Refused("token")
+        raise SignInRefused("token")
     return text
 
 
-def _public_key(text: str) -> RSAPublicKey:
+def _load_public_key(text: str) -> RSAPublicKey:
     try:
         if "-----BEGIN" in text:
             key: Any = load_pem_public_key(text.encode())
         else:
             key = load_der_public_key(base64.b64decode("".join(text.split())))
     except (ValueError, binascii.Error):
-        raise Refused("key") from None
+        raise SignInRefused("key") from None
     if not isinstance(key, RSAPublicKey):
-        raise Refused("key")
+        raise SignInRefused("key")
     return key
 
 
-def _claims(text: bytes) -> dict[str, Any]:
+def _read_claims(text: bytes) -> dict[str, Any]:
     try:
         claims = json.loads(text)
     except (ValueError, RecursionError):
-        raise Refused("claims") from None
+        raise SignInRefused("claims") from None
     if not isinstance(claims, dict):
-        raise Refused("claims")
+        raise SignInRefused("claims")
     return claims
 
 
@@ -96,14 +96,14 @@ def _check_time(bi: Bi, claims: dict[str, Any], now: float) -> None:
     issued_at, life = claims.get("timestamp"), claims.get("expiredTimeSeconds", USUAL_SECONDS)
     if issued_at is None:
         if not bi.accepts_forever:
-            raise Refused("expired")
+            raise SignInRefused("expired")
         return
     if isinstance(issued_at, bool) or not isinstance(issued_at, int) or not isinstance(life, int):
-        raise Refused("claims")
+        raise SignInRefused("claims")
     if issued_at > now + USUAL_SECONDS:
-        raise Refused("early")
+        raise SignInRefused("early")
     if now > issued_at + life:
-        raise Refused("expired")
+        raise SignInRefused("expired")
 
 
 TOKEN_SECONDS = 3600
@@ -111,27 +111,27 @@ LIMIT = 10
 _WRONG_LOGIN, _NOT_ADMITTED, _NOT_FOUND, _BAD_REQUEST = 5001, 401, 404, 400
 
 
-class _Failed(Exception):
+class _ApiFailure(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status, self.message = status, message
 
 
 def add_api_routes(app: web.Application, root: str) -> None:
-    app.router.add_post(f"{root}/public-api/sign-in", _answering(sign_in))
-    app.router.add_post(f"{root}/public-api/page/list", _answering(page_list))
-    app.router.add_get(f"{root}/public-api/page/{{page_id}}", _answering(page_cards))
-    app.router.add_post(f"{root}/public-api/card/{{card_id}}/data", _answering(card_data))
+    app.router.add_post(f"{root}/public-api/sign-in", _make_api_handler(sign_in))
+    app.router.add_post(f"{root}/public-api/page/list", _make_api_handler(list_pages))
+    app.router.add_get(f"{root}/public-api/page/{{page_id}}", _make_api_handler(list_page_cards))
+    app.router.add_post(f"{root}/public-api/card/{{card_id}}/data", _make_api_handler(read_card_data))
 
 
-def _answering(handler: Any) -> Any:
+def _make_api_handler(handler: Any) -> Any:
     async def answer(request: web.Request) -> web.Response:
         try:
-            document = bodies.loads(await request.read() or b"{}")
+            document = bodies.parse_json(await request.read() or b"{}")
             if not isinstance(document, dict):
-                raise _Failed(_BAD_REQUEST, "the body is no object")
+                raise _ApiFailure(_BAD_REQUEST, "the body is no object")
             response = handler(request, request.app[WORLD].bi, document)
-        except _Failed as failed:
+        except _ApiFailure as failed:
             error = {"status": failed.status, "message": failed.message, "detail": {}}
             return web.json_response({"result": "fail", "response": None, "error": error})
         except ValueError:
@@ -143,19 +143,19 @@ def _answering(handler: Any) -> Any:
 
 
 def sign_in(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, str]:
-    """Return a token for `TOKEN_SECONDS`. The password comes in base64. Raise _Failed."""
+    """Return a token for `TOKEN_SECONDS`. The password comes in base64. Raise _ApiFailure."""
     user = bi.user(str(document.get("loginId") or document.get("email") or "\0"))
     try:
         password = base64.b64decode(str(document.get("password", "")), validate=True).decode()
     except (ValueError, binascii.Error):
         password = ""
     if user is None or not user.password or password != user.password or document.get("domain") != bi.domain:
-        raise _Failed(_WRONG_LOGIN, "用户名或密码错误")
+        raise _ApiFailure(_WRONG_LOGIN, "用户名或密码错误")
     now = request.app[WORLD].now()
     return {"token": bi.new_token(ends_at=now + TOKEN_SECONDS), "expireAt": "2099-12-31 23:59:59.000"}
 
 
-def page_list(request: web.Request, bi: Bi, document: dict[str, Any]) -> list[dict[str, Any]]:
+def list_pages(request: web.Request, bi: Bi, document: dict[str, Any]) -> list[dict[str, Any]]:
     _check_app_token(bi, document.get("token"))
     return [
         {"pgId": page.page_id, "name": page.name, "description": "", "pgType": "PAGE", "parentDirId": None,
@@ -164,45 +164,45 @@ def page_list(request: web.Request, bi: Bi, document: dict[str, Any]) -> list[di
     ]  # fmt: skip
 
 
-def page_cards(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, Any]:
+def list_page_cards(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, Any]:
     _check_app_token(bi, request.headers.get("token"))
     page = bi.page(request.match_info["page_id"])
     if page is None:
-        raise _Failed(_NOT_FOUND, "页面不存在")
+        raise _ApiFailure(_NOT_FOUND, "页面不存在")
     cards = [{"cdId": card.card_id, "name": card.name, "cdType": card.kind} for card in page.cards]
     return {"pgId": page.page_id, "name": page.name, "cards": cards}
 
 
-def card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, Any]:
-    """Return the rows `offset` to `offset + limit` of a card, as a table or as its chart. Raise _Failed."""
+def read_card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, Any]:
+    """Return the rows `offset` to `offset + limit` of a card, as a table or as its chart. Raise _ApiFailure."""
     if not bi.is_token(request.headers.get("X-Auth-Token", ""), now=request.app[WORLD].now()):
-        raise _Failed(_NOT_ADMITTED, "token 无效或已过期")
+        raise _ApiFailure(_NOT_ADMITTED, "token 无效或已过期")
     card = bi.card(request.match_info["card_id"])
     if card is None:
-        raise _Failed(_NOT_FOUND, "卡片不存在")
+        raise _ApiFailure(_NOT_FOUND, "卡片不存在")
     view = document.get("view", GRID)
     if view not in (GRID, GRAPH):
-        raise _Failed(_BAD_REQUEST, "view must be GRID or GRAPH")
-    offset, limit = _count(document, "offset", 0), _count(document, "limit", LIMIT)
+        raise _ApiFailure(_BAD_REQUEST, "view must be GRID or GRAPH")
+    offset, limit = _read_count(document, "offset", 0), _read_count(document, "limit", LIMIT)
     try:
-        rows = charts.chosen(card, document.get("filters", []), document.get("dynamicParams", []))
-        chart = charts.drawn(card, rows, view)
-    except charts.NotUnderstood as refusal:
-        raise _Failed(_BAD_REQUEST, str(refusal)) from None
-    main = {**charts.part(chart, offset, limit), "limit": limit, "offset": offset}
+        rows = charts.select_rows(card, document.get("filters", []), document.get("dynamicParams", []))
+        chart = charts.draw_chart(card, rows, view)
+    except charts.ChartError as refusal:
+        raise _ApiFailure(_BAD_REQUEST, str(refusal)) from None
+    main = {**charts.make_chart_part(chart, offset, limit), "limit": limit, "offset": offset}
     return {"view": view, "chartType": chart.kind, "cardType": card.kind, "chartMain": main}
 
 
-def _count(document: dict[str, Any], name: str, usual: int) -> int:
+def _read_count(document: dict[str, Any], name: str, usual: int) -> int:
     value = document.get(name, usual)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000:
-        raise _Failed(_BAD_REQUEST, f"{name} must be a number")
+        raise _ApiFailure(_BAD_REQUEST, f"{name} must be a number")
     return value
 
 
 def _check_app_token(bi: Bi, token: object) -> None:
     if not bi.app_token or token != bi.app_token:
-        raise _Failed(_NOT_ADMITTED, "应用 Token 无效")
+        raise _ApiFailure(_NOT_ADMITTED, "应用 Token 无效")
 
 
 ROOT = "/guandata"
@@ -225,23 +225,23 @@ REASONS = {
 
 def add_routes(app: web.Application) -> None:
     add_api_routes(app, ROOT)
-    app.router.add_get(ROOT, _to_home)
-    app.router.add_get(f"{ROOT}/login", login)
+    app.router.add_get(ROOT, _redirect_to_home)
+    app.router.add_get(f"{ROOT}/login", show_login)
     app.router.add_post(f"{ROOT}/logout", logout)
-    app.router.add_get(f"{ROOT}/page/{{page_id}}", _signed_in(dashboard))
-    app.router.add_get(f"{ROOT}/m/page/{{page_id}}", _signed_in(phone_dashboard))
-    app.router.add_get(f"{ROOT}/card/{{card_id}}", _signed_in(single_card))
-    app.router.add_get(f"{ROOT}/drawn/{{card_id}}", drawn_card)
-    app.router.add_get(f"{ROOT}/{{tail:.*}}", _signed_in(elsewhere))
+    app.router.add_get(f"{ROOT}/page/{{page_id}}", _require_sign_in(show_dashboard))
+    app.router.add_get(f"{ROOT}/m/page/{{page_id}}", _require_sign_in(show_phone_dashboard))
+    app.router.add_get(f"{ROOT}/card/{{card_id}}", _require_sign_in(show_single_card))
+    app.router.add_get(f"{ROOT}/drawn/{{card_id}}", show_drawn_card)
+    app.router.add_get(f"{ROOT}/{{tail:.*}}", _require_sign_in(show_page_list))
 
 
-def _signed_in(handler: Callable[[web.Request, Bi], web.Response]) -> _Handler:
+def _require_sign_in(handler: Callable[[web.Request, Bi], web.Response]) -> _Handler:
     """Make a handler that signs in by the token in the URL, if any, and otherwise requires a session."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         bi = request.app[WORLD].bi
         if "ssoToken" in request.query:
-            return _entered(request, bi)
+            return _sign_in_by_token(request, bi)
         if bi.user_of_session(request.cookies.get(COOKIE, "")) is None:
             raise web.HTTPFound(f"{ROOT}/login")
         return handler(request, bi)
@@ -249,12 +249,12 @@ def _signed_in(handler: Callable[[web.Request, Bi], web.Response]) -> _Handler:
     return answer
 
 
-def _entered(request: web.Request, bi: Bi) -> web.StreamResponse:
+def _sign_in_by_token(request: web.Request, bi: Bi) -> web.StreamResponse:
     query = request.query
     try:
-        user = signed_in(bi, provider=query.get("provider", ""), token=query["ssoToken"], now=request.app[WORLD].now())
-    except Refused as refusal:
-        return page(request, "bi/refused.html", {"reason": REASONS[refusal.reason], "bi": bi}, status=401)
+        user = find_user(bi, provider=query.get("provider", ""), token=query["ssoToken"], now=request.app[WORLD].now())
+    except SignInRefused as refusal:
+        return render(request, "bi/refused.html", {"reason": REASONS[refusal.reason], "bi": bi}, status=401)
     kept = [(name, value) for name, value in query.items() if name not in ("ssoToken", "provider")]
     response = web.HTTPFound(str(request.rel_url.with_query(kept)))
     response.set_cookie(COOKIE, bi.open_session(user), path=ROOT, httponly=True, samesite="Lax")
@@ -262,12 +262,12 @@ def _entered(request: web.Request, bi: Bi) -> web.StreamResponse:
     return response
 
 
-async def _to_home(request: web.Request) -> web.StreamResponse:
+async def _redirect_to_home(request: web.Request) -> web.StreamResponse:
     raise web.HTTPFound(str(request.rel_url.with_path(f"{ROOT}/")))
 
 
-async def login(request: web.Request) -> web.StreamResponse:
-    return page(request, "bi/login.html")
+async def show_login(request: web.Request) -> web.StreamResponse:
+    return render(request, "bi/login.html")
 
 
 async def logout(request: web.Request) -> web.StreamResponse:
@@ -276,41 +276,41 @@ async def logout(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def dashboard(request: web.Request, bi: Bi, *, on_phone: bool = False) -> web.Response:
+def show_dashboard(request: web.Request, bi: Bi, *, on_phone: bool = False) -> web.Response:
     found = bi.page(request.match_info["page_id"])
     if found is None:
-        return _shown(request, bi, [], request.match_info["page_id"], on_phone=on_phone, status=404)
+        return _render_page(request, bi, [], request.match_info["page_id"], on_phone=on_phone, status=404)
     if found.fails:
-        return page(request, "bi/failed.html", status=500)
-    return _shown(request, bi, found.cards, found.name, on_phone=on_phone)
+        return render(request, "bi/failed.html", status=500)
+    return _render_page(request, bi, found.cards, found.name, on_phone=on_phone)
 
 
-def phone_dashboard(request: web.Request, bi: Bi) -> web.Response:
-    return dashboard(request, bi, on_phone=True)
+def show_phone_dashboard(request: web.Request, bi: Bi) -> web.Response:
+    return show_dashboard(request, bi, on_phone=True)
 
 
-def single_card(request: web.Request, bi: Bi) -> web.Response:
+def show_single_card(request: web.Request, bi: Bi) -> web.Response:
     card = bi.card(request.match_info["card_id"])
     name = card.name if card else request.match_info["card_id"]
-    return _shown(request, bi, [card] if card else [], name, status=200 if card else 404)
+    return _render_page(request, bi, [card] if card else [], name, status=200 if card else 404)
 
 
-def elsewhere(request: web.Request, bi: Bi) -> web.Response:
+def show_page_list(request: web.Request, bi: Bi) -> web.Response:
     """Show the list of all pages, also for unknown paths."""
-    return _shown(request, bi, [], "", pages=[one for one in bi.pages if not one.is_deleted])
+    return _render_page(request, bi, [], "", pages=[one for one in bi.pages if not one.is_deleted])
 
 
-async def drawn_card(request: web.Request) -> web.Response:
+async def show_drawn_card(request: web.Request) -> web.Response:
     """Return the card as the person sees it, after its delay. The page's script asks for it."""
     bi = request.app[WORLD].bi
     user, card = bi.user_of_session(request.cookies.get(COOKIE, "")), bi.card(request.match_info["card_id"])
     if user is None or card is None:
         raise web.HTTPNotFound
     await asyncio.sleep(NEVER_SECONDS if card.draws_after is None else card.draws_after)
-    return page(request, "bi/_card.html", {"card": _drawn(card, user)})
+    return render(request, "bi/_card.html", {"card": _make_card_context(card, user)})
 
 
-def _drawn(card: BiCard, user: BiUser) -> dict[str, object]:
+def _make_card_context(card: BiCard, user: BiUser) -> dict[str, object]:
     rows = user.rows_of(card)
     return {
         "source": card.source,
@@ -320,7 +320,7 @@ def _drawn(card: BiCard, user: BiUser) -> dict[str, object]:
     }
 
 
-def _shown(
+def _render_page(
     request: web.Request, bi: Bi, cards: list[BiCard], name: str, *, on_phone: bool = False, status: int = 200,
     pages: list[object] | None = None,
 ) -> web.Response:  # fmt: skip
@@ -328,7 +328,7 @@ def _shown(
     values = {
         "user": user,
         "name": name,
-        "cards": [(card, _drawn(card, user) if card.draws_after == 0 and user else None) for card in cards],
+        "cards": [(card, _make_card_context(card, user) if card.draws_after == 0 and user else None) for card in cards],
         "on_phone": on_phone,
         "is_missing": status == 404,
         "path": request.path.removeprefix(ROOT),
@@ -336,4 +336,4 @@ def _shown(
         "pages": pages,
         "root": ROOT,
     }
-    return page(request, "bi/page.html", values, status=status)
+    return render(request, "bi/page.html", values, status=status)

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http import bodies, typed
 from wecom_sandbox.messages import content
-from wecom_sandbox.messages.inbox import CardView, Message, new_id
+from wecom_sandbox.messages.inbox import CardView, Message, make_id
 from wecom_sandbox.state import events
 from wecom_sandbox.state.directory import Member
 
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 _TEXT_BYTES = 2048
 
 
-class Impossible(Exception):
+class ImpossibleAction(Exception):
     """An action that the phone does not offer."""
 
 
-def shown_card(message: Message, folded: str) -> dict[str, Any]:
+def find_shown_card(message: Message, folded: str) -> dict[str, Any]:
     """Return the card as this person sees it now."""
     view = message.views.get(folded)
     return dict(view.card if view is not None and view.card is not None else message.content)
 
 
-def click(
+def press_button(
     world: World, company: Company, member: Member, message: Message, key: str, selected: Mapping[str, list[str]]
 ) -> None:
-    """Press a button, the submit button or an entry of the card's menu. Raise Impossible."""
-    card = shown_card(message, member.folded)
+    """Press a button, the submit button or an entry of the card's menu. Raise ImpossibleAction."""
+    card = find_shown_card(message, member.folded)
     view = message.views.get(member.folded)
     if message.msgtype != "template_card" or message.recalled or member.folded not in message.receivers:
-        raise Impossible("no such card")
+        raise ImpossibleAction("no such card")
     app = company.apps.get(message.agentid or 0)
     if app is None:
-        raise Impossible("the app is gone")
-    is_menu = key in content.menu_keys(card)
+        raise ImpossibleAction("the app is gone")
+    is_menu = key in content.list_menu_keys(card)
     if not is_menu:
-        if key not in content.keys(card) or (view is not None and _is_greyed(view, card)):
-            raise Impossible("no such button")
+        if key not in content.list_button_keys(card) or (view is not None and _is_greyed(view, card)):
+            raise ImpossibleAction("no such button")
         _check_selected(card, selected)
         message.views[member.folded] = CardView(view.card if view else None, "", dict(selected), key)
-    _tell(world, company, app, member, message, card, key, selected, is_menu=is_menu)
+    _send_click_event(world, company, app, member, message, card, key, selected, is_menu=is_menu)
     world.changed(company.corpid, member.folded)
 
 
@@ -55,14 +55,14 @@ def _is_greyed(view: CardView, card: Mapping[str, Any]) -> bool:
 
 
 def _check_selected(card: dict[str, Any], selected: Mapping[str, list[str]]) -> None:
-    questions = content.questions(card)
+    questions = content.list_questions(card)
     for question, chosen in selected.items():
         options, several = questions.get(question, (set(), False))
         if not set(chosen) <= options or (len(chosen) > 1 and not several):
-            raise Impossible("no such option")
+            raise ImpossibleAction("no such option")
 
 
-def _tell(
+def _send_click_event(
     world: World,
     company: Company,
     app: App,
@@ -87,7 +87,7 @@ def _tell(
     if selected:
         items = [{"QuestionKey": one, "OptionIds": {"OptionId": list(chosen)}} for one, chosen in selected.items()]
         elements["SelectedItems"] = {"SelectedItem": items}
-    event = events.event(company.corpid, app.agentid, name, now=now, userid=member.userid, **elements)
+    event = events.make_event(company.corpid, app.agentid, name, now=now, userid=member.userid, **elements)
     send_event(world, company, app, event, lambda reply: _reply_to_click(world, company, member, message, reply))
 
 
@@ -106,7 +106,7 @@ def _reply_to_click(world: World, company: Company, member: Member, message: Mes
         card = reply.find("TemplateCard")
         if card is None:
             raise ValueError("TemplateCard is missing")
-        update(view, bodies.as_card(card), company)
+        replace_card(view, bodies.convert_card(card), company)
     else:
         receive_reply(world, company, message.agentid or 0, member, reply)
         return
@@ -114,7 +114,7 @@ def _reply_to_click(world: World, company: Company, member: Member, message: Mes
     world.changed(company.corpid, member.folded)
 
 
-def update(view: CardView, card: dict[str, object], company: Company) -> None:
+def replace_card(view: CardView, card: dict[str, object], company: Company) -> None:
     """Replace the card that is seen. Raise ValueError for a card that WeCom would refuse."""
     typed.check_depth(card, "TemplateCard")
     try:
@@ -144,7 +144,7 @@ def receive_reply(world: World, company: Company, agentid: int, member: Member, 
     else:
         raise ValueError(f"MsgType {kind!r} is no passive reply")
     message = Message(
-        new_id("sim-msg"), company.corpid, agentid, kind, content, world.now(), receivers=(member.folded,)
+        make_id("sim-msg"), company.corpid, agentid, kind, content, world.now(), receivers=(member.folded,)
     )
     world.mail.deliver(message)
     world.changed(company.corpid, member.folded)
@@ -153,47 +153,47 @@ def receive_reply(world: World, company: Company, agentid: int, member: Member, 
 def write_text(world: World, company: Company, app: App, member: Member, text: str) -> None:
     """Deliver a text from the member to the app."""
     now = world.now()
-    message = Message(new_id("sim-in"), company.corpid, app.agentid, "text", {"content": text}, now)
+    message = Message(make_id("sim-in"), company.corpid, app.agentid, "text", {"content": text}, now)
     message.sender, message.receivers = member.folded, (member.folded,)
     world.mail.deliver(message)
-    event = events.ordinary(company.corpid, app.agentid, "text", now=now, userid=member.userid, Content=text)
-    send_event(world, company, app, event, _replier(world, company, app, member))
+    event = events.make_user_message(company.corpid, app.agentid, "text", now=now, userid=member.userid, Content=text)
+    send_event(world, company, app, event, _make_reply_receiver(world, company, app, member))
     world.changed(company.corpid, member.folded)
 
 
 def press_menu(world: World, company: Company, app: App, member: Member, path: list[int]) -> str:
     """Press an entry of the app's menu, by its position (and that below). Return the address it opens, or ""."""
-    entry = _menu_entry(app, path)
+    entry = _find_menu_entry(app, path)
     kind, now = str(entry.get("type")), world.now()
     elements: dict[str, object] = {"EventKey": entry.get("url") if kind == "view" else entry.get("key", "")}
     if kind == "view_miniprogram":
         elements = {"EventKey": entry.get("pagepath", ""), "AppId": entry.get("appid", "")}
-    event = events.event(company.corpid, app.agentid, kind, now=now, userid=member.userid, **elements)
-    send_event(world, company, app, event, _replier(world, company, app, member))
+    event = events.make_event(company.corpid, app.agentid, kind, now=now, userid=member.userid, **elements)
+    send_event(world, company, app, event, _make_reply_receiver(world, company, app, member))
     return str(entry.get("url", "")) if kind == "view" else ""
 
 
-def _menu_entry(app: App, path: list[int]) -> dict[str, Any]:
+def _find_menu_entry(app: App, path: list[int]) -> dict[str, Any]:
     rows: Any = (app.menu or {}).get("button", [])
     entry: dict[str, Any] = {}
     for index in path:
         if not 0 <= index < len(rows):
-            raise Impossible("no such menu entry")
+            raise ImpossibleAction("no such menu entry")
         entry = rows[index]
         rows = entry.get("sub_button") or []
     if rows or not entry:
-        raise Impossible("no such menu entry")
+        raise ImpossibleAction("no such menu entry")
     return entry
 
 
-def enter(world: World, company: Company, app: App, member: Member) -> None:
+def open_conversation(world: World, company: Company, app: App, member: Member) -> None:
     """Open the app's conversation. An event is sent only if the app asked for it."""
     if app.isreportenter:
-        event = events.event(
+        event = events.make_event(
             company.corpid, app.agentid, "enter_agent", now=world.now(), userid=member.userid, EventKey=""
         )
-        send_event(world, company, app, event, _replier(world, company, app, member))
+        send_event(world, company, app, event, _make_reply_receiver(world, company, app, member))
 
 
-def _replier(world: World, company: Company, app: App, member: Member) -> Any:
+def _make_reply_receiver(world: World, company: Company, app: App, member: Member) -> Any:
     return lambda reply: receive_reply(world, company, app.agentid, member, reply)

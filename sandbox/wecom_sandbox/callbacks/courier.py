@@ -32,7 +32,7 @@ class BadCallback(Exception):
     """A signature, a ciphertext or a receiver is wrong."""
 
 
-def aes_key(encoded: str) -> bytes:
+def decode_aes_key(encoded: str) -> bytes:
     """Return the 32 bytes of an EncodingAESKey (43 characters; its two spare bits are ignored). Raise ValueError."""
     if len(encoded) != 43:
         raise ValueError("EncodingAESKey must have 43 characters")
@@ -42,7 +42,7 @@ def aes_key(encoded: str) -> bytes:
         raise ValueError("EncodingAESKey must be letters and digits") from error
 
 
-def sign(token: str, timestamp: str, nonce: str, encrypted: str) -> str:
+def sign_callback(token: str, timestamp: str, nonce: str, encrypted: str) -> str:
     """Return the msg_signature of a callback: SHA-1 of the sorted parts, in hex. Source: document/path/90968."""
     joined = b"".join(sorted(part.encode() for part in (token, timestamp, nonce, encrypted)))
     return hashlib.sha1(joined, usedforsecurity=False).hexdigest()
@@ -82,7 +82,7 @@ def decrypt(encrypted: str, *, key: bytes, receiveid: str) -> bytes:
 
 def check_signature(signature: str, *, token: str, timestamp: str, nonce: str, encrypted: str) -> None:
     """Raise BadCallback if the signature is wrong."""
-    if not hmac.compare_digest(sign(token, timestamp, nonce, encrypted).encode(), signature.encode()):
+    if not hmac.compare_digest(sign_callback(token, timestamp, nonce, encrypted).encode(), signature.encode()):
         raise BadCallback("wrong signature")
 
 
@@ -116,14 +116,14 @@ class Courier:
     async def run(self) -> None:
         self._world.wake_courier = self._wake.set
         self._wake.set()
-        async with client_session() as session, asyncio.TaskGroup() as group:
+        async with open_session() as session, asyncio.TaskGroup() as group:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 outbox = self._world.outbox
                 for outgoing in outbox.claim(most_running=_SENDERS):
                     task = group.create_task(self._deliver(session, outbox, outgoing))
-                    task.add_done_callback(partial(_tell_done, outbox, outgoing))
+                    task.add_done_callback(partial(_mark_done, outbox, outgoing))
 
     async def _deliver(self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing) -> None:
         callback = self._callback(outgoing)
@@ -159,15 +159,15 @@ class Courier:
     ) -> str:
         """Make one POST with a new signature, timestamp, nonce and ciphertext. Raise Undeliverable."""
         try:
-            key = aes_key(callback.aes_key)
+            key = decode_aes_key(callback.aes_key)
         except ValueError as error:
             raise Undeliverable(str(error)) from error
-        encrypted = encrypt(bodies.write(outgoing.elements).encode(), key=key, receiveid=outgoing.corpid)
+        encrypted = encrypt(bodies.write_xml(outgoing.elements).encode(), key=key, receiveid=outgoing.corpid)
         agentid = "" if outgoing.agentid is None else str(outgoing.agentid)
         envelope = {"ToUserName": outgoing.corpid, "AgentID": agentid, "Encrypt": encrypted}
         url = self._signed_url(callback, encrypted)
         seconds = self._world.settings.callback_timeout_seconds
-        status, body = await fetch(session, "POST", url, seconds=seconds, body=bodies.write(envelope).encode())
+        status, body = await fetch(session, "POST", url, seconds=seconds, body=bodies.write_xml(envelope).encode())
         if status != 200:
             raise Undeliverable("not 200", status)
         if body.strip() in (b"", b"success"):
@@ -178,7 +178,7 @@ class Courier:
         """Apply a passive reply and return the outcome. An invalid one is not requested again. A reply after a reset is
         ignored."""
         try:
-            reply = bodies.parse(body)
+            reply = bodies.parse_xml(body)
             parts = {name: (reply.findtext(name) or "").strip() for name in ("Encrypt", "TimeStamp", "Nonce")}
             check_signature(
                 (reply.findtext("MsgSignature") or "").strip(),
@@ -187,7 +187,7 @@ class Courier:
                 nonce=parts["Nonce"],
                 encrypted=parts["Encrypt"],
             )
-            plain = bodies.parse(decrypt(parts["Encrypt"], key=key, receiveid=outgoing.corpid))
+            plain = bodies.parse_xml(decrypt(parts["Encrypt"], key=key, receiveid=outgoing.corpid))
             if outgoing.on_reply is not None and self._world.outbox is outbox:
                 outgoing.on_reply(plain)
         except (ValueError, BadCallback) as error:
@@ -196,7 +196,7 @@ class Courier:
 
     def _signed_url(self, callback: Callback, encrypted: str, **more: str) -> str:
         timestamp, nonce = str(int(self._world.now())), str(secrets.randbelow(10**10))
-        signature = sign(callback.token, timestamp, nonce, encrypted)
+        signature = sign_callback(callback.token, timestamp, nonce, encrypted)
         query = urlencode({"msg_signature": signature, "timestamp": timestamp, "nonce": nonce, **more})
         return f"{callback.url}{'&' if '?' in callback.url else '?'}{query}"
 
@@ -216,12 +216,12 @@ class Courier:
         """Check the address as WeCom's console does: a GET whose answer proves the key. Return the problem, or ""."""
         echo = str(secrets.randbelow(10**19))
         try:
-            encrypted = encrypt(echo.encode(), key=aes_key(callback.aes_key), receiveid=corpid)
+            encrypted = encrypt(echo.encode(), key=decode_aes_key(callback.aes_key), receiveid=corpid)
         except ValueError as error:
             return str(error)
         url = self._signed_url(callback, encrypted, echostr=encrypted)
         try:
-            async with client_session() as session:
+            async with open_session() as session:
                 status, body = await fetch(session, "GET", url, seconds=_VERIFY_SECONDS)
         except Undeliverable as error:
             return error.outcome
@@ -231,11 +231,11 @@ class Courier:
 
     async def verify_domain(self, company: Company, app: App) -> str:
         """Look for the verification file and remember the result. Return "" if it is right, else the problem."""
-        name = administration.verification_file(company, app)
+        name = administration.make_verification_file_name(company, app)
         problem = "there is no trusted domain"
         for scheme in ("https", "http") if app.trusted_domain else ():
             try:
-                async with client_session() as session:
+                async with open_session() as session:
                     status, body = await fetch(session, "GET", f"{scheme}://{app.trusted_domain}/{name}", seconds=5)
             except Undeliverable as error:
                 problem = error.outcome
@@ -263,7 +263,7 @@ async def fetch(
             async with session.request(
                 method, url, data=body or None, headers=headers, allow_redirects=False
             ) as answer:
-                return answer.status, await _body(answer)
+                return answer.status, await _read_body(answer)
     except TimeoutError as error:
         raise Undeliverable(f"no answer within {seconds:g} s") from error
     except aiohttp.ClientConnectorError as error:
@@ -273,7 +273,7 @@ async def fetch(
         raise Undeliverable(f"no connection: {type(error).__name__}") from error
 
 
-async def _body(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_body(answer: aiohttp.ClientResponse) -> bytes:
     """Return the body, cut to _REPLY_MOST_BYTES."""
     body = bytearray()
     async for piece in answer.content.iter_any():
@@ -283,17 +283,17 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body[:_REPLY_MOST_BYTES])
 
 
-def client_session() -> aiohttp.ClientSession:
+def open_session() -> aiohttp.ClientSession:
     """Open a session to this machine only, without cookies and without a limit of connections."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, socket_factory=_loopback_socket),
+        connector=aiohttp.TCPConnector(limit=0, socket_factory=_open_loopback_socket),
         timeout=aiohttp.ClientTimeout(total=None),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
     )
 
 
-def _loopback_socket(found: AddrInfoType) -> socket.socket:
+def _open_loopback_socket(found: AddrInfoType) -> socket.socket:
     """Open a socket to a loopback address. Raise _ElsewhereError for any other address that a name resolves to."""
     family, kind, protocol, _, (host, *_) = found
     try:
@@ -312,5 +312,5 @@ def _check_scheme(url: str) -> None:
         raise Undeliverable("not an http address")
 
 
-def _tell_done(outbox: Outbox, outgoing: Outgoing, _: object) -> None:
+def _mark_done(outbox: Outbox, outgoing: Outgoing, _: object) -> None:
     outbox.done(outgoing)

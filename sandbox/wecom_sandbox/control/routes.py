@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from wecom_sandbox.callbacks.clicks import Impossible
+from wecom_sandbox.callbacks.clicks import ImpossibleAction
 from wecom_sandbox.http import bodies
 from wecom_sandbox.http.typed import read_integer
 from wecom_sandbox.messages.inbox import Page, Ring, T
@@ -47,53 +47,53 @@ def route(method: str, path: str, *, media_type: str = JSON) -> Callable[[Handle
 
 def add_routes(app: web.Application) -> None:
     for one in ROUTES:
-        app.router.add_route(one.method, one.path, _as_http(one.handler, one.media_type))
+        app.router.add_route(one.method, one.path, _make_http_handler(one.handler, one.media_type))
 
 
-def _as_http(handler: Handler, media_type: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _make_http_handler(handler: Handler, media_type: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Make an HTTP handler: JSON (or lines) in and out; ValueError is 400, KeyError 404, with {"error": …}."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         document: object = None
         if request.method != "GET" and request.content_type != media_type:
-            return _answer({"error": f"Content-Type must be {media_type}"}, 415)
+            return _make_response({"error": f"Content-Type must be {media_type}"}, 415)
         if request.method != "GET" and media_type == JSON:
             try:
-                document = bodies.loads(await request.read() or b"null")
+                document = bodies.parse_json(await request.read() or b"null")
             except ValueError:
-                return _answer({"error": "the body is not JSON"}, 400)
+                return _make_response({"error": "the body is not JSON"}, 400)
         try:
             result = await handler(request, request.app[WORLD], document)
-            return result if isinstance(result, web.StreamResponse) else _answer(result, 200)
-        except (ValueError, Impossible) as error:
-            return _answer({"error": str(error)}, 400)
+            return result if isinstance(result, web.StreamResponse) else _make_response(result, 200)
+        except (ValueError, ImpossibleAction) as error:
+            return _make_response({"error": str(error)}, 400)
         except KeyError as error:
-            return _answer({"error": f"there is no {error.args[0] if error.args else 'such thing'}"}, 404)
+            return _make_response({"error": f"there is no {error.args[0] if error.args else 'such thing'}"}, 404)
 
     return answer
 
 
-def _answer(document: object, status: int) -> web.Response:
+def _make_response(document: object, status: int) -> web.Response:
     body = json.dumps(document, ensure_ascii=False).encode()
     return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")
 
 
-def page_of(request: web.Request, ring: Ring[T], wanted: Callable[[T], bool] = lambda row: True) -> Page[T]:
+def read_page(request: web.Request, ring: Ring[T], wanted: Callable[[T], bool] = lambda row: True) -> Page[T]:
     """Return the rows that ?after= and ?limit= ask for. Raise ValueError."""
-    limit = _in_query(request, "limit", _ROWS)
+    limit = _read_query_number(request, "limit", _ROWS)
     if not 1 <= limit <= _ROWS_MOST:
         raise ValueError(f"limit must be between 1 and {_ROWS_MOST}")
-    return ring.page(_in_query(request, "after", 0), limit, wanted)
+    return ring.page(_read_query_number(request, "after", 0), limit, wanted)
 
 
-def page_as_json(name: str, page: Page[T], as_json: Callable[[T], object]) -> dict[str, object]:
-    """Return a page for `large_answer`, which makes the rows. `after`: where the next page begins; `more`: it has rows
-    already. `missed`: rows that were dropped since the last page."""
+def make_page_json(name: str, page: Page[T], as_json: Callable[[T], object]) -> dict[str, object]:
+    """Return a page for `make_large_response`, which makes the rows. `after`: where the next page begins; `more`: it
+    has rows already. `missed`: rows that were dropped since the last page."""
     rows = map(as_json, page.rows)
     return {name: rows, "after": page.after, "more": page.more, "missed": page.missed}
 
 
-def _in_query(request: web.Request, name: str, default: int) -> int:
+def _read_query_number(request: web.Request, name: str, default: int) -> int:
     """Return a whole number of zero or more. Raise ValueError."""
     text = request.query.get(name, "")
     number = read_integer(text) if text else default
@@ -102,26 +102,26 @@ def _in_query(request: web.Request, name: str, default: int) -> int:
     return number
 
 
-def company_of(request: web.Request, world: World) -> Company:
+def find_company(request: web.Request, world: World) -> Company:
     """Return the company in the path. Raise KeyError."""
     return world.companies[request.match_info["corpid"]]
 
 
-def app_of(request: web.Request, world: World) -> App:
+def find_app(request: web.Request, world: World) -> App:
     """Return the app in the path. Raise KeyError."""
-    return company_of(request, world).apps[number_in_path(request, "agentid")]
+    return find_company(request, world).apps[read_path_id(request, "agentid")]
 
 
-def person_of(request: web.Request, world: World) -> tuple[Company, Member]:
+def find_person(request: web.Request, world: World) -> tuple[Company, Member]:
     """Return company and member in the path. Raise KeyError."""
-    company = company_of(request, world)
+    company = find_company(request, world)
     member = company.directory.find(request.match_info["userid"])
     if member is None:
         raise KeyError(request.match_info["userid"])
     return company, member
 
 
-def number_in_path(request: web.Request, name: str) -> int:
+def read_path_id(request: web.Request, name: str) -> int:
     """Return the number in the path. Raise KeyError if it is none."""
     text = request.match_info[name]
     if not text.isdecimal() or len(text) > 12:
@@ -129,13 +129,13 @@ def number_in_path(request: web.Request, name: str) -> int:
     return int(text)
 
 
-def as_list(document: object) -> list[object]:
+def read_list(document: object) -> list[object]:
     if not isinstance(document, list):
         raise ValueError("the body must be a list")
     return document
 
 
-def as_object(document: object, *names: str) -> dict[str, Any]:
+def read_object(document: object, *names: str) -> dict[str, Any]:
     """Return the body as an object that has no other names than these. Raise ValueError."""
     if document is None:
         return {}
@@ -147,7 +147,7 @@ def as_object(document: object, *names: str) -> dict[str, Any]:
     return document
 
 
-def text_of(values: dict[str, Any], name: str) -> str:
+def read_text(values: dict[str, Any], name: str) -> str:
     """Return a text of the body, or the digits of a number; "" if absent. Raise ValueError."""
     value = values.get(name, "")
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -155,7 +155,7 @@ def text_of(values: dict[str, Any], name: str) -> str:
     return str(value)
 
 
-def number_of(values: dict[str, Any], name: str) -> int:
+def read_number(values: dict[str, Any], name: str) -> int:
     """Return a whole number of the body; 0 if absent. Raise ValueError."""
     value = values.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -163,7 +163,7 @@ def number_of(values: dict[str, Any], name: str) -> int:
     return value
 
 
-def flag_of(values: dict[str, Any], name: str) -> bool:
+def read_flag(values: dict[str, Any], name: str) -> bool:
     """Return a boolean of the body; False if absent. Raise ValueError."""
     value = values.get(name, False)
     if not isinstance(value, bool):

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from wecom_sandbox.control.routes import LINES, as_object, flag_of, number_in_path, page_as_json, page_of, route
-from wecom_sandbox.http.bodies import json_pieces
-from wecom_sandbox.limits.limits import KINDS, Fault
+from wecom_sandbox.control.routes import LINES, make_page_json, read_flag, read_object, read_page, read_path_id, route
+from wecom_sandbox.http.bodies import encode_in_pieces
+from wecom_sandbox.limits.limits import FAULT_KINDS, Fault
 from wecom_sandbox.state import administration, snapshot
 from wecom_sandbox.state import bi as bi_state
 from wecom_sandbox.state.events import DeliveryRecord
@@ -21,7 +21,7 @@ T = TypeVar("T")
 ROWS_AT_ONCE, BYTES_AT_ONCE = 100, 256 * 1024
 
 
-async def between_calls(steps: Generator[None, None, T]) -> T:
+async def run_between_calls(steps: Generator[None, None, T]) -> T:
     """Do the steps, ROWS_AT_ONCE at a time, and return their result."""
     while True:
         try:
@@ -33,7 +33,7 @@ async def between_calls(steps: Generator[None, None, T]) -> T:
         await asyncio.sleep(0)
 
 
-async def in_blocks(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+async def join_into_blocks(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
     """Yield the pieces in blocks of ROWS_AT_ONCE, or of BYTES_AT_ONCE if they are large. They are made on demand."""
     waiting: list[bytes] = []
     size = 0
@@ -48,14 +48,14 @@ async def in_blocks(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(waiting)
 
 
-async def large_answer(document: object) -> web.Response:
+async def make_large_response(document: object) -> web.Response:
     """Return the document as JSON. Rows of its iterators are made between other calls."""
-    body = b"".join([block async for block in in_blocks(json_pieces(document))])
+    body = b"".join([block async for block in join_into_blocks(encode_in_pieces(document))])
     return web.Response(body=body, content_type="application/json", charset="utf-8")
 
 
 @route("GET", "health")
-async def health(request: web.Request, world: World, document: object) -> object:
+async def get_health(request: web.Request, world: World, document: object) -> object:
     """Return that this is a sandbox, and the number of its companies."""
     return {"sandbox": True, "companies": len(world.companies)}
 
@@ -72,14 +72,14 @@ async def get_authority(request: web.Request, world: World, document: object) ->
 @route("GET", "state")
 async def get_state(request: web.Request, world: World, document: object) -> object:
     """Return everything as a seed, in the form that PUT state takes."""
-    return await large_answer(administration.dump(world, iter))
+    return await make_large_response(administration.dump_seed(world, iter))
 
 
 @route("PUT", "state")
 async def put_state(request: web.Request, world: World, document: object) -> object:
     """Replace everything by a seed. `warnings`: where the sandbox is laxer with it than WeCom would be."""
     fresh = World()
-    await between_calls(administration.load_in_steps(fresh, document))
+    await run_between_calls(administration.load_seed_in_steps(fresh, document))
     world.reset()
     world.adopt(fresh)
     return {"companies": len(world.companies), "warnings": find_leniencies(world)}
@@ -88,7 +88,7 @@ async def put_state(request: web.Request, world: World, document: object) -> obj
 @route("POST", "reset")
 async def reset(request: web.Request, world: World, document: object) -> object:
     """Forget what happened; with {"companies": true} the companies and settings as well."""
-    if flag_of(as_object(document, "companies"), "companies"):
+    if read_flag(read_object(document, "companies"), "companies"):
         world.reset()
     else:
         world.forget()
@@ -104,21 +104,21 @@ async def get_settings(request: web.Request, world: World, document: object) -> 
 @route("PATCH", "settings")
 async def patch_settings(request: web.Request, world: World, document: Any) -> object:
     """Change the given settings."""
-    world.settings.change(as_object(document, *world.settings.as_json()))
+    world.settings.change(read_object(document, *world.settings.as_json()))
     return world.settings.as_json()
 
 
 @route("GET", "bi")
 async def get_bi(request: web.Request, world: World, document: object) -> object:
     """Return the stand-in BI with everything in it."""
-    return bi_state.as_json(world.bi)
+    return bi_state.make_bi_json(world.bi)
 
 
 @route("PUT", "bi")
 async def put_bi(request: web.Request, world: World, document: object) -> object:
     """Replace the stand-in BI with everything in it."""
-    world.bi = bi_state.from_json(document)
-    return bi_state.as_json(world.bi)
+    world.bi = bi_state.read_bi(document)
+    return bi_state.make_bi_json(world.bi)
 
 
 @route("GET", "clock")
@@ -128,9 +128,9 @@ async def get_clock(request: web.Request, world: World, document: object) -> obj
 
 
 @route("POST", "clock/advance")
-async def advance(request: web.Request, world: World, document: Any) -> object:
+async def advance_clock(request: web.Request, world: World, document: Any) -> object:
     """Move the clock forward."""
-    seconds = as_object(document, "seconds").get("seconds")
+    seconds = read_object(document, "seconds").get("seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise ValueError("seconds must be a number")
     world.clock.advance(seconds)
@@ -141,8 +141,8 @@ async def advance(request: web.Request, world: World, document: Any) -> object:
 async def get_calls(request: web.Request, world: World, document: object) -> object:
     """Return the calls, oldest first, page by page. ?endpoint=message/send selects one endpoint."""
     wanted = request.query.get("endpoint", "")
-    page = page_of(request, world.calls, lambda record: not wanted or record.path == f"/cgi-bin/{wanted}")
-    return await large_answer(page_as_json("calls", page, CallRecord.as_json))
+    page = read_page(request, world.calls, lambda record: not wanted or record.path == f"/cgi-bin/{wanted}")
+    return await make_large_response(make_page_json("calls", page, CallRecord.as_json))
 
 
 @route("DELETE", "calls")
@@ -161,7 +161,7 @@ async def get_missing(request: web.Request, world: World, document: object) -> o
 @route("GET", "faults")
 async def get_faults(request: web.Request, world: World, document: object) -> object:
     """Return the active faults, and the existing kinds."""
-    return {"faults": [fault.as_json() for fault in world.faults.active], "kinds": KINDS}
+    return {"faults": [fault.as_json() for fault in world.faults.active], "kinds": FAULT_KINDS}
 
 
 @route("POST", "faults")
@@ -181,7 +181,7 @@ async def delete_faults(request: web.Request, world: World, document: object) ->
 @route("DELETE", "faults/{id}")
 async def delete_fault(request: web.Request, world: World, document: object) -> object:
     """Switch one fault off."""
-    if not world.faults.clear(number_in_path(request, "id")):
+    if not world.faults.clear(read_path_id(request, "id")):
         raise KeyError(request.match_info["id"])
     return {"removed": 1}
 
@@ -190,8 +190,8 @@ async def delete_fault(request: web.Request, world: World, document: object) -> 
 async def get_callbacks(request: web.Request, world: World, document: object) -> object:
     """Return the tries to deliver events, oldest first, page by page, and the events that wait or run."""
     outbox = world.outbox
-    records = page_as_json("callbacks", page_of(request, outbox.log), DeliveryRecord.as_json)
-    return await large_answer({**records, "waiting": outbox.waiting, "under_way": outbox.under_way})
+    records = make_page_json("callbacks", read_page(request, outbox.log), DeliveryRecord.as_json)
+    return await make_large_response({**records, "waiting": outbox.waiting, "under_way": outbox.under_way})
 
 
 @route("DELETE", "callbacks")
@@ -202,8 +202,8 @@ async def delete_callbacks(request: web.Request, world: World, document: object)
 
 
 # The longest line is the first, with the people of all companies; next is a file of 20 MB.
-LINE_MOST_BYTES = 256 * 1024 * 1024
-MOST_BYTES = 4 * 1024 * 1024 * 1024
+LINE_BYTES_AT_MOST = 256 * 1024 * 1024
+SNAPSHOT_BYTES_AT_MOST = 4 * 1024 * 1024 * 1024
 
 
 @route("GET", "snapshot", media_type=LINES)
@@ -211,7 +211,7 @@ async def get_snapshot(request: web.Request, world: World, document: object) -> 
     """Return companies, BI and settings, then each message, file, group, token and code on its own line."""
     stream = web.StreamResponse(headers={"Content-Type": LINES})
     await stream.prepare(request)
-    async for block in in_blocks(snapshot.pieces_of(world)):
+    async for block in join_into_blocks(snapshot.encode_snapshot(world)):
         await stream.write(block)
     await stream.write_eof()
     return stream
@@ -221,9 +221,9 @@ async def get_snapshot(request: web.Request, world: World, document: object) -> 
 async def put_snapshot(request: web.Request, world: World, document: object) -> object:
     """Replace everything by a snapshot, all or nothing."""
     fresh, number = World(), 0
-    async for line in lines(request.content.iter_any()):
+    async for line in split_lines(request.content.iter_any()):
         number += 1
-        await between_calls(snapshot.restore_in_steps(fresh, number, line))
+        await run_between_calls(snapshot.restore_line_in_steps(fresh, number, line))
         if number % ROWS_AT_ONCE == 0:
             await asyncio.sleep(0)
     if not number:
@@ -232,8 +232,8 @@ async def put_snapshot(request: web.Request, world: World, document: object) -> 
     return {"companies": len(world.companies), "messages": len(world.mail.messages)}
 
 
-async def lines(
-    chunks: AsyncIterable[bytes], *, line_most: int = LINE_MOST_BYTES, most: int = MOST_BYTES
+async def split_lines(
+    chunks: AsyncIterable[bytes], *, line_most: int = LINE_BYTES_AT_MOST, most: int = SNAPSHOT_BYTES_AT_MOST
 ) -> AsyncIterator[bytes]:
     """Yield the lines of a body. Raise ValueError for a line above `line_most` bytes, or above `most` in all."""
     pieces: list[bytes] = []

@@ -19,32 +19,32 @@ from wecom_sandbox.http.typed import read_integer
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
-def json_pieces(document: object) -> Iterator[bytes]:
+def encode_in_pieces(document: object) -> Iterator[bytes]:
     """Yield the JSON in pieces, one for each row of the iterators that replace lists in the document. Rows are made
     when their pieces are asked for; all other values are encoded whole."""
     if isinstance(document, Iterator):
         yield b"["
         for number, row in enumerate(document):
-            yield from _after_comma(number, json_pieces(row))
+            yield from _prepend_comma(number, encode_in_pieces(row))
         yield b"]"
     elif isinstance(document, dict) and any(isinstance(value, Iterator) for value in document.values()):
         yield b"{"
         for number, (name, value) in enumerate(document.items()):
-            yield from _after_comma(number, json_pieces(name))
+            yield from _prepend_comma(number, encode_in_pieces(name))
             yield b": "
-            yield from json_pieces(value)
+            yield from encode_in_pieces(value)
         yield b"}"
     else:
         yield _ENCODER.encode(document).encode()
 
 
-def _after_comma(number: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _prepend_comma(number: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Put the comma into the first piece, so that a row stays one piece."""
     yield (b", " if number else b"") + next(pieces)
     yield from pieces
 
 
-def _finite(text: str) -> float:
+def _parse_finite_number(text: str) -> float:
     """Raise ValueError for numbers such as 1e400, which Python reads as infinity."""
     number = float(text)
     if not math.isfinite(number):
@@ -52,18 +52,18 @@ def _finite(text: str) -> float:
     return number
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     """Raise ValueError for NaN, Infinity and -Infinity, which only Python's reader accepts."""
     raise ValueError(f"{name} is not JSON")
 
 
 # The escape of half a surrogate pair. Most programs escape every Chinese letter, and those are no halves.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_STRICT = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
-_LENIENT = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant, strict=False)
+_STRICT = json.JSONDecoder(parse_float=_parse_finite_number, parse_constant=_refuse_constant)
+_LENIENT = json.JSONDecoder(parse_float=_parse_finite_number, parse_constant=_refuse_constant, strict=False)
 
 
-def loads(text: str | bytes) -> object:
+def parse_json(text: str | bytes) -> object:
     """Parse JSON strictly. Raise ValueError, also for Python's extensions of JSON, for unpaired surrogates and for
     documents nested too deeply."""
     if isinstance(text, bytes):
@@ -76,7 +76,7 @@ def loads(text: str | bytes) -> object:
     return document
 
 
-def load_at(text: str, start: int) -> object:
+def parse_json_at(text: str, start: int) -> object:
     """Parse the document that begins at `start`. Its texts may hold raw line ends. Raise ValueError."""
     try:
         document: object = _LENIENT.raw_decode(text, start)[0]
@@ -114,25 +114,25 @@ def read_media(content_type: str, body: bytes) -> Upload:
         head, found, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
         if not found or piece.startswith(b"--"):
             continue
-        headers = _headers(head)
+        headers = _read_headers(head)
         disposition = headers.get(b"content-disposition", b"")
-        if _first(_NAME, disposition) == b"media":
-            return _upload(headers, disposition, content)
+        if _find_first(_NAME, disposition) == b"media":
+            return _make_upload(headers, disposition, content)
     raise ApiError(44001)
 
 
-def _headers(head: bytes) -> dict[bytes, bytes]:
+def _read_headers(head: bytes) -> dict[bytes, bytes]:
     lines = (line.partition(b":") for line in head.split(b"\r\n"))
     return {name.strip().lower(): value.strip() for name, _, value in lines}
 
 
-def _first(pattern: re.Pattern[bytes], text: bytes) -> bytes | None:
+def _find_first(pattern: re.Pattern[bytes], text: bytes) -> bytes | None:
     match = pattern.search(text)
     return None if match is None else match.group(1) or match.group(2) or b""
 
 
-def _upload(headers: dict[bytes, bytes], disposition: bytes, content: bytes) -> Upload:
-    filename = _first(_FILENAME, disposition)
+def _make_upload(headers: dict[bytes, bytes], disposition: bytes, content: bytes) -> Upload:
+    filename = _find_first(_FILENAME, disposition)
     if not filename or not content:
         raise ApiError(44001)
     try:
@@ -168,29 +168,29 @@ _ONE_WORD = {
 _INTEGERS = frozenset({"type", "style", "mode", "desc_color"})
 
 
-def write(elements: Mapping[str, object]) -> str:
+def write_xml(elements: Mapping[str, object]) -> str:
     """Write <xml>…</xml>: texts as CDATA, numbers bare, a mapping as nested elements, a list as repeated elements."""
-    return f"<xml>{_inner(elements)}</xml>"
+    return f"<xml>{_write_elements(elements)}</xml>"
 
 
-def _inner(elements: Mapping[str, object]) -> str:
+def _write_elements(elements: Mapping[str, object]) -> str:
     return "".join(
-        f"<{name}>{_value(item)}</{name}>"
+        f"<{name}>{_write_value(item)}</{name}>"
         for name, value in elements.items()
         for item in (value if isinstance(value, list) else [value])
     )
 
 
-def _value(value: object) -> str:
+def _write_value(value: object) -> str:
     if isinstance(value, Mapping):
-        return _inner(value)
+        return _write_elements(value)
     if isinstance(value, int | float):
         return str(value)
     text = _IMPOSSIBLE.sub("\ufffd", str(value))
     return "<![CDATA[" + text.replace("]]>", "]]]]><![CDATA[>") + "]]>"
 
 
-def parse(text: bytes) -> Element:
+def parse_xml(text: bytes) -> Element:
     """Parse one harmless XML document. Raise ValueError for anything else."""
     try:
         root: Element = fromstring(text, forbid_dtd=True)
@@ -199,13 +199,13 @@ def parse(text: bytes) -> Element:
     return root
 
 
-def as_card(element: Element) -> dict[str, object]:
+def convert_card(element: Element) -> dict[str, object]:
     """Convert <TemplateCard> in CamelCase to the card's JSON: MainTitle/Title becomes main_title.title."""
     card: dict[str, Any] = {}
     for child in element:
         name = _WORD.sub("_", child.tag).lower()
         name = _ONE_WORD.get(name, name)
-        value = as_card(child) if len(child) else _scalar(name, child.text or "")
+        value = convert_card(child) if len(child) else _convert_text(name, child.text or "")
         if name in _LISTS:
             card.setdefault(name, []).append(value)
         else:
@@ -213,7 +213,7 @@ def as_card(element: Element) -> dict[str, object]:
     return card
 
 
-def _scalar(name: str, text: str) -> object:
+def _convert_text(name: str, text: str) -> object:
     text = text.strip()
     number = read_integer(text) if name in _INTEGERS else None
     if number is not None:

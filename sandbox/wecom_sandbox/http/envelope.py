@@ -27,37 +27,37 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def dump(document: Mapping[str, object]) -> bytes:
+def encode_json(document: Mapping[str, object]) -> bytes:
     """Encode JSON as WeCom does: UTF-8, without needless escapes."""
     return _ENCODER.encode(document).encode()
 
 
-def hint_id(now: float) -> str:
+def make_hint_id(now: float) -> str:
     """Make a hint id of 25 digits: unix seconds and 15 more."""
     return f"{int(now):010d}{next(_serial) * 7919 % 10**15:015d}"
 
 
-def error_text(code: int, text: str, *, ip: str, now: float) -> str:
+def make_error_text(code: int, text: str, *, ip: str, now: float) -> str:
     """Write errmsg as WeCom does, with a hint and the caller's `ip`, except for 42001."""
     if code in _WITHOUT_HINT:
         return f"{text}, {_MORE}{code}"
-    return f"{text}, hint: [{hint_id(now)}], from ip: {ip}, {_MORE}{code}"
+    return f"{text}, hint: [{make_hint_id(now)}], from ip: {ip}, {_MORE}{code}"
 
 
-def success(fields: Mapping[str, object], *, warning: str = "") -> Reply:
+def make_success(fields: Mapping[str, object], *, warning: str = "") -> Reply:
     """Make an answer with errcode 0. `warning`: "", or WeCom's text about a body that was not clean JSON."""
     document: dict[str, object] = {"errcode": 0, "errmsg": "ok", **fields}
     if warning:
         document["errmsg"] = f"{document['errmsg']}. {warning}"
-    return Reply(dump(document))
+    return Reply(encode_json(document))
 
 
-def failure(
+def make_failure(
     code: int, text: str, *, ip: str, now: float, fields: Mapping[str, object] | None = None, warning: str = ""
 ) -> Reply:
     """Make an error: the same data in the body and in the headers Error-Code and Error-Msg; HTTP status 200."""
-    message = error_text(code, f"{warning}{text}", ip=ip, now=now)
+    message = make_error_text(code, f"{warning}{text}", ip=ip, now=now)
     document: dict[str, object] = {"errcode": code, "errmsg": message, **(fields or {})}
     header = message.encode("ascii", "replace").decode()
     headers = {"Error-Code": str(code), "Error-Msg": header.replace("\r", " ").replace("\n", " ")}
-    return Reply(dump(document), errcode=code, headers=headers)
+    return Reply(encode_json(document), errcode=code, headers=headers)

@@ -50,7 +50,7 @@ def is_everywhere(host: str) -> bool:
     return False
 
 
-def checked(name: str) -> str:
+def check_host_name(name: str) -> str:
     """Return a host name or an IP address in lower case, without scheme and port. Raise ValueError."""
     lowered = name.lower()
     with suppress(ValueError):
@@ -60,9 +60,9 @@ def checked(name: str) -> str:
     return lowered
 
 
-def guard(allowed: Iterable[str] = ()) -> Middleware:
+def make_host_guard(allowed: Iterable[str] = ()) -> Middleware:
     """Make a middleware that answers 421 to names that another site could have pointed here (DNS rebinding). `allowed`:
-    names beside the loopback ones, as `checked` returns them."""
+    names beside the loopback ones, as `check_host_name` returns them."""
     plain = frozenset({*LOOPBACK_NAMES, *allowed})
     secure = plain | set(WECOM_HOSTS)
 
@@ -70,7 +70,7 @@ def guard(allowed: Iterable[str] = ()) -> Middleware:
     async def answer(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if _name_of(request.host) not in (secure if request.secure else plain):
+        if _read_host_name(request.host) not in (secure if request.secure else plain):
             raise web.HTTPMisdirectedRequest(
                 text="The sandbox answers on loopback names only, and on those of --allow-host.\n"
             )
@@ -79,7 +79,7 @@ def guard(allowed: Iterable[str] = ()) -> Middleware:
     return answer
 
 
-def _name_of(host: str) -> str:
+def _read_host_name(host: str) -> str:
     """Return the name in a Host header, without port and brackets."""
     name = host if host.endswith("]") else host.rsplit(":", 1)[0]
     return name.lower().removeprefix("[").removesuffix("]")
@@ -106,11 +106,11 @@ class Authority:
         """Make a throw-away CA for WeCom's hosts, this machine and the `allowed` names (hosts.checked)."""
         names = tuple(dict.fromkeys([*WECOM_HOSTS, *LOOPBACK_NAMES, *allowed]))
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = _name("WeCom sandbox, not the real WeCom")
-        builder = _builder(subject, subject, key.public_key(), key.public_key(), _YEARS)
+        subject = _make_x509_name("WeCom sandbox, not the real WeCom")
+        builder = _begin_cert(subject, subject, key.public_key(), key.public_key(), _YEARS)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
-        permitted: list[x509.GeneralName] = [_permitted(name) for name in names]
+        builder = builder.add_extension(_make_key_usage(signs_certificates=True), critical=True)
+        permitted: list[x509.GeneralName] = [_make_permitted_name(name) for name in names]
         builder = builder.add_extension(x509.NameConstraints(permitted, None), critical=True)
         return cls(builder.sign(key, hashes.SHA256()), key, names)
 
@@ -122,9 +122,9 @@ class Authority:
         if not key.exists() and not certificate.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             made = cls.new(allowed)
-            _write(key, made._key_pem(serialization.NoEncryption()), mode=0o600)
-            _write(certificate, made.pem.encode(), mode=0o644)
-        return _read(certificate, key, allowed)
+            _write_new_file(key, made._key_pem(serialization.NoEncryption()), mode=0o600)
+            _write_new_file(certificate, made.pem.encode(), mode=0o644)
+        return _read_authority(certificate, key, allowed)
 
     @property
     def pem(self) -> str:
@@ -141,21 +141,21 @@ class Authority:
     def server_context(self) -> ssl.SSLContext:
         """Make a TLS context for all names, with its own key. The CA's certificate is sent along."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([_general(name) for name in self.names])
-        subject = _name("wecom-sandbox")
-        builder = _builder(subject, self.certificate.subject, key.public_key(), self.key.public_key(), _SERVER_DAYS)
+        names = x509.SubjectAlternativeName([_make_general_name(name) for name in self.names])
+        subject = _make_x509_name("wecom-sandbox")
+        builder = _begin_cert(subject, self.certificate.subject, key.public_key(), self.key.public_key(), _SERVER_DAYS)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
+        builder = builder.add_extension(_make_key_usage(signs_certificates=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         builder = builder.add_extension(names, critical=False)
         certificate = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        return _context(certificate + self.pem.encode(), key)
+        return _make_tls_context(certificate + self.pem.encode(), key)
 
     def _key_pem(self, encryption: serialization.KeySerializationEncryption) -> bytes:
-        return _pem(self.key, encryption)
+        return _encode_key(self.key, encryption)
 
 
-def _read(certificate: Path, key: Path, allowed: Iterable[str]) -> Authority:
+def _read_authority(certificate: Path, key: Path, allowed: Iterable[str]) -> Authority:
     if key.stat().st_mode & 0o077:
         raise ValueError(f"{key} can be read by others than its owner: chmod 600 it")
     try:
@@ -169,17 +169,17 @@ def _read(certificate: Path, key: Path, allowed: Iterable[str]) -> Authority:
         raise ValueError(f"{certificate} is over; delete it and {key.name} to get new ones")
     constraints = found.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees or []
     names = tuple(dict.fromkeys([*WECOM_HOSTS, *LOOPBACK_NAMES, *allowed]))
-    missing = [name for name in names if _permitted(name) not in constraints]
+    missing = [name for name in names if _make_permitted_name(name) not in constraints]
     if missing:
         raise ValueError(f"{certificate} is not for {', '.join(missing)}; delete it and {key.name} to get new ones")
     return Authority(found, private, names)
 
 
-def _name(common: str) -> x509.Name:
+def _make_x509_name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _builder(
+def _begin_cert(
     subject: x509.Name,
     issuer: x509.Name,
     public: ec.EllipticCurvePublicKey,
@@ -195,7 +195,7 @@ def _builder(
     return builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), critical=False)
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def _make_key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,
@@ -209,35 +209,35 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _general(name: str) -> x509.GeneralName:
+def _make_general_name(name: str) -> x509.GeneralName:
     with suppress(ValueError):
         return x509.IPAddress(ip_address(name))
     return x509.DNSName(name)
 
 
-def _permitted(name: str) -> x509.GeneralName:
+def _make_permitted_name(name: str) -> x509.GeneralName:
     """Return the name for a constraint, where an address is written as a network."""
     with suppress(ValueError):
         return x509.IPAddress(ip_network(name))
     return x509.DNSName(name)
 
 
-def _pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:
+def _encode_key(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
-def _context(chain: bytes, key: ec.EllipticCurvePrivateKey) -> ssl.SSLContext:
+def _make_tls_context(chain: bytes, key: ec.EllipticCurvePrivateKey) -> ssl.SSLContext:
     """Make a TLS context. Python reads keys only from files: this one is encrypted, private and deleted at once."""
     password = secrets.token_bytes(32).hex().encode()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with tempfile.NamedTemporaryFile() as file:
-        file.write(chain + _pem(key, serialization.BestAvailableEncryption(password)))
+        file.write(chain + _encode_key(key, serialization.BestAvailableEncryption(password)))
         file.flush()
         context.load_cert_chain(file.name, password=password)
     return context
 
 
-def _write(path: Path, content: bytes, *, mode: int) -> None:
+def _write_new_file(path: Path, content: bytes, *, mode: int) -> None:
     """Write a new file. Raise FileExistsError, so that two starts at once do not overwrite each other's file."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)

@@ -41,7 +41,7 @@ def check_fields(
     where = path or cls.__name__
     if not isinstance(values, Mapping):
         raise ValueError(f"{where} must be an object")
-    hints = _hints(cls)  # type: ignore[arg-type]  # every class is hashable
+    hints = _find_field_types(cls)  # type: ignore[arg-type]  # every class is hashable
     public = hints.keys() if allowed is None else hints.keys() & allowed
     unknown = sorted(set(values) - public)
     if unknown:
@@ -56,7 +56,7 @@ def merge(target: object, values: object, *, path: str = "", allowed: frozenset[
 
 
 @cache
-def _hints(cls: Any) -> dict[str, Any]:
+def _find_field_types(cls: Any) -> dict[str, Any]:
     """Return the public fields of a dataclass and their types."""
     hints = get_type_hints(cls)
     return {field.name: hints[field.name] for field in fields(cls) if not field.name.startswith("_")}
@@ -73,13 +73,13 @@ def _convert(hint: Any, value: object, path: str) -> Any:
             raise ValueError(f"{path} must be a list")
         return [_convert(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value)]
     if origin is dict:
-        return _plain(dict, value, path)
+        return _check_plain_value(dict, value, path)
     if isinstance(hint, type) and is_dataclass(hint):
         return build(hint, value, path=path)
-    return _plain(hint, value, path)
+    return _check_plain_value(hint, value, path)
 
 
-def _plain(kind: type, value: object, path: str) -> Any:
+def _check_plain_value(kind: type, value: object, path: str) -> Any:
     wrong_bool = isinstance(value, bool) and kind is not bool
     if wrong_bool or not isinstance(value, (int, float) if kind is float else kind):
         raise ValueError(f"{path} must be of type {kind.__name__}")
@@ -102,22 +102,22 @@ def check_depth(value: object, path: str, *, most: int = _DEPTH_MOST) -> None:
 _KEY = secrets.token_bytes(32)
 
 
-def write(position: int, *purpose: str) -> str:
+def write_cursor(position: int, *purpose: str) -> str:
     """Make a cursor for one list of one company (`purpose`)."""
-    return f"{position}-{_proof(position, purpose)}"
+    return f"{position}-{_sign_position(position, purpose)}"
 
 
-def read(cursor: str, *purpose: str) -> int | None:
+def read_cursor(cursor: str, *purpose: str) -> int | None:
     """Return the cursor's position, 0 for ""; None for a cursor that was not made for this list."""
     if not cursor:
         return 0
     digits, _, proof = cursor.partition("-")
     position = read_integer(digits)
-    if position is None or not hmac.compare_digest(proof.encode(), _proof(position, purpose).encode()):
+    if position is None or not hmac.compare_digest(proof.encode(), _sign_position(position, purpose).encode()):
         return None
     return position
 
 
-def _proof(position: int, purpose: tuple[str, ...]) -> str:
+def _sign_position(position: int, purpose: tuple[str, ...]) -> str:
     text = "\n".join((str(position), *purpose))
     return hmac.new(_KEY, text.encode(), hashlib.sha256).hexdigest()[:32]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http import typed
-from wecom_sandbox.messages.inbox import china_day
+from wecom_sandbox.messages.inbox import count_china_days
 from wecom_sandbox.settings import Settings
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -25,7 +25,7 @@ class _Window:
 
     def hit(self, *, now: float, seconds: int, limit: int, amount: int = 1) -> bool:
         """Count a call. Return False if it is refused. `seconds` DAY: the window ends with the day in China."""
-        ends_at = _day_ends_at(now) if seconds == DAY else now + seconds
+        ends_at = _find_end_of_day(now) if seconds == DAY else now + seconds
         return self.hit_until(ends_at, now=now, limit=limit, amount=amount)
 
     def hit_until(self, ends_at: float, *, now: float, limit: int, amount: int = 1) -> bool:
@@ -41,9 +41,9 @@ class _Window:
         return True
 
 
-def _day_ends_at(now: float) -> float:
+def _find_end_of_day(now: float) -> float:
     """Return when the day of `now` ends in China, which is eight hours ahead of UTC."""
-    return float((china_day(now) + 1) * DAY - 8 * HOUR)
+    return float((count_china_days(now) + 1) * DAY - 8 * HOUR)
 
 
 class Limits:
@@ -142,7 +142,7 @@ class Limits:
         """Count person-times of an app's day. Raise ApiError 45009; then nothing is counted."""
         if not self._settings.limits_enabled:
             return
-        today = china_day(now)
+        today = count_china_days(now)
         day, used = self._days.get((corpid, agentid), (today, 0))
         used = used if day == today else 0
         if used + people > limit:
@@ -157,7 +157,7 @@ class Limits:
 
 
 # kind: effect, in the order of docs/en/sandbox.md
-KINDS: dict[str, str] = {
+FAULT_KINDS: dict[str, str] = {
     "busy": "errcode -1, nothing done",
     "errcode": "the error of `code`, nothing done",
     "token_revoked": "the caller's token becomes unknown (40014, or 42001 with `code`), nothing done",
@@ -176,11 +176,11 @@ KINDS: dict[str, str] = {
     "duplicate_callback": "an event is delivered twice (endpoint: callback)",
 }
 # Faults for which `processed` says whether the call is carried out.
-_EITHER = frozenset({"http_500", "html", "broken_json", "hang"})
+_BEFORE_OR_AFTER = frozenset({"http_500", "html", "broken_json", "hang"})
 _ERRCODES = {"busy": -1, "rate_limited": 45009, "concurrent": 45033, "ip_refused": 60020}
 _SECONDS_MOST = 86_400
 # Fields of a fault in JSON; the sandbox sets the id.
-GIVEN = frozenset({"kind", "endpoint", "count", "corpid", "agentid", "code", "seconds", "processed"})
+FAULT_FIELDS = frozenset({"kind", "endpoint", "count", "corpid", "agentid", "code", "seconds", "processed"})
 _serial = itertools.count(1)
 
 
@@ -201,9 +201,9 @@ class Fault:
     @classmethod
     def from_json(cls, values: object) -> Fault:
         """Make a fault from JSON. Raise ValueError."""
-        fault = typed.build(cls, values, path="fault", allowed=GIVEN)
-        if fault.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}")
+        fault = typed.build(cls, values, path="fault", allowed=FAULT_FIELDS)
+        if fault.kind not in FAULT_KINDS:
+            raise ValueError(f"kind must be one of {', '.join(FAULT_KINDS)}")
         if fault.count is not None and fault.count < 1:
             raise ValueError("count must be a positive number, or null for no end")
         if fault.seconds is not None and not 0 <= fault.seconds <= _SECONDS_MOST:
@@ -222,7 +222,7 @@ class Fault:
     @property
     def carries_out(self) -> bool:
         """Return whether the call is carried out although its answer is faulty."""
-        return self.processed if self.kind in _EITHER else self.kind in {"slow", "drip", "close_after"}
+        return self.processed if self.kind in _BEFORE_OR_AFTER else self.kind in {"slow", "drip", "close_after"}
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)

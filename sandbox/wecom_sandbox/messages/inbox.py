@@ -91,7 +91,7 @@ class Ring(Generic[T]):
 _TABLES = 8
 
 
-class Recent:
+class RecentMessages:
     """The time until which identical JSON is a duplicate, for the newest `most` messages or up to an eighth fewer. It
     keeps tables of one size and drops the oldest as a whole. A single table that drops its oldest rows one by one would
     be rebuilt again and again, each time with room for three times as many."""
@@ -103,18 +103,18 @@ class Recent:
     def add(self, corpid: str, agentid: int, body: bytes, *, until: float) -> None:
         if len(self._tables[-1]) == self._rows_each:
             self._tables.append({})
-        self._tables[-1][_key(corpid, agentid, body)] = until
+        self._tables[-1][_make_key(corpid, agentid, body)] = until
 
     def until(self, corpid: str, agentid: int, body: bytes) -> float:
         """Return the end of the interval; 0.0 if the message was not accepted, or long ago."""
-        key = _key(corpid, agentid, body)
+        key = _make_key(corpid, agentid, body)
         return next((table[key] for table in reversed(self._tables) if key in table), 0.0)
 
     def __len__(self) -> int:
         return sum(map(len, self._tables))
 
 
-def _key(corpid: str, agentid: int, body: bytes) -> bytes:
+def _make_key(corpid: str, agentid: int, body: bytes) -> bytes:
     found = hashlib.sha256(f"{corpid}/{agentid}/".encode())
     found.update(body)
     return found.digest()
@@ -223,7 +223,7 @@ class Mailroom:
         self._weights: dict[str, int] = {}
         # Each folded userid once, because it occurs in thousands of messages.
         self._names: dict[str, str] = {}
-        self._recent = Recent(KEPT_CODES)
+        self._recent = RecentMessages(KEPT_CODES)
 
     def deliver(self, message: Message) -> None:
         """Put the message on the phones of its receivers."""
@@ -310,7 +310,7 @@ class Mailroom:
         self._recent.add(corpid, agentid, body, until=now + seconds)
 
     def new_response_code(self, message: Message, *, now: float, folded: str = "") -> str:
-        code = ResponseCode(new_id("rc"), message, now + self._settings.response_code_seconds, folded)
+        code = ResponseCode(make_id("rc"), message, now + self._settings.response_code_seconds, folded)
         self.put_code(code)
         return code.value
 
@@ -330,10 +330,10 @@ def _drop_oldest(rings: dict[tuple[str, str], Ring[Message]], key: tuple[str, st
             del rings[key]
 
 
-def china_day(now: float) -> int:
+def count_china_days(now: float) -> int:
     """Return the number of WeCom's day, which is China's."""
     return int(now + 8 * 3600) // 86_400
 
 
-def new_id(prefix: str) -> str:
+def make_id(prefix: str) -> str:
     return f"{prefix}-{secrets.token_urlsafe(24)}"

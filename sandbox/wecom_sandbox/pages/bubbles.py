@@ -36,48 +36,48 @@ def _escape(text: str) -> str:
     return html.escape(text, quote=True)
 
 
-def anchor(url: str, label_html: str, css: str = "link") -> str:
+def make_link(url: str, label_html: str, css: str = "link") -> str:
     """Make a link that a tap opens, for http and https; else return the label. `label_html` is escaped already."""
     if not _HTTP.fullmatch(url):
         return label_html
     return f'<a class="{css}" href="{_escape(url)}" target="_blank" rel="noopener noreferrer">{label_html}</a>'
 
 
-def text_html(content: str, name_of: NameOf = str, mentioned: Iterable[str] = ()) -> Markup:
+def render_text(content: str, name_of: NameOf = str, mentioned: Iterable[str] = ()) -> Markup:
     """Draw a text: line ends, <a href>, <@userid>, then other mentioned people."""
     parts: list[str] = []
     position = 0
     for match in _LINK.finditer(content):
-        parts.append(_with_mentions(content[position : match.start()], name_of))
+        parts.append(_render_mentions(content[position : match.start()], name_of))
         url = html.unescape(match.group(1) or match.group(2) or "")
-        parts.append(anchor(url, _escape(re.sub(r"<[^>]*>", "", match.group(3)))))
+        parts.append(make_link(url, _escape(re.sub(r"<[^>]*>", "", match.group(3)))))
         position = match.end()
-    parts.append(_with_mentions(content[position:], name_of))
-    parts += [f" {_mention(one, name_of)}" for one in mentioned]
+    parts.append(_render_mentions(content[position:], name_of))
+    parts += [f" {_render_mention(one, name_of)}" for one in mentioned]
     return Markup("".join(parts).replace("\n", "<br>"))  # noqa: S704  # every piece was escaped above
 
 
-def _with_mentions(text: str, name_of: NameOf) -> str:
+def _render_mentions(text: str, name_of: NameOf) -> str:
     """Escape the text and replace <@userid> by names."""
     pieces = _MENTION.split(text)
-    return "".join(_mention(one, name_of) if index % 2 else _escape(one) for index, one in enumerate(pieces))
+    return "".join(_render_mention(one, name_of) if index % 2 else _escape(one) for index, one in enumerate(pieces))
 
 
-def _mention(userid: str, name_of: NameOf) -> str:
+def _render_mention(userid: str, name_of: NameOf) -> str:
     return f'<span class="link">@{_escape(name_of(userid.removeprefix("@")))}</span>'
 
 
-def text_plain(content: str) -> str:
+def strip_links(content: str) -> str:
     """Return the text with each link replaced by its label."""
     return _LINK.sub(lambda match: re.sub(r"<[^>]*>", "", match.group(3)), content)
 
 
-def names_plain(text: str, name_of: NameOf) -> str:
+def replace_mentions(text: str, name_of: NameOf) -> str:
     """Replace <@userid> by names, without marks."""
     return _MENTION.sub(lambda match: f"@{name_of(match.group(1))}", text)
 
 
-def card_html(description: str) -> Markup:
+def render_textcard(description: str) -> Markup:
     """Draw a textcard: <br> and <div class="gray|normal|highlight">; missing end tags are added."""
     parts: list[str] = []
     position = depth = 0
@@ -97,46 +97,46 @@ def card_html(description: str) -> Markup:
     return Markup("".join(parts).replace("\n", "<br>"))  # noqa: S704  # every piece was escaped above
 
 
-def markdown_html(content: str, name_of: NameOf = str) -> Markup:
+def render_markdown(content: str, name_of: NameOf = str) -> Markup:
     """Draw WeCom's Markdown subset: titles, bold, links, code, quotes, three colours, <@userid>."""
     lines: list[str] = []
     for line in content.split("\n"):
         heading = _HEADING.fullmatch(line.strip())
         if heading:
             level = len(heading.group(1))
-            lines.append(f'<div class="h{level}">{_inline(heading.group(2), name_of)}</div>')
+            lines.append(f'<div class="h{level}">{_render_inline(heading.group(2), name_of)}</div>')
         elif line.lstrip().startswith(">"):
-            lines.append(f'<div class="quote">{_inline(line.lstrip()[1:].strip(), name_of)}</div>')
+            lines.append(f'<div class="quote">{_render_inline(line.lstrip()[1:].strip(), name_of)}</div>')
         else:
-            lines.append(f"<div>{_inline(line, name_of) or '&nbsp;'}</div>")
-    return Markup("".join(lines))  # noqa: S704  # every piece was escaped in _inline
+            lines.append(f"<div>{_render_inline(line, name_of) or '&nbsp;'}</div>")
+    return Markup("".join(lines))  # noqa: S704  # every piece was escaped in _render_inline
 
 
-def markdown_plain(content: str) -> str:
+def strip_markdown(content: str) -> str:
     """Return the Markdown without marks, for one line."""
 
     def bare(match: re.Match[str]) -> str:
         inner = match["bold"] or match["colored"]
-        return markdown_plain(inner) if inner else match["code"] or match["label"] or ""
+        return strip_markdown(inner) if inner else match["code"] or match["label"] or ""
 
     return _INLINE.sub(bare, _LINE_MARK.sub("", content))
 
 
-def _inline(text: str, name_of: NameOf) -> str:
+def _render_inline(text: str, name_of: NameOf) -> str:
     parts: list[str] = []
     position = 0
     for match in _INLINE.finditer(text):
-        parts.append(_with_mentions(text[position : match.start()], name_of))
+        parts.append(_render_mentions(text[position : match.start()], name_of))
         position = match.end()
         if match["code"] is not None:
             parts.append(f"<code>{_escape(match['code'])}</code>")
         elif match["bold"] is not None:
-            parts.append(f"<b>{_inline(match['bold'], name_of)}</b>")
+            parts.append(f"<b>{_render_inline(match['bold'], name_of)}</b>")
         elif match["url"] is not None:
-            parts.append(anchor(match["url"], _escape(match["label"])))
+            parts.append(make_link(match["url"], _escape(match["label"])))
         else:
-            parts.append(f'<span class="{match["color"]}">{_inline(match["colored"], name_of)}</span>')
-    parts.append(_with_mentions(text[position:], name_of))
+            parts.append(f'<span class="{match["color"]}">{_render_inline(match["colored"], name_of)}</span>')
+    parts.append(_render_mentions(text[position:], name_of))
     return "".join(parts)
 
 
@@ -151,15 +151,15 @@ class Part(dict[str, Any]):
         return ""
 
 
-def href(url: object) -> str:
+def check_href(url: object) -> str:
     """Return the address if a tap may open it (http and https), else ""."""
     text = url if isinstance(url, str) else ""
     return text if text.lower().startswith(("http://", "https://")) else ""
 
 
-def picture(url: object) -> dict[str, str]:
+def make_picture(url: object) -> dict[str, str]:
     """Return `src` if the picture is on this machine (no others are loaded), and its host."""
-    text = href(url)
+    text = check_href(url)
     try:
         host = urlsplit(text).hostname or ""
     except ValueError:
@@ -167,97 +167,97 @@ def picture(url: object) -> dict[str, str]:
     return {"src": text if host in _LOOPBACK else "", "host": host}
 
 
-def articles(content: Mapping[str, Any]) -> list[Part]:
+def make_articles(content: Mapping[str, Any]) -> list[Part]:
     return [
-        Part(article, href=href(article.get("url")), picture=picture(article.get("picurl")))
-        for article in _rows(content, "articles")
+        Part(article, href=check_href(article.get("url")), picture=make_picture(article.get("picurl")))
+        for article in _read_rows(content, "articles")
     ]
 
 
-def card(content: Mapping[str, Any], view: CardView | None) -> Part:
+def make_card(content: Mapping[str, Any], view: CardView | None) -> Part:
     """Prepare a template card for templates/messages/template_card.html."""
     shown = view.card if view is not None and view.card is not None else content
     selected = view.selected if view is not None else {}
-    submit = part(shown, "submit_button")
+    submit = read_part(shown, "submit_button")
     greyed = (view.replace_name if view is not None else "") or str(shown.get("replace_text", ""))
     return Part(
-        source=_source(part(shown, "source")),
-        menu=_menu(part(shown, "action_menu")),
-        title=part(shown, "main_title"),
-        emphasis=part(shown, "emphasis_content"),
-        quote=_linked(part(shown, "quote_area")),
+        source=_make_source(read_part(shown, "source")),
+        menu=_make_menu(read_part(shown, "action_menu")),
+        title=read_part(shown, "main_title"),
+        emphasis=read_part(shown, "emphasis_content"),
+        quote=_add_href(read_part(shown, "quote_area")),
         text=shown.get("sub_title_text", ""),
-        image=picture(part(shown, "card_image").get("url")) if shown.get("card_image") else None,
-        ratio=_ratio(part(shown, "card_image").get("aspect_ratio")),
-        area=_area(part(shown, "image_text_area")),
-        vertical=_rows(shown, "vertical_content_list"),
-        rows=[_horizontal(row) for row in _rows(shown, "horizontal_content_list")],
-        jumps=[_linked(row) for row in _rows(shown, "jump_list")],
-        href=href(part(shown, "card_action").get("url")),
-        questions=_questions(shown, selected),
-        buttons=[_button(row, greyed) for row in _rows(shown, "button_list")],
+        image=make_picture(read_part(shown, "card_image").get("url")) if shown.get("card_image") else None,
+        ratio=_compute_ratio(read_part(shown, "card_image").get("aspect_ratio")),
+        area=_make_area(read_part(shown, "image_text_area")),
+        vertical=_read_rows(shown, "vertical_content_list"),
+        rows=[_make_horizontal_row(row) for row in _read_rows(shown, "horizontal_content_list")],
+        jumps=[_add_href(row) for row in _read_rows(shown, "jump_list")],
+        href=check_href(read_part(shown, "card_action").get("url")),
+        questions=_make_questions(shown, selected),
+        buttons=[_make_button(row, greyed) for row in _read_rows(shown, "button_list")],
         submit={"key": submit.get("key", ""), "text": submit.get("text") or "提交"} if submit else None,
         greyed=greyed,
     )
 
 
-def part(card: Mapping[str, Any], name: str) -> Part:
+def read_part(card: Mapping[str, Any], name: str) -> Part:
     """Return an object inside a card; an empty one if there is none."""
     value = card.get(name)
     return Part(value) if isinstance(value, Mapping) else Part()
 
 
-def _rows(card: Mapping[str, Any], name: str) -> list[Part]:
+def _read_rows(card: Mapping[str, Any], name: str) -> list[Part]:
     value = card.get(name)
     return [Part(row) for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
 
 
-def _ratio(value: object) -> int:
+def _compute_ratio(value: object) -> int:
     """Return width to height in tenths, 13 to 22: the style sheet has one rule for each. The value is limited before it
     is multiplied: in a card without a picture it is unchecked, and in a passive reply it may be infinite or not a
     number."""
     return int(min(2.2, max(1.3, value)) * 10) if isinstance(value, int | float) else 13
 
 
-def _menu(menu: Part) -> Part:
-    return Part(menu, action_list=_rows(menu, "action_list"))
+def _make_menu(menu: Part) -> Part:
+    return Part(menu, action_list=_read_rows(menu, "action_list"))
 
 
-def _source(source: Part) -> Part:
+def _make_source(source: Part) -> Part:
     colour = source.get("desc_color")
     name = _COLOURS[colour] if isinstance(colour, int) and 0 <= colour < len(_COLOURS) else _COLOURS[0]
-    return Part(source, colour=name, icon=picture(source.get("icon_url")))
+    return Part(source, colour=name, icon=make_picture(source.get("icon_url")))
 
 
-def _linked(block: Part) -> Part:
-    return Part(block, href=href(block.get("url"))) if block else block
+def _add_href(block: Part) -> Part:
+    return Part(block, href=check_href(block.get("url"))) if block else block
 
 
-def _area(area: Part) -> Part:
-    return Part(_linked(area), picture=picture(area.get("image_url"))) if area else area
+def _make_area(area: Part) -> Part:
+    return Part(_add_href(area), picture=make_picture(area.get("image_url"))) if area else area
 
 
-def _horizontal(row: Part) -> Part:
+def _make_horizontal_row(row: Part) -> Part:
     kind = row.get("type", 0)
-    link = href(row.get("url")) if kind == 1 else ""
+    link = check_href(row.get("url")) if kind == 1 else ""
     return Part(row, href=f"/sandbox/media/{row.get('media_id')}" if kind == 2 else link)
 
 
-def _button(button: Part, greyed: str) -> Part:
+def _make_button(button: Part, greyed: str) -> Part:
     is_link = button.get("type") == 1
     return Part(
         button,
         style=button.get("style", 1),
-        href=href(button.get("url")) if is_link else "",
+        href=check_href(button.get("url")) if is_link else "",
         disabled=bool(greyed) and not is_link,
     )
 
 
-def _questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+def _make_questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]]) -> list[dict[str, Any]]:
     """Return votes as boxes and selections as lists, with the chosen (or suggested) options marked."""
     found = []
-    parts = [(part(shown, "checkbox"), True), (part(shown, "button_selection"), False)]
-    parts += [(row, False) for row in _rows(shown, "select_list")]
+    parts = [(read_part(shown, "checkbox"), True), (read_part(shown, "button_selection"), False)]
+    parts += [(row, False) for row in _read_rows(shown, "select_list")]
     for question, is_vote in parts:
         if not question:
             continue
@@ -272,7 +272,7 @@ def _questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]]) -> l
                 if chosen is not None
                 else (option.get("is_checked") is True or str(option.get("id")) in suggested),
             }
-            for option in _rows(question, "option_list")
+            for option in _read_rows(question, "option_list")
         ]
         kind = ("checkbox" if question.get("mode") == 1 else "radio") if is_vote else "select"
         found.append(
@@ -290,7 +290,7 @@ def _questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]]) -> l
 # WeCom's time zone; China has no other.
 _CHINA = timezone(timedelta(hours=8))
 _PREVIEW_LENGTH = 40
-_PLAIN = {"text": text_plain, "markdown": markdown_plain}
+_PLAIN = {"text": strip_links, "markdown": strip_markdown}
 _LABELS = {
     "image": _("Picture"),
     "voice": _("Voice"),
@@ -313,27 +313,27 @@ class Bubble:
         return bool(self.message.sender)
 
 
-def bubble(message: Message, folded: str, name_of: NameOf = str) -> Bubble:
+def make_bubble(message: Message, folded: str, name_of: NameOf = str) -> Bubble:
     """Draw the message for this person: a recalled one is gone, and a card may have changed for this person only."""
     name = "recalled" if message.recalled else message.msgtype
-    content = Part() if message.recalled else _content(message, folded, name_of)
-    return Bubble(message, f"messages/{name}.html", content, local_time(message.sent_at))
+    content = Part() if message.recalled else _make_content(message, folded, name_of)
+    return Bubble(message, f"messages/{name}.html", content, read_time(message.sent_at))
 
 
-def _content(message: Message, folded: str, name_of: NameOf) -> Part:
+def _make_content(message: Message, folded: str, name_of: NameOf) -> Part:
     content = Part(message.content)
     kind = message.msgtype
     if kind == "text":
         mentioned = [*content.get("mentioned_list", ()), *content.get("mentioned_mobile_list", ())]
-        content["body"] = text_html(content["content"], name_of, mentioned)
+        content["body"] = render_text(content["content"], name_of, mentioned)
     elif kind == "markdown":
-        content["body"] = markdown_html(content["content"], name_of)
+        content["body"] = render_markdown(content["content"], name_of)
     elif kind == "textcard":
-        content.update(body=card_html(content["description"]), href=href(content["url"]))
+        content.update(body=render_textcard(content["description"]), href=check_href(content["url"]))
     elif kind == "news":
-        content["articles"] = articles(content)
+        content["articles"] = make_articles(content)
     elif kind == "template_card":
-        content = card(content, message.views.get(folded))
+        content = make_card(content, message.views.get(folded))
     return content
 
 
@@ -346,7 +346,7 @@ class Preview:
     recalled: bool = False
 
 
-def preview(message: Message, name_of: NameOf = str) -> Preview:
+def make_preview(message: Message, name_of: NameOf = str) -> Preview:
     content: dict[str, Any] = dict(message.content)
     if message.recalled:
         return Preview(recalled=True)
@@ -354,16 +354,16 @@ def preview(message: Message, name_of: NameOf = str) -> Preview:
     if isinstance(articles, list) and articles:
         content = articles[0]
     plain = _PLAIN.get(message.msgtype)
-    text = plain(str(content["content"])) if plain else _title(content)
-    text = names_plain(text, name_of)
+    text = plain(str(content["content"])) if plain else _find_title(content)
+    text = replace_mentions(text, name_of)
     return Preview(" ".join(text.split())[:_PREVIEW_LENGTH], _LABELS.get(message.msgtype, ""))
 
 
-def _title(content: dict[str, Any]) -> str:
-    found = (part(content, "main_title").get("title"), content.get("title"), content.get("filename"))
+def _find_title(content: dict[str, Any]) -> str:
+    found = (read_part(content, "main_title").get("title"), content.get("title"), content.get("filename"))
     return str(next((text for text in found if text), content.get("sub_title_text", "")))
 
 
-def local_time(seconds: float) -> datetime:
+def read_time(seconds: float) -> datetime:
     """Return unix seconds as a time in WeCom's time zone."""
     return datetime.fromtimestamp(seconds, _CHINA)

@@ -9,9 +9,9 @@ from aiohttp import web
 from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
 from wecom_sandbox.http.typed import read_integer
 from wecom_sandbox.pages import rendering
-from wecom_sandbox.pages.bubbles import local_time
+from wecom_sandbox.pages.bubbles import read_time
 from wecom_sandbox.pages.rendering import gettext_noop as _
-from wecom_sandbox.pages.rendering import page
+from wecom_sandbox.pages.rendering import render
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.directory import ACTIVE, DISABLED, Department
 from wecom_sandbox.state.world import WORLD, App, Company
@@ -41,115 +41,115 @@ _SHOWN_MISSING = 20
 
 
 def add_routes(app: web.Application) -> None:
-    app.router.add_get("/console", companies)
-    app.router.add_get("/console/faults", faults)
-    app.router.add_get("/console/log", log)
-    app.router.add_get("/console/{corpid}", company)
-    app.router.add_get("/sandbox/verification/{corpid}/{agentid}", verification)
-    app.router.add_get("/console/{corpid}/members", members)
-    app.router.add_get("/console/{corpid}/apps/{agentid}", agent)
+    app.router.add_get("/console", show_companies)
+    app.router.add_get("/console/faults", show_faults)
+    app.router.add_get("/console/log", show_log)
+    app.router.add_get("/console/{corpid}", show_company)
+    app.router.add_get("/sandbox/verification/{corpid}/{agentid}", download_verification_file)
+    app.router.add_get("/console/{corpid}/members", show_members)
+    app.router.add_get("/console/{corpid}/apps/{agentid}", show_app)
 
 
-async def companies(request: web.Request) -> web.StreamResponse:
+async def show_companies(request: web.Request) -> web.StreamResponse:
     found = list(request.app[WORLD].companies.values())
-    return page(request, "console/companies.html", {"companies": found, "company": None, "section": "companies"})
+    return render(request, "console/companies.html", {"companies": found, "company": None, "section": "companies"})
 
 
-async def company(request: web.Request) -> web.StreamResponse:
+async def show_company(request: web.Request) -> web.StreamResponse:
     """Show one company: its id, apps, departments and sync assistant."""
-    found = _company(request)
+    found = _find_company(request)
     values = {
         "company": found,
-        "departments": _departments(found, _SHOWN_DEPARTMENTS),
+        "departments": _list_departments(found, _SHOWN_DEPARTMENTS),
         "department_count": len(found.directory.departments),
     }
-    return page(request, "console/company.html", values | {"section": "company"})
+    return render(request, "console/company.html", values | {"section": "company"})
 
 
-async def members(request: web.Request) -> web.StreamResponse:
+async def show_members(request: web.Request) -> web.StreamResponse:
     """Show members, to let them join, move, leave or be disabled. ?q= searches, ?from= continues."""
-    found, query, start = _company(request), request.query.get("q", ""), _start(request)
+    found, query, start = _find_company(request), request.query.get("q", ""), _read_start(request)
     # One more than is shown, to know whether there are more.
-    shown = rendering.search(found, query, most=_SHOWN_PEOPLE + 1, start=start)
+    shown = rendering.search_members(found, query, most=_SHOWN_PEOPLE + 1, start=start)
     values = {
         "company": found,
         "people": shown[:_SHOWN_PEOPLE],
         "more": start + _SHOWN_PEOPLE if len(shown) > _SHOWN_PEOPLE else 0,
         "count": len(found.directory.members),
-        "departments": _departments(found, _SHOWN_DEPARTMENTS),
+        "departments": _list_departments(found, _SHOWN_DEPARTMENTS),
         "q": query,
         "active": ACTIVE,
         "disabled": DISABLED,
     }
-    return page(request, "console/members.html", values | {"section": "members"})
+    return render(request, "console/members.html", values | {"section": "members"})
 
 
-async def agent(request: web.Request) -> web.StreamResponse:
+async def show_app(request: web.Request) -> web.StreamResponse:
     """Show one app with everything that WeCom's page of a self-built app has."""
-    found = _company(request)
-    app = _app(request, found)
+    found = _find_company(request)
+    app = _find_app(request, found)
     world = request.app[WORLD]
     now = world.now()
     waiting = {ip: round(at - now) for ip, at in app.ip_effective_at.items() if at > now}
     values = {
         "company": found,
         "app": app,
-        "file": administration.verification_file(found, app),
+        "file": administration.make_verification_file_name(found, app),
         "waiting": waiting,
         "unchecked": app.trusted_ips is None and not world.settings.trusted_ips_required,
-        "departments": _departments(found, _NAMED_DEPARTMENTS),
+        "departments": _list_departments(found, _NAMED_DEPARTMENTS),
         "section": "company",
     }
-    return page(request, "console/app.html", values)
+    return render(request, "console/app.html", values)
 
 
-async def faults(request: web.Request) -> web.StreamResponse:
+async def show_faults(request: web.Request) -> web.StreamResponse:
     world = request.app[WORLD]
     endpoints = sorted([*ENDPOINTS, *OPEN_ENDPOINTS, "callback"])
     active = [(fault, FAULT_LABELS[fault.kind]) for fault in world.faults.active]
     values = {"faults": active, "kinds": FAULT_LABELS, "endpoints": endpoints, "company": None, "section": "faults"}
-    return page(request, "console/faults.html", values | {"settings": world.settings, "now": local_time(world.now())})
+    return render(request, "console/faults.html", values | {"settings": world.settings, "now": read_time(world.now())})
 
 
-async def log(request: web.Request) -> web.StreamResponse:
+async def show_log(request: web.Request) -> web.StreamResponse:
     """Show missing paths and the last calls and callbacks, newest first; ?from= continues with older ones."""
-    world, start = request.app[WORLD], _start(request)
+    world, start = request.app[WORLD], _read_start(request)
     end = start + _SHOWN_RECORDS
     recent = islice(reversed(world.calls), start, end)
-    calls = [(local_time(one.at), one, FAULT_LABELS.get(one.fault, "")) for one in recent]
-    callbacks = [(local_time(one.at), one) for one in islice(reversed(world.outbox.log), start, end)]
+    calls = [(read_time(one.at), one, FAULT_LABELS.get(one.fault, "")) for one in recent]
+    callbacks = [(read_time(one.at), one) for one in islice(reversed(world.outbox.log), start, end)]
     more = end if max(len(world.calls), len(world.outbox.log)) > end else 0
     values = {"calls": calls, "callbacks": callbacks, "more": more, "company": None, "section": "log"}
     missing = [] if start else world.missing.as_json()[:_SHOWN_MISSING]
-    return page(request, "console/log.html", values | {"missing": missing})
+    return render(request, "console/log.html", values | {"missing": missing})
 
 
-async def verification(request: web.Request) -> web.StreamResponse:
+async def download_verification_file(request: web.Request) -> web.StreamResponse:
     """Return the verification file for the trusted domain."""
-    found = _company(request)
-    name = administration.verification_file(found, _app(request, found))
+    found = _find_company(request)
+    name = administration.make_verification_file_name(found, _find_app(request, found))
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return web.Response(text=name.removeprefix("WW_verify_").removesuffix(".txt"), headers=headers)
 
 
-def _departments(found: Company, most: int) -> list[tuple[str, Department]]:
+def _list_departments(found: Company, most: int) -> list[tuple[str, Department]]:
     """Return the tree from its root, each department with the white space that shows its depth."""
     return [("\u3000" * depth, one) for depth, one in islice(found.directory.tree(), most)]
 
 
-def _start(request: web.Request) -> int:
+def _read_start(request: web.Request) -> int:
     """Return the place from which a list continues: ?from=, or 0 if it is not a number."""
     return min(max(0, read_integer(request.query.get("from", "")) or 0), _PLACE_MOST)
 
 
-def _company(request: web.Request) -> Company:
+def _find_company(request: web.Request) -> Company:
     found = request.app[WORLD].companies.get(request.match_info["corpid"])
     if found is None:
         raise web.HTTPNotFound(text="no such company\n")
     return found
 
 
-def _app(request: web.Request, found: Company) -> App:
+def _find_app(request: web.Request, found: Company) -> App:
     text = request.match_info["agentid"]
     app = found.apps.get(int(text)) if text.isdecimal() and len(text) < 12 else None
     if app is None:

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from wecom_sandbox.messages.inbox import Message
 from wecom_sandbox.pages import rendering
-from wecom_sandbox.pages.bubbles import Preview, local_time, preview
-from wecom_sandbox.pages.rendering import GUEST, Holder, page
+from wecom_sandbox.pages.bubbles import Preview, make_preview, read_time
+from wecom_sandbox.pages.rendering import GUEST, Holder, render
 from wecom_sandbox.state.world import WORLD, App, World
 
 # The event stream sends signs of life, so that a closed browser is noticed.
@@ -24,11 +24,11 @@ _INSIDE = re.compile(r"/(?!/)[!-\[\]-~]*")
 
 
 def add_routes(app: web.Application) -> None:
-    app.router.add_get("/phone", home)
-    app.router.add_get("/phone/choose", choose)
-    app.router.add_get("/phone/workbench", workbench)
-    app.router.add_get("/phone/me", me)
-    app.router.add_get("/phone/events", events)
+    app.router.add_get("/phone", show_messages)
+    app.router.add_get("/phone/choose", show_choice)
+    app.router.add_get("/phone/workbench", show_workbench)
+    app.router.add_get("/phone/me", show_own_page)
+    app.router.add_get("/phone/events", stream_events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Conversation:
     is_today: bool = True
 
 
-async def home(request: web.Request) -> web.StreamResponse:
+async def show_messages(request: web.Request) -> web.StreamResponse:
     """Show the messages. ?corpid=&userid= gives the phone to this person (~guest: no member), &next= goes there."""
     world = request.app[WORLD]
     if "corpid" in request.query:
@@ -51,7 +51,9 @@ async def home(request: web.Request) -> web.StreamResponse:
     holder = rendering.find_holder(request, world)
     if holder is None:
         raise web.HTTPFound("/phone/choose")
-    return page(request, "phone/messages.html", context(holder, "messages") | {"rows": _conversations(world, holder)})
+    return render(
+        request, "phone/messages.html", make_context(holder, "messages") | {"rows": _list_rows(world, holder)}
+    )
 
 
 def _change_holder(request: web.Request, world: World) -> web.StreamResponse:
@@ -67,7 +69,7 @@ def _change_holder(request: web.Request, world: World) -> web.StreamResponse:
     return response
 
 
-async def choose(request: web.Request) -> web.StreamResponse:
+async def show_choice(request: web.Request) -> web.StreamResponse:
     """Ask who holds this phone. ?corpid= shows one company, ?q= searches."""
     world = request.app[WORLD]
     wanted = request.query.get("corpid", "")
@@ -76,30 +78,30 @@ async def choose(request: web.Request) -> web.StreamResponse:
     groups: list[dict[str, Any]] = [
         {
             "company": one,
-            "people": [(found, rendering.initials(found)) for found in rendering.search(one, query, most=12)],
+            "people": [(who, rendering.find_initials(who)) for who in rendering.search_members(one, query, most=12)],
         }
         for one in companies
     ]
     values = {"groups": groups, "q": query, "corpid": wanted, "next": request.query.get("next", ""), "guest": GUEST}
-    return page(request, "phone/choose.html", values)
+    return render(request, "phone/choose.html", values)
 
 
-async def workbench(request: web.Request) -> web.StreamResponse:
+async def show_workbench(request: web.Request) -> web.StreamResponse:
     """Show the apps that this person sees; tapping one opens its home page."""
-    holder = need_holder(request)
-    return page(request, "phone/workbench.html", context(holder, "workbench") | {"apps": _apps(holder)})
+    holder = require_holder(request)
+    return render(request, "phone/workbench.html", make_context(holder, "workbench") | {"apps": _list_apps(holder)})
 
 
-async def me(request: web.Request) -> web.StreamResponse:
-    holder = need_holder(request)
+async def show_own_page(request: web.Request) -> web.StreamResponse:
+    holder = require_holder(request)
     departments = holder.company.directory.departments
     names = [departments[number].name for number in holder.member.department] if holder.member else []
-    return page(request, "phone/me.html", context(holder, "me") | {"departments": names})
+    return render(request, "phone/me.html", make_context(holder, "me") | {"departments": names})
 
 
-async def events(request: web.Request) -> web.StreamResponse:
+async def stream_events(request: web.Request) -> web.StreamResponse:
     """Send server-sent events: "changed" whenever something on this person's phone did."""
-    world, holder = request.app[WORLD], need_holder(request)
+    world, holder = request.app[WORLD], require_holder(request)
     stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     wake = asyncio.Event()
     stop = world.watch(holder.company.corpid, holder.folded, wake.set)
@@ -117,7 +119,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         stop()
 
 
-def need_holder(request: web.Request) -> Holder:
+def require_holder(request: web.Request) -> Holder:
     """Return the holder. Raise a redirect to the page that asks who holds the phone."""
     holder = rendering.find_holder(request, request.app[WORLD])
     if holder is None:
@@ -125,19 +127,19 @@ def need_holder(request: web.Request) -> Holder:
     return holder
 
 
-def context(holder: Holder, tab: str) -> dict[str, object]:
+def make_context(holder: Holder, tab: str) -> dict[str, object]:
     """Return the values that every page of the phone shows."""
     return {"holder": holder, "company": holder.company, "member": holder.member, "tab": tab}
 
 
-def _apps(holder: Holder) -> list[App]:
+def _list_apps(holder: Holder) -> list[App]:
     if holder.member is None:
         return []
     member, company = holder.member, holder.company
     return [app for app in company.apps.values() if not app.disabled and company.receives(app, member)]
 
 
-def _conversations(world: World, holder: Holder) -> list[Conversation]:
+def _list_rows(world: World, holder: Holder) -> list[Conversation]:
     """Return the conversations, the last message first; apps without messages come last."""
     company = holder.company
     newest: dict[str, Message] = {}
@@ -148,13 +150,13 @@ def _conversations(world: World, holder: Holder) -> list[Conversation]:
             said = world.mail.groups.get((company.corpid, robot.key))
             if said is not None and said.newest is not None:
                 newest[f"/phone/robot/{robot.key}"] = said.newest
-    rows = [_conversation(world, holder, link, message) for link, message in newest.items()]
+    rows = [_make_conversation(world, holder, link, message) for link, message in newest.items()]
     found = sorted((row for row in rows if row is not None), key=lambda row: str(row.at), reverse=True)
-    silent = [app for app in _apps(holder) if f"/phone/chat/{app.agentid}" not in newest]
+    silent = [app for app in _list_apps(holder) if f"/phone/chat/{app.agentid}" not in newest]
     return found + [Conversation(app.name, f"/phone/chat/{app.agentid}", app=app) for app in silent]
 
 
-def _conversation(world: World, holder: Holder, link: str, message: Message) -> Conversation | None:
+def _make_conversation(world: World, holder: Holder, link: str, message: Message) -> Conversation | None:
     app = holder.company.apps.get(message.agentid or 0)
     title = app.name if app is not None else ""
     if message.chatid:
@@ -162,7 +164,7 @@ def _conversation(world: World, holder: Holder, link: str, message: Message) -> 
         title, app = chat.name if chat else "", None
     elif message.robot:
         title = holder.company.robots[message.robot].name or message.robot
-    at = local_time(message.sent_at)
-    is_today = at.date() == local_time(world.now()).date()
-    shown = preview(message, rendering.namer(holder.company))
+    at = read_time(message.sent_at)
+    is_today = at.date() == read_time(world.now()).date()
+    shown = make_preview(message, rendering.make_name_finder(holder.company))
     return Conversation(title, link, shown, at, app, is_today) if title else None

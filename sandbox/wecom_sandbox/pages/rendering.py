@@ -53,15 +53,15 @@ def find_holder(request: web.Request, world: World) -> Holder | None:
 
 
 def hold_phone(response: web.StreamResponse, corpid: str, name: str) -> None:
-    _set(response, PHONE_COOKIE, quote(f"{corpid}/{name}", safe=""))
+    _set_cookie(response, PHONE_COOKIE, quote(f"{corpid}/{name}", safe=""))
 
 
-def is_wecom(request: web.Request) -> bool:
+def is_wecom_browser(request: web.Request) -> bool:
     """Return whether the browser is WeCom's, by the rule of WeCom's own JavaScript."""
     return _WECOM.search(request.headers.get("User-Agent", "")) is not None
 
 
-def language(request: web.Request) -> str:
+def find_language(request: web.Request) -> str:
     """Return zh-hans unless English was chosen by ?lang=en or before."""
     chosen = request.query.get("lang") or request.cookies.get(LANGUAGE_COOKIE, "")
     return "en" if chosen.lower().startswith("en") else "zh-hans"
@@ -69,22 +69,21 @@ def language(request: web.Request) -> str:
 
 def remember_language(request: web.Request, response: web.StreamResponse) -> None:
     if "lang" in request.query:
-        _set(response, LANGUAGE_COOKIE, language(request))
+        _set_cookie(response, LANGUAGE_COOKIE, find_language(request))
 
 
-def _set(response: web.StreamResponse, name: str, value: str) -> None:
+def _set_cookie(response: web.StreamResponse, name: str, value: str) -> None:
     response.set_cookie(name, value, max_age=_YEAR_SECONDS, path="/", httponly=True, samesite="Lax")
 
 
-CATALOGUES = Path(__file__).resolve().parent.parent / "locale"
-DOMAIN = "messages"
+CATALOGUES, DOMAIN = Path(__file__).resolve().parent.parent / "locale", "messages"
 Translate = Callable[[str], str]
 # The catalogue of each language; English texts are in the code.
 _CATALOGUE = {"zh-hans": "zh_Hans"}
 
 
 @cache
-def translations(language: str) -> gettext.NullTranslations:
+def load_texts(language: str) -> gettext.NullTranslations:
     """Return the translations of a language: "zh-hans" or "en"."""
     wanted = _CATALOGUE.get(language)
     if wanted is None:
@@ -106,7 +105,7 @@ _POLICY = (
 
 
 @cache
-def environment(language: str) -> Environment:
+def make_environment(language: str) -> Environment:
     """Return the template environment of a language. Everything is escaped; a name without a value is an error."""
     found = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -116,18 +115,18 @@ def environment(language: str) -> Environment:
         auto_reload=False,
         extensions=["jinja2.ext.i18n"],
     )
-    found.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]  # by i18n
+    found.install_gettext_translations(load_texts(language), newstyle=True)  # type: ignore[attr-defined]  # by i18n
     found.filters["quoted"] = partial(quote, safe="")
-    found.filters["lines"] = _lines
+    found.filters["lines"] = _render_lines
     return found
 
 
-def _lines(text: object) -> Markup:
+def _render_lines(text: object) -> Markup:
     """Escape the text and replace its line ends by <br>."""
     return Markup("<br>").join(escape(line) for line in str(text).splitlines())
 
 
-def page(
+def render(
     request: web.Request,
     template: str,
     context: Mapping[str, object] | None = None,
@@ -138,11 +137,11 @@ def page(
 ) -> web.Response:
     """Draw a page. `template`: below templates/. `embeddable`: other sites may show it in a frame (the QR page);
     `frames`: it shows pages of the sandbox in frames."""
-    code = language(request)
+    code = find_language(request)
     other = "en" if code != "en" else "zh-hans"
     query = {name: value for name, value in request.query.items() if name != "lang"}
     values = {"language": code, "other_language": str(request.rel_url.with_query({**query, "lang": other}))}
-    text = environment(code).get_template(template).render(values, **(context or {}))
+    text = make_environment(code).get_template(template).render(values, **(context or {}))
     response = web.Response(text=text, status=status, content_type="text/html")
     ancestors = "*" if embeddable else "'none'"
     frame_rule = "frame-src 'self'; " if frames else ""
@@ -157,7 +156,7 @@ def page(
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 
-class Refused(Exception):
+class VisitRefused(Exception):
     """The visit cannot go on. `text`: the words of WeCom's page (in Chinese)."""
 
     def __init__(self, text: str, detail: str = "") -> None:
@@ -166,7 +165,7 @@ class Refused(Exception):
         self.detail = detail
 
 
-def netloc_of(redirect_uri: str) -> str:
+def read_netloc(redirect_uri: str) -> str:
     """Return the host, with the port if given, in lower case; "" if it is not a clean http(s) address."""
     if _UNSAFE.search(redirect_uri):
         return ""
@@ -180,7 +179,7 @@ def netloc_of(redirect_uri: str) -> str:
     return parts.netloc.lower()
 
 
-def with_code(redirect_uri: str, code: str, state: str) -> str:
+def add_code(redirect_uri: str, code: str, state: str) -> str:
     """Return the address with code and state in its query; `code` "": the person refused, state only."""
     base, hash_sign, fragment = redirect_uri.partition("#")
     added = f"code={quote(code, safe='')}&" if code else ""
@@ -191,7 +190,7 @@ def with_code(redirect_uri: str, code: str, state: str) -> str:
 SHOWN = 30
 
 
-def namer(company: Company) -> Callable[[str], str]:
+def make_name_finder(company: Company) -> Callable[[str], str]:
     """Return a function that names a mention: a member's name; @all, mobile numbers and unknown userids unchanged."""
 
     def name_of(userid: str) -> str:
@@ -201,12 +200,12 @@ def namer(company: Company) -> Callable[[str], str]:
     return name_of
 
 
-def initials(member: Member) -> str:
+def find_initials(member: Member) -> str:
     """Return the text of a missing portrait: the last two characters of a Chinese name, the first letter of another."""
     return member.name[:1].upper() if member.name.isascii() else member.name[-2:]
 
 
-def search(company: Company, text: str, *, most: int = SHOWN, start: int = 0) -> list[Member]:
+def search_members(company: Company, text: str, *, most: int = SHOWN, start: int = 0) -> list[Member]:
     """Return at most `most` members from `start` on whose userid or name contains the text, or all if it is empty."""
     wanted = text.strip().lower()
     found = (

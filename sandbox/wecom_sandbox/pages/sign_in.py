@@ -9,17 +9,16 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from wecom_sandbox.api.token import domains
+from wecom_sandbox.api.token import find_sign_in_hosts
 from wecom_sandbox.http import bodies
 from wecom_sandbox.pages import rendering
-from wecom_sandbox.pages.rendering import Refused, netloc_of, page, with_code
+from wecom_sandbox.pages.rendering import VisitRefused, add_code, read_netloc, render
 from wecom_sandbox.state.world import WORLD, App, Company, Ticket, World
 
 PRIVATE = "snsapi_privateinfo"
 _SCOPES = frozenset({"snsapi_base", PRIVATE})
 _STATE = re.compile(r"[a-zA-Z0-9]{0,128}")
-CANNOT_OPEN = "该链接无法访问"
-WRONG_REDIRECT = "redirect_uri参数错误"
+CANNOT_OPEN, WRONG_REDIRECT = "该链接无法访问", "redirect_uri参数错误"
 WRONG_DOMAIN = "redirect_uri 与配置的授权完成回调域名不一致"
 
 
@@ -40,40 +39,40 @@ class Visit:
         return cls(*(query.get(name, "") for name in names))
 
     def checked(self, world: World, *, web_login: bool) -> Target:
-        """Check the visit. Raise Refused with WeCom's words. `web_login`: the QR page, else the authorise page."""
+        """Check the visit. Raise VisitRefused with WeCom's words. `web_login`: the QR page, else the authorise page."""
         company = world.companies.get(self.appid)
         if company is None:
-            raise Refused(CANNOT_OPEN, f"appid {self.appid!r}")
-        netloc = netloc_of(self.redirect_uri)
+            raise VisitRefused(CANNOT_OPEN, f"appid {self.appid!r}")
+        netloc = read_netloc(self.redirect_uri)
         if not netloc:
-            raise Refused(CANNOT_OPEN if web_login else WRONG_REDIRECT, "redirect_uri")
+            raise VisitRefused(CANNOT_OPEN if web_login else WRONG_REDIRECT, "redirect_uri")
         if web_login:
             return self._web_login(company, netloc)
         if self.response_type != "code" or self.scope not in _SCOPES:
-            raise Refused(CANNOT_OPEN, "response_type or scope")
+            raise VisitRefused(CANNOT_OPEN, "response_type or scope")
         if not _STATE.fullmatch(self.state):
-            raise Refused("state参数错误", "84025")
+            raise VisitRefused("state参数错误", "84025")
         apps = self._apps(company)
         fitting = [app for app in apps if app.domain_verified and app.trusted_domain.lower() == netloc]
         if not fitting:
-            raise Refused(WRONG_REDIRECT, f"{netloc} / {', '.join(app.trusted_domain or '-' for app in apps)}")
+            raise VisitRefused(WRONG_REDIRECT, f"{netloc} / {', '.join(app.trusted_domain or '-' for app in apps)}")
         return Target(company, fitting[0], netloc, self.scope == PRIVATE and bool(self.agentid))
 
     def _web_login(self, company: Company, netloc: str) -> Target:
         if not self.agentid:
-            raise Refused(CANNOT_OPEN, "agentid")
+            raise VisitRefused(CANNOT_OPEN, "agentid")
         app = self._apps(company)[0]
-        if netloc not in domains(app):
-            raise Refused(WRONG_DOMAIN, f"{netloc} / {app.callback_domain or app.trusted_domain or '-'}")
+        if netloc not in find_sign_in_hosts(app):
+            raise VisitRefused(WRONG_DOMAIN, f"{netloc} / {app.callback_domain or app.trusted_domain or '-'}")
         return Target(company, app, netloc, False)
 
     def _apps(self, company: Company) -> list[App]:
-        """Return the named app; without a name, all enabled ones. Raise Refused."""
+        """Return the named app; without a name, all enabled ones. Raise VisitRefused."""
         if not self.agentid:
             return [app for app in company.apps.values() if not app.disabled]
         app = company.apps.get(int(self.agentid)) if self.agentid.isdecimal() and len(self.agentid) < 12 else None
         if app is None or app.disabled:
-            raise Refused(CANNOT_OPEN, f"agentid {self.agentid!r}")
+            raise VisitRefused(CANNOT_OPEN, f"agentid {self.agentid!r}")
         return [app]
 
 
@@ -91,7 +90,7 @@ class Target:
         return member is not None and self.company.receives(self.app, member)
 
 
-def code_for(world: World, target: Target, userid: str) -> str:
+def make_code(world: World, target: Target, userid: str) -> str:
     """Make a code for this person; `userid` "": for somebody who is not a member."""
     corpid = target.company.corpid
     if not userid:
@@ -110,23 +109,23 @@ NO_RIGHT = "无权限"
 
 def add_login_routes(app: web.Application) -> None:
     for path in PATHS:
-        app.router.add_get(path, show)
-        app.router.add_post(path, scan)
+        app.router.add_get(path, show_qr_page)
+        app.router.add_post(path, answer_scan)
 
 
-async def show(request: web.Request) -> web.StreamResponse:
+async def show_qr_page(request: web.Request) -> web.StreamResponse:
     """Show a stand-in for the QR code, and the people who could scan it."""
     world = request.app[WORLD]
     visit = Visit.from_query(request.query)
     try:
         target = visit.checked(world, web_login=True)
-    except Refused as refused:
-        return page(request, "refused.html", {"text": refused.text, "detail": refused.detail}, embeddable=True)
+    except VisitRefused as refused:
+        return render(request, "refused.html", {"text": refused.text, "detail": refused.detail}, embeddable=True)
     holder = rendering.find_holder(request, world)
     own = holder.member if holder and holder.company is target.company else None
     if own is not None and rendering.TAPPED_COOKIE in request.cookies and target.admits(own.userid):
         # This browser just tapped a link on its phone: inside WeCom the person would not be asked again.
-        url = with_code(visit.redirect_uri, code_for(world, target, own.userid), visit.state)
+        url = add_code(visit.redirect_uri, make_code(world, target, own.userid), visit.state)
         silent = web.Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})
         silent.del_cookie(rendering.TAPPED_COOKIE, path="/")
         return silent
@@ -135,17 +134,17 @@ async def show(request: web.Request) -> web.StreamResponse:
         "app": target.app,
         "company": target.company,
         "own": own,
-        "people": rendering.search(target.company, query),
+        "people": rendering.search_members(target.company, query),
         "total": len(target.company.directory.members),
         "redirect_origin": f"{visit.redirect_uri.partition(':')[0].lower()}://{target.netloc}",
         "redirect_type": request.query.get("redirect_type", "top"),
         "color_scheme": request.query.get("color_scheme", "auto"),
         "small": request.query.get("panel_size") == "small",
     }
-    return page(request, "login.html", context, embeddable=True)
+    return render(request, "login.html", context, embeddable=True)
 
 
-async def scan(request: web.Request) -> web.StreamResponse:
+async def answer_scan(request: web.Request) -> web.StreamResponse:
     """Answer {"userid", "answer": "approve" | "refuse"} or {"q"} with JSON, since a framed page may not submit
     forms. It requires Content-Type application/json, which another site's page cannot send without permission."""
     world = request.app[WORLD]
@@ -154,26 +153,26 @@ async def scan(request: web.Request) -> web.StreamResponse:
     visit = Visit.from_query(request.query)
     try:
         target = visit.checked(world, web_login=True)
-        scanned = bodies.loads(await request.read())
+        scanned = bodies.parse_json(await request.read())
         if not isinstance(scanned, dict):
             raise ValueError("a JSON object is expected")
-    except Refused as refused:
+    except VisitRefused as refused:
         return web.json_response({"error": refused.text}, status=403)
     except ValueError:
         return web.json_response({"error": "a JSON object is expected"}, status=400)
     userid, answer = str(scanned.get("userid", "")), scanned.get("answer")
     if "q" in scanned:
-        found = rendering.search(target.company, str(scanned["q"]))
+        found = rendering.search_members(target.company, str(scanned["q"]))
         return web.json_response({"people": [{"userid": one.userid, "name": one.name} for one in found]})
     if answer == "refuse":
-        return web.json_response({"code": "", "url": with_code(visit.redirect_uri, "", visit.state)})
+        return web.json_response({"code": "", "url": add_code(visit.redirect_uri, "", visit.state)})
     member = target.company.directory.find(userid)
     if answer != "approve" or member is None:
         return web.json_response({"error": "userid"}, status=400)
     if not target.admits(member.userid):
         return web.json_response({"error": NO_RIGHT}, status=403)
-    code = code_for(world, target, member.userid)
-    return web.json_response({"code": code, "url": with_code(visit.redirect_uri, code, visit.state)})
+    code = make_code(world, target, member.userid)
+    return web.json_response({"code": code, "url": add_code(visit.redirect_uri, code, visit.state)})
 
 
 AUTHORIZE = "/connect/oauth2/authorize"
@@ -181,57 +180,57 @@ NOT_IN_WECOM = "请在企业微信客户端打开链接"
 
 
 def add_oauth_routes(app: web.Application) -> None:
-    app.router.add_get(AUTHORIZE, authorize)
-    app.router.add_post(AUTHORIZE, consent)
+    app.router.add_get(AUTHORIZE, show_authorize_page)
+    app.router.add_post(AUTHORIZE, store_consent)
 
 
-async def authorize(request: web.Request) -> web.StreamResponse:
+async def show_authorize_page(request: web.Request) -> web.StreamResponse:
     """Redirect with a code for the person who holds this browser's phone, or show a page where WeCom shows one."""
     world = request.app[WORLD]
     holder = rendering.find_holder(request, world)
-    if not rendering.is_wecom(request) and holder is None:
-        return page(request, "refused.html", {"text": NOT_IN_WECOM, "detail": "", "outside": True})
+    if not rendering.is_wecom_browser(request) and holder is None:
+        return render(request, "refused.html", {"text": NOT_IN_WECOM, "detail": "", "outside": True})
     visit = Visit.from_query(request.query)
     try:
         target = visit.checked(world, web_login=False)
-    except Refused as refused:
-        return page(request, "refused.html", {"text": refused.text, "detail": refused.detail})
+    except VisitRefused as refused:
+        return render(request, "refused.html", {"text": refused.text, "detail": refused.detail})
     if holder is None or holder.company is not target.company:
         query = {"corpid": target.company.corpid, "next": str(request.rel_url)}
         raise web.HTTPFound(request.rel_url.with_path("/phone/choose").with_query(query))
     if target.private:
         if not target.admits(holder.userid):
-            return page(request, "refused.html", {"text": "你不在该应用的可见范围内", "detail": target.app.name})
+            return render(request, "refused.html", {"text": "你不在该应用的可见范围内", "detail": target.app.name})
         if not _has_consented(world, target, holder.folded):
-            return page(
+            return render(
                 request, "consent.html", {"app": target.app, "company": target.company, "member": holder.member}
             )
-    return _go(world, visit, target, holder.userid)
+    return _redirect_with_code(world, visit, target, holder.userid)
 
 
-async def consent(request: web.Request) -> web.StreamResponse:
+async def store_consent(request: web.Request) -> web.StreamResponse:
     """Store the answer to the consent page of snsapi_privateinfo: allowed for 30 days, or refused."""
     world = request.app[WORLD]
     holder = rendering.find_holder(request, world)
     visit = Visit.from_query(request.query)
     try:
         target = visit.checked(world, web_login=False)
-    except Refused as refused:
-        return page(request, "refused.html", {"text": refused.text, "detail": refused.detail})
+    except VisitRefused as refused:
+        return render(request, "refused.html", {"text": refused.text, "detail": refused.detail})
     if holder is None or holder.company is not target.company or not target.admits(holder.userid):
         raise web.HTTPForbidden(text="choose who holds this phone first\n")
     if (await request.post()).get("answer") != "allow":
         raise web.HTTPFound("/phone")
     until = world.now() + world.settings.consent_seconds
     world.consents[target.company.corpid, target.app.agentid, holder.folded] = until
-    return _go(world, visit, target, holder.userid)
+    return _redirect_with_code(world, visit, target, holder.userid)
 
 
 def _has_consented(world: World, target: Target, folded: str) -> bool:
     return world.consents.get((target.company.corpid, target.app.agentid, folded), 0.0) > world.now()
 
 
-def _go(world: World, visit: Visit, target: Target, userid: str) -> web.Response:
-    url = with_code(visit.redirect_uri, code_for(world, target, userid), visit.state)
+def _redirect_with_code(world: World, visit: Visit, target: Target, userid: str) -> web.Response:
+    url = add_code(visit.redirect_uri, make_code(world, target, userid), visit.state)
     # The address is sent unchanged: a URL object would re-encode what the app's owner wrote.
     return web.Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})

@@ -19,11 +19,11 @@ from wecom_sandbox.messages import content
 from wecom_sandbox.state import bi as bi_state
 from wecom_sandbox.state import changes
 from wecom_sandbox.state.changes import Announcer
-from wecom_sandbox.state.directory import ROOT_DEPARTMENT, Department, Member, Tag, fold
-from wecom_sandbox.state.world import App, Company, Robot, World, at_once
+from wecom_sandbox.state.directory import ROOT_DEPARTMENT, Department, Member, Tag, fold_id
+from wecom_sandbox.state.world import App, Company, Robot, World, run_at_once
 
 Json = dict[str, object]
-TYPES = frozenset(
+MENU_TYPES = frozenset(
     {
         "click",
         "view",
@@ -42,51 +42,51 @@ _TOP, _SUB = (40017, 40018, 40019, 40020), (40024, 40025, 40026, 40027)
 _TOP_NAME_BYTES, _SUB_NAME_BYTES, _KEY_BYTES, _URL_BYTES = 16, 40, 128, 1024
 
 
-def buttons_of(menu: Json) -> list[Json]:
+def check_menu(menu: Json) -> list[Json]:
     """Check a menu and return its entries. Raise ApiError."""
-    buttons = content.children(menu, "button", least=1, most=3, wrong=40016)
+    buttons = content.read_objects(menu, "button", least=1, most=3, wrong=40016)
     for button in buttons:
         if button.get("sub_button"):
-            _name(button, _TOP_NAME_BYTES, 40018)
-            for below in content.children(button, "sub_button", least=1, most=5, wrong=40023):
+            _check_menu_name(button, _TOP_NAME_BYTES, 40018)
+            for below in content.read_objects(button, "sub_button", least=1, most=5, wrong=40023):
                 if below.get("sub_button"):
                     raise ApiError(40022)
-                _check(below, _SUB_NAME_BYTES, _SUB)
+                _check_menu_entry(below, _SUB_NAME_BYTES, _SUB)
         else:
-            _check(button, _TOP_NAME_BYTES, _TOP)
+            _check_menu_entry(button, _TOP_NAME_BYTES, _TOP)
     return buttons
 
 
-def _check(button: Json, name_bytes: int, codes: tuple[int, int, int, int]) -> None:
+def _check_menu_entry(button: Json, name_bytes: int, codes: tuple[int, int, int, int]) -> None:
     bad_type, bad_name, bad_key, bad_url = codes
-    kind = content.text(button, "type", missing=bad_type)
-    if kind not in TYPES:
+    kind = content.read_text(button, "type", missing=bad_type)
+    if kind not in MENU_TYPES:
         raise ApiError(bad_type)
-    _name(button, name_bytes, bad_name)
+    _check_menu_name(button, name_bytes, bad_name)
     if kind == "view":
-        url = content.text(button, "url", missing=bad_url)
+        url = content.read_text(button, "url", missing=bad_url)
         if len(url.encode()) > _URL_BYTES:
             raise ApiError(bad_url)
         if not _HTTP.fullmatch(url):
             raise ApiError(40094)
     elif kind == "view_miniprogram":
-        content.text(button, "appid", missing=42030)
-        content.text(button, "pagepath", missing=bad_url)
+        content.read_text(button, "appid", missing=42030)
+        content.read_text(button, "pagepath", missing=bad_url)
     else:
-        content.key(button, "key", missing=bad_key, wrong=bad_key, most=_KEY_BYTES)
+        content.read_key(button, "key", missing=bad_key, wrong=bad_key, most=_KEY_BYTES)
 
 
-def _name(button: Json, most: int, wrong: int) -> None:
-    if not 1 <= len(content.text(button, "name", missing=wrong).encode()) <= most:
+def _check_menu_name(button: Json, most: int, wrong: int) -> None:
+    if not 1 <= len(content.read_text(button, "name", missing=wrong).encode()) <= most:
         raise ApiError(wrong)
 
 
-def check_row(row: object, *, path: str) -> None:
+def check_app_menu(row: object, *, path: str) -> None:
     """Check the menu in an app's row. Raise ValueError that names the field."""
     menu = row.get("menu") if isinstance(row, Mapping) else None
     try:
         if isinstance(menu, dict):
-            buttons_of(menu)
+            check_menu(menu)
     except ApiError as error:
         raise ValueError(f"{path}.menu: {error.code} {error.text}") from error
 
@@ -102,14 +102,14 @@ _LISTS = ("departments", "members", "tags", "apps", "robots")
 APP_FIELDS = frozenset(App.__slots__) - {"ip_effective_at"}
 
 
-def new_secret() -> str:
+def make_secret() -> str:
     """Make a secret of 43 characters, as long as WeCom's."""
     return secrets.token_urlsafe(32)
 
 
 def put_company(world: World, values: object) -> Company:
     """Create a company with everything in it, or replace the one with this corpid. Raise ValueError."""
-    return at_once(put_company_in_steps(world, values))
+    return run_at_once(put_company_in_steps(world, values))
 
 
 def put_company_in_steps(world: World, values: object) -> Generator[None, None, Company]:
@@ -120,11 +120,11 @@ def put_company_in_steps(world: World, values: object) -> Generator[None, None, 
     company = typed.build(Company, own, path="company", allowed=COMPANY_FIELDS)
     if not _CORPID.fullmatch(company.corpid):
         raise ValueError("corpid must be ww (or wx) and 4 to 62 letters or digits")
-    yield from _put_departments(company, _rows(values, "departments"), None)
-    yield from _put_members(company, _rows(values, "members"), None)
-    yield from _put_tags(company, _rows(values, "tags"), None)
-    _put_apps(company, _rows(values, "apps"))
-    put_robots(company, _rows(values, "robots"))
+    yield from _put_departments(company, _read_rows(values, "departments"), None)
+    yield from _put_members(company, _read_rows(values, "members"), None)
+    yield from _put_tags(company, _read_rows(values, "tags"), None)
+    _put_apps(company, _read_rows(values, "apps"))
+    put_robots(company, _read_rows(values, "robots"))
     world.companies[company.corpid] = company
     return company
 
@@ -151,7 +151,7 @@ def put_departments(world: World, company: Company, rows: list[object]) -> int:
     """Add or change departments; parents may follow their children. Return how many."""
     announcer = Announcer(world, company)
     with announcer.scopes():
-        at_once(_put_departments(company, rows, announcer))
+        run_at_once(_put_departments(company, rows, announcer))
     return len(rows)
 
 
@@ -173,7 +173,7 @@ def put_members(world: World, company: Company, rows: list[object]) -> int:
     announcer = Announcer(world, company)
     userids = (row.get("userid") for row in rows if isinstance(row, Mapping))
     with announcer.scopes([one for one in userids if isinstance(one, str)]):
-        at_once(_put_members(company, rows, announcer))
+        run_at_once(_put_members(company, rows, announcer))
     return len(rows)
 
 
@@ -191,15 +191,15 @@ def _forget_person(world: World, company: Company, gone: str, announcer: Announc
     """Remove a member from tags and scopes, with codes, tickets and consents. Somebody who gets the same userid later
     is another person."""
     for tag in list(company.directory.tags.values()):
-        left = [one for one in tag.userids if fold(one) != gone]
+        left = [one for one in tag.userids if fold_id(one) != gone]
         if len(left) < len(tag.userids):
             company.directory.put_tag(new := replace(tag, userids=left))
             announcer.tag(tag, new)
     for app in company.apps.values():
-        app.scope.userids = [one for one in app.scope.userids if fold(one) != gone]
+        app.scope.userids = [one for one in app.scope.userids if fold_id(one) != gone]
     tables: list[dict[str, Any]] = [world.codes, world.user_tickets]
     for table in tables:
-        for key in [key for key, one in table.items() if one.corpid == company.corpid and fold(one.userid) == gone]:
+        for key in [key for key, one in table.items() if one.corpid == company.corpid and fold_id(one.userid) == gone]:
             del table[key]
     for consent in [one for one in world.consents if (one[0], one[2]) == (company.corpid, gone)]:
         del world.consents[consent]
@@ -208,12 +208,12 @@ def _forget_person(world: World, company: Company, gone: str, announcer: Announc
 def rename_member(world: World, company: Company, userid: str, new_userid: str) -> None:
     """Give a member another userid. It is the same person: scopes, tags, groups and messages stay. Nobody enters or
     leaves a scope. Raise KeyError, or ValueError for a userid that is taken or wrong."""
-    old = company.directory.members[fold(userid)]
-    if fold(new_userid) != old.folded and company.directory.find(new_userid) is not None:
+    old = company.directory.members[fold_id(userid)]
+    if fold_id(new_userid) != old.folded and company.directory.find(new_userid) is not None:
         raise ValueError(f"userid {new_userid} is taken")
     new = typed.build(Member, asdict(old) | {"userid": new_userid})
     company.directory.rename_member(old, new)
-    changes.carry_over(world, company, old, new)
+    changes.move_member_data(world, company, old, new)
     Announcer(world, company).member(old, new)
 
 
@@ -221,7 +221,7 @@ def put_tags(world: World, company: Company, rows: list[object]) -> int:
     """Add or change tags. Return how many. Raise ValueError."""
     announcer = Announcer(world, company)
     with announcer.scopes():
-        at_once(_put_tags(company, rows, announcer))
+        run_at_once(_put_tags(company, rows, announcer))
     return len(rows)
 
 
@@ -235,7 +235,7 @@ def _put_departments(company: Company, rows: list[object], announcer: Announcer 
     known = company.directory.departments
     waiting: list[Department] = []
     for row in rows:
-        waiting.append(_merged(known, "id", row, Department))
+        waiting.append(_merge_row(known, "id", row, Department))
         yield
     while waiting:
         ready = [one for one in waiting if one.id == ROOT_DEPARTMENT or one.parentid in known]
@@ -272,7 +272,7 @@ def _put_members(company: Company, rows: list[object], announcer: Announcer | No
 
 def _put_tags(company: Company, rows: list[object], announcer: Announcer | None) -> Steps:
     for row in rows:
-        tag = _merged(company.directory.tags, "tagid", row, Tag)
+        tag = _merge_row(company.directory.tags, "tagid", row, Tag)
         old = company.directory.tags.get(tag.tagid)
         company.directory.put_tag(tag)
         if announcer is not None:
@@ -283,13 +283,13 @@ def _put_tags(company: Company, rows: list[object], announcer: Announcer | None)
 def _put_apps(company: Company, rows: list[object]) -> int:
     for row in rows:
         agentid = row.get("agentid") if isinstance(row, Mapping) else None
-        check_row(row, path=f"app {agentid}")
+        check_app_menu(row, path=f"app {agentid}")
         old = company.apps.get(agentid) if isinstance(agentid, int) else None
         if old is not None:
             typed.merge(old, row, path=f"app {agentid}", allowed=APP_FIELDS)
             old.ip_effective_at.clear()
             continue
-        values = {"secret": new_secret(), **row} if isinstance(row, Mapping) else row
+        values = {"secret": make_secret(), **row} if isinstance(row, Mapping) else row
         app = typed.build(App, values, path=f"app {agentid}", allowed=APP_FIELDS)
         company.apps[app.agentid] = app
     company.forget_visibility()
@@ -304,14 +304,14 @@ def put_robots(company: Company, rows: list[object]) -> int:
     return len(rows)
 
 
-def verification_file(company: Company, app: App) -> str:
+def make_verification_file_name(company: Company, app: App) -> str:
     """Return the name of the file that proves the ownership of a trusted domain; its body is the middle part."""
     digest = hashlib.sha256(f"{company.corpid}/{app.agentid}".encode()).digest()
     code = "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:16])
     return f"WW_verify_{code}.txt"
 
 
-def company_as_json(company: Company, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
+def make_company_json(company: Company, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
     """Return the whole company in the form that `put_company` takes. `rows` iter: large lists are made later."""
     directory = company.directory
     return {
@@ -324,45 +324,45 @@ def company_as_json(company: Company, rows: Callable[[Iterable[object]], object]
         "departments": rows(asdict(department) for department in list(directory.departments.values())),
         "members": rows(asdict(member) for member in list(directory.members.values())),
         "tags": rows(asdict(tag) for tag in list(directory.tags.values())),
-        "apps": [app_as_json(app) for app in company.apps.values()],
+        "apps": [make_app_json(app) for app in company.apps.values()],
         "robots": [asdict(robot) for robot in company.robots.values()],
     }
 
 
-def app_as_json(app: App) -> dict[str, object]:
+def make_app_json(app: App) -> dict[str, object]:
     return {name: value for name, value in asdict(app).items() if name in APP_FIELDS}
 
 
-def load(world: World, document: object) -> None:
+def load_seed(world: World, document: object) -> None:
     """Load a seed: {"companies": [...], "bi": {...}, "settings": {...}}. Replace everything that it contains."""
-    at_once(load_in_steps(world, document))
+    run_at_once(load_seed_in_steps(world, document))
 
 
-def load_in_steps(world: World, document: object) -> Steps:
-    """Do the work of `load`, one step for each row. Raise ValueError, possibly after some steps."""
+def load_seed_in_steps(world: World, document: object) -> Steps:
+    """Do the work of `load_seed`, one step for each row. Raise ValueError, possibly after some steps."""
     if not isinstance(document, Mapping) or set(document) - {"companies", "bi", "settings"}:
         raise ValueError('a seed is an object with "companies" and optionally "bi" and "settings"')
     world.settings.change(document.get("settings", {}))
-    for values in _rows(document, "companies"):
+    for values in _read_rows(document, "companies"):
         yield from put_company_in_steps(world, values)
     if "bi" in document:
-        world.bi = bi_state.from_json(document["bi"])
+        world.bi = bi_state.read_bi(document["bi"])
 
 
-def dump(world: World, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
-    """Return a seed, without tokens, codes, messages and faults. `rows` as in `company_as_json`."""
-    companies = [company_as_json(company, rows) for company in world.companies.values()]
-    return {"settings": world.settings.as_json(), "bi": bi_state.as_json(world.bi), "companies": rows(companies)}
+def dump_seed(world: World, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
+    """Return a seed, without tokens, codes, messages and faults. `rows` as in `make_company_json`."""
+    companies = [make_company_json(company, rows) for company in world.companies.values()]
+    return {"settings": world.settings.as_json(), "bi": bi_state.make_bi_json(world.bi), "companies": rows(companies)}
 
 
-def _rows(values: Mapping[str, object], name: str) -> list[object]:
+def _read_rows(values: Mapping[str, object], name: str) -> list[object]:
     rows = values.get(name, [])
     if not isinstance(rows, list):
         raise ValueError(f"{name} must be a list")
     return rows
 
 
-def _merged(known: Mapping[int, T], key: str, row: object, cls: type[T]) -> T:
+def _merge_row(known: Mapping[int, T], key: str, row: object, cls: type[T]) -> T:
     """Build an instance from the row, with the fields of the known one as defaults."""
     number = row.get(key) if isinstance(row, Mapping) else None
     old = known.get(number) if isinstance(number, int) else None

@@ -123,10 +123,10 @@ class Bi:
         self._tokens.clear()
 
 
-def from_json(values: object) -> Bi:
+def read_bi(values: object) -> Bi:
     """Read the BI from JSON. Raise ValueError."""
     return typed.build(Bi, values, path="bi")
 
 
-def as_json(bi: Bi) -> Mapping[str, object]:
+def make_bi_json(bi: Bi) -> Mapping[str, object]:
     return {name: value for name, value in asdict(bi).items() if not name.startswith("_")}

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from wecom_sandbox.state.directory import Department, Member, Tag, Visibility, fold
-from wecom_sandbox.state.events import Outgoing, event
+from wecom_sandbox.state.directory import Department, Member, Tag, Visibility, fold_id
+from wecom_sandbox.state.events import Outgoing, make_event
 from wecom_sandbox.state.world import Code, Company, Ticket, World
 
 # Fields of a member in a change_contact event: our name to WeCom's.
@@ -45,8 +45,8 @@ class Announcer:
             if old is not None:
                 self._announce("delete_user", UserID=old.userid)
             return
-        before = _member_elements(old) if old is not None else {}
-        elements = {name: value for name, value in _member_elements(new).items() if before.get(name) != value}
+        before = _make_member_elements(old) if old is not None else {}
+        elements = {name: value for name, value in _make_member_elements(new).items() if before.get(name) != value}
         if self._world.settings.contact_events_minimal:
             elements = {name: value for name, value in elements.items() if name in _MINIMAL_MEMBER}
         if old is None:
@@ -60,8 +60,8 @@ class Announcer:
             if old is not None:
                 self._announce("delete_party", Id=old.id)
             return
-        before = _department_elements(old) if old is not None else {}
-        elements = {name: value for name, value in _department_elements(new).items() if before.get(name) != value}
+        before = _make_department_elements(old) if old is not None else {}
+        elements = {name: value for name, value in _make_department_elements(new).items() if before.get(name) != value}
         if self._world.settings.contact_events_minimal:
             elements = {name: value for name, value in elements.items() if name in _MINIMAL_DEPARTMENT}
         if old is None or old != new:
@@ -75,7 +75,7 @@ class Announcer:
             "AddPartyItems": [one for one in new.partyids if one not in parties],
             "DelPartyItems": sorted(parties - set(new.partyids)),
         }
-        filled: dict[str, object] = {name: _joined(value) for name, value in changes.items() if value}
+        filled: dict[str, object] = {name: _join(value) for name, value in changes.items() if value}
         if filled:
             self._announce("update_tag", TagId=new.tagid, **filled)
 
@@ -85,7 +85,7 @@ class Announcer:
         members who themselves change (join, move, are disabled, leave). Others are checked only where a scope grew or
         shrank, so that one change among 100,000 people costs little."""
         directory = self._company.directory
-        before = {fold(userid): directory.find(userid) for userid in userids}
+        before = {fold_id(userid): directory.find(userid) for userid in userids}
         seen = self._seen()
         yield
         for agentid, new in self._seen().items():
@@ -97,8 +97,8 @@ class Announcer:
                 moved += [one.folded for one in directory.members_below(sorted(old.departments ^ new.departments))]
             affected = dict.fromkeys([*before, *moved])
             pairs = [(before.get(one, directory.find(one)), directory.find(one)) for one in affected]
-            entered = [now.userid for was, now in pairs if _gets(new, now) and now and not _gets(old, was)]
-            left = [was.userid for was, now in pairs if _gets(old, was) and was and not _gets(new, now)]
+            entered = [now.userid for was, now in pairs if _reaches(new, now) and now and not _reaches(old, was)]
+            left = [was.userid for was, now in pairs if _reaches(old, was) and was and not _reaches(new, now)]
             self._announce_to_app(agentid, "subscribe", entered)
             self._announce_to_app(agentid, "unsubscribe", left)
 
@@ -109,12 +109,12 @@ class Announcer:
 
     def _announce_to_app(self, agentid: int, name: str, userids: list[str]) -> None:
         for userid in userids:
-            elements = event(self._company.corpid, agentid, name, now=self._world.now(), userid=userid)
+            elements = make_event(self._company.corpid, agentid, name, now=self._world.now(), userid=userid)
             self._world.outbox.add(Outgoing(self._company.corpid, agentid, elements))
 
     def _announce(self, change: str, **details: object) -> None:
         corpid = self._company.corpid
-        elements = event(corpid, None, "change_contact", now=self._world.now()) | {"ChangeType": change} | details
+        elements = make_event(corpid, None, "change_contact", now=self._world.now()) | {"ChangeType": change} | details
         if self._company.contacts_callback.url:
             self._world.outbox.add(Outgoing(corpid, None, elements))
         if self._world.settings.apps_get_contact_events:
@@ -123,28 +123,28 @@ class Announcer:
                     self._world.outbox.add(Outgoing(corpid, app.agentid, elements))
 
 
-def _gets(visibility: Visibility, member: Member | None) -> bool:
+def _reaches(visibility: Visibility, member: Member | None) -> bool:
     """Return whether messages of an app that sees this reach the member."""
     return member is not None and visibility.reaches(member)
 
 
-def _member_elements(member: Member) -> dict[str, object]:
+def _make_member_elements(member: Member) -> dict[str, object]:
     values = {theirs: getattr(member, ours) for ours, theirs in _MEMBER_ELEMENTS.items()}
-    return {name: _joined(value) if isinstance(value, list) else value for name, value in values.items() if value != ""}
+    return {name: _join(value) if isinstance(value, list) else value for name, value in values.items() if value != ""}
 
 
-def _department_elements(department: Department) -> dict[str, object]:
+def _make_department_elements(department: Department) -> dict[str, object]:
     return {"Name": department.name, "ParentId": department.parentid, "Order": department.order}
 
 
-def _joined(values: Sequence[object]) -> str:
+def _join(values: Sequence[object]) -> str:
     return ",".join(str(value) for value in values)
 
 
-def carry_over(world: World, company: Company, old: Member, new: Member) -> None:
+def move_member_data(world: World, company: Company, old: Member, new: Member) -> None:
     """Move a member's scopes, messages with their choices, groups, codes and consents to another userid."""
     for app in company.apps.values():
-        app.scope.userids = [new.userid if fold(one) == old.folded else one for one in app.scope.userids]
+        app.scope.userids = [new.userid if fold_id(one) == old.folded else one for one in app.scope.userids]
     company.forget_visibility()
     world.mail.rename(company.corpid, old.folded, new.folded)
     for chat in world.chats.values():
@@ -153,7 +153,7 @@ def carry_over(world: World, company: Company, old: Member, new: Member) -> None
             chat.owner = new.folded if chat.owner == old.folded else chat.owner
     passes: list[Code | Ticket] = [*world.codes.values(), *world.user_tickets.values()]
     for one in passes:
-        if one.corpid == company.corpid and fold(one.userid) == old.folded:
+        if one.corpid == company.corpid and fold_id(one.userid) == old.folded:
             one.userid = new.userid
     for corpid, agentid, folded in list(world.consents):
         if (corpid, folded) == (company.corpid, old.folded):

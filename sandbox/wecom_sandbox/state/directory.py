@@ -15,7 +15,7 @@ _NAME_MOST_CHARACTERS, _LEVELS_MOST, _ORDER_BELOW = 32, 15, 2**32
 _NOT_IN_NAMES = re.compile(r'[\\:*?"<>|\x00-\x1f\x7f]')
 
 
-def fold(userid: str) -> str:
+def fold_id(userid: str) -> str:
     """Return the form in which userids are compared: WeCom's ids are case-insensitive."""
     return userid.lower()
 
@@ -69,7 +69,7 @@ class Member:
 
     @property
     def folded(self) -> str:
-        return fold(self.userid)
+        return fold_id(self.userid)
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class Directory:
         if department.id == ROOT_DEPARTMENT:
             department.parentid = 0
         else:
-            _check_fields(department)
+            _check_department_fields(department)
             self._check_place(department)
         old = self.departments.get(department.id)
         if old is not None:
@@ -146,9 +146,9 @@ class Directory:
 
     def remove_member(self, userid: str) -> Member:
         """Remove a member. Raise KeyError."""
-        self._unlist(fold(userid))
+        self._unlist(fold_id(userid))
         self.version += 1
-        return self.members.pop(fold(userid))
+        return self.members.pop(fold_id(userid))
 
     def rename_member(self, old: Member, new: Member) -> None:
         """Give a person another userid, in the same place of every list."""
@@ -158,11 +158,11 @@ class Directory:
         self.members[after] = new
         self._list(new)
         for department in self.departments.values():
-            _replace(department.department_leader, before, new.userid)
+            _replace_userid(department.department_leader, before, new.userid)
         for member in self.members.values():
-            _replace(member.direct_leader, before, new.userid)
+            _replace_userid(member.direct_leader, before, new.userid)
         for tag in self.tags.values():
-            _replace(tag.userids, before, new.userid)
+            _replace_userid(tag.userids, before, new.userid)
         self._changed_tree()
 
     def put_tag(self, tag: Tag) -> None:
@@ -170,7 +170,7 @@ class Directory:
         self._changed_tree()
 
     def find(self, userid: str) -> Member | None:
-        return self.members.get(fold(userid))
+        return self.members.get(fold_id(userid))
 
     def subtree(self, number: int) -> set[int]:
         """Return the department and all below it; empty if unknown."""
@@ -210,7 +210,7 @@ class Directory:
     ) -> Visibility:
         """Return what an app sees: listed members, members of listed tags, and `departments` of `seen_tree`."""
         tags = self._known_tags(tagids)
-        singles = {fold(userid) for userid in [*userids, *(userid for tag in tags for userid in tag.userids)]}
+        singles = {fold_id(userid) for userid in [*userids, *(userid for tag in tags for userid in tag.userids)]}
         return Visibility(departments, frozenset(singles & self.members.keys()))
 
     def seen_tree(self, partyids: Iterable[int], tagids: Iterable[int]) -> frozenset[int]:
@@ -268,12 +268,12 @@ class Directory:
             self._direct.get(number, {}).pop(folded, None)
 
 
-def _replace(userids: list[str], folded: str, userid: str) -> None:
+def _replace_userid(userids: list[str], folded: str, userid: str) -> None:
     """Replace a userid, whatever its case."""
-    userids[:] = [userid if fold(one) == folded else one for one in userids]
+    userids[:] = [userid if fold_id(one) == folded else one for one in userids]
 
 
-def _check_fields(department: Department) -> None:
+def _check_department_fields(department: Department) -> None:
     """Raise ValueError. Source: pages 90205 and 90206 of developer.work.weixin.qq.com, as SDKs quote them."""
     number, name = department.id, department.name
     if not ROOT_DEPARTMENT < number <= DEPARTMENT_ID_MOST:

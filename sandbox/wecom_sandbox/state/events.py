@@ -18,6 +18,7 @@ LOG_LENGTH = 5000
 WAITING_MOST = 100_000
 # An app of a company; agentid None: its directory-sync assistant.
 Receiver = tuple[str, int | None]
+Elements = dict[str, object]
 _message_ids = itertools.count(7_000_000_000_000_000_001)
 
 
@@ -113,15 +114,15 @@ class Outbox:
         return self.running.total()
 
 
-def event(
+def make_event(
     corpid: str, agentid: int | None, name: str, *, now: float, userid: str = "sys", **elements: object
-) -> dict[str, object]:
+) -> Elements:
     """Return the elements of an event in WeCom's order; AgentID last, absent for the sync assistant."""
     common = {"ToUserName": corpid, "FromUserName": userid, "CreateTime": int(now), "MsgType": "event", "Event": name}
     return common | elements | ({} if agentid is None else {"AgentID": agentid})
 
 
-def ordinary(corpid: str, agentid: int, kind: str, *, now: float, userid: str, **elements: object) -> dict[str, object]:
+def make_user_message(corpid: str, agentid: int, kind: str, *, now: float, userid: str, **elements: object) -> Elements:
     """Return the elements of a message that a member wrote to an app."""
     common = {"ToUserName": corpid, "FromUserName": userid, "CreateTime": int(now), "MsgType": kind}
     return common | elements | {"MsgId": next(_message_ids), "AgentID": agentid}

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from wecom_sandbox.http import bodies, typed
-from wecom_sandbox.http.bodies import json_pieces
+from wecom_sandbox.http.bodies import encode_in_pieces
 from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.files import Media
-from wecom_sandbox.state.world import Chat, Code, Ticket, Token, World, at_once
+from wecom_sandbox.state.world import Chat, Code, Ticket, Token, World, run_at_once
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -35,7 +35,7 @@ _CHAT_FIELDS = frozenset({"chatid", "corpid", "agentid", "name", "owner"})
 _MEDIA_FIELDS = frozenset({"media_id", "corpid", "kind", "filename", "content_type", "expires_at"})
 
 
-class _OfCompany(Protocol):
+class _CompanyObject(Protocol):
     corpid: str
 
 
@@ -49,20 +49,20 @@ class _Consent:
     until: float
 
 
-T = TypeVar("T", bound=_OfCompany)
+T = TypeVar("T", bound=_CompanyObject)
 
 
-def read(world: World, path: Path) -> None:
+def read_snapshot(world: World, path: Path) -> None:
     """Load a seed or a snapshot. Raise OSError and ValueError."""
     content = path.read_bytes()
     lines = content.splitlines()
     if len(lines) > 1 and _is_object(lines[0]):
-        restore(world, lines)
+        restore_lines(world, lines)
     else:
-        administration.load(world, bodies.loads(content))
+        administration.load_seed(world, bodies.parse_json(content))
 
 
-def write(world: World, path: Path) -> None:
+def write_snapshot(world: World, path: Path) -> None:
     """Replace the file, readable only by its owner since it holds secrets. Raise OSError; then the old file stays. A
     full disk or a power failure leaves the old file or the new one, never a part."""
     target = path.resolve()
@@ -70,7 +70,7 @@ def write(world: World, path: Path) -> None:
     number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with open(number, "wb") as file:
-            file.writelines(pieces_of(world))
+            file.writelines(encode_snapshot(world))
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, target)
@@ -81,23 +81,23 @@ def write(world: World, path: Path) -> None:
     _sync_folder(target.parent)
 
 
-def pieces_of(world: World) -> Iterator[bytes]:
+def encode_snapshot(world: World) -> Iterator[bytes]:
     """Yield whole lines with their ends; the first line in pieces, one for each row. The content is that of the first
     call; the caller may do other work between two pieces."""
     mail = world.mail
     messages, codes = list(mail.messages.values()), list(mail.response_codes.values())
-    chats, media, passes = list(world.chats.values()), list(world.media), _passes(world)
-    yield from json_pieces(administration.dump(world, iter))
+    chats, media, passes = list(world.chats.values()), list(world.media), _list_passes(world)
+    yield from encode_in_pieces(administration.dump_seed(world, iter))
     yield b"\n"
-    yield _line({"clock": world.now()})
-    yield from (_line({name: asdict(one)}) for name, one in passes)
-    yield from (_line({"chat": asdict(chat) | {"members": list(chat.members)}}) for chat in chats)
-    yield from (_line({"media": asdict(one) | {"body": base64.b64encode(one.body).decode()}}) for one in media)
-    yield from (_line({"message": _message_as_json(message)}) for message in messages)
-    yield from (_line({"response_code": _code_as_json(code)}) for code in codes)
+    yield _encode_line({"clock": world.now()})
+    yield from (_encode_line({name: asdict(one)}) for name, one in passes)
+    yield from (_encode_line({"chat": asdict(chat) | {"members": list(chat.members)}}) for chat in chats)
+    yield from (_encode_line({"media": asdict(one) | {"body": base64.b64encode(one.body).decode()}}) for one in media)
+    yield from (_encode_line({"message": _make_message_json(message)}) for message in messages)
+    yield from (_encode_line({"response_code": _make_code_json(code)}) for code in codes)
 
 
-def _passes(world: World) -> list[tuple[str, DataclassInstance]]:
+def _list_passes(world: World) -> list[tuple[str, DataclassInstance]]:
     """Return tokens, codes, tickets and consents, each with the name of its lines."""
     return [
         *(("token", one) for one in world.tokens.values()),
@@ -108,18 +108,18 @@ def _passes(world: World) -> list[tuple[str, DataclassInstance]]:
     ]
 
 
-def restore(world: World, lines: Iterable[bytes]) -> None:
+def restore_lines(world: World, lines: Iterable[bytes]) -> None:
     """Load a snapshot into a world, line by line. Raise ValueError with the number of the line."""
     for number, line in enumerate(lines, 1):
-        at_once(restore_in_steps(world, number, line))
+        run_at_once(restore_line_in_steps(world, number, line))
 
 
-def restore_in_steps(world: World, number: int, line: bytes) -> Generator[None, None, None]:
+def restore_line_in_steps(world: World, number: int, line: bytes) -> Generator[None, None, None]:
     """Restore one line; `number` 1 is the seed, which has a step for each row. Raise ValueError."""
     try:
-        document = bodies.loads(line)
+        document = bodies.parse_json(line)
         if number == 1:
-            yield from administration.load_in_steps(world, document)
+            yield from administration.load_seed_in_steps(world, document)
             return
         if not isinstance(document, dict) or len(document) != 1 or not document.keys() <= _READERS.keys():
             raise ValueError(f"it must be an object with one of {', '.join(_READERS)}")
@@ -131,30 +131,30 @@ def restore_in_steps(world: World, number: int, line: bytes) -> Generator[None, 
 
 def _is_object(line: bytes) -> bool:
     with suppress(ValueError):
-        return isinstance(bodies.loads(line), dict)
+        return isinstance(bodies.parse_json(line), dict)
     return False
 
 
-def _line(document: object) -> bytes:
+def _encode_line(document: object) -> bytes:
     return json.dumps(document, ensure_ascii=False).encode() + b"\n"
 
 
-def _message_as_json(message: Message) -> dict[str, object]:
+def _make_message_json(message: Message) -> dict[str, object]:
     kept = {name: getattr(message, name) for name in (*_MESSAGE_FIELDS, *_LISTS)}
     return kept | {"views": {folded: asdict(view) for folded, view in message.views.items()}}
 
 
-def _code_as_json(code: ResponseCode) -> dict[str, object]:
+def _make_code_json(code: ResponseCode) -> dict[str, object]:
     return {name: getattr(code, name) for name in _CODE_FIELDS} | {"msgid": code.message.msgid}
 
 
 def _read_message(world: World, values: object) -> None:
-    rest, parts = _parted(values, *_LISTS, "views")
+    rest, parts = _split_object(values, *_LISTS, "views")
     message = typed.build(Message, rest, path="message", allowed=_MESSAGE_FIELDS)
-    _company_of(world, message.corpid)
+    _check_company(world, message.corpid)
     if message.msgid in world.mail.messages:
         raise ValueError(f"message {message.msgid} stands there twice")
-    message.receivers, message.dropped = (tuple(_texts(parts[name], name)) for name in _LISTS)
+    message.receivers, message.dropped = (tuple(_read_texts(parts[name], name)) for name in _LISTS)
     views = parts["views"]
     if not isinstance(views, dict):
         raise ValueError("message.views must be an object")
@@ -163,7 +163,7 @@ def _read_message(world: World, values: object) -> None:
 
 
 def _read_code(world: World, values: object) -> None:
-    rest, parts = _parted(values, "msgid")
+    rest, parts = _split_object(values, "msgid")
     fields = typed.check_fields(ResponseCode, rest, path="response_code", allowed=_CODE_FIELDS)
     message = world.mail.messages.get(str(parts["msgid"]))
     if message is None or fields.keys() != _CODE_FIELDS:
@@ -172,17 +172,17 @@ def _read_code(world: World, values: object) -> None:
 
 
 def _read_chat(world: World, values: object) -> None:
-    rest, parts = _parted(values, "members")
+    rest, parts = _split_object(values, "members")
     fields = typed.check_fields(Chat, rest, path="chat", allowed=_CHAT_FIELDS)
     if fields.keys() != _CHAT_FIELDS:
         raise ValueError(f"chat must have {', '.join(sorted(_CHAT_FIELDS))}")
-    chat = Chat(members=dict.fromkeys(_texts(parts["members"], "members")), **fields)
-    _company_of(world, chat.corpid)
+    chat = Chat(members=dict.fromkeys(_read_texts(parts["members"], "members")), **fields)
+    _check_company(world, chat.corpid)
     world.keep_chat(chat)
 
 
 def _read_media(world: World, values: object) -> None:
-    rest, parts = _parted(values, "body")
+    rest, parts = _split_object(values, "body")
     fields = typed.check_fields(Media, rest, path="media", allowed=_MEDIA_FIELDS)
     if fields.keys() != _MEDIA_FIELDS:
         raise ValueError(f"media must have {', '.join(sorted(_MEDIA_FIELDS))}")
@@ -194,23 +194,23 @@ def _read_media(world: World, values: object) -> None:
 
 
 def _read_token(world: World, values: object) -> None:
-    token = _of_company(world, Token, "token", values)
+    token = _read_company_object(world, Token, "token", values)
     world.tokens[token.value] = token
 
 
 def _read_js_ticket(world: World, values: object) -> None:
-    ticket = _of_company(world, Ticket, "js_ticket", values)
+    ticket = _read_company_object(world, Ticket, "js_ticket", values)
     world.js_tickets[ticket.corpid, ticket.agentid, ticket.kind] = ticket
 
 
 def _read_consent(world: World, values: object) -> None:
-    consent = _of_company(world, _Consent, "consent", values)
+    consent = _read_company_object(world, _Consent, "consent", values)
     world.consents[consent.corpid, consent.agentid, consent.folded] = consent.until
 
 
-def _of_company(world: World, cls: type[T], name: str, values: object) -> T:
+def _read_company_object(world: World, cls: type[T], name: str, values: object) -> T:
     found = typed.build(cls, values, path=name)
-    _company_of(world, found.corpid)
+    _check_company(world, found.corpid)
     return found
 
 
@@ -224,8 +224,8 @@ def _read_clock(world: World, values: object) -> None:
 _READERS: dict[str, Callable[[World, object], None]] = {
     "clock": _read_clock,
     "token": _read_token,
-    "code": lambda world, values: world.keep_code(_of_company(world, Code, "code", values)),
-    "user_ticket": lambda world, values: world.keep_ticket(_of_company(world, Ticket, "user_ticket", values)),
+    "code": lambda world, values: world.keep_code(_read_company_object(world, Code, "code", values)),
+    "user_ticket": lambda world, values: world.keep_ticket(_read_company_object(world, Ticket, "user_ticket", values)),
     "js_ticket": _read_js_ticket,
     "consent": _read_consent,
     "chat": _read_chat,
@@ -235,7 +235,7 @@ _READERS: dict[str, Callable[[World, object], None]] = {
 }
 
 
-def _parted(values: object, *names: str) -> tuple[dict[str, object], dict[str, object]]:
+def _split_object(values: object, *names: str) -> tuple[dict[str, object], dict[str, object]]:
     """Return an object without these names, and one with only these. Raise ValueError."""
     if not isinstance(values, dict) or not values.keys() >= set(names):
         raise ValueError(f"an object with {', '.join(names)} is expected")
@@ -243,13 +243,13 @@ def _parted(values: object, *names: str) -> tuple[dict[str, object], dict[str, o
     return rest, {name: values[name] for name in names}
 
 
-def _texts(value: object, name: str) -> list[str]:
+def _read_texts(value: object, name: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise ValueError(f"{name} must be a list of texts")
     return value
 
 
-def _company_of(world: World, corpid: str) -> None:
+def _check_company(world: World, corpid: str) -> None:
     if corpid not in world.companies:
         raise ValueError(f"there is no company {corpid}")
 

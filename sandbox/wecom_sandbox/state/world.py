@@ -49,7 +49,7 @@ class Clock:
 T = TypeVar("T")
 
 
-def at_once(steps: Generator[None, None, T]) -> T:
+def run_at_once(steps: Generator[None, None, T]) -> T:
     """Do all steps and return their result."""
     while True:
         try:
@@ -75,11 +75,10 @@ def find_leniencies(world: World) -> list[str]:
     ]
 
 
-_KEPT = 1000
-_PATH_MOST = 200
+_KEPT, _PATH_MOST = 1000, 200
 
 
-class Missing:
+class MissingPaths:
     """Counts of requests for missing paths. Above _KEPT paths, the one requested longest ago is dropped."""
 
     def __init__(self) -> None:
@@ -286,7 +285,7 @@ class World:
         self.limits = Limits(self.settings)
         self.mail = Mailroom(self.settings)
         self.calls: Ring[CallRecord] = Ring()
-        self.missing = Missing()
+        self.missing = MissingPaths()
         self.chats: OrderedDict[str, Chat] = OrderedDict()
         self.outbox = Outbox(wake=lambda: self.wake_courier())
         self.consents: dict[tuple[str, int, str], float] = {}

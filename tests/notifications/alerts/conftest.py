@@ -131,7 +131,7 @@ class Duty:
         return sorted(found, key=lambda one: one.sent_at)
 
     def card(self, userid: str = "LiLei", position: int = -1) -> dict[str, Any]:
-        return clicks.shown_card(self.phone(userid)[position], userid.lower())
+        return clicks.find_shown_card(self.phone(userid)[position], userid.lower())
 
     def press(self, userid: str, key: str, position: int = -1) -> None:
         """Press a button of a card and process WeCom's callback."""
@@ -141,7 +141,7 @@ class Duty:
     def click(self, userid: str, key: str, position: int = -1) -> None:
         home = self.world.companies[CORPID]
         member = home.directory.members[userid.lower()]
-        clicks.click(self.world, home, member, self.phone(userid)[position], key, {})
+        clicks.press_button(self.world, home, member, self.phone(userid)[position], key, {})
 
     def hear(self, times: int = 1) -> None:
         for post in self.read_callbacks():

@@ -217,7 +217,7 @@ class Machine(RuleBasedStateMachine):
         """Reset the Secret in WeCom's console; with `is_pasted` also enter it here."""
         corp = self.corps[which]
         [app] = self.engine.world.companies[corp.corpid].apps.values()
-        app.secret = administration.new_secret()
+        app.secret = administration.make_secret()
         if is_pasted:
             corp.secret = app.secret
             # Executed, as an example is never committed, and a wrong Secret is not tried again for a minute.
