@@ -353,7 +353,7 @@ EMPTY_SELECT_HELP: Mapping[str, EmptySelectHelp] = {
     "accounts.User": EmptySelectHelp(
         _("There are no people yet."), _("New person"), *SYNC, unfit=_("Nobody can be chosen here at present.")
     ),
-    "accounts.Attribute": EmptySelectHelp(_("There are no user attributes yet."), _("New user attribute")),
+    "accounts.Attribute": EmptySelectHelp(_("No user attribute can be chosen yet."), _("New user attribute")),
     "auth.Group": EmptySelectHelp(_("There are no groups yet."), _("New group")),
     "notifications.Robot": EmptySelectHelp(_("No group robot is entered yet."), _("New group robot")),
     "notifications.ApiToken": EmptySelectHelp(_("There is no API token yet."), "", *TOKEN),

@@ -267,7 +267,7 @@ class ReportCard(models.Model):
         constraints = [models.UniqueConstraint(fields=["report", "alias"], name="one_card_per_alias_of_report")]
 
     def __str__(self) -> str:
-        return f"{self.alias}: {self.card}"
+        return f"{self.report}: {self.card}"
 
     @property
     def heading(self) -> str:

@@ -46,8 +46,8 @@ def test_every_select_of_a_push_that_is_empty_says_why_and_leads_on(root: Client
         "id_departments": "还没有同步通讯录。 接入企业微信公司",
         "id_robot": "还没有录入群机器人。 新建群机器人",
         "id_corp": "还没有接入企业微信公司。 接入企业微信公司",
-        "id_rules": "还没有人员属性。 新建人员属性",
-        "own-rows-attribute": "还没有人员属性。 新建人员属性",
+        "id_rules": "还没有可选的人员属性。 新建人员属性",
+        "own-rows-attribute": "还没有可选的人员属性。 新建人员属性",
     }
 
 
@@ -101,7 +101,11 @@ def test_who_has_no_company_and_who_sees_no_data_of_all_companies_reads_that() -
         (ALERT, "id_departments", "还没有同步通讯录。 接入企业微信公司"),
         ("/admin/accounts/departmentgroup/add/", "id_department", "还没有同步通讯录。 接入企业微信公司"),
         ("/admin/integrations/datasource/add/?kind=sql", "id_corp", "还没有接入企业微信公司。 接入企业微信公司"),
-        ("/admin/notifications/report/add/", "id_own_rows_rules-__prefix__-attribute", "还没有人员属性。 新建人员属性"),
+        (
+            "/admin/notifications/report/add/",
+            "id_own_rows_rules-__prefix__-attribute",
+            "还没有可选的人员属性。 新建人员属性",
+        ),
     ],
 )
 def test_other_forms_have_the_same_line(root: Client, address: str, field: str, line: str) -> None:

@@ -67,7 +67,7 @@ def test_the_page_where_a_run_begins_asks_what_happens_to_users_whoever_may_set_
 
     asked = admin.get(start).content.decode()
 
-    for choice in ("只同步通讯录，不动人员", "关联已有人员", "关联并创建人员"):
+    for choice in ("只同步通讯录，不动人员", "关联已有人员", "关联、新建并更新人员"):
         assert choice in asked
     assert 'value="link" id="id_mode_1" required checked' in asked.replace('aria-describedby="id_mode_helptext" ', "")
     read = chief.get(start).content.decode()
