@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
+from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from integrations.data.figures import (
     LAST_WORKDAY,
@@ -441,5 +441,6 @@ def _describe_compared(condition: Condition) -> str:
 
 def _describe_filters(condition: Condition) -> str:
     """Describe which rows count. `write_filters` writes them in the form that the page reads."""
-    words = "; ".join(f"{name}={'|'.join(values)}" for name, values in condition.filters)
-    return f" ({words})" if words else ""
+    colon, comma = pgettext("before a reason", ": "), _(", ")
+    words = "; ".join(f"{name}{colon}{comma.join(values)}" for name, values in condition.filters)
+    return _(" (%(rows)s)") % {"rows": words} if words else ""

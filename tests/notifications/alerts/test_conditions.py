@@ -310,12 +310,12 @@ def test_a_backslash_makes_a_sign_part_of_a_value(text: str, expected: Filters) 
     [
         ("any 销售额 > 150", "至少一行 销售额 大于 150", "at least one row with 销售额 greater than 150"),
         ("all 销售额 > 150", "每一行 销售额 大于 150", "every row with 销售额 greater than 150"),
-        ("sum 销售额 < 9 where 城市=上海", "销售额 合计 小于 9 (城市=上海)", "销售额 sum less than 9 (城市=上海)"),
+        ("sum 销售额 < 9 where 城市=上海", "销售额 合计 小于 9（城市：上海）", "销售额 sum less than 9 (城市: 上海)"),
         ("count = 0", "行数 等于 0", "count equal to 0"),
         (
             r"count > 1 where 城市=a\|b|c\;d; 线\=路=1",
-            "行数 大于 1 (城市=a|b|c;d; 线=路=1)",
-            "count greater than 1 (城市=a|b|c;d; 线=路=1)",
+            "行数 大于 1（城市：a|b、c;d; 线=路：1）",
+            "count greater than 1 (城市: a|b, c;d; 线=路: 1)",
         ),
         (
             "any 销售额 between 1 and 2",
