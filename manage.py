@@ -45,7 +45,7 @@ if __name__ == "__main__":
             if command in WITHOUT_CHECKS:
                 startup.load_settings()
             else:
-                startup.set_up(with_packages=False)  # a command asks those of packages itself
+                startup.set_up_process(with_packages=False)  # a command asks those of packages itself
                 if command not in OF_THE_PRODUCT:
                     speak()
             execute_from_command_line(sys.argv)

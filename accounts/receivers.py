@@ -107,11 +107,11 @@ def register(app: AppConfig) -> None:
     corp_conditions.register(make_corp_condition)
     hooks.people.register(
         People(
-            external_ids=list_external_ids,
-            whom_to_ask=describe_contacts,
-            rests_on_corpid=lambda corp: WeComAccount.objects.complete().filter(corp=corp).exists(),
-            shut_out=warn_before_shutting_out,
-            last_saved=services.find_last_save,
+            list_external_ids=list_external_ids,
+            describe_contacts=describe_contacts,
+            is_corpid_in_use=lambda corp: WeComAccount.objects.complete().filter(corp=corp).exists(),
+            warn_before_shutting_out=warn_before_shutting_out,
+            find_last_save=services.find_last_save,
         )
     )
     track_people_and_companies()

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @shared_task(name="accounts.burn_code", ignore_result=True, time_limit=60)
-def spend_refused_code(corp_id: int, sealed_code: str) -> None:
+def redeem_refused_code(corp_id: int, sealed_code: str) -> None:
     """Redeem an authorization code that sign-in refused, so that nobody else can use it. Does nothing if the code is
     older than CODE_SECONDS. A second run is harmless: WeCom reports the code as used."""
     unsealed = unseal_values(backends.SEALED_CODE, sealed_code, seconds=CODE_SECONDS)
@@ -38,7 +38,7 @@ def spend_refused_code(corp_id: int, sealed_code: str) -> None:
 
 
 @shared_task(name="accounts.purge_audit", ignore_result=True, expires=3600, time_limit=1800)
-def purge_audit() -> None:
+def purge_old_records() -> None:
     """Delete old audit entries, and old records of wrong passwords, sessions and imports. A second run is harmless."""
     now = database_now()
     passwords.delete_old_tries(now=now)
@@ -50,7 +50,7 @@ def purge_audit() -> None:
 @shared_task(
     name=services.SEND_TASK, ignore_result=True, expires=services.TASK_EXPIRES_SECONDS, time_limit=services.LOCK_SECONDS
 )
-def send_audit(_entry_id: int) -> None:
+def send_audit_entries(_entry_id: int) -> None:
     """Send all unsent entries to the syslog server, not only the one that was queued. A second run sends nothing."""
     try:
         services.send_unsent_entries()
@@ -63,4 +63,4 @@ def request_due_work() -> None:
     """Request the nightly directory runs that are due, and queue the sending of unsent audit entries."""
     sync.request_nightly_runs(now=database_now())
     if services.count_unsent_entries().count:
-        send_audit.delay(0)  # the task ignores the id
+        send_audit_entries.delay(0)  # the task ignores the id

@@ -200,8 +200,7 @@ def build_menu(site: AdminSite, request: HttpRequest) -> Menu:
 
 @cache
 def _build_whole_menu(prefix: str) -> tuple[Section, ...]:
-    """Return the menu with all its tabs; labels are translated when they are shown. `prefix`: the site's path, which
-    `reverse` puts before each URL; it is the key of the cache."""
+    """Return the menu with all tabs; labels are lazy. `prefix`: the site's path in the URLs, the key of the cache."""
     sections = []
     for section in SECTIONS:
         entries = []

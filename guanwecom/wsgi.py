@@ -9,7 +9,7 @@ from guanwecom.operations import startup
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 
-startup.set_up()
+startup.set_up_process()
 django_application = get_wsgi_application()
 
 # Models can be imported only after the apps are loaded.

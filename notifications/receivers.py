@@ -64,11 +64,11 @@ def grant_to_roles() -> None:
     tokens = [f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")]
     channels = [f"notifications.{verb}_inboundchannel" for verb in ("view", "add", "change", "delete")]
     calendar = ["notifications.view_workdaycalendar", "notifications.change_workdaycalendar"]
-    roles.grant(Role.PUSH_EDITOR, *views, *changes, *tokens, *channels, *calendar)
-    roles.grant(Role.READ_ONLY, *views)
+    roles.grant_permissions(Role.PUSH_EDITOR, *views, *changes, *tokens, *channels, *calendar)
+    roles.grant_permissions(Role.READ_ONLY, *views)
     robots = [f"notifications.{verb}_robot" for verb in ("view", "add", "change", "delete")]
     queues = ["notifications.view_corpqueue", "notifications.change_corpqueue"]
-    roles.grant(Role.INTEGRATION_ADMINISTRATOR, *robots, *queues)
+    roles.grant_permissions(Role.INTEGRATION_ADMINISTRATOR, *robots, *queues)
 
 
 # Fields that only the checks of an alert rule write; the audit trail leaves them out.

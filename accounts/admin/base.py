@@ -27,7 +27,7 @@ from integrations.models import Job
 
 
 def may_link(request: HttpRequest) -> bool:
-    """Return whether the user may change WeCom attributes of people; people_changeable_by returns whose."""
+    """Return whether the user may change WeCom attributes of people; find_changeable_people returns whose."""
     may_change = request.user.has_perms(("accounts.change_user", "accounts.change_wecomaccount"))
     return may_change and attributes.has_wecom_attributes(request)
 

@@ -31,7 +31,7 @@ from accounts.directory.matching import filter_unlinked
 from accounts.directory.sync import preview_policy
 from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, LinkConflict, WeComAccount
 from accounts.users.bi_identity import EMAIL, is_bi_identity_source
-from accounts.users.roles import people_visible_to, sees_all
+from accounts.users.roles import find_visible_people, sees_all
 from integrations import callbacks
 from integrations.admin.base import (
     State,
@@ -329,7 +329,7 @@ class MemberAdmin(RowsAdmin, ReadOnly):
         accounts = WeComAccount.objects.filter(
             corp__in={corp for corp, _userid in identities}, userid_folded__in={userid for _corp, userid in identities}
         )
-        visible = accounts.filter(user__in=people_visible_to(request.user)).select_related("user")
+        visible = accounts.filter(user__in=find_visible_people(request.user)).select_related("user")
         users = {(one.corp_id, one.userid_folded): one.user for one in visible}
         may_open = request.user.has_perm("accounts.view_user")
         for one in rows:

@@ -1,7 +1,7 @@
 """Admin pages of groups, for superusers, and of the rules that give a group to the people of a department.
 
-Push editors can only search groups by name, as recipients. Roles cannot be changed here: accounts.users.roles defines
-them."""
+Push editors can only search groups by name, as recipients. Roles, defined in accounts.users.roles, cannot be changed.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ admin.site.unregister(Group)
 
 
 class GroupForm(VersionedForm):
-    """Form of a group. Refuses permissions with which an administrator of single companies could name people for the BI
-    (bi_identity)."""
+    """A form that refuses permissions by which limited administrators could act as somebody else in the BI."""
 
     class Meta:
         model = Group
@@ -52,7 +51,7 @@ class GroupForm(VersionedForm):
 class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     form = GroupForm
     # The only fields on the page of a role, which cannot be changed.
-    readonly_fields = (  # type: ignore[assignment]  # columns with functions
+    readonly_fields = (  # type: ignore[assignment]  # the stubs do not know Column
         Column("shown_name", _("name"), lambda group: roles.label_group(group.name), ordering="name"),
         "shown_permissions",
     )
@@ -88,13 +87,13 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         groups: QuerySet[Group] = super().get_queryset(request)
-        return groups.exclude(name__in=list(roles.Role)) if _is_lookup(request) else groups
+        return groups.exclude(name__in=list(roles.Role)) if _is_autocomplete(request) else groups
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return _is_superuser(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        may_view = _is_superuser(request) or _is_lookup(request)
+        may_view = _is_superuser(request) or _is_autocomplete(request)
         return may_view and super().has_view_permission(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -114,7 +113,7 @@ def _is_superuser(request: HttpRequest) -> bool:
     return bool(request.user.is_active and request.user.is_superuser)
 
 
-def _is_lookup(request: HttpRequest) -> bool:
+def _is_autocomplete(request: HttpRequest) -> bool:
     return request.resolver_match is not None and request.resolver_match.url_name == "autocomplete"
 
 
@@ -154,16 +153,13 @@ class CompanyOfDepartmentFilter(CompanyFilter):
 class DepartmentGroupAdmin(ConfirmedChanges, RowsAdmin):
     form = DepartmentGroupForm
     empty_list = _("A rule says into which group the people of a WeCom department are put with each synchronisation.")
-    list_display = (
-        *(Column("place", _("department"), lambda rule: rule.path), "group", "with_subdepartments"),
-        "state",
-    )
+    list_display = (Column("place", _("department"), lambda rule: rule.path), "group", "with_subdepartments", "state")
     list_filter = (CompanyOfDepartmentFilter,)
     list_select_related = ("department__corp", "group")
     actions = None
     description = _(
-        "Takes effect with each run, if the directory policy of the company creates and updates people. Memberships "
-        "that an administrator gave are never removed."
+        "Takes effect with each synchronisation, if the directory policy of the company creates and updates people. "
+        "Memberships that an administrator gave are never removed."
     )
     fieldsets = ((None, {"fields": ("department", "with_subdepartments", "group"), "description": description}),)
 
@@ -193,10 +189,10 @@ class DepartmentGroupAdmin(ConfirmedChanges, RowsAdmin):
         return super().has_add_permission(request) and sees_all(request.user)
 
     def has_change_permission(self, request: HttpRequest, obj: DepartmentGroup | None = None) -> bool:
-        return super().has_change_permission(request, obj) and _may_set(request, obj)
+        return super().has_change_permission(request, obj) and _may_change_rule(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: DepartmentGroup | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and _may_set(request, obj)
+        return super().has_delete_permission(request, obj) and _may_change_rule(request, obj)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
@@ -215,7 +211,7 @@ class DepartmentGroupAdmin(ConfirmedChanges, RowsAdmin):
         super().save_model(request, obj, form, change)
 
 
-def _may_set(request: HttpRequest, rule: DepartmentGroup | None) -> bool:
+def _may_change_rule(request: HttpRequest, rule: DepartmentGroup | None) -> bool:
     """Return whether the user may change the rule. Only superusers may change rules for groups with permissions."""
     if not sees_all(request.user):
         return False

@@ -22,7 +22,7 @@ from accounts.directory import linking, matching
 from accounts.directory.matching import find_conflicts
 from accounts.explanations import REASONS_ABOUT_MEMBERS, explain_missing_link
 from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
-from accounts.users.roles import people_changeable_by, people_visible_to, sees_all
+from accounts.users.roles import find_changeable_people, find_visible_people, sees_all
 from accounts.views.confirmation import get_signed_in_person
 from integrations.admin.base import own_page, own_routes
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges, KeysetPage, describe_empty_select, read_page
@@ -164,7 +164,7 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
             raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
         member = _get_or_404(Member.objects.visible_to(request.user).select_related("corp"), given.get("member"))
-        user = _get_or_404(people_changeable_by(request.user), given.get("user"))
+        user = _get_or_404(find_changeable_people(request.user), given.get("user"))
         reasons = linking.find_objections(member=member, user=user)
         objections = [explain_missing_link(request.user, reason, sees_the_other=True) for reason in reasons]
         if given.get("by_name"):
@@ -241,7 +241,7 @@ def _list_members(request: HttpRequest, corp: Corp | None, chosen: dict[str, Any
         members = members.filter(link_conflict__reason=chosen["reason"])
     departments = Prefetch("departments", Department.objects.only("name", "wecom_department_id").order_by("pk"))
     page = _read_page(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
-    suggestions = matching.suggest_people(page.rows, among=people_visible_to(request.user))
+    suggestions = matching.suggest_people(page.rows, among=find_visible_people(request.user))
     context = _describe_page(request, chosen, page, suggestions)
     # Find the usernames with which members could be created.
     creatable = [one for one in page.rows if one.waits_since is None] if _may_create(request) else []
@@ -258,7 +258,7 @@ def _list_members(request: HttpRequest, corp: Corp | None, chosen: dict[str, Any
 def _list_users(request: HttpRequest, corp: Corp | None, chosen: dict[str, Any]) -> dict[str, Any]:
     """Return the context of the tab of users without a member. `chosen`: the search text and the filters."""
     linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
-    people = people_visible_to(request.user).filter(~Exists(linked), is_active=True)
+    people = find_visible_people(request.user).filter(~Exists(linked), is_active=True)
     if chosen["q"]:
         people = people.filter(username__icontains=chosen["q"]) | people.filter(name__icontains=chosen["q"])
     page = _read_page(request, people)
@@ -280,7 +280,7 @@ def _describe_page(
     suggested = {one.user.pk for some in suggestions.values() for one in some}
     linkable: set[int] = set()
     if suggested and may_link(request):
-        changeable = people_changeable_by(request.user).filter(pk__in=list(suggested))
+        changeable = find_changeable_people(request.user).filter(pk__in=list(suggested))
         linkable = set(changeable.values_list("pk", flat=True))
     rows = [
         {

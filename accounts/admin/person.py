@@ -22,7 +22,7 @@ from accounts.models import Attribute, User, WeComAccount, barred_by_wecom
 from accounts.users import attributes, roles
 from accounts.users.attributes import CellKey, CellsRefusedError
 from accounts.users.companies import person_panels
-from accounts.users.roles import people_changeable_by
+from accounts.users.roles import find_changeable_people
 from accounts.views.confirmation import get_signed_in_person
 from integrations.admin.base import find_row, own_page, own_routes, pill
 from integrations.core.admin_pages import AnyModelAdmin
@@ -128,7 +128,7 @@ class PersonPages(AnyModelAdmin):
         request.GET = query  # type: ignore[assignment]  # a QueryDict, too
         changelist: Any = self.get_changelist_instance(request)
         listed = changelist.get_queryset(request).order_by().values("pk")
-        people = people_changeable_by(editor).filter(pk__in=listed).order_by("username")
+        people = find_changeable_people(editor).filter(pk__in=listed).order_by("username")
         size = max(1, min(PEOPLE_A_PAGE, CELLS_A_PAGE // max(1, len(columns))))
         page = Paginator(people, size).get_page(numbers[-1])
         rows, opened = _make_grid_rows(list(page.object_list), columns, cells, problems)

@@ -35,14 +35,14 @@ from accounts.importexport.sheets import make_csv_response
 from accounts.models import AuditEntry, Lockout, SignInPolicy
 from accounts.users import roles
 from accounts.users.bi_identity import list_external_ids
-from accounts.users.roles import people_changeable_by, sees_all
+from accounts.users.roles import find_changeable_people, sees_all
 from integrations.admin.base import OneRowAdmin, State, own_routes, pill, show_state
 from integrations.admin.datasource_forms import KIND_LABELS
 from integrations.core.admin_pages import (
     AnyModelAdmin,
     ConfirmedChanges,
     VersionedForm,
-    read_newest_first,
+    read_rows_newest_first,
 )
 from integrations.core.hooks import Attention
 from integrations.models import BiConnection, Card, Corp
@@ -201,7 +201,7 @@ class AuditEntryAdmin(ReadOnly):
                 "" if one.corp_id is None else str(one.corp_id),
                 json.dumps(one.changes, ensure_ascii=False),
             ]
-            for one in read_newest_first(entries, at_once=EXPORTED_AT_ONCE)
+            for one in read_rows_newest_first(entries, at_once=EXPORTED_AT_ONCE)
         )
         name = f"guanwecom-audit-{timezone.localtime():%Y%m%d-%H%M%S}.csv"
         return make_csv_response(name, chain([EXPORT_HEADER], lines))
@@ -345,7 +345,7 @@ class LockoutAdmin(AnyModelAdmin):
         recent = timezone.now() - timedelta(minutes=settings.LOCKOUT_MINUTES)
         rows = Lockout.objects.filter(attempt_time__gt=recent)
         if not sees_all(request.user):  # only locks of people whom the user may change
-            rows = rows.filter(username__in=people_changeable_by(request.user).values("username"))
+            rows = rows.filter(username__in=find_changeable_people(request.user).values("username"))
         # Count the wrong passwords from the row's address for all usernames together.
         same_address = Lockout.objects.filter(
             ip_address=OuterRef("ip_address"), user_agent=passwords.ANY_BROWSER, attempt_time__gt=recent

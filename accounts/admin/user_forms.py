@@ -21,7 +21,7 @@ from accounts.importexport.sheets import RESERVED, fold_header
 from accounts.models import Attribute, User, WeComAccount, fold_userid, fold_value
 from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARACTERS
 from accounts.users import attributes, bi_identity, companies, roles
-from accounts.users.roles import people_with_rights_changeable_by, sees_all
+from accounts.users.roles import find_people_with_changeable_rights, sees_all
 from integrations.admin.base import TidyField
 from integrations.core.admin_pages import AnyModelForm, VersionedForm, VersionedFormSet
 from integrations.models import Corp
@@ -143,7 +143,7 @@ def find_rights_fields(editor: User, person: User | None) -> tuple[str, ...]:
     """Return the fields for rights that `editor` may change for `person`. Nobody can give rights that they lack."""
     if editor.is_superuser:
         return RIGHTS_FIELDS
-    if person is None or not people_with_rights_changeable_by(editor).filter(pk=person.pk).exists():
+    if person is None or not find_people_with_changeable_rights(editor).filter(pk=person.pk).exists():
         return ()
     return ("is_staff", "roles", *(["manages_all_corps"] if sees_all(editor) else []), "managed_corps")
 
@@ -223,7 +223,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
             words = gettext("%(name)s → %(person)s, if nobody is chosen below") % {"name": name, "person": successor}
             links.append((key, format_html('<a href="{}">{}</a>', url, words if successor else name)))
         fields["taken_over"].choices, self.initial["taken_over"] = links, [key for key, _name in links]
-        successors = people_with_rights_changeable_by(self.editor) | User.objects.filter(pk=self.editor.pk)
+        successors = find_people_with_changeable_rights(self.editor) | User.objects.filter(pk=self.editor.pk)
         fields["successor"].queryset = successors.filter(is_active=True, is_staff=True).exclude(pk=self.instance.pk)
 
     def _find_group_choices(self) -> dict[str, QuerySet[Group]]:

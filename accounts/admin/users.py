@@ -30,9 +30,9 @@ from accounts.users.attributes import ValueTakenError
 from accounts.users.companies import ownership
 from accounts.users.roles import (
     PermissionsField,
+    find_changeable_people,
     find_choosable_permissions,
-    people_changeable_by,
-    people_visible_to,
+    find_visible_people,
     sees_all,
 )
 from accounts.views.confirmation import get_signed_in_person
@@ -152,13 +152,13 @@ class WeComAccountInline(AnyTabularInline):
 
 
 def may_change(request: HttpRequest, person: User | None) -> bool:
-    """Return whether the user may change `person` (see people_changeable_by); True without a person. The result is
+    """Return whether the user may change `person` (see find_changeable_people); True without a person. The result is
     cached on the request, because a person's page needs it some thirty times."""
     if person is None or person.pk is None:
         return True
     cache: dict[int, bool] = request.__dict__.setdefault("_may_change", {})
     if person.pk not in cache:
-        cache[person.pk] = people_changeable_by(get_signed_in_person(request)).filter(pk=person.pk).exists()
+        cache[person.pk] = find_changeable_people(get_signed_in_person(request)).filter(pk=person.pk).exists()
     return cache[person.pk]
 
 
@@ -294,7 +294,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         # Do not decrypt the companies' secrets: only their names are shown.
         accounts = accounts.defer(*(f"corp__{column}" for column in list_encrypted_columns(Corp)))
         # Set the order here, because autocomplete does not set one.
-        people = people_visible_to(get_signed_in_person(request)).order_by(*self.get_ordering(request))
+        people = find_visible_people(get_signed_in_person(request)).order_by(*self.get_ordering(request))
         return people.prefetch_related(
             Prefetch("wecom_accounts", accounts.order_by("-is_primary", "pk"), to_attr="accounts_by_rank")
         )
@@ -479,7 +479,7 @@ SET_AT_MOST = 10_000
 
 def choose_people(request: HttpRequest, selected: QuerySet[User]) -> QuerySet[User] | None:
     """Return the selected people whom the user may change. If there are too many, show a message and return None."""
-    changeable = people_changeable_by(get_signed_in_person(request))
+    changeable = find_changeable_people(get_signed_in_person(request))
     people = User.objects.filter(pk__in=selected.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
     if people.count() <= SET_AT_MOST:
         return people

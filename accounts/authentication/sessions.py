@@ -545,7 +545,7 @@ def _redirect_to_second_factor(request: HttpRequest) -> HttpResponse | None:
     if needs_code(request.session):
         route, pages = totp.CODE_ROUTE, {"second-factor-code"}
     elif settings.STAFF_TOTP_REQUIRED and not request.session.get(_CODE_GIVEN):
-        route, pages = totp.OWN_ROUTE, {"second-factor", "confirm"}
+        route, pages = totp.SETUP_ROUTE, {"second-factor", "confirm"}
     else:
         return None
     if not request.path_info.startswith(reverse("admin:index")):

@@ -32,7 +32,7 @@ STEP_SECONDS, DIGITS, KEY_BYTES = 30, 6, 20
 TOLERANCE = 1
 RECOVERY_CODES = 10
 # URL names of the page that asks for a code, and of the page that sets an app up.
-CODE_ROUTE, OWN_ROUTE = "admin:second-factor-code", "admin:second-factor"
+CODE_ROUTE, SETUP_ROUTE = "admin:second-factor-code", "admin:second-factor"
 
 
 def find_device(person: User) -> TotpDevice | None:
@@ -134,8 +134,7 @@ def _use_code(device: TotpDevice, code: str, now: datetime) -> bool:
 
 
 def _find_counter(key: str, code: str, now: datetime, *, after: int) -> int | None:
-    """Return the counter (half minutes since 1970) of `code`. None if the code is wrong, or its counter is at most
-    `after`."""
+    """Return the counter (half minutes since 1970) of `code`; None if it is wrong, or its counter at most `after`."""
     digits = re.sub(r"\s", "", code)
     if re.fullmatch(rf"[0-9]{{{DIGITS}}}", digits) is None:
         return None

@@ -22,7 +22,7 @@ from accounts.directory.groups import sync_groups
 from accounts.directory.matching import Candidate, Match, filter_unlinked, match_members
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.users.companies import choose_primary_accounts
-from accounts.users.roles import people_changeable_by
+from accounts.users.roles import find_changeable_people
 from integrations.core.background import repeat_on_conflict
 from integrations.models import Corp, Member, fold_userid
 
@@ -43,7 +43,6 @@ def find_differences(person: User, wecom_values: dict[str, str]) -> list[list[An
     ]
 
 
-Action = AuditEntry.Action
 # Number of members linked in one request, while an administrator waits for the page.
 MEMBERS_AT_ONCE = 2000
 
@@ -69,8 +68,8 @@ def link_matches(*, corp: Corp, matches: Sequence[Match], are_new: bool = False)
         else:
             new.append(WeComAccount(user=match.user, corp=corp, is_primary=are_new, **userid))
     created = WeComAccount.objects.bulk_create(new, batch_size=500)
-    services.record_accounts({one.pk: [["userid", None, one.userid]] for one in created}, Action.CREATED)
-    services.record_accounts(filled, Action.CHANGED)
+    services.record_accounts({one.pk: [["userid", None, one.userid]] for one in created}, AuditEntry.Action.CREATED)
+    services.record_accounts(filled, AuditEntry.Action.CHANGED)
     if matches:
         choose_primary_accounts([match.user.pk for match in matches if match.user])
 
@@ -101,29 +100,29 @@ def link_by_hand(*, member: Member, user: User, editor: User) -> None:
             # Lock the accounts before the person, as a run does, to avoid a deadlock.
             list(WeComAccount.objects.select_for_update().filter(user=user).order_by("pk").values_list("pk"))
             locked = User.objects.select_for_update().filter(pk=user.pk)
-            if not locked.exists() or not people_changeable_by(editor).filter(pk=user.pk).exists():
+            if not locked.exists() or not find_changeable_people(editor).filter(pk=user.pk).exists():
                 raise LinkRefusedError(_("You may not change this person."))
             check_member(member, editor)
             link_matches(corp=member.corp, matches=[Match(member, user, account)])
             LinkConflict.objects.filter(member=member).delete()
             sync_groups(corp=member.corp, user_ids=[user.pk])
     except IntegrityError as error:
-        raise LinkRefusedError(_describe_taken(member)) from error
+        raise LinkRefusedError(_describe_existing_link(member)) from error
 
 
 def check_member(member: Member, editor: User) -> None:
     """Raise LinkRefusedError if `editor` cannot link this member now."""
-    stored = Member.objects.filter(pk=member.pk, corp__in=Corp.objects.visible_to(editor)).here().first()
+    stored = Member.objects.filter(pk=member.pk, corp__in=Corp.objects.visible_to(editor)).present().first()
     if stored is None:
         raise LinkRefusedError(_("“%(member)s” is no longer in WeCom.") % {"member": member})
     if stored.waits_since is not None:
         message = _("“%(member)s” had been deleted and came back: confirm the account first, it may be another person.")
         raise LinkRefusedError(message % {"member": member})
     if WeComAccount.objects.filter(corp=member.corp, userid_folded=member.userid_folded).exists():
-        raise LinkRefusedError(_describe_taken(member))
+        raise LinkRefusedError(_describe_existing_link(member))
 
 
-def _describe_taken(member: Member) -> str:
+def _describe_existing_link(member: Member) -> str:
     return _("“%(member)s” is linked with somebody already.") % {"member": member}
 
 
@@ -135,7 +134,7 @@ def find_unambiguous_matches(*, policy: DirectoryPolicy, members: Sequence[Membe
     and `editor` may change that person. `policy` need not be saved."""
     matches = match_members(corp=policy.corp, policy=policy, members=members)
     by_user = {match.user.pk: match for match in matches if match.user is not None and match.conflict is None}
-    changeable = set(people_changeable_by(editor).filter(pk__in=list(by_user)).values_list("pk", flat=True))
+    changeable = set(find_changeable_people(editor).filter(pk__in=list(by_user)).values_list("pk", flat=True))
     return [match for pk, match in by_user.items() if pk in changeable]
 
 

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Attribute, AttributeValue, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.models.attributes import fold_value
-from accounts.users.roles import people_visible_to, sees_all
+from accounts.users.roles import find_visible_people, sees_all
 from integrations.models import Corp, Member
 from integrations.models.fields import Person
 
@@ -101,7 +101,7 @@ class MatchContext:
         self._people = _find_candidates(people.values())
         # E-mail addresses, mobile numbers and employee numbers that several members of the company share.
         owners: dict[_Key, set[int]] = defaultdict(set)
-        for one in _find_members(Member.objects.filter(corp=corp).here(), shared):
+        for one in _find_members(Member.objects.filter(corp=corp).present(), shared):
             for key in self._find_keys(one):
                 owners[key].add(one.pk)
         self._shared = {key for key, pks in owners.items() if len(pks) > 1}
@@ -360,8 +360,8 @@ def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
     `spellings`: usernames that differ only in capitals. `several`: people with accounts in several companies. `emails`,
     `mobiles`: members of one company with the same value. `nameless`: accounts without a company, if somebody else or
     an unlinked member has the same userid. `is_cut`: of some kinds there are more than shown."""
-    people = people_visible_to(seen_by)
-    members = Member.objects.here().filter(corp__in=corps.values("pk"))
+    people = find_visible_people(seen_by)
+    members = Member.objects.present().filter(corp__in=corps.values("pk"))
     conflicts: dict[str, list[Any]] = {
         "spellings": _find_shared(people, Lower("username")),
         "several": [],

@@ -33,7 +33,7 @@ from accounts.importexport.sheets import (
 from accounts.models import Attribute, AuditEntry, PeopleImport, User, WeComAccount, fold_userid, fold_value
 from accounts.users.attributes import find_holders, find_values, may_set, set_values
 from accounts.users.companies import choose_primary_accounts
-from accounts.users.roles import people_changeable_by, people_visible_to, sees_all
+from accounts.users.roles import find_changeable_people, find_visible_people, sees_all
 from integrations.core.validators import remove_invisible
 from integrations.models import Corp
 
@@ -89,7 +89,7 @@ class ImportContext:
             wanted = {cells[self.account_target].lower() for cells in rows if cells.get(self.account_target)}
             taken = User.objects.annotate(folded=Lower("username")).filter(folded__in=wanted)
             self.taken_usernames = set(taken.values_list("folded", flat=True))
-        changeable = people_changeable_by(editor).filter(pk__in=list(self.people)).order_by()
+        changeable = find_changeable_people(editor).filter(pk__in=list(self.people)).order_by()
         keys = set(changeable.values_list("pk", flat=True))
         self.people = {pk: user for pk, user in self.people.items() if pk in keys}
         self.accounts: dict[int, list[WeComAccount]] = defaultdict(list)
@@ -111,7 +111,7 @@ class ImportContext:
 
     def find_name(self, user_id: int) -> dict[str, str]:
         """Return the person's name as a value for a sentence; empty if the editor does not see the person."""
-        person = people_visible_to(self._editor).filter(pk=user_id).first()
+        person = find_visible_people(self._editor).filter(pk=user_id).first()
         return {"person": str(person)} if person else {}
 
     def may_set(self, attribute: Attribute) -> bool:

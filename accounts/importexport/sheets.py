@@ -28,7 +28,7 @@ from django.utils.translation import gettext as _
 from accounts.audit.signals import label_field
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users.attributes import find_values, join_values
-from accounts.users.roles import people_visible_to
+from accounts.users.roles import find_visible_people
 from integrations.clients.late import LazyModule
 from integrations.models import Corp
 from integrations.models.fields import Person
@@ -436,7 +436,7 @@ class PeopleSheet:
         for start in range(0, len(self._keys), STEP):
             keys = self._keys[start : start + STEP]
             people: list[Any] = list(
-                people_visible_to(self._reader).filter(pk__in=keys).order_by("pk").prefetch_related(primary)
+                find_visible_people(self._reader).filter(pk__in=keys).order_by("pk").prefetch_related(primary)
             )
             values = {one.pk: find_values(attribute=one, users=keys) for one in self.attributes}
             for user in people:

@@ -56,8 +56,7 @@ class AuditEntry(models.Model):
         db_index=False,
         verbose_name=_("WeCom company name"),
     )
-    # True until the syslog server has the entry, if one is set. Clearing this flag is the only change of a row that a
-    # database trigger permits.
+    # True until the syslog server, if one is set, has the entry. A database trigger permits no change but clearing it.
     is_unsent = models.BooleanField(default=False, editable=False)
 
     class Meta:

@@ -22,7 +22,7 @@ from django.utils.translation import ngettext
 from accounts.audit import services
 from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, User, fold_value
 from accounts.users.bi_identity import LOGIN_ID
-from accounts.users.roles import people_changeable_by, people_visible_to, sees_all
+from accounts.users.roles import find_changeable_people, find_visible_people, sees_all
 from integrations import bi
 from integrations.core.admin_pages import describe_saving
 from integrations.hooks import Hook
@@ -141,7 +141,7 @@ def save_cells(*, cells: Mapping[CellKey, tuple[str, str]], editor: User, since:
     somebody else has changed a cell since the page was opened.
     """
     user_ids = {user_id for user_id, _attribute_id in cells}
-    keys = list(people_changeable_by(editor).filter(pk__in=user_ids).order_by("pk").values_list("pk", flat=True))
+    keys = list(find_changeable_people(editor).filter(pk__in=user_ids).order_by("pk").values_list("pk", flat=True))
     people = {person.pk: person for person in User.objects.select_for_update().filter(pk__in=keys).order_by("pk")}
     problems: dict[CellKey, str] = {}
     changed: set[CellKey] = set()
@@ -383,7 +383,7 @@ def make_fields(person: User, *, editor: Person) -> dict[str, ValuesField]:
 
 def describe_holder(value: str, holder_id: int, *, reader: Person) -> str:
     """Name the holder of `value`, or say "somebody else" if `reader` may not see the person."""
-    holder = people_visible_to(reader).filter(pk=holder_id).first()
+    holder = find_visible_people(reader).filter(pk=holder_id).first()
     if holder is None:
         return _("“%(value)s” belongs to somebody else already.") % {"value": value}
     return _("“%(value)s” belongs to %(person)s already.") % {"value": value, "person": holder}

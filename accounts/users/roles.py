@@ -78,7 +78,7 @@ def _list_model_rights(*models: str) -> set[str]:
     }
 
 
-_DIRECTORY_READERS = (
+_DIRECTORY_VIEW_PERMISSIONS = (
     *("integrations.view_department", "integrations.view_member", "integrations.view_syncrun"),
     *("accounts.view_directorypolicy", "accounts.view_departmentgroup", "accounts.view_linkconflict"),
 )
@@ -92,7 +92,7 @@ _granted: dict[Role, set[str]] = {
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *("integrations.view_biconnection", "integrations.change_biconnection"),
         *_list_model_rights("integrations.datasource", "integrations.card"),
-        *_DIRECTORY_READERS,
+        *_DIRECTORY_VIEW_PERMISSIONS,
         *("integrations.sync_directory", "accounts.add_directorypolicy", "accounts.change_directorypolicy"),
     },
     Role.INTEGRATION_ADMINISTRATOR: {
@@ -100,7 +100,7 @@ _granted: dict[Role, set[str]] = {
             "integrations.corp", "integrations.siteaddress", "integrations.datasource", "integrations.card"
         ),
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"),
-        *(*_DIRECTORY_READERS, "integrations.sync_directory", "integrations.view_biconnection"),
+        *(*_DIRECTORY_VIEW_PERMISSIONS, "integrations.sync_directory", "integrations.view_biconnection"),
     },
     # Push editors may only choose groups as recipients: accounts.admin.groups does not show them the pages of groups.
     Role.PUSH_EDITOR: {
@@ -110,12 +110,12 @@ _granted: dict[Role, set[str]] = {
     Role.READ_ONLY: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "accounts.view_auditentry"),
         *("integrations.view_corp", "integrations.view_siteaddress", "integrations.view_biconnection"),
-        *(*_DIRECTORY_READERS, "integrations.view_datasource", "integrations.view_card"),
+        *(*_DIRECTORY_VIEW_PERMISSIONS, "integrations.view_datasource", "integrations.view_card"),
     },
 }
 
 
-def grant(role: Role, *permissions: str) -> None:
+def grant_permissions(role: Role, *permissions: str) -> None:
     """Add permissions to a role, and to the system administrator. Higher apps call it in AppConfig.ready()."""
     _granted[role].update(permissions)
     _granted[Role.SYSTEM_ADMINISTRATOR].update(permissions)
@@ -206,7 +206,7 @@ def make_scope_condition(person: Person) -> Q:
     return EVERYTHING if sees_rows_without_corp(person) else Q(corp__in=Corp.objects.visible_to(person))
 
 
-def people_visible_to(person: Person) -> QuerySet[User]:
+def find_visible_people(person: Person) -> QuerySet[User]:
     """Return the people whom `person` sees. People without a company are visible only to administrators of all
     companies."""
     if sees_all(person):
@@ -215,25 +215,25 @@ def people_visible_to(person: Person) -> QuerySet[User]:
     return User.objects.filter(pk__in=accounts.values("user_id"))
 
 
-def people_changeable_by(person: Person) -> QuerySet[User]:
+def find_changeable_people(person: Person) -> QuerySet[User]:
     """Return the visible people whom `person` may change, link and give a password."""
     is_changeable = Q(is_staff=False)
     if isinstance(person, User) and may_assign_roles(person):
-        is_changeable |= make_weaker_condition(person)
-    return _find_changeable(person, is_changeable)
+        is_changeable |= make_no_more_rights_condition(person)
+    return _filter_changeable(person, is_changeable)
 
 
-def people_with_rights_changeable_by(person: Person) -> QuerySet[User]:
+def find_people_with_changeable_rights(person: Person) -> QuerySet[User]:
     """Return the people whose rights `person` may change: nobody with a right that `person` lacks."""
     if not isinstance(person, User) or not may_assign_roles(person):
         return User.objects.none()
-    return _find_changeable(person, make_weaker_condition(person))
+    return _filter_changeable(person, make_no_more_rights_condition(person))
 
 
-def _find_changeable(person: Person, is_changeable: Q) -> QuerySet[User]:
+def _filter_changeable(person: Person, is_changeable: Q) -> QuerySet[User]:
     """Return those of the visible people whom `person` may change: for superusers all; for others the people who meet
     the condition, are no superusers, and have no account in a company that `person` does not see."""
-    people = people_visible_to(person)
+    people = find_visible_people(person)
     if not isinstance(person, User) or (person.is_active and person.is_superuser):
         return people
     people = people.filter(is_changeable, is_superuser=False)
@@ -244,7 +244,7 @@ def _find_changeable(person: Person, is_changeable: Q) -> QuerySet[User]:
     return people.filter(~Exists(elsewhere.filter(user=OuterRef("pk"))))
 
 
-def make_weaker_condition(person: User) -> Q:
+def make_no_more_rights_condition(person: User) -> Q:
     """Return the condition on User for people with no rights or companies that `person` lacks."""
     if person.is_superuser:
         return EVERYTHING
@@ -290,7 +290,7 @@ def describe_contacts(person: Person, permission: str, corp_ids: Collection[int]
         holders = find_permission_holders(permission).filter(
             Q(is_superuser=True) | Q(manages_all_corps=True) | Q(pk__in=managed)
         )
-        visible = holders.filter(pk__in=people_visible_to(person).values("pk")).exclude(pk=person.pk)
+        visible = holders.filter(pk__in=find_visible_people(person).values("pk")).exclude(pk=person.pk)
         contacts = list(visible.order_by("is_superuser", "name", "pk")[: NAMED_AT_MOST + 1])
         people = pgettext("between people", ", ").join(one.name or one.username for one in contacts[:NAMED_AT_MOST])
         if len(contacts) > NAMED_AT_MOST:

@@ -182,7 +182,7 @@ def manage_authenticator_app(request: HttpRequest) -> HttpResponse:
         totp.remove_device(person)
         sessions.forget_code(request.session)
         messages.success(request, _("The authenticator app is removed."))
-        return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
+        return HttpResponseRedirect(reverse(totp.SETUP_ROUTE))
     # The page that showed the key sends it back sealed. It is stored only with a right code.
     key = None
     match unseal_values(_SEALED_KEY, request.POST.get("key", ""), seconds=KEY_SECONDS):
@@ -190,7 +190,7 @@ def manage_authenticator_app(request: HttpRequest) -> HttpResponse:
             key = shown_key
     if device is not None or key is None:
         messages.error(request, _("This took too long, or was done in another tab meanwhile. Please look again."))
-        return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
+        return HttpResponseRedirect(reverse(totp.SETUP_ROUTE))
     codes = totp.set_up_device(
         person=person,
         key=key,

@@ -95,7 +95,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     if isinstance(step, flow.RedeemCode):
         step = _redeem_code(request, corp, step, AuthorizationCode(code))
     elif isinstance(step, flow.GoToTarget | flow.RestartSignIn | flow.ShowError) and step.spends_code:
-        _spend_refused_code(corp, code)
+        _redeem_refused_code_later(corp, code)
     response = step if isinstance(step, HttpResponse) else _carry_out_step(request, corp, step)
     # The address contains a code, so the browser must not send it on as Referer. Other pages need the Referer for
     # Django's CSRF check.
@@ -214,7 +214,7 @@ def _show_too_many(request: HttpRequest, corp_id: int, target: str) -> HttpRespo
     return errors.render_error_page(request, ErrorDetails(Cause.TOO_MANY, corp_id=corp_id, target=target))
 
 
-def _spend_refused_code(corp: Corp, code: str) -> None:
+def _redeem_refused_code_later(corp: Corp, code: str) -> None:
     """Mark a code as refused, and redeem it in the background, so that nobody else can use it. If the task queue is
     unreachable, or above the limit, the code is only marked as refused here, and expires at WeCom within minutes."""
     if not backends.is_well_formed(code):
@@ -224,7 +224,7 @@ def _spend_refused_code(corp: Corp, code: str) -> None:
         return
     sealed = flow.seal_values(backends.SEALED_CODE, code)
     try:
-        tasks.spend_refused_code.apply_async((corp.pk, sealed), expires=flow.CODE_SECONDS, retry=False)
+        tasks.redeem_refused_code.apply_async((corp.pk, sealed), expires=flow.CODE_SECONDS, retry=False)
     except OperationalError as error:
         logger.warning("refused code not redeemed corp=%s error=%s", corp.pk, type(error).__name__)
 

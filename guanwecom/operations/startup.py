@@ -20,7 +20,7 @@ COLLECTION_THRESHOLD = 10_000
 EXIT_CODE = 4
 
 
-def set_up(*, with_packages: bool = True) -> None:
+def set_up_process(*, with_packages: bool = True) -> None:
     """Read the settings, load the apps and run the checks. `with_packages`: as for run_checks."""
     load_settings()
     django.setup()

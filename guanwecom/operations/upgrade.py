@@ -54,9 +54,8 @@ class BlockedUse(IntEnum):
 
 
 class RowWork(IntEnum):
-    """The work on a table's rows. The values are generous estimates of the seconds for a million rows: with rows of
-    500 bytes and one index, PostgreSQL 18 needed 0.6, 2.6 and 15 seconds on two busy cores, without waiting for the
-    disk."""
+    """The work on a table's rows. The values are generous estimates of the seconds for a million rows. With rows of
+    500 bytes and one index, PostgreSQL 18 on two busy cores needed 0.6, 2.6 and 15, without waiting for the disk."""
 
     NONE = 0
     READ = 1
@@ -274,7 +273,7 @@ def apply_migrations(write_line: Callable[[str], object], *, patience_seconds: f
         after, statements = _collect_statements(migration, state)
         while True:
             try:
-                _apply(executor, migration, state, statements)
+                _apply_migration(executor, migration, state, statements)
                 break
             except OperationalError as error:
                 if getattr(error.__cause__, "sqlstate", "") not in _IN_USE:
@@ -291,7 +290,9 @@ def apply_migrations(write_line: Callable[[str], object], *, patience_seconds: f
         write_line(_("%(migration)s: done") % {"migration": name})
 
 
-def _apply(executor: MigrationExecutor, migration: Migration, state: ProjectState, statements: list[str]) -> None:
+def _apply_migration(
+    executor: MigrationExecutor, migration: Migration, state: ProjectState, statements: list[str]
+) -> None:
     if not migration.atomic:  # it creates an index concurrently, which no transaction may do
         executor.apply_migration(state.clone(), migration)
         return

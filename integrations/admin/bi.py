@@ -143,7 +143,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         super().__init__(*args, **kwargs)
         if "external_id_source" in self.fields:
             field: Any = self.fields["external_id_source"]
-            offered = hooks.people().external_ids()
+            offered = hooks.people().list_external_ids()
             choices = [(source.key, source.label) for source in offered]
             if self.instance.external_id_source not in {source.key for source in offered}:
                 choices.append((self.instance.external_id_source, _("one that does not exist any more")))

@@ -202,7 +202,7 @@ class CorpForm(ProxyMixin, VersionedForm):
         if self.instance.is_enabled:
             for name in ("sign_in_enabled", "admin_rights_enabled"):
                 was_on, is_on = getattr(self.instance, name), self.cleaned_data.get(name)
-                if was_on and is_on is False and (reasons := hooks.people().shut_out(self.instance)):
+                if was_on and is_on is False and (reasons := hooks.people().warn_before_shutting_out(self.instance)):
                     self.add_error(name, ValidationError(reasons))
             is_switched_on = not self.instance.sign_in_enabled and self.cleaned_data.get("sign_in_enabled")
             if is_switched_on:
@@ -384,7 +384,7 @@ class CorpAdmin(
         if request.user.is_superuser:
             return {"corpid": ""} if was_enabled else {}
         names = [*IDENTITY_FIELDS, "admin_rights_enabled"]
-        if obj is not None and (was_enabled or hooks.people().rests_on_corpid(obj)):
+        if obj is not None and (was_enabled or hooks.people().is_corpid_in_use(obj)):
             names.append("corpid")
         if was_enabled:
             names += [*FIXED_ONCE_ENABLED, *(["name"] if corp_condition(request.user) else [])]

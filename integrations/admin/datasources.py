@@ -38,10 +38,8 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 FOLDER = "admin/integrations/card"
-# Rows of a card's data on its page.
-ROWS_SHOWN = 20
-# Number of pages or cards of the BI in a list; a search finds the others.
-SHOWN_AT_MOST = 200
+ROWS_SHOWN = 20  # of a card's data, on its page
+SHOWN_AT_MOST = 200  # pages or cards of the BI in a list; a search finds the others
 # A search field appears above a list of more entries than this.
 SEARCHED_FROM = 15
 # Types of BI cards without rows.
@@ -49,20 +47,16 @@ WITHOUT_ROWS = frozenset(
     {"TEXT", "IFRAME", "PICTURE", "PARAMETER", "SELECTOR", "TREE_SELECTOR", "MERGE_SELECTOR", "LAYOUT"}
 )
 ID_CHARACTERS = 100
-# URL parameter: after saving the new source, add a card.
-FOR_CARD = "for_card"
+FOR_CARD = "for_card"  # URL parameter: after saving the new source, add a card
 TEMPLATE = "admin/integrations/datasource/_unsaved.html"
-# Errors of these fields do not prevent a test.
-UNTRIED = frozenset({"name", "corp"})
-# Fields on how the server of a source is reached.
-PLACE = ("allows_private_addresses", "ca_bundle")
+FIELDS_NOT_TESTED = frozenset({"name", "corp"})  # their errors do not prevent a test
+NETWORK_FIELDS = ("allows_private_addresses", "ca_bundle")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PagesOfKind:
-    """The fields of a kind of source and of its cards. `help`: shown where the kind is chosen. `connection`: the fields
-    that only this kind has. `tried_with`, `card_tried_with`: the fields of a source and of a card that a test needs;
-    once all are filled in, the page runs the test by itself."""
+class SourceKindFields:
+    """The fields of a kind of source and of its cards. `help`: shown where the kind is chosen. `connection`: fields of
+    this kind only. `tried_with`, `card_tried_with`: once all these fields are filled in, the page runs a test."""
 
     help: StrOrPromise
     connection: tuple[str, ...] = ()
@@ -71,18 +65,18 @@ class PagesOfKind:
 
 
 KINDS = {
-    SourceKind.GUANDATA: PagesOfKind(
+    SourceKind.GUANDATA: SourceKindFields(
         help=_("Cards of the BI that is connected on the page Guandata BI."), card_tried_with=("bi_card_id",)
     ),
-    SourceKind.SQL: PagesOfKind(
+    SourceKind.SQL: SourceKindFields(
         help=_("PostgreSQL, MySQL, MariaDB, and others with a driver: one query that reads."),
-        connection=(*DATABASE_FIELDS, "new_sql_url", *PLACE),
+        connection=(*DATABASE_FIELDS, "new_sql_url", *NETWORK_FIELDS),
         tried_with=("db_host", "db_name", "db_user", "db_password"),  # with an empty password only the button tests
         card_tried_with=("sql",),
     ),
-    SourceKind.JSON: PagesOfKind(
+    SourceKind.JSON: SourceKindFields(
         help=_("A web address that answers with JSON; JMESPath finds the rows in it."),
-        connection=("http_url", "new_http_headers", "remove_http_headers", *PLACE),
+        connection=("http_url", "new_http_headers", "remove_http_headers", *NETWORK_FIELDS),
         tried_with=("http_url",),
     ),
 }
@@ -90,18 +84,15 @@ KINDS = {
 
 class TestedRows(AnyModelAdmin):
     """Base of the admins of sources and of cards: a choice before the form of a new row, and tests of the saved row and
-    of the form before saving.
-
-    To test the form, the page submits it with the row's key as `_id`, empty for a new row. The answer has a URL to
-    poll.
-    """
+    of the form before saving. To test the form, the page submits it with the row's key as `_id`, empty for a new row;
+    the answer has a URL to poll."""
 
     actions = None
 
     # Returns the kind of the row, or of a new one from the request.
     find_kind: Callable[[HttpRequest, Any], SourceKind | None]
     # Shows the page to choose what the new row is based on.
-    choose: Callable[[HttpRequest], HttpResponse]
+    show_choice_page: Callable[[HttpRequest], HttpResponse]
     # Returns additional template context.
     describe_page: Callable[[HttpRequest, Any], dict[str, Any]]
     # Starts a background test of the saved row; describe_test returns its state for polling.
@@ -110,8 +101,8 @@ class TestedRows(AnyModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[tuple[str, str], View] = {
-            ("try/", "try"): require_POST(self.try_view),
-            ("try/<str:token>/", "tried"): require_GET(self.tried_view),
+            ("try/", "try"): require_POST(self.test_unsaved_view),
+            ("try/<str:token>/", "tried"): require_GET(self.unsaved_state_view),
             ("<int:row_id>/test/", "test"): require_POST(self.test_view),
             ("<int:row_id>/test/state/", "state"): require_GET(self.state_view),
         }
@@ -125,14 +116,14 @@ class TestedRows(AnyModelAdmin):
         if object_id is None and request.method == "GET" and kind is None:
             if not self.has_add_permission(request):
                 raise PermissionDenied
-            return self.choose(request)
+            return self.show_choice_page(request)
         extra = {**(extra_context or {}), "unsaved_test": None}
         may = self.has_add_permission(request) if row is None else self.has_change_permission(request, row)
         is_card = self.model is Card
         # The connection of a BI source is tested elsewhere.
         if may and kind is not None and (is_card or kind != SourceKind.GUANDATA):
             needs = KINDS[kind].card_tried_with if is_card else KINDS[kind].tried_with
-            url = reverse(f"admin:{self._view_name('try')}")
+            url = reverse(f"admin:{self._build_view_name('try')}")
             extra["unsaved_test"] = {"url": url, "id": "" if row is None else row.pk, "needs": " ".join(needs)}
         if object_id is None or row is not None:
             extra |= self.describe_page(request, row)
@@ -143,7 +134,7 @@ class TestedRows(AnyModelAdmin):
         row = self.find_row_to_change(request, row_id)
         self.request_test(request, row)
         self.log_change(request, row, gettext("Tested."))
-        page, sent = reverse(f"admin:{self._view_name('change')}", args=[row.pk]), request.POST.get("next", "")
+        page, sent = reverse(f"admin:{self._build_view_name('change')}", args=[row.pk]), request.POST.get("next", "")
         is_ours = url_has_allowed_host_and_scheme(sent, {request.get_host()}, require_https=request.is_secure())
         return HttpResponseRedirect(f"{sent if is_ours else page}#test")
 
@@ -159,7 +150,7 @@ class TestedRows(AnyModelAdmin):
             raise PermissionDenied
         return find_row(self, request, pk, to_change=True)
 
-    def try_view(self, request: HttpRequest) -> JsonResponse:
+    def test_unsaved_view(self, request: HttpRequest) -> JsonResponse:
         """Test the submitted form without saving it. Errors of the form are returned at once."""
         key, row = request.POST.get("_id", ""), None
         if key:
@@ -171,7 +162,7 @@ class TestedRows(AnyModelAdmin):
         form.is_valid()
         problems: list[str] = []
         for name, texts in form.errors.items():
-            if name not in UNTRIED:
+            if name not in FIELDS_NOT_TESTED:
                 label = form.fields[name].label if name in form.fields else ""
                 problems += [gettext("%(field)s: %(problem)s") % {"field": label, "problem": text} for text in texts]
         if problems:
@@ -180,15 +171,15 @@ class TestedRows(AnyModelAdmin):
         tried: Any = form.instance
         source, card = (tried.source, tried) if isinstance(tried, Card) else (tried, None)
         token = source_tests.request_unsaved_test(source, card, by=request.user, now=timezone.now())
-        return self._state(request, token)
+        return self._respond_with_state(request, token)
 
-    def tried_view(self, request: HttpRequest, token: str) -> JsonResponse:
+    def unsaved_state_view(self, request: HttpRequest, token: str) -> JsonResponse:
         """Return the progress of a test to the person who requested it."""
         if not (self.has_add_permission(request) or self.has_change_permission(request)):
             raise PermissionDenied
-        return self._state(request, token)
+        return self._respond_with_state(request, token)
 
-    def _state(self, request: HttpRequest, token: str) -> JsonResponse:
+    def _respond_with_state(self, request: HttpRequest, token: str) -> JsonResponse:
         job = find_newest_job(source_tests.UNSAVED_TEST, token)
         if job is None or job.asked_by_id != request.user.pk:
             raise Http404
@@ -199,11 +190,11 @@ class TestedRows(AnyModelAdmin):
             {
                 "html": render_to_string(TEMPLATE, context, request),
                 "is_unfinished": job.is_unfinished,
-                "url": reverse(f"admin:{self._view_name('tried')}", args=[token]),
+                "url": reverse(f"admin:{self._build_view_name('tried')}", args=[token]),
             }
         )
 
-    def _view_name(self, view: str) -> str:
+    def _build_view_name(self, view: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{view}"
 
 
@@ -250,7 +241,7 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
         sent = row.kind if row else (request.POST or request.GET).get("kind", "")
         return SourceKind(sent) if sent in SourceKind.values else None
 
-    def choose(self, request: HttpRequest) -> HttpResponse:
+    def show_choice_page(self, request: HttpRequest) -> HttpResponse:
         rows = [
             {"name": kind.label, "help": pages.help, "query": _extend_query(request, kind=kind.value)}
             for kind, pages in KINDS.items()
@@ -372,12 +363,12 @@ class CardAdmin(TestedRows):
     def describe_page(self, request: HttpRequest, row: Card | None) -> dict[str, Any]:
         if row is not None and self.has_change_permission(request, row):
             return {"card": row, "test": self.describe_test(row)}
-        # The form of a new card shows the last test of its source.
         if row is None and request.method == "GET" and request.user.has_perm("integrations.change_datasource"):
+            # A new card: show the last test of its source.
             return _describe_source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]))
         return {}
 
-    def choose(self, request: HttpRequest) -> HttpResponse:
+    def show_choice_page(self, request: HttpRequest) -> HttpResponse:
         sources = DataSource.objects.visible_to(request.user).defer(*SECRETS)
         rows = [
             {"name": each.name, "help": each.get_kind_display(), "query": _extend_query(request, source=str(each.pk))}
@@ -398,8 +389,8 @@ class CardAdmin(TestedRows):
 
     def describe_test(self, row: Card) -> dict[str, Any]:
         """Return the state of the last fetch for a report, alert or test, with its first rows."""
-        now, of_slots = timezone.now(), CardData.objects.filter(card=row, slot_at__isnull=False)
-        latest = of_slots.order_by("-requested_at", "-pk").first()
+        now, requested = timezone.now(), CardData.objects.filter(card=row, slot_at__isnull=False)
+        latest = requested.order_by("-requested_at", "-pk").first()
         if latest is None:
             return {"is_unfinished": False, "html": render_to_string(f"{FOLDER}/_test.html")}
         latest.card = row

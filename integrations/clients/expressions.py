@@ -113,8 +113,8 @@ class _BoundedInterpreter(TreeInterpreter):
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         found = super().visit(node, *args, **kwargs)
-        is_written = isinstance(found, str) and node["type"] == "function_expression"
-        self._count(1 + (len(found) if is_written or isinstance(found, list | dict) else 0))
+        is_made_text = isinstance(found, str) and node["type"] == "function_expression"
+        self._count(1 + (len(found) if is_made_text or isinstance(found, list | dict) else 0))
         if node["type"] in _BUILDING_NODES:
             for _value in _walk_values(found):
                 self._count(1)

@@ -27,12 +27,10 @@ from integrations.clients.snapshots import (
 
 # A browser counts as hung if a call lasts this much longer than the page's time limit.
 HANGS_AFTER_SECONDS = 20
-# A browser that takes longer to start is killed.
-STARTS_WITHIN_SECONDS = 30
+STARTS_WITHIN_SECONDS = 30  # a browser that takes longer is killed
 ENDS_WITHIN_SECONDS = 5
 CHECKED_EVERY_SECONDS = 1.0
-# Browsers leak memory, so a new one is started after this number of pictures.
-PICTURES_AT_MOST = 200
+PICTURES_AT_MOST = 200  # browsers leak memory, so a new one is started then
 # A folder that is older than this and belongs to no running process is deleted.
 ABANDONED_AFTER_SECONDS = 24 * 60 * 60
 # Names of the temporary folders that Playwright makes, and the option of Chromium that names its profile folder.
@@ -58,8 +56,7 @@ class LastingBrowser:
     def take_picture(
         self, address: str, options: PictureOptions, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
     ) -> Picture:
-        """Take a picture, as SnapshotBrowser does. Raises SnapshotError; its reason is BROWSER_FAILED if the
-        browser hangs or takes too much memory."""
+        """Take a picture, as SnapshotBrowser does. BROWSER_FAILED: it hung or took too much memory."""
         if self._picture_count >= PICTURES_AT_MOST or (
             self._browser and self.measure_megabytes() > self._megabytes_at_most
         ):
@@ -73,7 +70,7 @@ class LastingBrowser:
             except TimeoutError:
                 raise SnapshotError(PictureProblem.BROWSER_FAILED) from None
             finally:
-                # New children of this process are the browser's; their descendants are found when needed.
+                # The browser's processes: new children of this process, and later their descendants.
                 self._processes = {one for one in _list_processes() - earlier if one.parent == os.getpid()}
                 if self._browser is None:
                     self.kill()

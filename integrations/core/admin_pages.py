@@ -105,14 +105,12 @@ class VersionedForm(AnyModelForm):
     differ, the page comes back with the input and the new version; saving it again overwrites.
 
     `version_columns`: columns that no page shows, such as a secret. `unversioned_fields`: fields that are not compared.
-    `edits_rows`: whether the page edits related rows, which `read_values` includes. `is_second`: whether somebody else
-    saved first.
+    `edits_rows`: whether the page edits related rows, which `read_values` includes.
     """
 
     version_columns: ClassVar[tuple[str, ...]] = ()
     unversioned_fields: ClassVar[frozenset[str]] = frozenset()
     edits_rows: ClassVar[bool] = False
-    is_second = False
     page_version = VersionField()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -167,12 +165,11 @@ class VersionedForm(AnyModelForm):
         opened_at, _dot, opened = self.cleaned_data.get(VERSION, "").partition(".")
         if version in (opened, before):  # a form that changes nothing overwrites nothing
             return cleaned
-        self.is_second = True
         data: Any = self.data.copy()  # type: ignore[attr-defined]  # a QueryDict, the data of a request
         data[self.add_prefix(VERSION)] = _add_timestamp(version)
         self.data = data
         since = datetime.fromtimestamp(int(opened_at) if _SECONDS.fullmatch(opened_at) else 0, UTC)
-        who = describe_saving(hooks.people().last_saved(self.list_saved_rows(), since))
+        who = describe_saving(hooks.people().find_last_save(self.list_saved_rows(), since))
         sentence = gettext(
             "%(who)s What you typed is kept below and not saved yet. Save once more to put it in place of that."
         )
@@ -213,12 +210,12 @@ class VersionedFormSet(AnyInlineFormSet):
                 rows.setdefault(int(number), {})[ending] = data.pop(name)
         keys = {row["id"][0] for row in rows.values() if _KEY.fullmatch(row.get("id", [""])[0])}
         model: Any = self.model
-        there = {str(key) for key in model._base_manager.filter(pk__in=keys).values_list("pk", flat=True)}
-        if not keys - there:
+        existing = {str(key) for key in model._base_manager.filter(pk__in=keys).values_list("pk", flat=True)}
+        if not keys - existing:
             return super().management_form
         kept: list[dict[str, list[str]]] = []
         for _number, row in sorted(rows.items()):
-            is_gone = row.get("id", [""])[0] in keys - there
+            is_gone = row.get("id", [""])[0] in keys - existing
             if not is_gone or "DELETE" not in row:
                 kept.append({**row, "id": [""]} if is_gone else row)
         kept.sort(key=lambda row: row.get("id") in (None, [""]))
@@ -275,7 +272,7 @@ class CappedPaginator(AnyPaginator):
         return rows.order_by().values("pk")[:ROWS_COUNTED].count()
 
 
-def read_newest_first(rows: QuerySet[Any], *, at_once: int) -> Iterator[Any]:
+def read_rows_newest_first(rows: QuerySet[Any], *, at_once: int) -> Iterator[Any]:
     """Yield the rows, `at_once` of them per query, so that a slow download keeps no cursor or transaction open and
     few rows in memory."""
     rows = left = rows.order_by("-pk")
@@ -295,8 +292,7 @@ class KeysetPage:
 
 
 def read_page(rows: QuerySet[Any], *, before: int | None = None, after: int | None = None, size: int) -> KeysetPage:
-    """Return the first `size` rows, or those after the key `after`, or the last ones before the key
-    `before`."""
+    """Return the first `size` rows, or those after the key `after`, or the last before the key `before`."""
     if before is not None:
         found = list(rows.filter(pk__lt=before).order_by("-pk")[: size + 1])
         has_more, page = len(found) > size, found[:size][::-1]
@@ -358,7 +354,7 @@ EMPTY_SELECT_HELP: Mapping[str, EmptySelectHelp] = {
     "notifications.Robot": EmptySelectHelp(_("No group robot is entered yet."), _("New group robot")),
     "notifications.ApiToken": EmptySelectHelp(_("There is no API token yet."), "", *TOKEN),
     "notifications.Subscription": EmptySelectHelp(_("There is no push yet."), "", *PUSH),
-    "notifications.Report": EmptySelectHelp(_("There is no content yet. Who may change reports makes one.")),
+    "notifications.Report": EmptySelectHelp(_("There is no content yet. People who may change reports can add it.")),
 }
 
 
@@ -417,7 +413,7 @@ def describe_empty_select(
         # Who can add rows here; if rows of all companies are hidden, who manages all companies.
         permission = help.permission if help.page else f"{model._meta.app_label}.add_{model._meta.model_name}"
         permission = "accounts.change_user" if model is Corp and is_hidden else permission
-        ask = hooks.people().whom_to_ask(person, permission, () if is_hidden or model is Corp else None)
+        ask = hooks.people().describe_contacts(person, permission, () if is_hidden or model is Corp else None)
     return {
         "why": why if is_empty else "",
         "add": help.add,

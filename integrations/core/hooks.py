@@ -143,18 +143,18 @@ class LastSave:
 class People:
     """Functions of accounts about people.
 
-    `external_ids`: the values that can be chosen at the moment; attributes come and go. `whom_to_ask`: one sentence on
-    who may do what the person may not, for a permission (app_label.codename) and the ids of the companies concerned.
-    `rests_on_corpid`: whether rows identify people by this corp's CorpId, which then cannot change. `shut_out`: why
-    sign-in through the corp must not be switched off now, in whole sentences. `last_saved`: who last saved one of
-    these rows, or related rows of their pages, since a time; None if unknown.
+    `list_external_ids`: return the values that can be chosen now; attributes come and go. `describe_contacts`: return
+    a sentence on whom the person can ask for a permission (app_label.codename), for companies with these ids.
+    `is_corpid_in_use`: whether rows identify people by this corp's CorpId, which then cannot change.
+    `warn_before_shutting_out`: return sentences on why sign-in through the corp must not be switched off now.
+    `find_last_save`: return who last saved one of these rows, or related rows of their pages, since a time, or None.
     """
 
-    external_ids: Callable[[], list[ExternalId]]
-    whom_to_ask: Callable[[Person, str, Collection[int] | None], str]
-    rests_on_corpid: Callable[[Corp], bool]
-    shut_out: Callable[[Corp], list[str]]
-    last_saved: Callable[[Sequence[Model], datetime], LastSave | None]
+    list_external_ids: Callable[[], list[ExternalId]]
+    describe_contacts: Callable[[Person, str, Collection[int] | None], str]
+    is_corpid_in_use: Callable[[Corp], bool]
+    warn_before_shutting_out: Callable[[Corp], list[str]]
+    find_last_save: Callable[[Sequence[Model], datetime], LastSave | None]
 
 
 people: SingleProvider[People] = SingleProvider()
@@ -162,7 +162,7 @@ people: SingleProvider[People] = SingleProvider()
 
 def find_external_id_by_key(key: str) -> ExternalId | None:
     """Return the value with this key; None if it no longer exists, such as a deleted attribute."""
-    return next((one for one in people().external_ids() if one.key == key), None)
+    return next((one for one in people().list_external_ids() if one.key == key), None)
 
 
 # --- A member gets another userid. Arguments: corp, old and new userid, both in WeCom's spelling ----------------------

@@ -60,13 +60,13 @@ class Department(models.Model):
 
 
 class MemberQuerySet(CorpRowsQuerySet["Member"]):
-    def here(self) -> Self:
+    def present(self) -> Self:
         """Filter members whom WeCom shows us, enabled or not."""
         return self.filter(presence=Member.Presence.HERE)
 
     def eligible(self) -> Self:
         """Filter present members who are not disabled in WeCom and do not wait for an administrator."""
-        return self.here().filter(waits_since__isnull=True).exclude(status=Member.Status.DISABLED)
+        return self.present().filter(waits_since__isnull=True).exclude(status=Member.Status.DISABLED)
 
 
 class Member(models.Model):

@@ -24,7 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin.base import Column, RowsAdmin, format_moment
 from accounts.directory.groups import DepartmentsField
 from accounts.models import User
-from accounts.users.roles import people_visible_to, sees_rows_without_corp
+from accounts.users.roles import find_visible_people, sees_rows_without_corp
 from integrations.admin.base import ONE_SAVE_BUTTON, RowAction, State, find_row, own_page, own_routes, show_state
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges
 from integrations.models import Corp
@@ -86,7 +86,7 @@ class ApiTokenForm(AnyModelForm):
             fields["reach"].choices = [one for one in Reach.choices if one[0] != Reach.EVERYTHING]
             fields["sends_to"].choices = [one for one in SendReach.choices if one[0] != SendReach.EVERYONE]
         fields["send_corps"].queryset = Corp.objects.visible_to(self.person).order_by("name")
-        fields["send_users"].queryset = people_visible_to(self.person)
+        fields["send_users"].queryset = find_visible_people(self.person)
         fields["send_departments"].offer_departments(seen_by=self.person, chosen=[])
         fields["allows_private_addresses"].disabled = not self.person.is_superuser
         for name in ("sends_to", "daily_limit"):

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.directory.groups import DepartmentsSelect
 from accounts.models import User
-from accounts.users.roles import find_role_groups, people_visible_to
+from accounts.users.roles import find_role_groups, find_visible_people
 from integrations.admin.base import State, hide_related_links, own_page, own_routes, pill, show_state
 from integrations.admin.base import show_status as show_status
 from integrations.core.admin_pages import AnyModelAdmin
@@ -72,7 +72,7 @@ class SuccessorPage(AnyModelAdmin):
             raise Http404
         form = forms.Form(request.POST if request.method == "POST" else None, initial={"successor": row.successor_id})
         may_manage = User.objects.with_perm(permission, backend=PERMISSION_BACKEND).filter(is_staff=True)
-        offered = people_visible_to(editor).filter(pk__in=may_manage).exclude(pk=row.owner_id)
+        offered = find_visible_people(editor).filter(pk__in=may_manage).exclude(pk=row.owner_id)
         if isinstance(row, ACTING):
             offered = offered.filter(is_not_stronger(row.owner))
         field = forms.ModelChoiceField(offered, required=False, label=_("Successor"), empty_label=gettext("nobody"))

@@ -27,7 +27,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.admin.base import Column, RowsAdmin, format_moment
 from accounts.audit import signals
 from accounts.models import User
-from accounts.users.roles import people_visible_to
+from accounts.users.roles import find_visible_people
 from integrations.admin.base import ONE_SAVE_BUTTON, RowAction, State, find_row, own_page, own_routes, show_state
 from integrations.core.admin_pages import VERSION, ConfirmedChanges
 from integrations.core.background import database_now
@@ -335,7 +335,7 @@ def _try_payload(channel: InboundChannel, form: ChannelForm, payload: Payload, n
 def _name_recipients(recipients: list[Recipient], seen_by: User) -> list[tuple[str, str]]:
     """Return names and reasons of the first recipients. Hides names that the person may not see."""
     first = recipients[:NAMED_AT_MOST]
-    people = people_visible_to(seen_by).in_bulk([one.user_id for one in first])
+    people = find_visible_people(seen_by).in_bulk([one.user_id for one in first])
     hidden = gettext("somebody whom you do not see")
     words = {one.user_id: "" if one.reason is None else str(one.reason.label) for one in first}
     return [(str(people.get(user_id, hidden)), reason) for user_id, reason in words.items()]

@@ -28,10 +28,10 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin.base import Column, RowsAdmin, RowsList, format_moment, format_moment_as_text
 from accounts.importexport.sheets import format_csv_line
 from accounts.models import User, WeComAccount, fold_userid
-from accounts.users.roles import people_visible_to
+from accounts.users.roles import find_visible_people
 from integrations.admin.base import ReadOnlyAdmin, State, own_routes, pill, show_state, show_status
 from integrations.companies.diagnosis import checks
-from integrations.core.admin_pages import read_newest_first
+from integrations.core.admin_pages import read_rows_newest_first
 from integrations.models import Card, Corp
 from integrations.models.fields import Person
 from notifications.admin import base
@@ -277,7 +277,7 @@ def search_people(words: str, *, seen_by: Person) -> list[int]:
     accounts = WeComAccount.objects.visible_to(seen_by)
     account = accounts.filter(user=OuterRef("pk"), userid_folded__startswith=folded)
     wanted = Q(username__istartswith=words) | Q(name__contains=words) | Q(Exists(account))
-    return list(people_visible_to(seen_by).filter(wanted).values_list("pk", flat=True)[:PEOPLE_AT_MOST])
+    return list(find_visible_people(seen_by).filter(wanted).values_list("pk", flat=True)[:PEOPLE_AT_MOST])
 
 
 def read_few_keys(found: QuerySet[Any, Any]) -> list[Any] | QuerySet[Any, Any]:
@@ -365,7 +365,7 @@ class LogFilter(admin.ListFilter):
     def _name_row(self, column: str, key: str) -> str:
         """Return the name of the row, empty if the person may not see it."""
         related = _RELATED[column]
-        seen = people_visible_to(self.person) if related is User else related.objects.visible_to(self.person)
+        seen = find_visible_people(self.person) if related is User else related.objects.visible_to(self.person)
         row = (prepare_names(seen) if related is Run else seen).filter(pk=key).first() if base.is_key(key) else None
         return f"{name_run(row)} {format_moment_as_text(row.slot_at)}" if isinstance(row, Run) else str(row or "")
 
@@ -514,7 +514,7 @@ class LogAdmin(RowsAdmin, ReadOnlyAdmin):
         with translation.override(language):
             head = "\ufeff" + format_csv_line([str(column.short_description) for column in columns])
         yield head
-        rows = islice(read_newest_first(found, at_once=BATCH), ROWS_AT_MOST)
+        rows = islice(read_rows_newest_first(found, at_once=BATCH), ROWS_AT_MOST)
         while batch := list(islice(rows, BATCH)):
             with translation.override(language):
                 self.describe_rows(request, batch)

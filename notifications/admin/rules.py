@@ -25,7 +25,7 @@ from django.views.decorators.http import require_POST
 from accounts.admin.base import Column, OptionFilter, RowsAdmin, format_moment
 from accounts.audit import signals
 from accounts.models import User
-from accounts.users.roles import people_visible_to, sees_rows_without_corp
+from accounts.users.roles import find_visible_people, sees_rows_without_corp
 from integrations.admin.base import NamedDeletions, RowAction, State, find_row, own_routes, show_state
 from integrations.core.admin_pages import NATIVE_DATES, AnyModelForm, AnyStackedInline, VersionedFormSet
 from integrations.core.background import database_now
@@ -237,7 +237,7 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
         elif self.instance.repeat == Repeat.CRONTAB:
             self.initial["repeat"] = names.get(self.instance.crontab, Repeat.CRONTAB)
         fields["card"].queryset = Card.objects.visible_to(self.person).select_related("source")
-        fields["owner"].queryset = people_visible_to(self.person).filter(is_staff=True) | User.objects.filter(
+        fields["owner"].queryset = find_visible_people(self.person).filter(is_staff=True) | User.objects.filter(
             pk=self.instance.owner_id
         )
         if self.instance.card_id:  # the columns of the last fetched data

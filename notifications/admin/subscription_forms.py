@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.directory.groups import DepartmentsField
 from accounts.models import Attribute, User
 from accounts.models.attributes import SEPARATORS, VALUE_CHARACTERS
-from accounts.users.roles import people_visible_to
+from accounts.users.roles import find_visible_people
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from integrations.models import Corp
 from notifications.admin.base import is_key
@@ -392,7 +392,7 @@ def offer_people(fields: dict[str, Any], row: Any, person: User) -> None:
     is_known = row.pk is not None  # an unsaved row cannot be asked for its relations
     users = row.users.values_list("pk", flat=True) if is_known else []
     departments = list(row.departments.values_list("pk", flat=True)) if is_known else []
-    fields["users"].queryset = people_visible_to(person) | User.objects.filter(pk__in=users)
+    fields["users"].queryset = find_visible_people(person) | User.objects.filter(pk__in=users)
     fields["departments"].offer_departments(seen_by=person, chosen=departments)
 
 

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from accounts.users.roles import people_with_rights_changeable_by
+from accounts.users.roles import find_people_with_changeable_rights
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField, Person
 from notifications.models.recipients import WithSuccessor
@@ -30,7 +30,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         """Tokens of `person`, and of people whose rights `person` may change."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
         # Only owners are looked at, not every user.
-        owners = people_with_rights_changeable_by(person).filter(pk__in=self.model._base_manager.values("owner"))
+        owners = find_people_with_changeable_rights(person).filter(pk__in=self.model._base_manager.values("owner"))
         return self.filter(own | Q(owner__in=owners))
 
 

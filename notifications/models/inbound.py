@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.users.roles import make_scope_condition, people_with_rights_changeable_by
+from accounts.users.roles import find_people_with_changeable_rights, make_scope_condition
 from integrations.core import sentences
 from integrations.models import Corp, Department
 from integrations.models.fields import NOTHING, EncryptedTextField
@@ -52,7 +52,7 @@ class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
         rights. Rights of an owner who is not staff at present count too."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
         # Only owners are looked at, not every user.
-        owners = people_with_rights_changeable_by(person).filter(pk__in=self.model._base_manager.values("owner"))
+        owners = find_people_with_changeable_rights(person).filter(pk__in=self.model._base_manager.values("owner"))
         return self.filter(own | Q(owner__in=owners))
 
     def usable(self) -> Self:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from accounts.models import User, WeComAccount
-from accounts.users.roles import people_visible_to
+from accounts.users.roles import find_visible_people
 from integrations.directory import departments
 from integrations.models import Department, Member
 from notifications.models import AlertRule, Receipt, Subscription, SubscriptionChoice, WithRecipients
@@ -41,7 +41,7 @@ def describe_addressees(orders: Sequence[WithRecipients], *, seen_by: Person) ->
     kinds: Sequence[tuple[str, QuerySet[Any], Callable[[Any], str]]] = (
         ("department_ids", Department.objects.all(), str),
         ("group_ids", Group.objects.all(), str),
-        ("user_ids", people_visible_to(seen_by), User.get_full_name),
+        ("user_ids", find_visible_people(seen_by), User.get_full_name),
     )
     for field, rows, name_of in kinds:
         chosen: dict[int, Sequence[int]] = {pk: getattr(one, field) for pk, one in audiences.items()}

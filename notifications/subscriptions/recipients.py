@@ -26,7 +26,7 @@ from django.db.models import (
 )
 
 from accounts.models import Attribute, AttributeValue, User, WeComAccount, barred_by_wecom, fold_value
-from accounts.users.roles import people_visible_to, sees_all
+from accounts.users.roles import find_visible_people, sees_all
 from integrations.core.sentences import Sentence
 from integrations.directory import departments
 from integrations.models import Corp, Department, Member
@@ -278,7 +278,7 @@ def count_reachability(
     # In steps: there may be thousands, and a database limits the values in one condition.
     for start in range(0, len(unreachable), NAMES_AT_ONCE):
         by_key = {one.user_id: one for one in unreachable[start : start + NAMES_AT_ONCE]}
-        people = people_visible_to(seen_by).filter(pk__in=by_key).order_by("pk")[: named - len(listed)]
+        people = find_visible_people(seen_by).filter(pk__in=by_key).order_by("pk")[: named - len(listed)]
         listed += [(str(person), by_key[person.pk]) for person in people]
         if len(listed) >= named:
             break

@@ -41,7 +41,7 @@ def parse_site(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def parse_address(check: Callable[[str], object]) -> Callable[[str], str]:
+def make_address_parser(check: Callable[[str], object]) -> Callable[[str], str]:
     """Return a parser of addresses that `check` accepts, and that have no _AMBIGUOUS characters."""
 
     def parse(text: str) -> str:
@@ -56,8 +56,8 @@ def parse_address(check: Callable[[str], object]) -> Callable[[str], str]:
 # By option: parser, the question at a terminal if the option is missing, and the default for an empty answer.
 QUESTIONS: dict[str, tuple[Callable[[str], str], object, str]] = {
     "site": (parse_site, gettext_lazy("Address of the site, such as https://bi.example.com"), ""),
-    "database": (parse_address(e.database), "PostgreSQL", LOCAL_DATABASE),
-    "valkey": (parse_address(e.check_valkey_address), "Valkey", LOCAL_VALKEY),
+    "database": (make_address_parser(e.database), "PostgreSQL", LOCAL_DATABASE),
+    "valkey": (make_address_parser(e.check_valkey_address), "Valkey", LOCAL_VALKEY),
 }
 
 

@@ -16,7 +16,7 @@ from guanwecom.operations.support_bundle import build_bundle
 class Command(BaseCommand):
     help = (
         "Write a new zip file for support: versions, settings, diagnosis of each company, the last errors, migrations, "
-        "queues and heartbeats. No secret, no message and no directory is in it. Look through it before you send it."
+        "queues and heartbeats; no secrets, messages or people of the directory. Look through it before you send it."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -52,8 +52,7 @@ API_BASE_URL = "https://qyapi.weixin.qq.com"
 class Timeouts:
     """Time-outs in seconds. `connect_seconds`: for each address of the host. `total_seconds`: for a whole call, from
     waiting for a token to the last byte of the answer, including a repeat with another token; `transfer_seconds`: for
-    a call with a file. A lease for work that makes a call must be longer: the docstring of `transport` says what these
-    times do not bound."""
+    a call with a file. A lease on work with a call must be longer: see the limits in `transport`."""
 
     connect_seconds: float = 5.0
     total_seconds: float = 15.0
@@ -95,8 +94,7 @@ class Call:
         return self.remove_secrets(content[: 64 * 1024].decode(errors="replace"))[:CLIPPED_CHARACTERS]
 
     def make_unclear_error(self, cls: type[IntegrationError], message: str, **known: Any) -> IntegrationError:
-        """Make an error for a call that WeCom may have carried out: of `cls` if the call is repeatable, otherwise
-        OutcomeUnknownError."""
+        """Make an error for a call that may have been done: of `cls` if it is repeatable, else OutcomeUnknownError."""
         cls = cls if self.is_repeatable else OutcomeUnknownError
         return cls(message, system="wecom", operation=self.operation, **known)
 

@@ -190,8 +190,7 @@ class TokenStore:
     def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
         """Fetch a new token even if one is stored. Publish it, or the failure, unless another caller is fetching.
 
-        Raises the error of `fetch`. If the Secret was refused a moment ago, or WeCom blocks this address, raises the
-        error of that earlier fetch and does not call `fetch`.
+        Raises the error of `fetch`. If the Secret was just refused, or during a block, raises that earlier error.
         """
         key = _make_key(corpid, agentid, "token")
         try:

@@ -129,8 +129,7 @@ def list_essential_checks(corp: Corp) -> tuple[str, ...]:
 def find_reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
     """Return why sign-in cannot be switched on yet for an enabled corp (see find_reasons).
 
-    While sign-in was off, the check compared the app's home page with the plain login address. So the home page that it
-    found is compared here with the link that signs people in.
+    The check compared the home page with the plain login address; here it is compared with the link of sign-in.
     """
     runs = find_latest_runs(corp)
     run = runs.get("home_page")
@@ -170,8 +169,7 @@ def find_reasons(names: Sequence[str], runs: dict[str, CheckRun], corp: Corp, no
 
 @dataclass(frozen=True)
 class Health:
-    """A corp's last diagnosis in few words. `tone`: good, warn, bad, busy or quiet; `checked_at`: of the newest
-    result."""
+    """A corp's last diagnosis in brief. `tone`: good, warn, bad, busy or quiet; `checked_at`: of the newest result."""
 
     tone: str
     words: str
@@ -262,8 +260,7 @@ def _describe_refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refus
         cause, remedy, anchor = _("server address refused"), _("enter it as a trusted IP"), "trusted_ip"
     else:
         cause, remedy, anchor = _("calls refused (%(code)s)") % {"code": code}, _("run the diagnosis"), "diagnosis"
-    # A refused fetch of a token has no `since`: it ends by itself, at `until`.
-    waiting = ""
+    waiting = ""  # a refused fetch of a token has no `since`: it ends by itself, at `until`
     if refused.since is None and remedy and refused.until is not None:
         waiting = _("not asked again before %(time)s") % {"time": _format_time(refused.until, now)}
     elif refused.since is not None:
@@ -434,7 +431,7 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
         run.try_count += 1
         columns = {"try_count": run.try_count, "next_try_at": None}
         with transaction.atomic():
-            if not _find_same(run).update(status=Status.RUNNING, **columns):
+            if not _find_unchanged_run(run).update(status=Status.RUNNING, **columns):
                 return  # it was requested anew meanwhile
             job_run.lock_job()  # before the test message: a worker that slept must not send a second one
         run.connection_version = corp.connection_version
@@ -455,8 +452,7 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
         _store_finding(run, check, corp, finding, job_run.clock())
         job_run.lock_job()
     if finding.status in PASSED and check.name in ESSENTIAL:
-        # Send one waiting message soon: it may pass now.
-        hooks.calls().probe_company_at_once(run.corp_id, job_run.clock())
+        hooks.calls().probe_company_at_once(run.corp_id, job_run.clock())  # send one waiting message soon
 
 
 def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, now: datetime) -> None:
@@ -464,7 +460,7 @@ def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, no
     it; a passed one starts them again."""
     # The wait before the next try, by the age of the request.
     waits = [wait for age, wait in check.retries if now - run.requested_at < age] if finding.heals else []
-    if not _find_same(run).update(
+    if not _find_unchanged_run(run).update(
         **finding.columns,
         connection_version=run.connection_version,
         subject=run.subject,
@@ -483,5 +479,5 @@ def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, no
         behind.filter(status=Status.WAITING).update(**blocked, finished_at=now)
 
 
-def _find_same(run: CheckRun) -> QuerySet[CheckRun]:
+def _find_unchanged_run(run: CheckRun) -> QuerySet[CheckRun]:
     return CheckRun.objects.filter(pk=run.pk, requested_at=run.requested_at)

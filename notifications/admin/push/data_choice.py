@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AttributeValue, User, WeComAccount, fold_value
-from accounts.users.roles import describe_contacts, people_visible_to
+from accounts.users.roles import describe_contacts, find_visible_people
 from integrations.admin.datasources import ID_CHARACTERS, WITHOUT_ROWS
 from integrations.data.table import Kind, Table
 from integrations.datasources import catalogue
@@ -89,7 +89,7 @@ def propose_own_rows(table: Table, *, by: User) -> tuple[str, str] | None:
             cells[column.name] = {fold_value(text): text for text in texts}
     wanted = {folded for texts in cells.values() for folded in texts}
     written = {text for texts in cells.values() for text in texts.values()}
-    people, known = people_visible_to(by), defaultdict[str, set[str]](set)
+    people, known = find_visible_people(by), defaultdict[str, set[str]](set)
     values = AttributeValue.objects.filter(user__in=people, folded__in=wanted)
     for attribute_id, folded in values.order_by("attribute").values_list("attribute", "folded").distinct():
         known[str(attribute_id)].add(folded)

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 
 from accounts.models import User
-from accounts.users.roles import people_visible_to
+from accounts.users.roles import find_visible_people
 from notifications.admin.log import explain_held_up
 from notifications.delivery.explanations import explain_receipt
 from notifications.delivery.rendering import report_contents
@@ -25,7 +25,7 @@ TRIED = "tried"
 
 def find_viewable_people(by: User) -> QuerySet[User]:
     """Return the people whose view of a message `by` may see, and to whom `by` may send a trial."""
-    return people_visible_to(by) | User.objects.filter(pk=by.pk)
+    return find_visible_people(by) | User.objects.filter(pk=by.pk)
 
 
 def make_person_field(by: User, site: AdminSite, name: str, auto_id: str, attrs: dict[str, str]) -> BoundField:

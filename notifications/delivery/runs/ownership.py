@@ -24,10 +24,10 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.users.roles import (
+    find_changeable_people,
+    find_people_with_changeable_rights,
     find_permission_holders,
-    make_weaker_condition,
-    people_changeable_by,
-    people_with_rights_changeable_by,
+    make_no_more_rights_condition,
     sees_rows_without_corp,
 )
 from integrations.core.hooks import Attention
@@ -55,7 +55,9 @@ def describe_owner(row: Any, viewer: User) -> str:
     if row.owner is None:
         return _("nobody")
     line: str = str(row.owner)
-    may_open = viewer.has_perm("accounts.change_user") and people_changeable_by(viewer).filter(pk=row.owner_id).exists()
+    may_open = (
+        viewer.has_perm("accounts.change_user") and find_changeable_people(viewer).filter(pk=row.owner_id).exists()
+    )
     if may_open and _find_working(Q(pk=row.pk), now=timezone.now(), seen_by=viewer, models=[type(row)]):
         line = format_html('{} · <a href="{}">{}</a>', line, _make_owner_url(row.owner), _("Hand it over"))
     line = format_html("{} · {}", line, _("successor: %(person)s") % {"person": row.successor or _("nobody")})
@@ -67,7 +69,7 @@ def describe_owner(row: Any, viewer: User) -> str:
 
 def find_objections(owner: User, keys: Collection[str], successor: User, editor: User) -> list[str]:
     """Explain, in whole sentences, why `successor` may not take over the rows of `keys`."""
-    may_choose = successor == editor or people_with_rights_changeable_by(editor).filter(pk=successor.pk).exists()
+    may_choose = successor == editor or find_people_with_changeable_rights(editor).filter(pk=successor.pk).exists()
     if not (may_choose and _may_act(successor)):
         return [_("You may not have %(person)s take something over.") % {"person": successor}]
     return list(filter(None, (explain_objection(row, successor) for row in _choose_rows(owner, keys, editor))))
@@ -148,7 +150,7 @@ def is_not_stronger(owner: User) -> Q:
     """Return a condition on User: people with no more rights than `owner` has, or had before being disabled."""
     able = copy(owner)
     able.is_active = able.is_staff = True
-    return make_weaker_condition(able)
+    return make_no_more_rights_condition(able)
 
 
 def explain_objection(row: Any, successor: User) -> str:
@@ -231,7 +233,7 @@ class _Notice(NamedTuple):
 def _find_managers(owner: User, now: datetime) -> dict[User, list[Any]]:
     """Map people who may hand over some of what `owner` has in use to those rows."""
     holders = find_permission_holders("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
-    managers = [one for one in holders if people_with_rights_changeable_by(one).filter(pk=owner.pk).exists()]
+    managers = [one for one in holders if find_people_with_changeable_rights(one).filter(pk=owner.pk).exists()]
     found = {one: _find_working(Q(owner=owner), now=now, seen_by=one) for one in managers}
     return {one: rows for one, rows in found.items() if rows}
 

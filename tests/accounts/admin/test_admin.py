@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User, WeComAccount
 from accounts.users import companies
 from accounts.users.companies import describe_disabling
-from accounts.users.roles import people_changeable_by, people_visible_to
+from accounts.users.roles import find_changeable_people, find_visible_people
 from integrations.models import Corp
 from tests.accounts.conftest import make_corp, make_person
 from tests.accounts.people import LIST, sent_form, signed_in
@@ -117,8 +117,8 @@ class TestVisibility:
             (no_staff, set(), set()),
         ):
             stored = User.objects.get(pk=one.pk)
-            assert {name for name, user in people.items() if user in people_visible_to(stored)} == visible, one
-            assert {name for name, user in people.items() if user in people_changeable_by(stored)} == changeable, one
+            assert {name for name, user in people.items() if user in find_visible_people(stored)} == visible, one
+            assert {name for name, user in people.items() if user in find_changeable_people(stored)} == changeable, one
             if not visible:
                 pages = [signed_in(stored).get(f"{LIST}{user.pk}/change/") for user in people.values()]
                 assert {page.status_code for page in pages} == {302}, one

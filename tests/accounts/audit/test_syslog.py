@@ -88,7 +88,7 @@ def sent(taken: list[bytes]) -> list[dict[str, object]]:
 def test_entries_arrive_in_their_order(server: TcpServer) -> None:
     entries = [record(f"note {number}") for number in range(3)]
 
-    tasks.send_audit(entries[0].pk)
+    tasks.send_audit_entries(entries[0].pk)
 
     found = sent(server.close())
     assert [(one["id"], one["note"]) for one in found] == [(one.pk, one.note) for one in entries]
@@ -131,13 +131,13 @@ def test_a_server_that_is_away_stops_nobody_and_loses_nothing(
     settings.AUDIT_SYSLOG = ("tcp", ("127.0.0.1", port))
     first = record("while it is away")
 
-    tasks.send_audit(first.pk)
+    tasks.send_audit_entries(first.pk)
 
     assert services.count_unsent_entries() == services.UnsentEntries(1, first.at)
     assert "audit entries not sent to the syslog server error=ConnectionRefusedError" in caplog.text
 
     server = TcpServer(port)
-    tasks.send_audit(first.pk)
+    tasks.send_audit_entries(first.pk)
 
     assert [one["note"] for one in sent(server.close())] == ["while it is away"]
     assert services.count_unsent_entries().count == 0

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.authentication import passwords
 from accounts.authentication.sessions import PASSWORD_BACKEND
 from accounts.models import AuditEntry, Lockout, User
-from accounts.tasks import purge_audit
+from accounts.tasks import purge_old_records
 from accounts.users.roles import Role
 from integrations.models import Corp
 from tests.accounts.conftest import Visitor, make_person, state_in
@@ -501,7 +501,7 @@ class TestTrail:
         fail(browser(), 1)
         later(2)
 
-        purge_audit.delay().get()
+        purge_old_records.delay().get()
 
         assert [row.username for row in Lockout.objects.all()] == ["lilei"]
 

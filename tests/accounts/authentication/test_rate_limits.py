@@ -182,16 +182,16 @@ def test_a_code_is_redeemed_whatever_wecom_says(corp: Corp, wecom: WeCom, instea
     if instead:
         wecom.instead["getuserinfo"] = instead
 
-    tasks.spend_refused_code(corp.pk, flow.seal_values(backends.SEALED_CODE, "STRAY"))
+    tasks.redeem_refused_code(corp.pk, flow.seal_values(backends.SEALED_CODE, "STRAY"))
 
     assert wecom.redeemed == ["STRAY"]
 
 
 def test_the_code_of_a_corp_disabled_meanwhile_and_what_no_key_opens_are_left_alone(corp: Corp, wecom: WeCom) -> None:
-    tasks.spend_refused_code(corp.pk, "gAAAAABinvented")
+    tasks.redeem_refused_code(corp.pk, "gAAAAABinvented")
     Corp.objects.update(is_enabled=False)
 
-    tasks.spend_refused_code(corp.pk, flow.seal_values(backends.SEALED_CODE, "STRAY"))
+    tasks.redeem_refused_code(corp.pk, flow.seal_values(backends.SEALED_CODE, "STRAY"))
 
     assert wecom.redeemed == []
 

@@ -324,7 +324,7 @@ def test_the_nightly_purge_takes_what_no_session_can_outlast(clerk: User, corp: 
         moment = now - timedelta(days=days)
         SignedInSession.objects.create(user=clerk, session_key=key, began_at=moment, last_used_at=moment)
 
-    tasks.purge_audit()
+    tasks.purge_old_records()
 
     assert list(SignedInSession.objects.values_list("session_key", flat=True)) == ["young"]
 

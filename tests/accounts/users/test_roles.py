@@ -9,7 +9,7 @@ from django.core.management import call_command
 
 from accounts.models import User, WeComAccount
 from accounts.users import roles
-from accounts.users.roles import Role, people_changeable_by, people_with_rights_changeable_by
+from accounts.users.roles import Role, find_changeable_people, find_people_with_changeable_rights
 from integrations.models import Corp
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, sent_form, signed_in, with_role
@@ -148,8 +148,8 @@ class TestWhoMayBeChanged:
     def test_nobody_stronger_than_oneself(self, people: dict[str, User], limited: User) -> None:
         sleeping = {"sleeping-rights", "sleeping-reach"}
 
-        assert self.names(people_changeable_by(limited)) == {"employee", "peer", "editor", "without-role"} | sleeping
-        assert self.names(people_with_rights_changeable_by(limited)) == {"employee", "peer", "editor", "without-role"}
+        assert self.names(find_changeable_people(limited)) == {"employee", "peer", "editor", "without-role"} | sleeping
+        assert self.names(find_people_with_changeable_rights(limited)) == {"employee", "peer", "editor", "without-role"}
 
     @pytest.mark.parametrize("role", [Role.INTEGRATION_ADMINISTRATOR, Role.PUSH_EDITOR, Role.READ_ONLY, None])
     def test_without_the_right_to_hand_out_roles_no_staff_and_no_rights(
@@ -157,8 +157,8 @@ class TestWhoMayBeChanged:
     ) -> None:
         one = with_role("one", role, corp)
 
-        assert not people_changeable_by(one).filter(is_staff=True).exists()
-        assert not people_with_rights_changeable_by(one).exists()
+        assert not find_changeable_people(one).filter(is_staff=True).exists()
+        assert not find_people_with_changeable_rights(one).exists()
 
 
 class TestHandingOut:

@@ -23,7 +23,7 @@ from django.urls import path
 os.environ["DJANGO_SETTINGS_MODULE"] = "guanwecom.settings"
 from guanwecom import celery
 from guanwecom.operations import startup
-startup.set_up()
+startup.set_up_process()
 from guanwecom import urls
 
 def boom(request, token):
