@@ -16,6 +16,11 @@ TEXTS = (
         "This password is too short. It must contain at least %d characters.",
         "number",
     ),
+    ngettext_lazy(
+        "Your password must contain at least %(min_length)d character.",
+        "Your password must contain at least %(min_length)d characters.",
+        "min_length",
+    ),
     gettext_noop("Enter a new password for the user <strong>%(username)s</strong>."),
     # Headings of pages: Chinese needs no verb of selecting, and no spaces between words.
     gettext_noop("Select %s"),
