@@ -215,7 +215,7 @@ def find_locks(statements: Iterable[str]) -> list[TableLock]:
     with connection.cursor() as cursor:
         for name, blocks, work in wanted:
             quoted = connection.ops.quote_name(name)
-            # Of the table, or of the index's table: name, the planner's estimate of the rows, and bytes with indexes.
+            # Name, estimated number of rows, and bytes with indexes: of the table, or of the table of the index.
             cursor.execute(
                 "SELECT relname, greatest(0, reltuples::bigint), pg_total_relation_size(oid) FROM pg_class WHERE oid = "
                 "coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass(%s)), to_regclass(%s))",
