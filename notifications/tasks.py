@@ -365,10 +365,6 @@ def _enqueue(
     task: Task[[list[int]], None], ids: Sequence[int], size: int, queue: str = ORDINARY_QUEUE, **options: Any
 ) -> None:
     for start in range(0, len(ids), size):
-        chunk = list(ids[start : start + size])
-
-        def publish(chunk: list[int] = chunk) -> None:  # no partial: Django logs the function's name
-            task.apply_async((chunk,), queue=queue, **options)
-
+        message = task.si(list(ids[start : start + size])).set(queue=queue, **options)
         # robust: without a broker the rows wait for the sweep, and no page fails.
-        transaction.on_commit(publish, robust=True)
+        transaction.on_commit(message.apply_async, robust=True)

@@ -356,22 +356,22 @@ class LogFilter(admin.ListFilter):
         return iter(())
 
     def exact_rows(self) -> Iterator[tuple[str, str, Any, str]]:
-        """Yield name, key, label and row name of each exact filter in use."""
+        """Yield name, key, label and row name of each exact filter in use; no row name if the person may not see it."""
         for column, label in self.exact.items():
-            name = f"{column}__id__exact"
-            if key := self.asked.get(name):
-                yield name, key, label, self._name_row(column, key)
-
-    def _name_row(self, column: str, key: str) -> str:
-        """Return the name of the row, empty if the person may not see it."""
-        related = _RELATED[column]
-        seen = find_visible_people(self.person) if related is User else related.objects.visible_to(self.person)
-        row = (prepare_names(seen) if related is Run else seen).filter(pk=key).first() if base.is_key(key) else None
-        return f"{name_run(row)} {format_moment_as_text(row.slot_at)}" if isinstance(row, Run) else str(row or "")
+            if key := self.asked.get(name := f"{column}__id__exact"):
+                related = _RELATED[column]
+                seen = find_visible_people(self.person) if related is User else related.objects.visible_to(self.person)
+                rows = prepare_names(seen) if related is Run else seen
+                row = rows.filter(pk=key).first() if base.is_key(key) else None
+                words = str(row or "")
+                if isinstance(row, Run):
+                    words = f"{name_run(row)} {format_moment_as_text(row.slot_at)}"
+                yield name, key, label, words
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        for name, key, _label, _name in self.exact_rows():
-            queryset = queryset.filter(**{name: key}) if base.is_key(key) else queryset.none()
+        for name in (f"{column}__id__exact" for column in self.exact):
+            if key := self.asked.get(name):
+                queryset = queryset.filter(**{name: key}) if base.is_key(key) else queryset.none()
         for name, value in self.form.cleaned_data.items():
             if value:
                 queryset = self.narrow_rows(queryset, name, value)

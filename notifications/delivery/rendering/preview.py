@@ -155,7 +155,25 @@ def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = ""
             html, is_cut = SafeString(escape(description)), description != text
             found = PhoneMessage(kind, html, article["title"], is_cut=is_cut, has_picture=is_pictured)
         case "template_card":
-            found = _read_card(parts)
+            emphasis, title = parts.get("emphasis_content", {}), parts.get("main_title", {})
+            paragraphs = tuple(
+                (str(one["title"]), str(one.get("desc", ""))) for one in parts.get("vertical_content_list", ())
+            )
+            subtitle = str(parts.get("sub_title_text", ""))
+            buttons = [*parts.get("jump_list", ()), *({"title": one["text"]} for one in parts.get("button_list", ()))]
+            found = PhoneMessage(
+                str(parts["card_type"]),
+                _escape_lines(subtitle),
+                title.get("title", ""),
+                title.get("desc", ""),
+                is_cut=" ".join([subtitle, *(below for _title, below in paragraphs)]).endswith(make_cut_suffix()),
+                has_picture="card_image" in parts,
+                large=emphasis.get("title", ""),
+                below_large=emphasis.get("desc", ""),
+                paragraphs=paragraphs,
+                lines=tuple((row["keyname"], row.get("value", "")) for row in parts.get("horizontal_content_list", ())),
+                jumps=tuple(row["title"] for row in buttons),
+            )
         case "image" | "file":
             found = PhoneMessage(kind, SafeString(""), has_picture=kind == "image")
         case _:
@@ -167,26 +185,6 @@ def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = ""
     is_table = delivery.message_form in FILE_FORMS
     extension = str(delivery.message_form) if is_table else "png"
     return replace(found, file_name=medium_name or write_file_name(delivery.title, delivery.created_at, extension))
-
-
-def _read_card(card: dict[str, Any]) -> PhoneMessage:
-    emphasis, title = card.get("emphasis_content", {}), card.get("main_title", {})
-    paragraphs = tuple((str(one["title"]), str(one.get("desc", ""))) for one in card.get("vertical_content_list", ()))
-    text = str(card.get("sub_title_text", ""))
-    buttons = [*card.get("jump_list", ()), *({"title": one["text"]} for one in card.get("button_list", ()))]
-    return PhoneMessage(
-        str(card["card_type"]),
-        _escape_lines(text),
-        title.get("title", ""),
-        title.get("desc", ""),
-        is_cut=" ".join([text, *(below for _title, below in paragraphs)]).endswith(make_cut_suffix()),
-        has_picture="card_image" in card,
-        large=emphasis.get("title", ""),
-        below_large=emphasis.get("desc", ""),
-        paragraphs=paragraphs,
-        lines=tuple((row["keyname"], row.get("value", "")) for row in card.get("horizontal_content_list", ())),
-        jumps=tuple(row["title"] for row in buttons),
-    )
 
 
 def _escape_lines(text: str) -> SafeString:
