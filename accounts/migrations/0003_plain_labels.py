@@ -107,3 +107,8 @@ class Migration(migrations.Migration):
             field=models.BooleanField(default=True, help_text='If a person has several accounts, messages go to this one.', verbose_name='receives messages'),
         ),
     ]
+
+    def apply(self, project_state, schema_editor, collect_sql=False):
+        """Change the state alone. With rendered models Django would render them anew for each label."""
+        project_state.__dict__.pop('apps', None)
+        return self.mutate_state(project_state, preserve=False)
