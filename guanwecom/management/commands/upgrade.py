@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from argparse import ArgumentParser
 from collections import Counter
 from pathlib import Path
@@ -21,6 +22,7 @@ from integrations.models import Installation
 
 # Key of the advisory lock of PostgreSQL under which an upgrade runs, one at a time.
 _UPGRADE_LOCK = 1_196_770_628
+_POLL_SECONDS = 0.2
 
 
 class Command(BaseCommand):
@@ -39,8 +41,7 @@ class Command(BaseCommand):
             return
         if upgrade.is_pooled():
             raise CommandError(upgrade.POOLED)
-        with connection.cursor() as cursor:  # a second upgrade waits here, and then finds nothing to do
-            cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE_LOCK])
+        _wait_for_other_upgrade()
         plan = self._show_plan()
         if plan.former_version:
             try:
@@ -106,3 +107,14 @@ def _describe(lock: TableLock) -> str:
     work = works[lock.work] % {"rows": f"{lock.row_count:,}"}
     facts = {"table": lock.table, "blocks": blocks[lock.blocks], "length": length, "work": work}
     return _("%(table)s: %(blocks)s for %(length)s (%(work)s)") % facts
+
+
+def _wait_for_other_upgrade() -> None:
+    """Take the lock of the upgrade. It is polled: an index that the other upgrade makes concurrently waits for every
+    running statement, so a statement that waited for the lock would never end."""
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_UPGRADE_LOCK])
+            if cursor.fetchone() == (True,):
+                return
+            time.sleep(_POLL_SECONDS)
