@@ -75,10 +75,9 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
         )
         # A picture for each condition that can be charted, for the first parts.
         for condition in conditions.read_conditions(rule.conditions):
-            is_wanted = len(pictures) < PICTURES_SHOWN
-            drawn = (
-                charts.make_recipe(condition, verdict.table, rule=rule, at=at, language=language) if is_wanted else None
-            )
+            if len(pictures) == PICTURES_SHOWN:
+                break
+            drawn = charts.make_recipe(condition, verdict.table, rule=rule, at=at, language=language)
             if drawn is not None:
                 title, recipe = drawn
                 pictures.append(WantedMedium(Medium.Kind.PICTURE, recipe, title, part))
