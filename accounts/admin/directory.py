@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
@@ -171,7 +172,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
         reception = describe_reception(policy.corp, now=timezone.now())
         if reception.tone in {"good", "bad"}:
             return show_status(reception.tone, reception.words)
-        return pill(reception.tone, reception.words)
+        return pill(reception.tone, capfirst(reception.words))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)

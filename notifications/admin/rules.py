@@ -186,7 +186,7 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
 
     edits_rows = True
     conditions = ConditionsField(
-        label=_("conditions"),
+        label=capfirst(_("conditions")),
         help_text=_(
             "One condition per row. “change” is in percent: the sum compared with the previous check. Between and "
             "outside take two values. Falls and rises compare the latest day of the data, or the day that “only some "
