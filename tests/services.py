@@ -33,8 +33,21 @@ RUN_FOLDER = "TEST_RUN_FOLDER"
 WORKERS_BESIDE, WORKERS_AT_MOST = 1, 4
 # The address before a PostgreSQL runs; nothing connects to it.
 NOT_YET_STARTED = "postgresql://nobody:nothing@127.0.0.1:1/postgres"
-# Folders with a fixture of scope "package" that starts the whole product.
-STACK_FOLDERS = ("tests/e2e/processes/",)
+# The longest files, mostly of tests that wait for processes, the longest first. The first folder has a fixture of scope
+# "package" that starts the whole product.
+LONGEST = (
+    "tests/e2e/processes/",
+    "tests/tools/test_demo.py",
+    "tests/chaos/test_chaos.py",
+    "tests/guanwecom/test_upgrade.py",
+    "tests/e2e/test_company_page.py",
+    "tests/integrations/jobs/test_processes.py",
+    "tests/notifications/delivery/hosts/test_valkey_failover.py",
+    "tests/e2e/test_report_preview.py",
+    "tests/guanwecom/operations/test_standstill.py",
+    "tests/notifications/delivery/attachments/test_snapshot_workers.py",
+    "tests/guanwecom/operations/test_busy.py",
+)
 NO_CHROMIUM = (
     "No Chromium found: the browser tests {what}. Install one (Debian, Ubuntu: apt install chromium), or name the "
     "program in the variable CHROMIUM."
@@ -173,7 +186,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _place(node_id: str) -> int:
     """Return one number for tests that stay together: those of a file, or of a folder with one running product.
 
-    Such folders come first: they take long, and only one worker can run them.
+    The longest come first, all to one worker, which mostly waits: the other workers meanwhile use the processors.
     """
     file = node_id.partition("::")[0]
-    return 0 if file.startswith(STACK_FOLDERS) else zlib.crc32(file.encode())
+    return next((place for place, start in enumerate(LONGEST) if file.startswith(start)), zlib.crc32(file.encode()))
