@@ -38,8 +38,6 @@ NOT_YET_STARTED = "postgresql://nobody:nothing@127.0.0.1:1/postgres"
 LONGEST = (
     "tests/e2e/processes/",
     "tests/tools/test_demo.py",
-    "tests/chaos/test_chaos.py",
-    "tests/guanwecom/test_upgrade.py",
     "tests/e2e/test_company_page.py",
     "tests/integrations/jobs/test_processes.py",
     "tests/notifications/delivery/hosts/test_valkey_failover.py",

@@ -26,7 +26,7 @@ from django.db import connection
 from tests import postgresql_programs
 from tests.e2e.stack import BIN, Stack
 from tests.e2e.waiting import eventually
-from tests.nightly import IS_NIGHTLY
+from tests.nightly import nightly
 from tests.programs import run_program
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
@@ -187,8 +187,9 @@ class Traffic:
         eventually(lambda: self.answers[202] >= former + count, stack.programs.values())
 
 
+@nightly
 @pytest.mark.processes
-@pytest.mark.parametrize("round_number", range(10 if IS_NIGHTLY else 1))
+@pytest.mark.parametrize("round_number", range(10))
 def test_an_upgrade_under_the_traffic_of_the_first_release_harms_nobody(
     round_number: int,
     first_database: dict[str, str],
