@@ -259,12 +259,12 @@ class GuanwecomAdminSite(admin.AdminSite):
             path("first-steps/", self.admin_view(first_steps_view), name="first-steps"),
             path(
                 "notifications/preview/<str:token>/",
-                self.admin_view(media.preview_state),
+                self.admin_view(media.answer_preview_state),
                 name="notifications_preview",
             ),
             path(
                 "notifications/preview/<str:token>.<str:extension>",
-                self.admin_view(media.preview_file),
+                self.admin_view(media.serve_preview_file),
                 name="notifications_preview_file",
             ),
             path("search/", self.admin_view(partial(search_page, site=self)), name="search"),

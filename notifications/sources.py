@@ -1,7 +1,6 @@
 """Protocol of run sources: content and recipients of a run, or why it has none. Registered in AppConfig.ready().
 
-Rendering asks the source of a run and does not know the kinds: subscriptions, alerts, owner notices, and messages of
-other systems.
+Rendering treats all kinds of sources alike: subscriptions, alerts, owner notices, and messages of other systems.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ class Content:
 
     @property
     def as_of_day(self) -> date | None:
-        """Return the day at whose end the oldest table was true; None if `as_of` is a moment."""
+        """Return the last day that the oldest table covers; None if `as_of` is a moment."""
         return next((card.table.as_of_day for card in self.cards if card.table.as_of == self.as_of), None)
 
     @property
@@ -209,7 +208,7 @@ class RunContents:
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedContents:
     """The contents that a push would send now, for pages that show its recipients beforehand. `contents`: None if
     everybody gets the same, or nothing could be sent. `is_known`: the data that decides who gets them is there.
     `note`: the time of that data; if it is not there, the reason."""
@@ -219,7 +218,7 @@ class Expected:
     is_known: bool = True
 
 
-NOT_KNOWN = Expected()
+NO_CONTENTS = ExpectedContents()
 
 
 class RunSource(Protocol):

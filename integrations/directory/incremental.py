@@ -1,8 +1,8 @@
 """Updates of the members that WeCom's events name: look them up one by one, compare and write.
 
-As few calls of WeCom as possible: user/get for each person; department/list only if departments may have changed, and
-then user/list for the new ones; user/list_id once if the corp has a contacts secret. If that is not enough, a run of
-the whole directory is requested.
+It makes as few calls of WeCom as possible: user/get for each person; department/list only if departments may have
+changed, and then user/list for the new ones; user/list_id once if the corp has a contacts secret. If that is not
+enough, a run of the whole directory is requested.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
 
 
 def _add_changed_person(changes: EventChanges, event: CallbackEvent, callback: wire.Callback) -> None:
-    """Add the person of an event of people, under the new userid, too, if the event gives one, and the rename."""
+    """Add the person whom an event names. If it gives a new userid, add the person under that, too, and the rename."""
     old, new = callback.text("UserID").strip(), callback.text("NewUserID").strip()
     if new and is_userid(old) and is_userid(new):
         changes.renames.append(Rename(old, new, event.happened_at, event.try_count))
@@ -140,8 +140,8 @@ def _split_items(callback: wire.Callback, name: str) -> list[str]:
 
 # Beyond these limits a run of the whole directory is requested.
 LISTS_AT_MOST, LOOK_UPS_AT_MOST = 50, 500
-# How often to look up somebody whom WeCom no longer has and whom no event reports as a leaver: with the pauses of
-# events.py some ten seconds.
+# How often to look up somebody whom WeCom no longer has and whom no event reports as a leaver. With the pauses of
+# events.py that is some ten seconds.
 UNEXPLAINED_TRIES = 5
 
 
@@ -261,12 +261,12 @@ class RenameResult:
 def apply_renames(
     batch: EventBatch, renames: Sequence[Rename], *, known: Collection[str], read_since: datetime
 ) -> RenameResult:
-    """Carry out the possible renames, in any order: a userid must be given up before another person gets it.
+    """Carry out the renames, given in any order: one waits while another person still has its new userid.
 
     `known`: the old and new userids, folded, that exist in WeCom, as read since `read_since`. If an old userid still
     exists there, it is somebody else's or the event is wrong: the stored member waits for an administrator. After
     RENAME_TRIES a waiting rename is forced: the event before it will not come any more, and the member with the new
-    userid counts as deleted. Safe to repeat. It is one transaction, which records the written members.
+    userid counts as deleted. It is safe to repeat, and one transaction, which records the written members.
     """
     result, touched, corp, now = RenameResult(), list[int](), batch.corp, batch.clock()
     with transaction.atomic():
@@ -364,7 +364,7 @@ def _lock_members(corp: Corp, folded: set[str]) -> list[Member]:
 
 
 def _concerns_member(member: Member, rename: Rename) -> bool:
-    """Return whether the event can be about the member's present person. Deleted people are not renamed."""
+    """Return whether the event can be about the person who has this userid now. Deleted people are not renamed."""
     if member.presence in (Presence.DELETED, Presence.MISSING):
         return False
     if member.first_seen_at > rename.happened_at + TOLERANCE:

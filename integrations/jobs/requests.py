@@ -55,11 +55,11 @@ def request_job(
         "requested_at": now,
         "due_at": Now(),  # the workers' clock, because this host's may be ahead
     }
-    return _send_job(repeat_on_conflict(partial(_join_or_insert, kind, None if key is None else str(key), wanted)))
+    return _send_job(repeat_on_conflict(partial(_update_or_insert, kind, None if key is None else str(key), wanted)))
 
 
 @transaction.atomic
-def _join_or_insert(kind: str, key: str | None, wanted: dict[str, Any]) -> Job:
+def _update_or_insert(kind: str, key: str | None, wanted: dict[str, Any]) -> Job:
     """Update the waiting row or insert one. It stays locked, so that no worker starts before the caller commits."""
     if key is not None:
         same = Job.objects.filter(kind=kind, key=key, status=Job.Status.WAITING)

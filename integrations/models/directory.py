@@ -70,7 +70,7 @@ class MemberQuerySet(CorpRowsQuerySet["Member"]):
 
 
 class Member(models.Model):
-    """A person of a corp. `userid` in WeCom's spelling; look-ups use `userid_folded`."""
+    """A person of a corp. `userid` has WeCom's spelling; look-ups use `userid_folded`."""
 
     class Status(models.TextChoices):
         ACTIVE = "active", pgettext_lazy("member of WeCom", "active")
@@ -83,7 +83,7 @@ class Member(models.Model):
         # administrator.
         OUT_OF_SCOPE = "out_of_scope", _("out of scope")
         DELETED = "deleted", _("deleted in WeCom")
-        # Not shown to us any more, together with too many others to look up each. Treated like DELETED on coming back.
+        # No longer shown to us; too many disappeared at once to look up each. Treated like DELETED on coming back.
         MISSING = "missing", _("not found, reason unknown")
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="members", verbose_name=_("company"))

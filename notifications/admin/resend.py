@@ -126,7 +126,7 @@ def list_urls(model_admin: Any, route: str) -> list[URLPattern]:
 
 
 def confirm_resend(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
-    """Ask for confirmation, then resend by new runs. A page submitted twice resends once, by the number in its form."""
+    """Ask for confirmation, then resend by new runs: once per number in the form, even if it is submitted twice."""
     if any(isinstance(row, Run) and not triggers.can_be_resent(row) for row in rows):
         raise PermissionDenied
     items = [_plan_resend(row) for row in rows]

@@ -171,7 +171,7 @@ def _send_change(card: AlertCard, clock: Clock) -> bool:
     if code is None:
         _give_up_change(card)
         return False
-    # Read after the code was taken: there may be no second code for changes made while the limiter was waited for.
+    # Read after the code was taken, to include changes made meanwhile: there may be no second code for them.
     notice = notices.read_notice(delivery.run, now=clock(), with_lock=False)
     if notice is None:
         _release_code(card, code)

@@ -87,7 +87,7 @@ def decide_checks_of_card(card_id: int, slot_at: datetime) -> None:
 
 def reset_changed_rule(rule: AlertRule, *, now: datetime) -> None:
     """Reset the rule and end its open incidents if it watches something else than at its last check: other conditions,
-    parts or card settings. Every check calls this, so it does not matter where the change was made. Runs inside the
+    split or card settings. Every check calls this, so it does not matter where the change was made. Runs inside the
     caller's transaction, which holds the lock on the rule."""
     # Empty fields are left out, so that a column added by a later version changes nothing.
     card = {name: value for name, value in model_to_dict(rule.card, exclude=_UNWATCHED).items() if value}
@@ -187,9 +187,9 @@ def _apply_verdicts(
 ) -> list[tuple[Incident, Verdict]]:
     """Store the verdicts and apply them to the rule's incidents. Return the opened incidents.
 
-    A part whose conditions hold for long enough opens an incident; it ends once they do not hold. The incident stays
-    open while it is not known whether they hold, and while the part is missing from the data, for as many checks as the
-    rule says.
+    A part (all rows, or those of one split value) whose conditions hold for long enough opens an incident; it ends once
+    they do not hold. The incident stays open while it is not known whether they hold, and while the part is missing
+    from the data, for as many checks as the rule says.
     """
     holding, link = {}, find_bi_link([rule.card])
     # There is data, so this draft ends the incident for missing data, if one is open.

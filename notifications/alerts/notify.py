@@ -39,7 +39,7 @@ STEPS_AT_MOST = 60
 
 
 class _GroupKey(NamedTuple):
-    """Incidents with equal keys share one message."""
+    """The key of a group: incidents with equal keys share one message."""
 
     notice_kind: str
     incident_kind: str
@@ -48,7 +48,7 @@ class _GroupKey(NamedTuple):
 
 
 def request_notices(*, now: datetime) -> list[int]:
-    """Make the runs of all due notices, source by source. Return their ids, to be rendered. Safe to run concurrently: a
+    """Make the runs of all due notices, source by source. Return their ids, to be rendered. It may run concurrently: a
     channel or rule that another process locks for longer than LOCK_SECONDS is left to the next call."""
     all_due, run_ids = Incident.objects.notice_due(now).order_by(), list[int]()
     for channel_id, rule_id in all_due.values_list("channel_id", "rule_id").distinct():
@@ -68,7 +68,7 @@ def request_notices(*, now: datetime) -> list[int]:
             due = due.select_related("channel__owner", "rule").defer("channel__last_payload")
             for incident in lock_skipping(due)[:INCIDENTS_PER_NOTICE]:
                 # A silenced incident still notifies of its recovery; a rule's hours and windows hold back every notice.
-                # The incidents of a group concern the same people: none waits for a company once one is in the group.
+                # An incident waits if nobody can be notified until a company is enabled; a group has the same people.
                 until = now
                 if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
                     until = max(until, incident.silenced_until)

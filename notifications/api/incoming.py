@@ -77,7 +77,7 @@ PREVIEWED_AT_MOST = 1000
 
 
 def _make_form_schema(message: dict[str, Any], file_name: str, *, is_many: bool) -> dict[str, Any]:
-    """Return the JSON schema of a form, for the OpenAPI document. `message`: its field of that name, if any."""
+    """Return the JSON schema of a form, for the OpenAPI document. `message`: the schema of a field "message", or {}."""
     binary: dict[str, Any] = {"type": "string", "format": "binary"}
     file = {"type": "array", "items": binary, "maxItems": content.FILES_AT_MOST} if is_many else binary
     return {"type": "object", "properties": {**message, file_name: file}, "required": [*(message or [file_name])]}
@@ -309,7 +309,7 @@ def receive_call(request: HttpRequest, public_id: str) -> HttpResponse:
             # Without the secret, no answer may reveal that the channel exists.
             headers = error.headers if isinstance(error, ProblemError) else {}
             raise ProblemError(error.code if key is not None else "invalid_proof", headers=headers) from error
-        # With a signature over the time no header counts, because headers of a replayed call can be changed.
+        # If the signature covers the time, headers are not used: those of a replayed call could have been changed.
         key = key or next((request.headers[name] for name in REPEAT_HEADERS if request.headers.get(name)), "")
         result = calls.take_call(channel, payload, request_key=key, now=database_now())
     except ProblemError as error:

@@ -181,7 +181,7 @@ def compute_figure(aggregate: Aggregate, numbers: Sequence[Decimal]) -> Decimal 
 
 
 Place = str | int
-# By place and series, in order of first appearance: the known values of its rows, or 1 for each row to count.
+# Maps place and series, in order of first appearance, to the known values of their rows; a counted row is a 1.
 Groups = dict[tuple[Place, str], list[Decimal]]
 
 

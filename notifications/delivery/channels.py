@@ -51,7 +51,7 @@ CONTENT_CODES = frozenset({40201, 82004, 85002})
 class OutcomeKind(StrEnum):
     ACCEPTED = auto()
     REFUSED = auto()  # certain and final
-    RECIPIENTS = auto()  # certain and final: the people, not the message
+    RECIPIENTS = auto()  # certain and final: the people are refused, not the message
     NOT_SENT = auto()  # certain: try again
     POSTPONED = auto()  # certain: the company, robot or mail server takes nothing for a while
     UNCLEAR = auto()  # it may have been delivered
@@ -131,8 +131,8 @@ def make_error_outcome(error: IntegrationError) -> Outcome:
         kind, wait_seconds = OutcomeKind.POSTPONED, error.retry_after_seconds
     elif isinstance(error, TransientError):
         kind = OutcomeKind.NOT_SENT
-    # An unexpected answer to another call is no refusal of the message: only its token could not be fetched, and a
-    # proxy's page is no answer of WeCom.
+    # An unexpected answer to another call, such as gettoken, does not refuse the message. It may be the page of a proxy
+    # between us and WeCom.
     elif isinstance(error, ConfigurationError) or (
         isinstance(error, UnexpectedResponseError) and error.operation not in SENDS
     ):
@@ -169,8 +169,8 @@ LOST_WORKER = Outcome(OutcomeKind.UNCLEAR, message="the worker ended before the 
 
 @dataclass(slots=True)
 class Sendable:
-    """The columns of a delivery that a call needs, frozen except for the count of attempts. `due_at`: its run's time;
-    `corp`, `attempt`: set once it is claimed.
+    """The columns of a delivery that a call needs, as they were read. `due_at`: its run's time; `corp`, `attempt`: set
+    once it is claimed, when `attempt_count` grows, too.
 
     Not a model, because creating an instance of Delivery takes a fifth of the time of a call.
     """
@@ -202,7 +202,7 @@ Call = Callable[[], Outcome]
 
 
 class Sender:
-    """Base of the channels: sends frozen deliveries, without limits per member and without a daily budget."""
+    """Base of the senders of a channel, without limits per member and without a daily budget."""
 
     # Whether the other side drops a repeat of the same bytes. If not, an unclear outcome becomes unknown at once.
     is_repeat_safe: ClassVar[bool] = False

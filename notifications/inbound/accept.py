@@ -150,7 +150,7 @@ def _find_people(incoming: IncomingDraft) -> ResolvedAddresses:
 
 
 def count_sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
-    """Return the person-messages and the forwarded mails since midnight in the site's time zone."""
+    """Count the person-messages and the forwarded mails since midnight in the site's time zone."""
     today = IncomingMessage.objects.filter(**_make_sender_column(sender), created_at__gte=_find_midnight(now))
     count: int = today.aggregate(total=Sum("person_count", default=0))["total"]
     if isinstance(sender, InboundChannel) and sender.kind == InboundChannel.Kind.MAIL:

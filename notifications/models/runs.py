@@ -118,7 +118,7 @@ class Run(models.Model):
     corp = models.ForeignKey(
         Corp, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("only for the company")
     )
-    # `slot_at` is the time of the schedule; `due_at` is empty without a spread: the run is then due at its slot.
+    # `slot_at`: the time of the schedule. `due_at`: later, if the schedule spreads its runs; empty: due at `slot_at`.
     slot_at = models.DateTimeField(_("due"))
     due_at = models.DateTimeField(_("begins"), null=True)
     # More than 1 if the run covers several scheduled times: one run made up for all of them, or all were missed in a

@@ -43,7 +43,7 @@ from notifications.models import (
     SubscriptionChoice,
     WithRecipients,
 )
-from notifications.sources import NOT_KNOWN, Audience, Expected, Rule, RunContents, SkipReason
+from notifications.sources import NO_CONTENTS, Audience, ExpectedContents, Rule, RunContents, SkipReason
 
 if TYPE_CHECKING:
     from integrations.models.fields import Person
@@ -263,7 +263,7 @@ def _read_people(people: QuerySet[User], choice: Subquery | Value) -> Iterator[A
 
 
 def count_reachability(
-    audience: Audience, *, seen_by: Person, named: int = 20, expected: Expected = NOT_KNOWN
+    audience: Audience, *, seen_by: Person, named: int = 20, expected: ExpectedContents = NO_CONTENTS
 ) -> Reachability:
     """Count whom a subscription for `audience` would reach. `expected`: what it would send, if known. The first `named`
     unreachable people whom `seen_by` may see are listed; all are counted."""

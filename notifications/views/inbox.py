@@ -58,7 +58,7 @@ _CHOICE_ANSWERS = {
 
 @require_safe
 @never_cache
-def home(request: HttpRequest) -> HttpResponse:
+def show_home(request: HttpRequest) -> HttpResponse:
     """Show the person's messages, or redirect to the page named in the URL (a link of the specification)."""
     arrived = account.answer_arrival_on_first_page(request)
     return _show_messages(request) if arrived is None else arrived
@@ -106,7 +106,7 @@ def _show_messages(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @never_cache
-def message(request: HttpRequest, mark: str) -> HttpResponse:
+def show_message(request: HttpRequest, mark: str) -> HttpResponse:
     """Show a message to one of its recipients and mark it read. Anonymous visitors sign in first."""
     if not request.user.is_authenticated:
         return redirect(make_sign_in_url(mark, message_path(mark)))
@@ -149,7 +149,7 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
 @require_safe
 @never_cache
 @login_required
-def my_subscriptions(request: HttpRequest) -> HttpResponse:
+def list_own_subscriptions(request: HttpRequest) -> HttpResponse:
     """List the pushes that the person receives, has paused, or has declined."""
     found = list(find_own_subscriptions(get_signed_in_person(request)))
     context = {
@@ -162,7 +162,7 @@ def my_subscriptions(request: HttpRequest) -> HttpResponse:
 @require_POST
 @never_cache
 @login_required
-def choose(request: HttpRequest, pk: int) -> HttpResponse:
+def store_choice(request: HttpRequest, pk: int) -> HttpResponse:
     """Pause, resume or decline a push. Raises Http404 if it does not concern the person."""
     kind = request.POST.get("choice", "")
     if kind not in {"", *Kind}:
@@ -187,7 +187,7 @@ def make_sign_in_url(mark: str, page: str) -> str:
 @login_required
 @xframe_options_sameorigin
 @cache_control(private=True, no_store=True)
-def whole_mail(request: HttpRequest, mark: str) -> HttpResponse:
+def show_mail(request: HttpRequest, mark: str) -> HttpResponse:
     """Show the mail of a message to one of its recipients. Raises Http404."""
     receipt = Receipt.objects.of_message(request.user, mark).first() if isinstance(request.user, User) else None
     message_id = None if receipt is None else find_mail_id(receipt)
@@ -214,7 +214,7 @@ _NOTHING = _("Nothing to do: somebody was faster, or it is over.")
 
 @require_safe
 @never_cache
-def alerts(request: HttpRequest) -> HttpResponse:
+def list_alerts(request: HttpRequest) -> HttpResponse:
     """List open and recently resolved alerts that concern the person, newest first."""
     if not request.user.is_authenticated:
         return redirect(make_sign_in_url(request.GET.get("m", ""), reverse("alerts")))
@@ -233,7 +233,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @never_cache
-def alert(request: HttpRequest, pk: int) -> HttpResponse:
+def show_alert(request: HttpRequest, pk: int) -> HttpResponse:
     """Show an alert to people who are notified of it and to administrators of its company."""
     if not request.user.is_authenticated:
         return redirect(make_sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
@@ -253,7 +253,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_safe
 @login_required
-def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
+def show_alert_picture(request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
     """Return a picture of an alert's data if the person may see it now. `extension`: svg or png."""
     person = get_signed_in_person(request)
     incident = actions.find_incident(person, pk)
@@ -263,7 +263,7 @@ def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> Http
 @require_POST
 @never_cache
 @login_required
-def act(request: HttpRequest, pk: int) -> HttpResponse:
+def act_on_alert(request: HttpRequest, pk: int) -> HttpResponse:
     """Acknowledge, take over, silence, or end the silence of an incident."""
     action = request.POST.get("action")
     if action not in _ALERT_ANSWERS:

@@ -43,7 +43,7 @@ _TYPES = {
 
 @mark_without_session
 @require_safe
-def picture(request: HttpRequest, signed: str) -> HttpResponse:
+def serve_picture(request: HttpRequest, signed: str) -> HttpResponse:
     """Return a message's picture to anybody with the signed URL. Raises Http404 once the URL has expired. `private`
     keeps shared caches from serving the picture after that time."""
     address = f"pictures:address:{find_network(request) or 'unknown'}"
@@ -72,7 +72,7 @@ def picture(request: HttpRequest, signed: str) -> HttpResponse:
 @require_safe
 @login_required
 @cache_control(private=True, no_store=True)
-def attachment(request: HttpRequest, mark: str, position: int, extension: str) -> HttpResponse:
+def serve_attachment(request: HttpRequest, mark: str, position: int, extension: str) -> HttpResponse:
     """Return a picture (svg, dark.svg or png) or file of a message to one of its recipients."""
     if not isinstance(request.user, User):
         raise Http404
@@ -87,11 +87,11 @@ def attachment(request: HttpRequest, mark: str, position: int, extension: str) -
     if medium.kind != Medium.Kind.PICTURE:
         name = medium.name or write_file_name(delivery.title, delivery.created_at, extension)
         headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
-    return _answer_with(medium, extension, headers)
+    return _answer_in_format(medium, extension, headers)
 
 
 @require_safe
-def preview_state(request: HttpRequest, token: str) -> HttpResponse:
+def answer_preview_state(request: HttpRequest, token: str) -> HttpResponse:
     """Return the progress of a preview's picture or file, or its URL once it is drawn."""
     medium, seconds, problem = _find_preview(request, token)
     if medium is None:
@@ -102,7 +102,7 @@ def preview_state(request: HttpRequest, token: str) -> HttpResponse:
 
 
 @require_safe
-def preview_file(request: HttpRequest, token: str, extension: str) -> HttpResponse:
+def serve_preview_file(request: HttpRequest, token: str, extension: str) -> HttpResponse:
     """Return the picture or file of a preview."""
     return answer_medium(_find_preview(request, token)[0], extension)
 
@@ -126,10 +126,10 @@ def answer_medium(medium: Medium | None, extension: str) -> HttpResponse:
     headers = {"Cache-Control": "private, no-store"}
     if medium.kind != Medium.Kind.PICTURE:
         headers["Content-Disposition"] = f'attachment; filename="preview.{extension}"'
-    return _answer_with(medium, extension, headers)
+    return _answer_in_format(medium, extension, headers)
 
 
-def _answer_with(medium: Medium, extension: str, headers: dict[str, str]) -> HttpResponse:
+def _answer_in_format(medium: Medium, extension: str, headers: dict[str, str]) -> HttpResponse:
     """Return the medium in this format. Raises Http404 if it has none."""
     if extension == medium.extension:
         content = bytes(medium.content)

@@ -325,7 +325,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def verified(url: str) -> str:
     """Verify in a thread, because earlier browser tests leave a loop in this one."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, Courier(World()).verify(CORPID, Callback(url, TOKEN, AES_KEY))).result()
+        return pool.submit(
+            asyncio.run, Courier(World()).verify_callback(CORPID, Callback(url, TOKEN, AES_KEY))
+        ).result()
 
 
 @pytest.mark.parametrize("answers", [["192.0.2.1"], ["127.0.0.1", "192.0.2.1"], ["127.0.0.1"]])

@@ -16,7 +16,7 @@ from integrations.models import CheckRun, Corp, Job
 
 
 class Command(BaseCommand):
-    help = "Run every check of every company here and now, and print what support needs to know (--verbosity 0: not)."
+    help = "Run every check of every company now, and print what support needs to know (not with --verbosity 0)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--corp", type=int, metavar="ID", help="only this company, by the number in its address")

@@ -1,4 +1,4 @@
-"""The choice of data on the page of a push: pages and cards of the BI, and a column by which people get own rows."""
+"""The choice of data on a push's page: pages and cards of the BI, and a column by which people get only their rows."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from notifications.admin.reports import AS_OWNER, PARTS, PICTURE_FIELDS, SEEN_BY
 from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.report_contents import ReportParts, expect_contents, expect_saved_contents
 from notifications.models import Channel, MessageForm, OwnRowsRule, Repeat, Report, Subscription
-from notifications.sources import NOT_KNOWN
+from notifications.sources import NO_CONTENTS
 from notifications.subscriptions.recipients import count_reachability
 from notifications.subscriptions.schedules import TIME_FIELDS
 
@@ -169,7 +169,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         if is_saved:
             expected = expect_saved_contents(Subscription(report=report, owner=self.instance.owner), now)
         elif self.parts[1]:  # the form is not complete yet
-            expected = NOT_KNOWN
+            expected = NO_CONTENTS
         else:
             parts, order = self.parts[0], Subscription(time_zone=cleaned.get("time_zone") or settings.TIME_ZONE)
             owner_id = self.person.pk if self.data.get(SEEN_BY) == AS_OWNER else None

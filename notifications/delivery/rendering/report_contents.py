@@ -35,7 +35,7 @@ from notifications.reports.row_filters import ColumnMissingError, Condition, Key
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
-from notifications.sources import Content, DataPending, Expected, RenderingError, RunContents, SkipReason
+from notifications.sources import Content, DataPending, ExpectedContents, RenderingError, RunContents, SkipReason
 from notifications.subscriptions.calendar import write_moment_in_zone
 from notifications.subscriptions.recipients import (
     Recipient,
@@ -227,7 +227,7 @@ def expect_contents(
     now: datetime,
     pages: Callable[[], RecipientPages | None],
     read_values: ReadValues | None = None,
-) -> Expected:
+) -> ExpectedContents:
     """Return what a push would send over the data fetched last (`tables`). `pages` may raise RenderingError."""
     note, is_known = None, all(one.alias in tables for one in parts.conditions)
     if not is_known:
@@ -238,9 +238,9 @@ def expect_contents(
             "time": _format_data_time(tables, subscription.time_zone)
         }
     try:
-        return Expected(Contents(parts, tables, subscription, now, pages(), read_values), note, is_known)
+        return ExpectedContents(Contents(parts, tables, subscription, now, pages(), read_values), note, is_known)
     except RenderingError as error:
-        return Expected(note=error.sentence, is_known=False)
+        return ExpectedContents(note=error.sentence, is_known=False)
 
 
 def _find_pages(
@@ -258,7 +258,7 @@ def _find_pages(
     return RecipientPages(report, slot_at, owner_id=shown_as)
 
 
-def expect_saved_contents(subscription: Subscription, now: datetime, *, is_trial: bool = False) -> Expected:
+def expect_saved_contents(subscription: Subscription, now: datetime, *, is_trial: bool = False) -> ExpectedContents:
     """Return what a saved push would send now."""
     parts = read_saved_parts(subscription.report)
     tables = parts.find_latest_tables() if parts.own_rows else {}
@@ -268,7 +268,7 @@ def expect_saved_contents(subscription: Subscription, now: datetime, *, is_trial
 
 def expect_recipients(
     subscriptions: Sequence[Subscription], now: datetime, *, only: int | None = None
-) -> dict[int, tuple[Expected, list[Recipient]]]:
+) -> dict[int, tuple[ExpectedContents, list[Recipient]]]:
     """Map each push to what it would send now and to whom, as sending finds them, with the reason for those who get
     nothing.
 
@@ -304,7 +304,7 @@ def expect_recipients(
             checked_count += len(recipients)
         if recipients is None or checked_count > CHECKED_AT_MOST:
             note = Sentence("Too many people to count here: the push's page says how many.")
-            expected, recipients = Expected(note=note, is_known=False), []
+            expected, recipients = ExpectedContents(note=note, is_known=False), []
         found[one.pk] = expected, list(apply_contents(recipients, expected.contents))
     return found
 

@@ -52,7 +52,7 @@ class DayCounts:
 
 
 def count_last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: ZoneInfo) -> list[DayCounts]:
-    """Return the last `days` days up to `today`, oldest first, including days without messages. One query."""
+    """Return the last `days` days up to `today`, oldest first, including days without messages. Makes one query."""
     first = today - timedelta(days=days - 1)
     of_these_days = deliveries.filter(
         created_at__gte=find_midnight(first, zone), created_at__lt=find_midnight(today, zone, 1)
@@ -64,7 +64,7 @@ def count_last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, z
 
 def count_outcomes(column: str, key: int) -> OutcomeCounts:
     """Count the outcomes of a run's messages, or of all runs of an incoming message. `column`: the look-up from a
-    delivery to the run or message, such as "run__message"; `key`: its primary key. One query."""
+    delivery to the run or message, such as "run__message"; `key`: its primary key. Makes one query."""
     return sum_outcomes(Delivery.objects.filter(**{column: key}), column).get(key, OutcomeCounts())
 
 

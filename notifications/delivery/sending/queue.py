@@ -67,7 +67,7 @@ class ReservedDeliveries:
 def hand_out_deliveries(*, now: datetime, limit: int = AT_ONCE) -> ReservedDeliveries:
     """Return the deliveries to queue tasks for, each reserved for QUEUE_LEASE.
 
-    At most `limit` of each company. Call it again until it returns nothing.
+    It returns at most `limit` of each company. Call it again until it returns nothing.
     """
     # Most of the time nothing waits, and this short query saves the long ones.
     if not Delivery.objects.unqueued(now).filter(status=Delivery.Status.PENDING, next_attempt_at__lte=now).exists():
@@ -141,7 +141,7 @@ def claim_deliveries(
     """Claim the deliveries that may be tried now. Return them as they were locked, each with its company and its
     attempt, which is committed when this returns.
 
-    A delivery is left out if it is not due, settled, held or locked by another worker, or changed since it was read
+    A delivery is left out if it is settled, not yet due, held or locked by another worker, or changed since it was read
     (people withdrawn, a picture renewed, another try), because the permit was given for what was read. All attempts
     share one fencing `token`; each is checked against its own delivery.
     """
@@ -225,8 +225,8 @@ def unblock_companies(corp_ids: Collection[int], *, now: datetime) -> None:
 
 
 def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsRefused]:
-    """Map companies to why their messages wait, since when, and for how many recipients. Two queries, and one more if
-    WeCom did not answer. Registered with integrations.core.hooks."""
+    """Map companies to why their messages wait, since when, and for how many recipients. Makes two queries, and one
+    more if WeCom did not answer. Registered with integrations.core.hooks."""
     unanswered = Q(errcode__isnull=True) & ~Q(error="")
     waiting = Delivery.objects.filter(corp__in=[corp.pk for corp in corps], channel=Channel.WECOM).unsettled()
     began_at, last_error = Min("created_at", filter=unanswered), Max("error", filter=unanswered)
@@ -256,7 +256,7 @@ def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsR
 
 def find_newest_success(corp_ids: Sequence[int], since: datetime) -> dict[int, tuple[datetime, int]]:
     """Map companies to the time of their newest accepted message since `since`, and the number of people reached since
-    then. One query. Registered with integrations.core.hooks."""
+    then. Makes one query. Registered with integrations.core.hooks."""
     sent = Delivery.objects.filter(corp__in=corp_ids, created_at__gte=since, status=Delivery.Status.ACCEPTED)
     reached = Sum(F("recipient_count") - F("invalid_count") - F("unlicensed_count"))
     rows = sent.order_by().values_list("corp").annotate(last=Max("settled_at"), people=reached)

@@ -1,4 +1,4 @@
-"""Intake of the mail door: checks sign-ins, makes messages of mails, and runs the process of the door."""
+"""Intake of the mail door, an SMTP server: checks sign-ins, makes messages of mails, and runs the server process."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Intake:
         sign_in = SignIn(channel.pk if channel is not None else 0, make_digest(password), address)
         return sign_in if _may_sign_in(channel, sign_in) else None
 
-    def take(self, signed_in: SignIn, mail: ReceivedMail) -> str:
+    def accept_mail(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         """Write the mail as a message in one transaction. Return the SMTP answer. Raise RefusedError and
         django.db.Error."""
         if installation.is_copy():
@@ -77,7 +77,7 @@ class Intake:
             try:
                 reading = read_mail(mail.content, MailRules.from_document(channel.mapping), channel.form)
                 with transaction.atomic():
-                    message, run_ids = _accept(channel, mail, reading, prefix=prefix, key=key, now=now)
+                    message, run_ids = _write_message(channel, mail, reading, prefix=prefix, key=key, now=now)
             except InboundError as error:
                 if error.code != "daily_limit_reached":
                     raise
@@ -107,7 +107,7 @@ def _may_sign_in(channel: InboundChannel | None, sign_in: SignIn) -> bool:
     return not networks or any(ipaddress.ip_address(sign_in.address) in network for network in networks)
 
 
-def _accept(
+def _write_message(
     channel: InboundChannel, mail: ReceivedMail, reading: MailReading, *, prefix: str, key: str, now: datetime
 ) -> tuple[IncomingMessage | None, list[int]]:
     """Write the message and the mails that follow from it. Raise InboundError. Return the message and, if it is new,

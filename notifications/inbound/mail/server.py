@@ -63,7 +63,7 @@ class Backend(Protocol):
     def sign_in(self, *, user: str, password: str, address: str) -> SignIn | None:
         """Return the sign-in; None if user, password or address are wrong."""
 
-    def take(self, signed_in: SignIn, mail: ReceivedMail) -> str:
+    def accept_mail(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         """Store a mail if the channel may still sign in. Return an answer with 250 after the commit. Raise
         RefusedError."""
 
@@ -156,7 +156,7 @@ class Door:
     async def store(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         """Hand a mail to the backend when it is its channel's turn."""
         async with self._turns[signed_in.channel_id]:
-            return await self.run_in_thread(lambda: self.backend.take(signed_in, mail), self._threads)
+            return await self.run_in_thread(lambda: self.backend.accept_mail(signed_in, mail), self._threads)
 
     async def stop(self, server: asyncio.Server) -> None:
         """Refuse new connections, store and answer mails under way, and end."""

@@ -126,17 +126,17 @@ class Courier:
                     task.add_done_callback(partial(_mark_done, outbox, outgoing))
 
     async def _deliver(self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing) -> None:
-        callback = self._callback(outgoing)
+        callback = self._find_callback(outgoing)
         if callback is None:
             return
         fault = self._world.faults.claim("callback", corpid=outgoing.corpid, agentid=outgoing.agentid)
         for _ in range(2 if fault is not None and fault.kind == "duplicate_callback" else 1):
             try:
-                await self._try_often(session, outbox, outgoing, callback)
+                await self._deliver_with_retries(session, outbox, outgoing, callback)
             except Exception:  # one event that breaks something must not end the delivery of all others
                 logger.exception("callback to %s/%s failed", outgoing.corpid, outgoing.agentid)
 
-    async def _try_often(
+    async def _deliver_with_retries(
         self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing, callback: Callback
     ) -> None:
         """Try until the event is delivered, tried often enough, or forgotten by a reset."""
@@ -147,14 +147,14 @@ class Courier:
             if self._world.outbox is not outbox:
                 return
             try:
-                outcome = await self._attempt(session, outbox, outgoing, callback)
+                outcome = await self._post_event(session, outbox, outgoing, callback)
             except Undeliverable as error:
-                self._note(outbox, outgoing, attempt, error.outcome, error.status)
+                self._log_attempt(outbox, outgoing, attempt, error.outcome, error.status)
                 continue
-            self._note(outbox, outgoing, attempt, outcome, 200)
+            self._log_attempt(outbox, outgoing, attempt, outcome, 200)
             return
 
-    async def _attempt(
+    async def _post_event(
         self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing, callback: Callback
     ) -> str:
         """Make one POST with a new signature, timestamp, nonce and ciphertext. Raise Undeliverable."""
@@ -165,7 +165,7 @@ class Courier:
         encrypted = encrypt(bodies.write_xml(outgoing.elements).encode(), key=key, receiveid=outgoing.corpid)
         agentid = "" if outgoing.agentid is None else str(outgoing.agentid)
         envelope = {"ToUserName": outgoing.corpid, "AgentID": agentid, "Encrypt": encrypted}
-        url = self._signed_url(callback, encrypted)
+        url = self._build_signed_url(callback, encrypted)
         seconds = self._world.settings.callback_timeout_seconds
         status, body = await fetch(session, "POST", url, seconds=seconds, body=bodies.write_xml(envelope).encode())
         if status != 200:
@@ -194,13 +194,13 @@ class Courier:
             return f"bad reply: {error}"
         return "replied"
 
-    def _signed_url(self, callback: Callback, encrypted: str, **more: str) -> str:
+    def _build_signed_url(self, callback: Callback, encrypted: str, **more: str) -> str:
         timestamp, nonce = str(int(self._world.now())), str(secrets.randbelow(10**10))
         signature = sign_callback(callback.token, timestamp, nonce, encrypted)
         query = urlencode({"msg_signature": signature, "timestamp": timestamp, "nonce": nonce, **more})
         return f"{callback.url}{'&' if '?' in callback.url else '?'}{query}"
 
-    def _callback(self, outgoing: Outgoing) -> Callback | None:
+    def _find_callback(self, outgoing: Outgoing) -> Callback | None:
         company = self._world.companies.get(outgoing.corpid)
         if company is None:
             return None
@@ -209,17 +209,17 @@ class Courier:
         app = company.apps.get(outgoing.agentid)
         return app.callback if app is not None and not app.disabled else None
 
-    def _note(self, outbox: Outbox, outgoing: Outgoing, attempt: int, outcome: str, status: int) -> None:
+    def _log_attempt(self, outbox: Outbox, outgoing: Outgoing, attempt: int, outcome: str, status: int) -> None:
         outbox.log.add(outgoing.record(self._world.now(), attempt=attempt, outcome=outcome, status=status))
 
-    async def verify(self, corpid: str, callback: Callback) -> str:
+    async def verify_callback(self, corpid: str, callback: Callback) -> str:
         """Check the address as WeCom's console does: a GET whose answer proves the key. Return the problem, or ""."""
         echo = str(secrets.randbelow(10**19))
         try:
             encrypted = encrypt(echo.encode(), key=decode_aes_key(callback.aes_key), receiveid=corpid)
         except ValueError as error:
             return str(error)
-        url = self._signed_url(callback, encrypted, echostr=encrypted)
+        url = self._build_signed_url(callback, encrypted, echostr=encrypted)
         try:
             async with open_session() as session:
                 status, body = await fetch(session, "GET", url, seconds=_VERIFY_SECONDS)

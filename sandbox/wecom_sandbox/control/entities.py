@@ -158,14 +158,14 @@ async def reset_secret(request: web.Request, world: World, document: object) -> 
 async def verify_callback(request: web.Request, world: World, document: object) -> object:
     """Check the address as WeCom's console does: {"problem": ""} if the app answers rightly within a second."""
     app = find_app(request, world)
-    return {"problem": await request.app[COURIER].verify(find_company(request, world).corpid, app.callback)}
+    return {"problem": await request.app[COURIER].verify_callback(find_company(request, world).corpid, app.callback)}
 
 
 @route("POST", "companies/{corpid}/contacts/callback/verify")
 async def verify_contacts_callback(request: web.Request, world: World, document: object) -> object:
     """Check the callback address of the directory-sync assistant in the same way."""
     company = find_company(request, world)
-    return {"problem": await request.app[COURIER].verify(company.corpid, company.contacts_callback)}
+    return {"problem": await request.app[COURIER].verify_callback(company.corpid, company.contacts_callback)}
 
 
 @route("POST", "companies/{corpid}/apps/{agentid}/domain/verify")
@@ -347,6 +347,6 @@ async def _check_callback(request: web.Request, corpid: str, values: object, _: 
     callback = typed.build(Callback, values, path="callback")
     if not callback.url:
         return
-    problem = await request.app[COURIER].verify(corpid, callback)
+    problem = await request.app[COURIER].verify_callback(corpid, callback)
     if problem:
         raise ValueError(_("The callback address did not pass (40057): %(problem)s") % {"problem": problem})

@@ -92,7 +92,7 @@ def test_no_task_does_anything_in_a_copy_and_the_mail_door_asks_senders_to_come_
     render_runs.apply(([1],))
     mail = ReceivedMail("a@example.com", ("lilei@wecom.local",), b"Subject: x\r\n\r\nx")
     with pytest.raises(RefusedError, match="451 4.3.0 This is a copy"):
-        Intake(enqueue=lambda _ids: None).take(SignIn(0, "", "192.0.2.1"), mail)
+        Intake(enqueue=lambda _ids: None).accept_mail(SignIn(0, "", "192.0.2.1"), mail)
 
     assert Run.objects.count() == 0
     assert Subscription.objects.get().next_run_at == PAST

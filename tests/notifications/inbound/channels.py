@@ -90,7 +90,7 @@ def take(
     """Hand in a mail. Return the answer to the sender and the runs that were handed out."""
     run_ids: list[int] = []
     signed_in = SignIn(channel.pk, channel.digest, "127.0.0.1")
-    answer = Intake(run_ids.extend).take(signed_in, ReceivedMail(sender, recipients, content))
+    answer = Intake(run_ids.extend).accept_mail(signed_in, ReceivedMail(sender, recipients, content))
     return answer, run_ids
 
 

@@ -122,7 +122,7 @@ class _NobodyTakes:
     def sign_in(self, *, user: str, password: str, address: str) -> SignIn:
         return SignIn(1, password, address)
 
-    def take(self, signed_in: SignIn, mail: ReceivedMail) -> str:
+    def accept_mail(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         raise AssertionError(len(mail.content))
 
 

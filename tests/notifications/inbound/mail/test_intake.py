@@ -76,7 +76,7 @@ def test_who_signed_in_with_what_counts_no_more_sends_no_more(
     InboundChannel.objects.update(**changed)
 
     with pytest.raises(RefusedError) as refused:
-        intake.take(signed_in, ReceivedMail("bi@example.com", ("ZhangWei@wecom.local",), mail()))
+        intake.accept_mail(signed_in, ReceivedMail("bi@example.com", ("ZhangWei@wecom.local",), mail()))
 
     assert refused.value.answer.startswith("550 ")
     assert not IncomingMessage.objects.exists()

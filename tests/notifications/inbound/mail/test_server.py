@@ -40,7 +40,7 @@ class Backend:
             raise self.error
         return SignIn(7, "proof", address) if (user, password, address) == (USER, PASSWORD, "127.0.0.1") else None
 
-    def take(self, signed_in: SignIn, mail: ReceivedMail) -> str:
+    def accept_mail(self, signed_in: SignIn, mail: ReceivedMail) -> str:
         self.began.set()
         assert self.may_go_on.wait(60)
         if self.error is not None:
