@@ -316,7 +316,7 @@ class OwnRowsRule(models.Model):
 
     def __str__(self) -> str:
         value = self.OF_PERSON.get(self.value, self.value)
-        return f"{self.report}: {self.alias}.{self.column} = {self.attribute or value}"
+        return f"{self.report}: {self.column} = {self.attribute or value}"
 
 
 # --- How a report's cards are drawn ---

@@ -56,7 +56,7 @@ def test_the_pair_is_proposed_whose_values_match_whatever_it_is_called(root: Cli
     rules = {f"own_rows_rules-0-{name}": value for name, value in row.items()}
     saved = root.post(ADD, {**sent, "_save": "1", "own_rows_rules-TOTAL_FORMS": "1", **rules})
     assert saved.status_code == 302, saved.context["problems"]
-    assert str(OwnRowsRule.objects.get()).endswith("s.归属 = 企业微信账号")
+    assert str(OwnRowsRule.objects.get()).endswith(": 归属 = 企业微信账号")
 
 
 @pytest.mark.parametrize(
