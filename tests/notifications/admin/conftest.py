@@ -22,7 +22,7 @@ def client_of(person: User) -> Client:
 def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The run ids that were handed to a worker. Tests of the pages have no worker."""
     sent: list[list[int]] = []
-    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: sent.append(*arguments))
+    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, *_, **_queue: sent.append(*arguments))
     return sent
 
 
