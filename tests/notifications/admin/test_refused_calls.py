@@ -144,8 +144,9 @@ def test_sending_to_oneself_ends_with_what_happened(root: Client, push: Subscrip
     send(run)
     then = live_part(root, page)
 
-    assert "<td>—</td><td>—</td><td></td>" in first["html"]
-    assert "<td>1</td><td>0</td><td>“北山制造”：凭证被拒绝 · 自" in then["html"]
+    assert 'data-label="接收人">—</td>' in first["html"]
+    assert 'data-label="接收人">1</td>' in then["html"]
+    assert "<td>“北山制造”：凭证被拒绝 · 自" in then["html"]
     CorpQueue.objects.update(blocked_since=None)
     Delivery.objects.update(status="accepted")
     Run.objects.update(status="finished")
