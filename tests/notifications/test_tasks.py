@@ -170,7 +170,7 @@ def test_a_step_of_a_tick_that_fails_holds_up_no_other(wire: WeComStub, caplog: 
 def test_ids_travel_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[str, list[int]]] = []
     monkeypatch.setattr(
-        tasks.send_deliveries, "apply_async", lambda arguments, *, queue: sent.append((queue, *arguments))
+        tasks.send_deliveries, "apply_async", lambda arguments, _named, *, queue: sent.append((queue, *arguments))
     )
 
     tasks.enqueue_deliveries(list(range(120)))
@@ -180,7 +180,7 @@ def test_ids_travel_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum((chunk for _queue, chunk in sent[:3]), []) == list(range(120))
     # Publishing 200 tasks at once is easier for a broker than 2,500.
     chunks: list[list[int]] = []
-    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: chunks.append(*arguments))
+    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, _named, **_queue: chunks.append(*arguments))
     monkeypatch.setattr(tasks, "RUNS_PER_TASK", 2)
     monkeypatch.setattr(tasks, "RENDERING_TASKS_AT_ONCE", 3)
     for count in (4, 15):

@@ -26,7 +26,7 @@ HOST = {"host": "localhost:3001"}
 def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The run ids that were handed to a worker."""
     sent: list[int] = []
-    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: sent.extend(*arguments))
+    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, _named, **_queue: sent.extend(*arguments))
     return sent
 
 

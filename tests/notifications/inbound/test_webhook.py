@@ -255,7 +255,9 @@ def test_the_tick_hands_settled_messages_out(
     sender: ApiToken, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
     message, sent = make_settled_message(sender, receiver.url), []
-    monkeypatch.setattr(tasks.call_back, "apply_async", lambda arguments, **options: sent.append((arguments, options)))
+    monkeypatch.setattr(
+        tasks.call_back, "apply_async", lambda arguments, _named, **options: sent.append((arguments, options))
+    )
 
     assert tasks.TICK.is_anything_due()
     with django_capture_on_commit_callbacks(execute=True):

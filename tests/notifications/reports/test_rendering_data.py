@@ -112,7 +112,9 @@ class TestWaiting:
 
     def test_whoever_fetched_hands_the_runs_out(self, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
         handed: list[int] = []
-        monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: handed.extend(*arguments))
+        monkeypatch.setattr(
+            tasks.render_runs, "apply_async", lambda arguments, _named, **_queue: handed.extend(*arguments)
+        )
         report, person = make_data_report(), make_person(corp, "li")
         mine, other_slot = ordered(report, person), ordered(report, person)
         Run.objects.filter(pk=other_slot.pk).update(slot_at=NOW - timedelta(hours=1))
