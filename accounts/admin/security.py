@@ -66,18 +66,15 @@ def _join_pairs(value: dict[str, Any]) -> str:
     return gettext(", ").join(f"{name}: {text}" for name, text in value.items())
 
 
-def _describe_kinds(value: dict[str, str]) -> str:
-    return _join_pairs({name: KIND_LABELS.get(kind, kind) for name, kind in value.items()})
-
-
-def _describe_identity(key: str) -> str:
-    """Name the value of people that is their account in the BI."""
-    return next((str(one.label) for one in list_external_ids() if one.key == key), key)
-
-
-signals.describe_field(Card, "kinds", _describe_kinds)
+signals.describe_field(
+    Card, "kinds", lambda value: _join_pairs({name: KIND_LABELS.get(kind, kind) for name, kind in value.items()})
+)
 signals.describe_field(Card, "units", _join_pairs)
-signals.describe_field(BiConnection, "external_id_source", _describe_identity)
+signals.describe_field(
+    BiConnection,
+    "external_id_source",
+    lambda value: next((str(one.label) for one in list_external_ids() if one.key == value), value),
+)
 
 
 class KindFilter(admin.SimpleListFilter):

@@ -59,12 +59,15 @@ _SKIPPED = {
 }
 
 
+def link_row(row: Model, label: str) -> SafeString:
+    """Link to the page of a row of this app."""
+    url = reverse(f"admin:notifications_{row._meta.model_name}_change", args=[row.pk])
+    return format_html('<a href="{}">{}</a>', url, label)
+
+
 def link_to(request: HttpRequest, row: Model, label: str) -> SafeString | str:
     """Link to the page of a row of this app, or return an empty text if the person may not open it."""
-    name = row._meta.model_name
-    if not request.user.has_perm(f"notifications.view_{name}"):
-        return ""
-    return format_html('<a href="{}">{}</a>', reverse(f"admin:notifications_{name}_change", args=[row.pk]), label)
+    return link_row(row, label) if request.user.has_perm(f"notifications.view_{row._meta.model_name}") else ""
 
 
 def drop_empty_facts(*facts: tuple[Any, Any]) -> list[tuple[Any, Any]]:

@@ -408,16 +408,6 @@ def _link_reason(receipt: Receipt) -> str:
     return log.find_reason(receipt)
 
 
-def _link_message(receipt: Receipt) -> SafeString:
-    """Link to the message, or to the run for a skipped person."""
-    if receipt.delivery is None:
-        url = reverse("admin:notifications_run_change", args=[receipt.run_id])
-        words = receipt.run_name  # type: ignore[attr-defined]  # set by describe_rows
-    else:
-        url, words = reverse("admin:notifications_delivery_change", args=[receipt.delivery_id]), receipt.delivery.title
-    return format_html('<a href="{}">{}</a>', url, words)
-
-
 @admin.register(Receipt)
 class ReceiptAdmin(log.LogAdmin):
     empty_list = _(
@@ -432,7 +422,13 @@ class ReceiptAdmin(log.LogAdmin):
         Column("why", _("reason"), lambda one: one.said.what if one.said else one.reason_text, _link_reason),
         Column("who", _("Who can fix it"), lambda one: one.said and one.said.who),
         Column("where", _("Where"), lambda one: one.said and one.said.where),
-        Column("message", _("message"), lambda one: one.delivery and one.delivery.title, _link_message),
+        Column(
+            "message",
+            _("message"),
+            lambda one: one.delivery and one.delivery.title,
+            # A skipped person has no message, only the run.
+            lambda one: log.link_row(one.delivery or one.run, one.delivery.title if one.delivery else one.run_name),
+        ),
         Column("due", _("due"), lambda one: one.run.slot_at),
         Column("read", _("read"), lambda one: one.read_at),
         Column("run", _("run"), lambda one: one.run_name),

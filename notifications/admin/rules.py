@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -41,7 +40,6 @@ from notifications.delivery.rendering.report_contents import read_latest_tables
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.models import AlertRule, Incident, Repeat, SilenceWindow
 from notifications.reports.row_filters import write_comparable_text
-from notifications.reports.templates.column_names import ColumnName
 from notifications.sources import RenderingError
 from notifications.subscriptions.addressees import describe_addressees
 from notifications.subscriptions.calendar import describe_crontab, describe_schedule
@@ -573,7 +571,13 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
                 filters = conditions.parse_filters(values.get(name, ""))
             except ConditionError:
                 continue
-            yield ColumnField(name, [(CARD, column) for column, _values in filters], partial(_rename_filters, filters))
+            yield ColumnField(
+                name,
+                [(CARD, column) for column, _values in filters],
+                lambda names, filters=filters: conditions.write_filters(
+                    tuple((names.get((CARD, column), column), values) for column, values in filters)
+                ),
+            )
 
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
         return {CARD: "card"}
@@ -581,7 +585,3 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
 
 # A rule has one card, which has no alias.
 CARD = ""
-
-
-def _rename_filters(filters: conditions.Filters, names: Mapping[ColumnName, str]) -> str:
-    return conditions.write_filters(tuple((names.get((CARD, column), column), values) for column, values in filters))

@@ -210,14 +210,15 @@ class Gate:
         epoch = self._scripts["known"](keys=[_READY])
         return [epoch is not None and permit.epoch == epoch.decode() for permit in permits]
 
-    def hold_scope(self, scope: Scope, *, seconds: float, halves_parallel: bool = False) -> None:
-        """Begin no call in `scope` for so long, because the other side limits its rate. `halves_parallel`: also limit
-        it to half of its present parallel calls for CEILING_SECONDS."""
+    def hold_scopes(self, scopes: Iterable[Scope], *, seconds: float, halves_parallel: bool = False) -> None:
+        """Begin no call in `scopes` for so long, because the other side limits its rate. `halves_parallel`: also limit
+        each to half of its present parallel calls for CEILING_SECONDS."""
         until = self._now() + round(seconds * 1000)
-        self._store.set(f"{_key(scope)}:hold", until, px=max(1, round(seconds * 1000)))
-        if halves_parallel:
-            flying = int(self._store.zcount(_key(scope), f"({self._now()}", "+inf"))
-            self._store.set(f"{_key(scope)}:ceiling", max(1, flying // 2), ex=CEILING_SECONDS)
+        for scope in scopes:
+            self._store.set(f"{_key(scope)}:hold", until, px=max(1, round(seconds * 1000)))
+            if halves_parallel:
+                flying = int(self._store.zcount(_key(scope), f"({self._now()}", "+inf"))
+                self._store.set(f"{_key(scope)}:ceiling", max(1, flying // 2), ex=CEILING_SECONDS)
 
     def find_rooms(
         self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, minds_hold: bool = True

@@ -332,12 +332,11 @@ def release_permits(permits: Sequence[Permit]) -> None:
 def hold_scopes(scopes: Iterable[Scope], outcome: Outcome) -> None:
     """Begin no call in these scopes for as long as the other side wants, at most HOLD_SECONDS_AT_MOST. If the limiter
     is unreachable, only the rows wait."""
-    for scope in scopes:
-        try:
-            seconds = min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST)
-            get_gate().hold_scope(scope, seconds=seconds, halves_parallel=outcome.errcode == TOO_MANY_PARALLEL)
-        except redis.RedisError as error:
-            logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
+    seconds = min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST)
+    try:
+        get_gate().hold_scopes(scopes, seconds=seconds, halves_parallel=outcome.errcode == TOO_MANY_PARALLEL)
+    except redis.RedisError as error:
+        logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
 
 
 def ask_permits(requests: Sequence[Request], *, call_seconds: float | None = None) -> list[Permit | float]:

@@ -62,7 +62,7 @@ def test_the_limits_are_used_by_calls(settings: Settings) -> None:
         LimitShare("address_hour", None, 0.125),
     ]
     held = make_corp()
-    ask_gate(lambda gate: gate.hold_scope(make_company_scope(held.corpid), seconds=120))
+    ask_gate(lambda gate: gate.hold_scopes([make_company_scope(held.corpid)], seconds=120))
     assert LimitShare("company_minute", held.pk, 0.0) in monitoring.measure_limits()
 
 

@@ -184,7 +184,7 @@ def test_the_reserved_share_is_for_urgent_calls(gate: Gate, limits: dict[str, in
 
 
 def test_a_hold_stops_everybody_until_it_ends(gate: Gate, clock: Clock) -> None:
-    gate.hold_scope(COMPANY, seconds=60)
+    gate.hold_scopes([COMPANY], seconds=60)
 
     assert gate.acquire([make_request(1, is_urgent=True)]) == [60.0]
     assert gate.find_rooms([COMPANY], within_seconds=10)[COMPANY] == 0
@@ -197,7 +197,7 @@ def test_after_too_many_at_once_half_as_many_are_let_through(gate: Gate, clock: 
     scope = Scope("company:ww1:send", parallel=300)
     permits = acquire_all(gate, *(make_request(number, scope) for number in range(9)))
 
-    gate.hold_scope(scope, seconds=1, halves_parallel=True)
+    gate.hold_scopes([scope], seconds=1, halves_parallel=True)
     clock.advance(1)
 
     gate.release(permits[:5])

@@ -73,7 +73,7 @@ def test_a_store_that_comes_back_old_is_filled_from_the_calls_of_the_past(
 
 def test_what_the_old_snapshot_counted_is_not_counted_twice(gate: Gate, server: Service, store: redis.Redis) -> None:
     acquire_all(gate, "1.1")
-    gate.hold_scope(COMPANY, seconds=60)
+    gate.hold_scopes([COMPANY], seconds=60)
     store.set("another:key", 1)
     store.save()
 
@@ -167,7 +167,7 @@ def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
             gate = Gate(store, lease_seconds=30)
             assert gate.restore([])
             acquire_all(gate, "1.1", "2.1")
-            gate.hold_scope(Scope("robot:1"), seconds=120, halves_parallel=True)
+            gate.hold_scopes([Scope("robot:1")], seconds=120, halves_parallel=True)
 
             offset.write_text(step)
 

@@ -86,7 +86,7 @@ def test_a_task_that_is_to_end_goes_on_to_no_other_chunk(
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     first, second = make_with_pictures(wire, 2)
     Delivery.objects.update(queued_until=NOW + timedelta(seconds=60))
-    limiter.get_gate().hold_scope(make_company_scope(first.corpid, UPLOAD_API), seconds=30)
+    limiter.get_gate().hold_scopes([make_company_scope(first.corpid, UPLOAD_API)], seconds=30)
 
     assert prepare([first, second], clock, stops_after=1) == 0
 
