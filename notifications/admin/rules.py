@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -565,19 +567,16 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
     def list_column_fields(self, values: QueryDict) -> Iterator[ColumnField]:
         for name in (*(f"conditions-{number}-column" for number in range(CONDITIONS_AT_MOST)), "split_column"):
             yield read_column_lines(name, CARD, values.get(name, ""))
-        for number in range(CONDITIONS_AT_MOST):
-            name = f"conditions-{number}-filters"
-            try:
+        for name in (f"conditions-{number}-filters" for number in range(CONDITIONS_AT_MOST)):
+            with suppress(ConditionError):
                 filters = conditions.parse_filters(values.get(name, ""))
-            except ConditionError:
-                continue
-            yield ColumnField(
-                name,
-                [(CARD, column) for column, _values in filters],
-                lambda names, filters=filters: conditions.write_filters(
-                    tuple((names.get((CARD, column), column), values) for column, values in filters)
-                ),
-            )
+                rename = partial(
+                    lambda given, names: conditions.write_filters(
+                        tuple((names.get((CARD, column), column), chosen) for column, chosen in given)
+                    ),
+                    filters,
+                )
+                yield ColumnField(name, [(CARD, column) for column, _values in filters], rename)
 
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
         return {CARD: "card"}
