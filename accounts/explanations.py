@@ -49,20 +49,18 @@ GUIDES: dict[Cause, Guide] = {
     ),
     Cause.NOT_LINKED: Guide(
         title=_("Your WeCom account is not linked yet"),
-        what=_("WeCom has confirmed who you are, but no user of this site is linked with your account in “%(corp)s”."),
+        what=_("WeCom has confirmed who you are, but nobody on this site is linked with your account in “%(corp)s”."),
         who=_(
-            "Ask a system administrator of this site, and send them the account below. They enter it on your user's "
-            "page as “WeCom account”, with “WeCom company name” set to “%(corp)s”."
+            "Ask a system administrator of this site, and send them the account below. They enter it on your page "
+            "in the administration as “WeCom account”, with “WeCom company name” set to “%(corp)s”."
         ),
     ),
     Cause.COMPANY_MISSING: Guide(
-        title=_("Your user's WeCom company name is missing"),
+        title=_("Your WeCom company name is missing"),
         what=_(
-            "A user of this site has your WeCom account, but the attribute “WeCom company name” beside it is empty."
+            "Somebody on this site has your WeCom account, but the attribute “WeCom company name” beside it is empty."
         ),
-        who=_(
-            "An administrator must choose “%(corp)s” as “WeCom company name” on your user's page in the administration."
-        ),
+        who=_("An administrator must choose “%(corp)s” as “WeCom company name” on your page in the administration."),
     ),
     Cause.OUT_OF_SCOPE: Guide(
         title=_("You are outside the app's visible scope"),
@@ -95,9 +93,9 @@ GUIDES: dict[Cause, Guide] = {
         who=_("Choose your own company on the login page. If it is not listed, ask an administrator of this site."),
     ),
     Cause.USER_DISABLED: Guide(
-        title=_("Your user is disabled"),
-        what=_("Your WeCom account is linked, but the user of this site that it belongs to is disabled."),
-        who=_("An administrator of this site can enable it on your user's page in the administration."),
+        title=_("Your access is disabled"),
+        what=_("Your WeCom account is linked, but your access to this site is disabled."),
+        who=_("An administrator of this site can enable it on your page in the administration."),
     ),
     Cause.CODE_EXPIRED: Guide(
         title=_("This sign-in has expired"),
@@ -195,14 +193,14 @@ GUIDES: dict[Cause, Guide] = {
         title=_("You cannot enter the BI from here"),
         what=_("Sign-in to the BI is switched off for your company, or no company is set for you."),
         who=_(
-            "An administrator of this site can switch it on in the administration, under WeCom configuration, "
-            "or set your company on your user's page."
+            "An administrator of this site can switch it on in the administration, under WeCom configuration, or "
+            "set your company on your page there."
         ),
         is_signed_in=True,
     ),
     Cause.BI_NO_EXTERNAL_ID: Guide(
         title=_("Your account in the BI is not known yet"),
-        what=_("This site passes you on to the BI by your “%(missing)s”, and your user has none that is yours alone."),
+        what=_("This site passes you on to the BI by your “%(missing)s”, and you have none that is yours alone."),
         who=_("%(where)s Please send this page to your administrator."),
         is_signed_in=True,
     ),

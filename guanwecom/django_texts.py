@@ -46,11 +46,7 @@ TEXTS = (
     gettext_noop("crontab"),
     gettext_noop("group"),
     gettext_noop("groups"),
-    gettext_noop("user"),
-    gettext_noop("users"),
     gettext_noop("Hold down “Control”, or “Command” on a Mac, to select more than one."),
-    gettext_noop("Specific permissions for this user."),
-    gettext_noop("The groups this user belongs to. A user will get all permissions granted to each of their groups."),
     gettext_noop("Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only."),
     # Passwords.
     gettext_noop(
@@ -75,13 +71,8 @@ TEXTS = (
     gettext_noop("Toggle theme (current theme: dark)"),
     # Rights of a person.
     gettext_noop("active"),
-    gettext_noop(
-        "Designates whether this user should be treated as active. Unselect this instead of deleting accounts."
-    ),
     gettext_noop("staff status"),
-    gettext_noop("Designates whether the user can log into this admin site."),
     gettext_noop("superuser status"),
-    gettext_noop("Designates that this user has all permissions without explicitly assigning them."),
     # Messages after changes, and the effects and obstacles of deletions.
     gettext_noop("The {name} “{obj}” was added successfully."),
     gettext_noop("You may edit it again below."),

@@ -110,16 +110,16 @@ SECTIONS = (
     ),
     Section(
         pgettext_lazy("menu", "Data"),
-        (_make_entry(pgettext_lazy("menu", "Cards and data sources"), "integrations.Card", "integrations.DataSource"),),
+        (_make_entry(pgettext_lazy("menu", "Data and data sources"), "integrations.Card", "integrations.DataSource"),),
     ),
     Section(
         pgettext_lazy("menu", "People"),
         (
             _make_entry(
-                pgettext_lazy("menu", "Users"),
+                pgettext_lazy("menu", "People"),
                 "accounts.User",
                 ("accounts.PeopleImport", pgettext_lazy("menu", "Import")),
-                ("accounts.Attribute", pgettext_lazy("menu", "User attributes")),
+                ("accounts.Attribute", pgettext_lazy("menu", "Attributes")),
                 "auth.Group",
                 ("accounts.LinkConflict", pgettext_lazy("menu", "Not linked")),
             ),

@@ -452,7 +452,7 @@ def explain_obstacles() -> dict[Obstacle, str]:
             "The value that identifies people in the BI does not exist any more. Choose another above and save."
         ),
         Obstacle.NO_EXTERNAL_ID: _(
-            "Your own user has no “%(missing)s” that is yours alone. Set it on your user's page, then test again."
+            "You have no “%(missing)s” that is yours alone. Set it on your own page under People, then test again."
         ),
         Obstacle.NO_PAGE: _("There is no such page."),
     }

@@ -102,6 +102,6 @@ def test_the_names_are_looked_for() -> None:
     """Guard the test above: it finds names, and would find a menu that does not exist."""
     found = [way[0] for text, _translation in texts() for way in _WAY.findall(text)]
 
-    assert {"System integration", "Users", "WeCom's console"} <= set(found)
+    assert {"System integration", "People", "WeCom's console"} <= set(found)
     assert _WAY.findall("Reset it; copy it to Integrations → WeCom → the company.") == [("Integrations", "WeCom ")]
     assert _PLACE.findall("Correct the proxy under “Advanced”, or start it.") == ["Advanced"]

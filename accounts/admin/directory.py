@@ -93,9 +93,9 @@ class MemberStateFilter(OptionFilter):
 MATCHES = ("match_username", "match_email", "match_mobile", "number_attribute", "number_field")
 # Modes of a policy, described by what a run does.
 MODES = [
-    (DirectoryPolicy.Mode.OFF.value, _("Only copy the directory, and change no user")),
-    (DirectoryPolicy.Mode.LINK.value, _("Link users who are here already")),
-    (DirectoryPolicy.Mode.CREATE.value, _("Link users, and create those who are missing")),
+    (DirectoryPolicy.Mode.OFF.value, _("Only copy the directory, and change nobody")),
+    (DirectoryPolicy.Mode.LINK.value, _("Link people who are here already")),
+    (DirectoryPolicy.Mode.CREATE.value, _("Link people, and create those who are missing")),
 ]
 
 
@@ -276,7 +276,7 @@ class MemberAdmin(RowsAdmin, ReadOnly):
             "in_departments", _("departments"), lambda one: gettext(", ").join(map(str, one.departments.all())) or "—"
         ),
         "state",
-        Column("linked_user", _("user"), lambda member: member.shown_user),
+        Column("linked_user", _("person"), lambda member: member.shown_user),
     )
     list_display = (
         "userid",

@@ -199,6 +199,14 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         model = User
         fields = "__all__"  # the admin limits them by its fieldsets
         field_classes = {"username": auth_forms.UsernameField}
+        # Django's own help texts call the person a user.
+        help_texts = {
+            "is_active": _("Unticked, the person is disabled. There is no need to delete anybody."),
+            "is_staff": _("The person may enter the administration. Their roles say what they may do there."),
+            "is_superuser": _("The person has all permissions; none has to be given one by one."),
+            "groups": _("The person has all permissions of these groups."),
+            "user_permissions": _("Permissions given to this person directly."),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -312,7 +312,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         if obj is not None and Attribute.objects.exists():
             may_change = self.has_change_permission(request, obj)
             names = tuple(attributes.make_fields(obj, editor=request.user)) if may_change else ("attributes_shown",)
-            fieldsets.append((_("User attributes"), {"fields": names}))
+            fieldsets.append((_("Attributes"), {"fields": names}))
         return fieldsets
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
@@ -440,7 +440,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         """Allow the bulk action of this permission."""
         return request.user.has_perm("accounts.change_user") and Attribute.objects.exists()
 
-    @admin.action(description=_("Set a user attribute of the selected people"), permissions=["attribute"])
+    @admin.action(description=_("Set an attribute of the selected people"), permissions=["attribute"])
     def set_attribute(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         """Bulk action: ask for the attribute, then for the value, then set it."""
         people = choose_people(request, queryset)
@@ -449,7 +449,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         chosen, given = (request.POST if name in request.POST else None for name in ("attribute", "apply"))
         allowed = [one.pk for one in Attribute.objects.all() if attributes.may_set(get_signed_in_person(request), one)]
         field = forms.ModelChoiceField(
-            Attribute.objects.filter(pk__in=allowed).by_name(), label=capfirst(_("user attribute"))
+            Attribute.objects.filter(pk__in=allowed).by_name(), label=capfirst(_("attribute"))
         )
         attribute_form = user_forms.make_choice_form(chosen, "attribute", field)
         attribute = attribute_form.cleaned_data["attribute"] if attribute_form.is_valid() else None
@@ -469,7 +469,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
                 )
                 messages.success(request, sentence % {"name": attribute, "count": count})
                 return None
-        context = {"title": _("Set a user attribute"), "which": attribute_form, "attribute": attribute, "form": form}
+        context = {"title": _("Set an attribute"), "which": attribute_form, "attribute": attribute, "form": form}
         return render_selection_page(self, request, "set_attribute", queryset, people, context)
 
 

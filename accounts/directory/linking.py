@@ -184,7 +184,7 @@ def create_user_by_hand(*, member: Member, editor: User) -> User:
             LinkConflict.objects.filter(member=member).delete()
             sync_groups(corp=member.corp, user_ids=[user.pk])
     except IntegrityError as error:
-        raise LinkRefusedError(_("Somebody else has just created a user. Try again.")) from error
+        raise LinkRefusedError(_("Somebody else has just created a person. Try again.")) from error
     return user
 
 

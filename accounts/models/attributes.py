@@ -100,8 +100,8 @@ class Attribute(models.Model):
     objects = AttributeQuerySet.as_manager()
 
     class Meta:
-        verbose_name = pgettext_lazy("list", "user attribute")
-        verbose_name_plural = pgettext_lazy("list", "user attributes")
+        verbose_name = pgettext_lazy("list", "attribute")
+        verbose_name_plural = pgettext_lazy("list", "attributes")
         ordering = ["position", "name"]
         constraints = [
             models.UniqueConstraint(fields=["is_bi_login_id"], condition=Q(is_bi_login_id=True), name="one_bi_login_id")
@@ -189,8 +189,8 @@ class AttributeValue(models.Model):
     objects = AttributeValueQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("value of a user attribute")
-        verbose_name_plural = _("values of user attributes")
+        verbose_name = _("value of an attribute")
+        verbose_name_plural = _("values of attributes")
         default_permissions = ()
         constraints = [
             # Serves the page of one person.

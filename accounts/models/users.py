@@ -54,8 +54,8 @@ class User(AbstractUser):
     session_epoch = models.PositiveIntegerField(default=0, editable=False)
 
     class Meta:
-        verbose_name = _("user")
-        verbose_name_plural = _("users")
+        verbose_name = _("person")
+        verbose_name_plural = _("people")
         permissions = [("assign_roles", gettext_noop("Can hand out roles"))]
         indexes = [
             # Match members with people, if the policy allows it (accounts.directory).
@@ -168,7 +168,7 @@ def barred_by_wecom(corp: str = "corp_id", userid_folded: str = "userid_folded")
 class WeComAccount(models.Model):
     """A person's userid in one corp: the two attributes 企业微信公司名称 and 企业微信账号. Either may be empty."""
 
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="wecom_accounts", verbose_name=_("user"))
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="wecom_accounts", verbose_name=_("person"))
     corp = models.ForeignKey(
         Corp,
         on_delete=models.PROTECT,

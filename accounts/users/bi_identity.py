@@ -59,14 +59,16 @@ def list_external_ids() -> list[ExternalId]:
         ExternalId(
             EMAIL,
             _("e-mail"),
-            _("An administrator sets it on your user's page. It must be yours alone."),
+            _("An administrator sets it on your page in the administration. It must be yours alone."),
             partial(find_unshared_values, EMAIL),
             objection=_explain_objection_to_email,
         ),
     ]
     attribute = Attribute.objects.bi_login_ids().first()
     if attribute is not None:
-        where = _("An administrator of all companies sets it on your user's page, or for many people at once.")
+        where = _(
+            "An administrator of all companies sets it on your page in the administration, or for many people at once."
+        )
         rows = AttributeValue.objects.filter(attribute__is_bi_login_id=True).order_by("-pk")
         sources.append(
             ExternalId(

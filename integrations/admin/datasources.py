@@ -305,7 +305,7 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
             return "—"
         return show_status("warn", datasources.describe_privileges(source.account_powers))
 
-    @admin.display(description=_("cards"))
+    @admin.display(description=_("data"))
     def cards_count(self, source: DataSource) -> int:
         return int(getattr(source, "card_count", 0))
 
@@ -317,7 +317,7 @@ class CardAdmin(TestedRows):
     list_display = ("name", "source", "changed_at")
     list_filter = (("source", admin.RelatedOnlyFieldListFilter),)
     search_fields = ("name", "source__name")
-    empty_list = _("Each card is one query of a data source. Add a data source first, then a card.")
+    empty_list = _("Data is the answer to one query of a data source. Add a data source first, then data.")
 
     class Media:
         css = {"all": ["integrations/corp.css"]}
@@ -378,9 +378,7 @@ class CardAdmin(TestedRows):
         address = f"{reverse('admin:integrations_datasource_add')}?{_extend_query(request, **{FOR_CARD: '1'})}"
         help = {} if rows else describe_empty_select(DataSource, request, is_empty=True)
         further = {"add_address": address if may_add else "", "help": help}
-        return _show_choices(
-            self, request, gettext("From which data source does the card take its data?"), rows, **further
-        )
+        return _show_choices(self, request, gettext("From which data source does the data come?"), rows, **further)
 
     def request_test(self, request: HttpRequest, row: Card) -> None:
         """Request the card's data, as for a report."""

@@ -338,7 +338,7 @@ EMPTY_SELECT_HELP: Mapping[str, EmptySelectHelp] = {
     ),
     "integrations.Department": EmptySelectHelp(_("The directory is not synchronised yet."), "", *SYNC),
     "integrations.Card": EmptySelectHelp(
-        _("There is no card yet."), _("New card"), hidden=_("There are cards of all companies, which you may not see.")
+        _("There is no data yet."), _("New data"), hidden=_("There is data of all companies, which you may not see.")
     ),
     "integrations.DataSource": EmptySelectHelp(
         _("There is no data source yet."),
@@ -349,7 +349,7 @@ EMPTY_SELECT_HELP: Mapping[str, EmptySelectHelp] = {
     "accounts.User": EmptySelectHelp(
         _("There are no people yet."), _("New person"), *SYNC, unfit=_("Nobody can be chosen here at present.")
     ),
-    "accounts.Attribute": EmptySelectHelp(_("No user attribute can be chosen yet."), _("New user attribute")),
+    "accounts.Attribute": EmptySelectHelp(_("No attribute can be chosen yet."), _("New attribute")),
     "auth.Group": EmptySelectHelp(_("There are no groups yet."), _("New group")),
     "notifications.Robot": EmptySelectHelp(_("No group robot is entered yet."), _("New group robot")),
     "notifications.ApiToken": EmptySelectHelp(_("There is no API token yet."), "", *TOKEN),

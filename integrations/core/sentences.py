@@ -91,8 +91,23 @@ def translate_stored(text: str) -> str:
 
 # Texts of stored sentences that were reworded, with the same placeholders: older rows hold the former text.
 _REWORDED = {
+    "A loop goes through the rows of a card only: for row in card.rows.": (
+        "A loop goes through the rows of data only: for row in card.rows."
+    ),
+    "There is no data of the card “%(card)s”: %(problem)s": "There is no data of “%(card)s”: %(problem)s",
+    "Chart “%(chart)s”: the card “%(card)s” has no column “%(column)s”.": (
+        "Chart “%(chart)s”: the data “%(card)s” has no column “%(column)s”."
+    ),
+    "Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows.": (
+        "Own rows: the data “%(card)s” has no column “%(column)s”, so that nobody may see its rows."
+    ),
+    "Own rows: of the card “%(card)s” only the first %(count)s rows were read, so that people would miss rows of "
+    "theirs. Raise the limit of its data source, or let the card ask for fewer rows.": (
+        "Own rows: of the data “%(card)s” only the first %(count)s rows were read, so that people would miss rows of "
+        "theirs. Raise the limit of its data source, or let its query ask for fewer rows."
+    ),
     "One can go through the rows of a card only: for row in card.rows.": (
-        "A loop goes through the rows of a card only: for row in card.rows."
+        "A loop goes through the rows of data only: for row in card.rows."
     ),
     "Say in which column the day stands: there is not exactly one column of days.": (
         "Name the column of the day: there is not exactly one column of days."

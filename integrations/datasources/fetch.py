@@ -286,7 +286,7 @@ def read_preview(token: str, cards: Sequence[Card], *, now: datetime) -> DataPre
     seconds = max(0, int((now - since).total_seconds()))
     for row in rows.values():
         if row.status == CardData.Status.FAILED:
-            sentence = _("There is no data of the card “%(card)s”: %(problem)s")
+            sentence = _("There is no data of “%(card)s”: %(problem)s")
             lost = frozenset(each.card_id for each in rows.values() if each.is_lost)
             return DataPreview(seconds, problem=sentence % {"card": row.card, "problem": row.problem}, lost=lost)
     waiting = [row for row in rows.values() if row.status == CardData.Status.WAITING]

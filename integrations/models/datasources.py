@@ -106,7 +106,7 @@ _SENTENCES = {
         "The data source gave no answer. Check that it runs, its address, the firewall and its time limit, or ask "
         "for less. A superuser sees more."
     ),
-    Problem.SOURCE_OFF: _("The data source is switched off. Switch it on, or choose another for this card."),
+    Problem.SOURCE_OFF: _("The data source is switched off. Switch it on, or choose another for this data."),
     Problem.NOT_SET_UP: _("The data source is not set up completely: %(missing)s is missing."),
     Problem.KEY_MISSING: _(
         "The credentials of the data source cannot be read: a key is missing in FIELD_ENCRYPTION_KEYS. Restore "
@@ -144,15 +144,16 @@ _SENTENCES = {
         "bundle, or the option sslmode, out."
     ),
     Problem.NOT_FOUND: _(
-        "The data source does not know what is asked for: it was deleted or renamed. Choose it anew in the card."
+        "The data source does not know what is asked for: it was deleted or renamed. Choose it anew on the page of "
+        "the data."
     ),
-    Problem.REFUSED: _("The data source refuses the query (code %(code)s). Check the card's settings."),
+    Problem.REFUSED: _("The data source refuses the query (code %(code)s). Check the settings of the data."),
     Problem.BROKEN: _("The data source answers with an error of its own (HTTP %(status)s). Try again later."),
     Problem.BUSY: _(
         "The data source is busy: something that the query needs is locked, or there are too many queries."
     ),
     Problem.NOT_UNDERSTOOD: _(
-        "The answer of the data source is not of the form that was expected (%(what)s). Check the card's settings."
+        "The answer of the data source is not of the form that was expected (%(what)s). Check the settings of the data."
     ),
     Problem.NO_TABLE: _("The answer is no table: %(what)s."),
     Problem.CERTIFICATE: _(
@@ -177,13 +178,17 @@ _SENTENCES = {
     Problem.REDIRECTED: _(
         "The service sends the question on to another address, which is not followed. Enter the final address."
     ),
-    Problem.QUERY_REFUSED: _("The database refuses the query (%(code)s). Try it there, then correct the card."),
+    Problem.QUERY_REFUSED: _(
+        "The database refuses the query (%(code)s). Try it there, then correct the query of the data."
+    ),
     Problem.NOT_A_QUERY: _("Only one query that reads can be asked: one SELECT, without a semicolon inside."),
-    Problem.PARAMETER_MISSING: _("The parameter “%(name)s” of the query has no value. Set it in the card."),
+    Problem.PARAMETER_MISSING: _("The parameter “%(name)s” of the query has no value. Set it on the page of the data."),
     Problem.DRIVER_MISSING: _(
         "No driver for this kind of database is installed or admitted (%(driver)s). See docs/en/data-sources.md."
     ),
-    Problem.EXPRESSION: _("The JMESPath expression fails on this answer: %(what)s. Correct it in the card."),
+    Problem.EXPRESSION: _(
+        "The JMESPath expression fails on this answer: %(what)s. Correct it on the page of the data."
+    ),
     Problem.UNEXPECTED: _("The data could not be read because of an error in this program (%(error)s)."),
 }
 
@@ -462,8 +467,8 @@ class Card(models.Model):
     objects = CardQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("card")
-        verbose_name_plural = _("cards")
+        verbose_name = _("data")
+        verbose_name_plural = _("data")
         ordering = ("name", "pk")
         constraints = [models.UniqueConstraint(fields=["source", "name"], name="one_card_per_source_and_name")]
 
@@ -510,7 +515,7 @@ class CardData(models.Model):
         READY = "ready", _("ready")
         FAILED = "failed", _("failed")
 
-    card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="answers", verbose_name=_("card"))
+    card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="answers", verbose_name=_("data"))
     # NULL: for a page.
     slot_at = models.DateTimeField(_("scheduled for"), null=True)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
@@ -533,8 +538,8 @@ class CardData(models.Model):
     objects = CardDataQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("data of a card")
-        verbose_name_plural = _("data of cards")
+        verbose_name = _("fetched data")
+        verbose_name_plural = _("fetched data")
         default_permissions = ()
         constraints = [
             models.UniqueConstraint(fields=["card", "slot_at"], name="one_answer_per_card_and_slot"),

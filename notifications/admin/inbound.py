@@ -348,7 +348,7 @@ _KINDS = {
     AddressKind.LOGIN_ID: "BI loginId",
     AddressKind.ACCOUNT: _("account at the mail door"),
     AddressKind.EMAIL: _("e-mail"),
-    AddressKind.ATTRIBUTE: _("user attribute"),
+    AddressKind.ATTRIBUTE: _("attribute"),
     AddressKind.DEPARTMENT: _("department"),
     AddressKind.GROUP: _("group"),
 }

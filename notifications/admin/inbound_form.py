@@ -42,7 +42,7 @@ RECIPIENTS = (
     (AddressKind.USERID.value, _("a field with WeCom accounts (userid)")),
     (AddressKind.LOGIN_ID.value, _("a field with BI accounts (loginId)")),
     (AddressKind.EMAIL.value, _("a field with mail addresses")),
-    (AddressKind.ATTRIBUTE.value, _("a field with values of a user attribute")),
+    (AddressKind.ATTRIBUTE.value, _("a field with values of an attribute")),
     (AddressKind.DEPARTMENT.value, _("a field with departments")),
     (AddressKind.GROUP.value, _("a field with groups")),
 )
@@ -145,7 +145,7 @@ class ChannelForm(VersionedForm):
     recipient_path = _make_path_field(
         _("Field with the recipients"), _("Pick it above. One text may name several, with commas or spaces.")
     )
-    recipient_attribute = forms.ChoiceField(label=_("User attribute"), required=False)
+    recipient_attribute = forms.ChoiceField(label=_("Attribute"), required=False)
     only_path = _make_path_field(_("Send only if this field"), _("A field, or a JMESPath expression."))
     only_values = LinesField(label=_("is one of"), help_text=_("One per line. Empty: if it is true or not empty."))
     key_path = _make_path_field(

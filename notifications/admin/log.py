@@ -157,7 +157,7 @@ def _find_remedy(request: HttpRequest, run: Run, *, is_data: bool) -> dict[str, 
         ):
             return {
                 "way_url": reverse("admin:integrations_card_change", args=[failed]),
-                "way": gettext("Open the card"),
+                "way": gettext("Open the data"),
             }
         return {"who": gettext("People who manage the data source can fix it.")}
     if run.status not in {Run.Status.FAILED, Run.Status.MISSED} or run.subscription is None:

@@ -386,7 +386,7 @@ def _is_viewable(medium: Medium | None) -> bool:
 
 
 class ReceiptFilter(log.LogFilter):
-    exact = {"run": _("run"), "delivery": _("message"), "user": _("user")}
+    exact = {"run": _("run"), "delivery": _("message"), "user": _("person")}
     selects = {"status": (_("status"), log.LABELS.items()), "reason": (_("reason"), Receipt.Reason.choices)}
     # Skipped people have no message and therefore no company.
     corp_column = "delivery__corp"
@@ -414,7 +414,7 @@ class ReceiptAdmin(log.LogAdmin):
         "The outcome of each message is listed here for each person. The first ones come with the first run of a push."
     )
     columns = (
-        Column("person", _("user"), log.name_person),
+        Column("person", _("person"), log.name_person),
         Column("company_and_account", _("WeCom account"), log.name_account),
         Column(
             "state", _("status"), lambda one: log.LABELS.get(log.find_receipt_status(one), ""), log.show_receipt_status

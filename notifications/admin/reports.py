@@ -264,7 +264,7 @@ class RuleFormSet(_PartFormSet):
             if not values or values.get("DELETE"):
                 continue
             if "alias" in values and values["alias"] not in known:
-                form.add_error("alias", _("The report has no card of this name."))
+                form.add_error("alias", _("The content has no data of this name."))
             if bool(values.get("attribute")) == bool((values.get("value") or "").strip()):
                 form.add_error("attribute", _("Choose an attribute, or enter a fixed value: one of the two."))
 
@@ -281,7 +281,7 @@ class ChartFormSet(_PartFormSet):
         for form in drawn:
             alias = form.cleaned_data["alias"]
             if alias not in known:
-                form.add_error("alias", _("The report has no card of this name."))
+                form.add_error("alias", _("The content has no data of this name."))
             elif table := tables.get(alias):
                 try:
                     charts.check_chart(form.instance.chart, table)

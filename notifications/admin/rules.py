@@ -383,8 +383,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
     preview_path, preview_template = "try/", "admin/notifications/alertrule/_preview.html"
     change_form_template = "admin/notifications/alertrule/change_form.html"
     empty_list = _(
-        "A rule watches the data of a card and tells people as soon as its conditions hold. Add one as soon as there "
-        "is a card."
+        "A rule watches data and tells people as soon as its conditions hold. Add one as soon as there is data."
     )
     inlines = (SilenceWindowInline,)
     list_display = (

@@ -444,7 +444,7 @@ def list_unreachable(found: Reachability, *, may_open: bool = False) -> list[str
     if more:
         lines.append(ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more})
     if not INCOMPLETE.isdisjoint(found.reasons):
-        lines.append(str(_("WeCom company name and WeCom account are set on the person's page, under Users.")))
+        lines.append(str(_("WeCom company name and WeCom account are set on the person's page, under People.")))
     return lines
 
 
@@ -453,8 +453,8 @@ def note_departments(found: Reachability) -> list[str]:
     sentences = []
     if found.unlinked_count:
         sentence = ngettext(
-            "%(count)d member of the chosen departments is not linked with a user here and receives nothing.",
-            "%(count)d members of the chosen departments are not linked with users here and receive nothing.",
+            "%(count)d member of the chosen departments is not linked with anybody here and receives nothing.",
+            "%(count)d members of the chosen departments are not linked with anybody here and receive nothing.",
             found.unlinked_count,
         )
         sentences.append(sentence % {"count": found.unlinked_count})

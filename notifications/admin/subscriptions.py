@@ -564,7 +564,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         if found.reason is not None and found.reason != Receipt.Reason.NO_ROWS:  # newer data may have some
             text = gettext("%(person)s cannot be reached: %(reason)s.")
             if person == request.user:
-                text = gettext("You cannot be reached yourself: %(reason)s. This is set on your own page under Users.")
+                text = gettext("You cannot be reached yourself: %(reason)s. This is set on your own page under People.")
             text %= {"person": person, "reason": found.reason_text}
             if person == request.user or request.user.has_perm("accounts.view_user"):
                 person_page = reverse("admin:accounts_user_change", args=[person.pk])

@@ -200,8 +200,8 @@ def _measure_width(text: str) -> int:
 def _explain_left_out(part: Part, row_count: int) -> str:
     if row_count < part.row_count:
         sentence = _(
-            "Only the first %(count)d of %(total)d rows have room in this file. Cards with fewer columns or rows, or "
-            "fewer cards in the report, leave room for more."
+            "Only the first %(count)d of %(total)d rows have room in this file. Data with fewer columns or rows, "
+            "or less data in the content, leaves room for more."
         )
         return sentence % {"count": row_count, "total": part.row_count}
     return _("The data was longer than what is fetched at most.") if part.table.is_cut else ""

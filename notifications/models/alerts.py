@@ -134,7 +134,7 @@ class Incident(models.Model):
         Corp, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("only for the company")
     )
     # For a rule: the card that is watched. It decides which administrators see the pictures.
-    card = models.ForeignKey(Card, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("card"))
+    card = models.ForeignKey(Card, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("data"))
     title = models.CharField(_("title"), max_length=TITLE_CHARACTERS)
     summary = models.TextField(_("summary"), blank=True)
     severity = models.CharField(_("severity"), max_length=16, choices=Severity.choices, default=Severity.WARNING)
@@ -314,7 +314,7 @@ class AlertRule(WithRecipients, ForCompany, AlertSource, StandingOrder):
         ALL = "all", pgettext_lazy("conditions", "all of them hold")
         ANY = "any", pgettext_lazy("conditions", "any of them holds")
 
-    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="+", verbose_name=_("card"))
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="+", verbose_name=_("data"))
     severity = models.CharField(_("severity"), max_length=16, choices=Severity.choices, default=Severity.WARNING)
     # Written by notifications.alerts.conditions.
     conditions = models.JSONField(_("conditions"), default=list)

@@ -464,7 +464,7 @@ class Receipt(models.Model):
         on_delete=models.SET_NULL,
         null=True,
         related_name="+",
-        verbose_name=_("user"),
+        verbose_name=_("person"),
         db_index=False,
     )
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)

@@ -122,7 +122,7 @@ class InboundChannel(AlertSource, WithSuccessor):
         ),
     )
     reach = models.CharField(_("reaches"), max_length=16, choices=Reach.choices, default=Reach.EVERYONE)
-    users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
+    users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("people"))
     groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))
     departments = models.ManyToManyField(
         Department, blank=True, related_name="+", verbose_name=_("departments of WeCom")

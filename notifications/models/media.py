@@ -149,7 +149,7 @@ class Medium(models.Model):
 
 class PictureKind(models.TextChoices):
     PAGE = "page", pgettext_lazy("of the BI", "page")
-    CARD = "card", _("card")
+    CARD = "card", pgettext_lazy("of the BI", "card")
 
 
 class PictureWidth(models.TextChoices):

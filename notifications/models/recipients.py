@@ -76,7 +76,7 @@ class WithRecipients(models.Model):
     # The column of AttributeRule that names a row of this model.
     rule_column: ClassVar[str]
     to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
-    users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
+    users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("people"))
     groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))
     departments = models.ManyToManyField(
         Department,

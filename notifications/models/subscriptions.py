@@ -244,7 +244,7 @@ class ReportCard(models.Model):
     """A card of a report."""
 
     report = models.ForeignKey(Report, on_delete=models.CASCADE, related_name="report_cards", verbose_name=_("report"))
-    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="report_cards", verbose_name=_("card"))
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="report_cards", verbose_name=_("data"))
     # A valid Jinja2 name, by which templates refer to the card.
     alias = models.CharField(
         _("name in templates"),
@@ -255,13 +255,13 @@ class ReportCard(models.Model):
         help_text=_('For example sales: then {{ sales.sum("amount") }} is the sum of a column.'),
     )
     title = models.CharField(
-        _("heading"), max_length=128, blank=True, help_text=_("Shown above its table. Empty: the card's name.")
+        _("heading"), max_length=128, blank=True, help_text=_("Shown above its table. Empty: the name of the data.")
     )
     position = models.PositiveSmallIntegerField(_("place"), default=0)
 
     class Meta:
-        verbose_name = _("card of a report")
-        verbose_name_plural = _("cards of the report")
+        verbose_name = _("data")
+        verbose_name_plural = _("data")
         ordering = ["position", "pk"]
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["report", "alias"], name="one_card_per_alias_of_report")]
@@ -287,7 +287,7 @@ class OwnRowsRule(models.Model):
     report = models.ForeignKey(
         Report, on_delete=models.CASCADE, related_name="own_rows_rules", verbose_name=_("report")
     )
-    alias = models.CharField(_("card"), max_length=ALIAS_CHARACTERS, help_text=_("Its name in templates."))
+    alias = models.CharField(_("data"), max_length=ALIAS_CHARACTERS, help_text=_("Its name in templates."))
     column = models.CharField(_("column"), max_length=COLUMN_CHARACTERS)
     attribute = models.ForeignKey(
         Attribute,
@@ -295,7 +295,7 @@ class OwnRowsRule(models.Model):
         null=True,
         blank=True,
         related_name="own_rows_rules",
-        verbose_name=_("user attribute"),
+        verbose_name=_("attribute"),
         help_text=_("Each person sees the rows in which this column holds one of the person's values."),
     )
     value = models.CharField(
@@ -326,7 +326,7 @@ class ReportChart(models.Model):
     """A chart of a card. The report's first one is the picture of messages that carry one."""
 
     report = models.ForeignKey(Report, on_delete=models.CASCADE, related_name="charts", verbose_name=_("report"))
-    alias = models.CharField(_("card"), max_length=ALIAS_CHARACTERS, help_text=_("Its name in templates."))
+    alias = models.CharField(_("data"), max_length=ALIAS_CHARACTERS, help_text=_("Its name in templates."))
     kind = models.CharField(_("kind"), max_length=16, choices=ChartKind.choices, default=ChartKind.LINE)
     title = models.CharField(_("heading"), max_length=128, blank=True)
     x = models.CharField(
@@ -531,7 +531,7 @@ class AttributeRule(models.Model):
         verbose_name=_("alert rule"),
     )
     attribute = models.ForeignKey(
-        Attribute, on_delete=models.PROTECT, related_name="subscription_rules", verbose_name=_("user attribute")
+        Attribute, on_delete=models.PROTECT, related_name="subscription_rules", verbose_name=_("attribute")
     )
     operator = models.CharField(_("comparison"), max_length=8, choices=Operator.choices)
     # As entered; exactly one unless the operator is ONE_OF.

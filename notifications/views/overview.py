@@ -158,7 +158,7 @@ def list_steps(request: HttpRequest, corps: Sequence[Corp] | None = None) -> lis
         visible = Corp.objects.visible_to(request.user).order_by("name", "pk")
         corps = list(visible.only("name", "is_enabled", "api_base_url")[: CARDS_SHOWN + 1])
     if not corps and not sees_all(request.user):
-        sentence = _("No WeCom company is assigned to you. A system administrator does that on your page under Users.")
+        sentence = _("No WeCom company is assigned to you. A system administrator does that on your page under People.")
         return [Step(pgettext("step", "Company"), "", sentence)]
     pushes = Subscription.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk")
     sent = Delivery.objects.visible_to(request.user)
@@ -240,13 +240,13 @@ def _make_company_steps(request: HttpRequest, corps: Sequence[Corp], facts: Any)
         button = _offer_button(request, _NEW_COMPANY, _("Connect a company"), page, ())
         company = Step(name, purpose, _("No company yet."), **button)
     name = pgettext("step", "People")
-    purpose = _("The people who receive pushes and sign in: users with a WeCom account, from a company's directory.")
+    purpose = _("Who receives pushes and signs in: people with a WeCom account, from a company's directory.")
     if facts.has_people:
-        return company, Step(name, purpose, _("Users are linked with WeCom."), is_done=True)
+        return company, Step(name, purpose, _("People are linked with WeCom."), is_done=True)
     if not enabled:
         missing = _("Nobody is linked yet: first a company has to be enabled.")
         return company, Step(name, purpose, missing, label=company.label, url=company.url, ask=company.ask)
-    unlinked = _("The directory was read, but no user is linked with it: choose what happens to users.")
+    unlinked = _("The directory was read, but nobody is linked with it: choose what happens to people.")
     missing = unlinked if facts.has_members else _("Nobody is linked yet.")
     start = reverse("admin:integrations_syncrun_start", args=[enabled[0].pk])
     page = start if facts.has_policy else _find_change_page(enabled[0])  # which offers the first synchronisation
@@ -257,14 +257,14 @@ def _make_data_step(request: HttpRequest, facts: Any) -> Step:
     name = pgettext("step", "Data")
     purpose = _("Cards of the BI, or queries of a database or web service, of which messages are made.")
     if facts.has_cards:
-        return Step(name, purpose, _("There are cards to choose from."), is_done=True)
+        return Step(name, purpose, _("There is data to choose from."), is_done=True)
     # The test after each change of the connection also tries the password.
     tested = {one["step"]: one["status"] for one in facts.bi_results or []}
     if facts.has_bi and tested.get("api") == bi.OK:
         return Step(name, purpose, _("The BI is connected: a push takes its cards."), is_done=True)
     if facts.push_id is not None:
         return Step(name, purpose, _("Not needed: the pushes so far contain text only."), is_done=True)
-    sentence, source = _("No card yet."), ""
+    sentence, source = _("No data yet."), ""
     if facts.has_bi:
         sentence = _("The BI is entered, but its connection has not passed its test.")
     if facts.has_hidden_data:

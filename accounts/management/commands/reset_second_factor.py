@@ -20,7 +20,7 @@ class Command(BaseCommand):
     def handle(self, *_arguments: Any, username: str, **_options: Any) -> None:
         person = User.objects.filter(username=username).first()
         if person is None:
-            raise CommandError(_("There is no user %(username)s.") % {"username": username})
+            raise CommandError(_("Nobody has the username %(username)s.") % {"username": username})
         if not totp.remove_device(person):
             raise CommandError(_("%(username)s has no authenticator app.") % {"username": username})
         self.stdout.write(_("%(username)s signs in without a code now.") % {"username": username})

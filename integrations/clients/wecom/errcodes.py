@@ -70,7 +70,7 @@ _TO_SECRET = _(
 )
 _TO_LICENCE = _("WeCom's console → App management → the app → Interface licence.")
 _TO_ACCOUNT = _(
-    "Users → the person → WeCom account: compare it with WeCom's console → Contacts → the member → Account."
+    "People → the person → WeCom account: compare it with WeCom's console → Contacts → the member → Account."
 )
 # Each code of such a group has its own place: see _PLACES_BY_CODE.
 _PLACE_BY_CODE = ""

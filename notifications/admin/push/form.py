@@ -73,8 +73,8 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         field_classes = subscription_forms.FIELD_CLASSES
         help_texts = {
             "stale_after_minutes": _(
-                "Data that is older than this when the push is due is stale. Its time comes from the card's time "
-                "column or the web service, else from the fetch. Empty: data is never stale."
+                "Data that is older than this when the push is due is stale. Its time comes from its time column "
+                "or the web service, else from the fetch. Empty: data is never stale."
             )
         }
 

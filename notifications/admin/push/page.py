@@ -246,7 +246,7 @@ class PushPage(OnePage):
         seen = set(Card.objects.visible_to(by).filter(pk__in=keys).values_list("pk", flat=True)) if keys else keys
         if hidden := [card.alias for card in draft.cards if card.card_id not in seen]:
             draft = replace(draft, cards=())
-            problem = gettext("You may not look into the card “%(card)s”.") % {"card": hidden[0]}
+            problem = gettext("You may not look into the data “%(card)s”.") % {"card": hidden[0]}
         data = self.read_data(request, list({card.card_id: card.card for card in draft.cards}.values()))
         found = data.tables if data is not None else {}
         tables = {one.alias: found[one.card_id] for one in draft.cards if one.card_id in found}

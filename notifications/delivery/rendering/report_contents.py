@@ -118,8 +118,9 @@ class Contents(RunContents):
         for alias in sorted({one.alias for one in conditions} & tables.keys()):
             if tables[alias].is_cut:
                 sentence = Sentence(
-                    "Own rows: of the card “%(card)s” only the first %(count)s rows were read, so that people would "
-                    "miss rows of theirs. Raise the limit of its data source, or let the card ask for fewer rows."
+                    "Own rows: of the data “%(card)s” only the first %(count)s rows were read, so that people "
+                    "would miss rows of theirs. Raise the limit of its data source, or let its query ask for fewer "
+                    "rows."
                 )
                 raise RenderingError(sentence % {"card": alias, "count": f"{len(tables[alias].rows):,}"})
         try:
@@ -129,7 +130,7 @@ class Contents(RunContents):
             self._own_rows = OwnRows(tables, conditions, fold_value) if conditions else None
         except ColumnMissingError as error:
             sentence = Sentence(
-                "Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows."
+                "Own rows: the data “%(card)s” has no column “%(column)s”, so that nobody may see its rows."
             )
             raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
         self.charts = [(row.alias, row.chart) for row in parts.charts]
@@ -138,7 +139,7 @@ class Contents(RunContents):
             names = tables[alias].names if alias in tables else ()
             for column in (chart.x, chart.series, *chart.y) if names else ():
                 if column and column not in names:
-                    sentence = Sentence("Chart “%(chart)s”: the card “%(card)s” has no column “%(column)s”.")
+                    sentence = Sentence("Chart “%(chart)s”: the data “%(card)s” has no column “%(column)s”.")
                     raise RenderingError(sentence % {"chart": chart.title or alias, "card": alias, "column": column})
         self._read_values = read_values or read_attribute_values
         self._values: dict[int, Values] = {}
@@ -572,4 +573,4 @@ def find_card_data(run: Run) -> list[tuple[ReportCard, CardData]]:
 
 def _explain_missing_data(card: ReportCard, problem: Sentence | CardData) -> Sentence:
     reason = NoData(problem.problem_code, problem.problem_facts) if isinstance(problem, CardData) else problem
-    return Sentence("There is no data of the card “%(card)s”: %(problem)s") % {"card": card.card, "problem": reason}
+    return Sentence("There is no data of “%(card)s”: %(problem)s") % {"card": card.card, "problem": reason}

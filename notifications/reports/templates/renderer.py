@@ -167,7 +167,7 @@ def count_rounds(context: Context, items: Any) -> Iterator[Any]:
     if isinstance(items, Nothing):
         return
     if not isinstance(items, tuple | list):
-        raise ExpressionError(Sentence("A loop goes through the rows of a card only: for row in card.rows."))
+        raise ExpressionError(Sentence("A loop goes through the rows of data only: for row in card.rows."))
     for item in items:
         context[RENDERING].charge(1)
         yield item

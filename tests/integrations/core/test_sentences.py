@@ -84,7 +84,7 @@ def test_all_parts_are_in_the_language_in_force() -> None:
 
 def test_why_a_card_has_no_data_is_in_the_language_in_force() -> None:
     found = NoData("busy", {})
-    sentence = Sentence("There is no data of the card “%(card)s”: %(problem)s") % {"card": "销售", "problem": found}
+    sentence = Sentence("There is no data of “%(card)s”: %(problem)s") % {"card": "销售", "problem": found}
     stored = sentence.stored()
 
     said = set()
