@@ -66,9 +66,7 @@ def list_external_ids() -> list[ExternalId]:
     ]
     attribute = Attribute.objects.bi_login_ids().first()
     if attribute is not None:
-        where = _(
-            "An administrator of all companies sets it on your page in the administration, or for many people at once."
-        )
+        where = _("An administrator of all companies sets it on your page, or for many people at once.")
         rows = AttributeValue.objects.filter(attribute__is_bi_login_id=True).order_by("-pk")
         sources.append(
             ExternalId(

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # --- The page of a company --------------------------------------------------------------------------------------------
 
-
 # Called when the confirmation page is shown. Returns whole sentences on what disabling the corp would do, with the
 # number of people or rows. It must be quick and write nothing.
 corp_disabling: Hook[[Corp], list[str]] = Hook()

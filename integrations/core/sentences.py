@@ -89,23 +89,9 @@ def translate_stored(text: str) -> str:
         return text
 
 
-# Texts of stored sentences that were reworded, with the same placeholders: older rows hold the former text.
+# Parts and texts of stored sentences that were reworded, with the same placeholders: older rows hold the former ones.
+_PARTS = {"of the card “": "of “", "the card “": "the data “", "card ask": "query ask", "a card only": "data only"}
 _REWORDED = {
-    "A loop goes through the rows of a card only: for row in card.rows.": (
-        "A loop goes through the rows of data only: for row in card.rows."
-    ),
-    "There is no data of the card “%(card)s”: %(problem)s": "There is no data of “%(card)s”: %(problem)s",
-    "Chart “%(chart)s”: the card “%(card)s” has no column “%(column)s”.": (
-        "Chart “%(chart)s”: the data “%(card)s” has no column “%(column)s”."
-    ),
-    "Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows.": (
-        "Own rows: the data “%(card)s” has no column “%(column)s”, so that nobody may see its rows."
-    ),
-    "Own rows: of the card “%(card)s” only the first %(count)s rows were read, so that people would miss rows of "
-    "theirs. Raise the limit of its data source, or let the card ask for fewer rows.": (
-        "Own rows: of the data “%(card)s” only the first %(count)s rows were read, so that people would miss rows of "
-        "theirs. Raise the limit of its data source, or let its query ask for fewer rows."
-    ),
     "One can go through the rows of a card only: for row in card.rows.": (
         "A loop goes through the rows of data only: for row in card.rows."
     ),
@@ -148,11 +134,11 @@ def _from_document(document: Any) -> Any:
         return NoData(str(document["no_data"]), dict(document["facts"]))
     msgid, plural = str(document["msgid"]), str(document.get("plural", ""))
     values = {name: _from_document(each) for name, each in dict(document.get("values", {})).items()}
-    return Sentence(_REWORDED.get(msgid, msgid), values, plural)
+    msgid = re.sub("|".join(_PARTS), lambda former: _PARTS[former[0]], _REWORDED.get(msgid, msgid))
+    return Sentence(msgid, values, plural)
 
 
 # --- Guides and explanations ------------------------------------------------------------------------------------------
-
 
 # Built by `make docs`. Web processes serve them under /docs/ to people who may enter the administration.
 GUIDES_FOLDER = settings.BASE_DIR / "docs" / "_build" / "html"

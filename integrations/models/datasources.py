@@ -144,8 +144,7 @@ _SENTENCES = {
         "bundle, or the option sslmode, out."
     ),
     Problem.NOT_FOUND: _(
-        "The data source does not know what is asked for: it was deleted or renamed. Choose it anew on the page of "
-        "the data."
+        "The data source does not know what is asked for: it was deleted or renamed. Choose it anew under Data."
     ),
     Problem.REFUSED: _("The data source refuses the query (code %(code)s). Check the settings of the data."),
     Problem.BROKEN: _("The data source answers with an error of its own (HTTP %(status)s). Try again later."),
@@ -178,17 +177,13 @@ _SENTENCES = {
     Problem.REDIRECTED: _(
         "The service sends the question on to another address, which is not followed. Enter the final address."
     ),
-    Problem.QUERY_REFUSED: _(
-        "The database refuses the query (%(code)s). Try it there, then correct the query of the data."
-    ),
+    Problem.QUERY_REFUSED: _("The database refuses the query (%(code)s). Try it there, then correct it here."),
     Problem.NOT_A_QUERY: _("Only one query that reads can be asked: one SELECT, without a semicolon inside."),
-    Problem.PARAMETER_MISSING: _("The parameter “%(name)s” of the query has no value. Set it on the page of the data."),
+    Problem.PARAMETER_MISSING: _("The parameter “%(name)s” of the query has no value. Set it under Data."),
     Problem.DRIVER_MISSING: _(
         "No driver for this kind of database is installed or admitted (%(driver)s). See docs/en/data-sources.md."
     ),
-    Problem.EXPRESSION: _(
-        "The JMESPath expression fails on this answer: %(what)s. Correct it on the page of the data."
-    ),
+    Problem.EXPRESSION: _("The JMESPath expression fails on this answer: %(what)s. Correct it under Data."),
     Problem.UNEXPECTED: _("The data could not be read because of an error in this program (%(error)s)."),
 }
 

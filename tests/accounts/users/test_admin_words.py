@@ -20,9 +20,9 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 @pytest.mark.parametrize(
     ("codename", "chinese", "english"),
     [
-        ("change_user", "人员 | 人员 · 修改", "People | user · change"),
+        ("change_user", "人员 | 人员 · 修改", "People | person · change"),
         ("view_group", "认证和授权 | 人员组 · 查看", "Authentication and Authorization | group · view"),
-        ("assign_roles", "人员 | 人员 · 可分配角色", "People | user · Can hand out roles"),
+        ("assign_roles", "人员 | 人员 · 可分配角色", "People | person · Can hand out roles"),
     ],
 )
 def test_a_permission_is_named_in_the_language_of_who_reads(

@@ -269,7 +269,7 @@ class TestEntering:
             ({"base_url": ""}, "The address of the BI is missing"),
             ({"key_saved_at": None}, "There is no key pair yet"),
             ({"private_key": "x"}, "The saved private key cannot be read"),
-            ({"external_id_source": "email"}, "Your own user has no “e-mail” that is yours alone"),
+            ({"external_id_source": "email"}, "You have no “e-mail” that is yours alone"),
             ({"external_id_source": "gone"}, "does not exist any more"),
         ],
     )
