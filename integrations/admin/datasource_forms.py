@@ -102,10 +102,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
     )
     db_name = TidyField(label=capfirst(_("database")), required=False, max_length=128)
     db_user = TidyField(
-        label=capfirst(_("user name")),
-        required=False,
-        max_length=128,
-        help_text=_("Preferably an account that may only read."),
+        label=capfirst(_("user name")), required=False, max_length=128, help_text=_("Preferably it may only read.")
     )
     db_password = forms.CharField(label=capfirst(_("password")), required=False, widget=WriteOnlyInput)
 

@@ -72,10 +72,7 @@ def _explain_error(channel: str, errcode: int | None, error: str) -> Explanation
         return Explanation(
             _("The mail server did not take the mail."),
             _(SITE_ADMIN),
-            _(
-                "People → the person: correct the e-mail address; or the variable EMAIL_URL, if no mail goes out at "
-                "all."
-            ),
+            _("People → the person: correct the e-mail address; or EMAIL_URL, if no mail goes out at all."),
         )
     if errcode:
         return explain_errcode(errcode, operation=read_operation(error))

@@ -118,9 +118,8 @@ class Contents(RunContents):
         for alias in sorted({one.alias for one in conditions} & tables.keys()):
             if tables[alias].is_cut:
                 sentence = Sentence(
-                    "Own rows: of “%(card)s” only the first %(count)s rows were read, so that people "
-                    "would miss rows of theirs. Raise the limit of its data source, or let the query ask for fewer "
-                    "rows."
+                    "Own rows: of “%(card)s” only the first %(count)s rows were read, so that people would miss rows "
+                    "of theirs. Raise the limit of its data source, or let the query ask for fewer rows."
                 )
                 raise RenderingError(sentence % {"card": alias, "count": f"{len(tables[alias].rows):,}"})
         try:
