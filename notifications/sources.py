@@ -1,4 +1,4 @@
-"""Protocol of run sources: content and recipients of a run, or why it has none. Registered in AppConfig.ready().
+"""Protocol of run sources: a run's content and recipients, or why it has none. AppConfig.ready() registers the sources.
 
 Rendering treats all kinds of sources alike: subscriptions, alerts, owner notices, and messages of other systems.
 """
@@ -35,7 +35,7 @@ class RenderingError(SentenceError):
 
 
 class NotWorthSending(SentenceError):  # without "Error", because this is no failure
-    """The run is not sent, as its subscription asks."""
+    """The run is not sent, because its subscription's conditions for sending are not met."""
 
 
 class DataPending(Exception):  # without "Error", because this is no failure
@@ -71,9 +71,9 @@ class ReadyMedium:
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """A page or card of the BI as one of its accounts sees it. `path`: without its first slash; `name`: its heading;
-    `slot_at`: time for which the picture is taken; `options`: how it is shown, except what depends on the message's
-    form."""
+    """A page or card of the BI as one of its accounts, `identity`, sees it. `path`: without its first slash; `name`:
+    its heading; `slot_at`: time for which the picture is taken; `options`: how it is shown, except what depends on the
+    message's form."""
 
     path: str
     identity: str
@@ -123,7 +123,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on one attribute, of a push or alert rule or in its form. `values`: exactly one unless ONE_OF."""
+    """A condition on one attribute, of a saved rule or as a form gives it. `values`: exactly one unless ONE_OF."""
 
     attribute: Attribute
     operator: Operator
@@ -132,10 +132,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Audience:
-    """A choice of people, as a subscription, an alert rule or a form names them, and the channels to reach them.
+    """A choice of people, as a subscription, an alert rule or an admin form names them, and the channels to reach them.
     `corp_id`: only people of this company. `department_ids`: as chosen; with `with_subdepartments` the departments
-    below count, too. `rules`: chooses people who match all of them, or any, as `rules_match` says. A robot's group is
-    no person: such an audience has no people."""
+    below count, too. `rules`: chooses people who match all of them, or any, as `rules_match` says. `robot_id`: the
+    message goes to the robot's group instead, and the audience has no people."""
 
     user_ids: Collection[int] | QuerySet[Any, Any] = ()
     group_ids: Collection[int] = ()
@@ -237,8 +237,8 @@ class RunSource(Protocol):
     def build_app_body(
         self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime
     ) -> bytes | None:
-        """Return the request body for people of one company's app; None: the body of the message form. Called inside
-        the transaction that freezes it."""
+        """Return a request body of the source's own for people of one company's app; None: the form's body. Called
+        inside the transaction that stores it."""
         return None
 
     def note_unreached(self, reason: str) -> None:

@@ -214,10 +214,10 @@ def _find_by_department(
                 direct[key].add(users[corp_id, userid])
     named: dict[Address, set[int] | AddressProblem] = {}
     for address, same_named in candidates.items():
-        groups = [{pk for key in below[one.pk] for pk in direct[key]} for one in same_named[:SAME_NAMED_AT_MOST]]
-        peopled = [people for people in groups if people]
-        is_ambiguous = len(same_named) > SAME_NAMED_AT_MOST or len(peopled) > 1
-        named[address] = AddressProblem.AMBIGUOUS if is_ambiguous else peopled[0] if peopled else set()
+        found = [{pk for key in below[one.pk] for pk in direct[key]} for one in same_named[:SAME_NAMED_AT_MOST]]
+        not_empty = [ids for ids in found if ids]
+        is_ambiguous = len(same_named) > SAME_NAMED_AT_MOST or len(not_empty) > 1
+        named[address] = AddressProblem.AMBIGUOUS if is_ambiguous else not_empty[0] if not_empty else set()
     return named
 
 

@@ -39,29 +39,29 @@ _WENT_WRONG = Q(status__in=["missed", "failed"]) | (Q(status="finished") & ~Q(er
 
 class RunQuerySet(models.QuerySet["Run"]):
     def unrendered(self, now: Moment) -> Self:
-        """Runs whose rendering task was lost, or failed and may try again."""
+        """Filter runs whose rendering task was lost, or failed and may be tried again."""
         return self.filter(status=Run.Status.WAITING, render_after__lte=now)
 
     def under_way(self) -> Self:
-        """Whole runs that have not ended. A subscription has one at a time."""
+        """Filter whole runs that have not ended. A subscription has one at a time."""
         return self.filter(status__in=[Run.Status.WAITING, Run.Status.SENDING]).exclude(trigger__in=Run.PARTIAL)
 
     def went_wrong(self) -> Self:
-        """Runs that were missed, failed, or ended without reaching everybody."""
+        """Filter runs that were missed, failed, or ended without reaching everybody."""
         return self.filter(_WENT_WRONG)
 
     def unnotified(self) -> Self:
-        """Runs that went wrong and of which the owner (of the subscription, rule, token or channel) is not notified."""
+        """Filter runs that went wrong, whose owner (of subscription, rule, token or channel) is not notified yet."""
         wrong = self.went_wrong().filter(owner_notified_at__isnull=True)
         return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE])
 
     def visible_to(self, person: Person) -> Self:
-        """Runs of visible companies, and runs of messages that `person` sent to all companies."""
+        """Filter runs of visible companies, and runs of messages that `person` sent to all companies."""
         return self.filter(run_condition(person))
 
 
 def run_condition(person: Person, *, path: str = "") -> Q:
-    """Return the condition on a run that `person` may see. `path`: from the filtered model to the run, as `run__`."""
+    """Return the condition that `person` may see a run. `path`: from the filtered model to the run, such as `run__`."""
     if sees_rows_without_corp(person):
         return EVERYTHING
     visible = Q(**{f"{path}corp__in": Corp.objects.keys_visible_to(person)})
@@ -114,15 +114,14 @@ class Run(models.Model):
         db_index=False,
     )
     trigger = models.CharField(_("trigger"), max_length=16, choices=Trigger.choices)
-    # The report's company at the time of the claim (empty: every company). It decides who may see the run.
+    # The report's company when the run was made (empty: every company). It decides who may see the run.
     corp = models.ForeignKey(
         Corp, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("only for the company")
     )
     # `slot_at`: the time of the schedule. `due_at`: later, if the schedule spreads its runs; empty: due at `slot_at`.
     slot_at = models.DateTimeField(_("due"))
     due_at = models.DateTimeField(_("begins"), null=True)
-    # More than 1 if the run covers several scheduled times: one run made up for all of them, or all were missed in a
-    # row.
+    # More than 1 if the run covers several scheduled times: it is sent once for all, or all were missed in a row.
     slot_count = models.PositiveIntegerField(_("scheduled times"), default=1)
     requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")

@@ -48,10 +48,10 @@ SHORT_CHARACTERS = 12
 
 
 def paginate_tables(content: Content, rows_at_most: int, page: int = 1, *, at: datetime) -> list[dict[str, Any]]:
-    """Return one page of each card's rows, the newest first as of `at`, which is in the time zone of the message.
+    """Return one page of each card's rows: the newest of the days up to `at` first, then planned ones.
 
-    `page` counts from 1. Each cell has its CSS class: "number", "short" (not wrapped), or none. `columns`: names,
-    units, and whether they are numbers. `is_cut`: the source had more rows than it gave.
+    `at`: in the time zone of the message. `page` counts from 1. Cells have a CSS class: "number", "short" (not wrapped)
+    or none. `columns`: names, units, and whether they are numbers. `is_cut`: the source had more rows than it gave.
     """
     pages = []
     for card in content.cards:

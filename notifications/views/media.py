@@ -44,8 +44,8 @@ _TYPES = {
 @mark_without_session
 @require_safe
 def serve_picture(request: HttpRequest, signed: str) -> HttpResponse:
-    """Return a message's picture to anybody with the signed URL. Raises Http404 once the URL has expired. `private`
-    keeps shared caches from serving the picture after that time."""
+    """Return a message's picture to anybody with the signed URL. Raises Http404 once the URL has expired. The header
+    Cache-Control: private keeps shared caches from serving the picture after that time."""
     address = f"pictures:address:{find_network(request) or 'unknown'}"
     try:
         is_allowed = allows(address, at_most=PICTURES_PER_ADDRESS)

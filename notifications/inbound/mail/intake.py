@@ -40,7 +40,7 @@ from notifications.models.inbound import TITLE_CHARACTERS
 logger = logging.getLogger(__name__)
 
 Outcome = InboundCall.Outcome
-_NO_SUCH_CHANNEL = "550 5.7.1 This channel takes no mails"
+_TAKES_NO_MAILS = "550 5.7.1 This channel takes no mails"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Intake:
             raise RefusedError("451 4.3.0 This is a copy of the installation: it takes no mails")
         channel = _find_usable_channels().filter(pk=signed_in.channel_id).first()
         if channel is None or not _may_sign_in(channel, signed_in):
-            raise RefusedError(_NO_SUCH_CHANNEL)
+            raise RefusedError(_TAKES_NO_MAILS)
         # A repeated mail has the same Message-ID or, without one, the same bytes.
         prefix = f"mail:{channel.pk}:{_hash_content(find_message_id(mail.content).encode() or mail.content)}:"
         key = prefix + _hash_content("\n".join(sorted(mail.recipients)).encode())
@@ -110,8 +110,8 @@ def _may_sign_in(channel: InboundChannel | None, sign_in: SignIn) -> bool:
 def _write_message(
     channel: InboundChannel, mail: ReceivedMail, reading: MailReading, *, prefix: str, key: str, now: datetime
 ) -> tuple[IncomingMessage | None, list[int]]:
-    """Write the message and the mails that follow from it. Raise InboundError. Return the message and, if it is new,
-    its runs. The message is None if no address names anybody or everybody has the mail already."""
+    """Write the message, and the mails that answer or forward it. Raise InboundError. Return the message and, if it is
+    new, its runs. The message is None if no address names anybody or everybody has the mail already."""
     addresses: dict[Address, str] = {}
     for recipient in mail.recipients:
         # The address names an account if its domain is one of the door's, else the person who has this mail address.
@@ -120,8 +120,8 @@ def _write_message(
         if domain.lower() in settings.MAIL_DOOR_DOMAINS:
             address = Address(AddressKind.ACCOUNT, account.strip('"').replace("\\", ""))
         addresses[address] = recipient
-    # The query runs once the channel is locked. So of two mails with one Message-ID that arrive at once, the second
-    # finds the people whom the first reached.
+    # `accept_message` runs this query after it has locked the channel. So of two mails with one Message-ID that arrive
+    # at the same moment, the second finds the people whom the first reached.
     people = IncomingMessage.people.through.objects
     already = people.filter(incomingmessage__key__startswith=prefix).values_list("user_id", flat=True)
     draft = reading.message
@@ -170,7 +170,7 @@ def _hash_content(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-# Size of a mail as sent: attachments grow by a third, and one of 20 MB must fit.
+# Limit of a mail as sent: attachments grow by a third, and one of 20 MB must fit.
 SIZE_BYTES = 30_000_000
 _THIS_MACHINE: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 

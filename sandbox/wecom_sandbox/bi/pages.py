@@ -21,8 +21,8 @@ from wecom_sandbox.pages.rendering import render
 from wecom_sandbox.state.bi import Bi, BiCard, BiUser
 from wecom_sandbox.state.world import WORLD
 
-# Lifetime of a token with a timestamp but without its own lifetime.
-USUAL_SECONDS = 300
+# Lifetime of an SSO token with a timestamp but no lifetime of its own. A timestamp may be this far ahead of the clock.
+SSO_TOKEN_SECONDS = 300
 
 
 class SignInRefused(Exception):
@@ -93,21 +93,21 @@ def _read_claims(text: bytes) -> dict[str, Any]:
 
 
 def _check_time(bi: Bi, claims: dict[str, Any], now: float) -> None:
-    issued_at, life = claims.get("timestamp"), claims.get("expiredTimeSeconds", USUAL_SECONDS)
+    issued_at, life = claims.get("timestamp"), claims.get("expiredTimeSeconds", SSO_TOKEN_SECONDS)
     if issued_at is None:
         if not bi.accepts_forever:
             raise SignInRefused("expired")
         return
     if isinstance(issued_at, bool) or not isinstance(issued_at, int) or not isinstance(life, int):
         raise SignInRefused("claims")
-    if issued_at > now + USUAL_SECONDS:
+    if issued_at > now + SSO_TOKEN_SECONDS:
         raise SignInRefused("early")
     if now > issued_at + life:
         raise SignInRefused("expired")
 
 
-TOKEN_SECONDS = 3600
-LIMIT = 10
+API_TOKEN_SECONDS = 3600
+DEFAULT_LIMIT = 10
 _WRONG_LOGIN, _NOT_ADMITTED, _NOT_FOUND, _BAD_REQUEST = 5001, 401, 404, 400
 
 
@@ -143,7 +143,7 @@ def _make_api_handler(handler: Any) -> Any:
 
 
 def sign_in(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, str]:
-    """Return a token for `TOKEN_SECONDS`. The password comes in base64. Raise _ApiFailure."""
+    """Return a token for `API_TOKEN_SECONDS`, whatever `expireAt` says. The password is base64. Raise _ApiFailure."""
     user = bi.user(str(document.get("loginId") or document.get("email") or "\0"))
     try:
         password = base64.b64decode(str(document.get("password", "")), validate=True).decode()
@@ -152,7 +152,7 @@ def sign_in(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str,
     if user is None or not user.password or password != user.password or document.get("domain") != bi.domain:
         raise _ApiFailure(_WRONG_LOGIN, "用户名或密码错误")
     now = request.app[WORLD].now()
-    return {"token": bi.new_token(ends_at=now + TOKEN_SECONDS), "expireAt": "2099-12-31 23:59:59.000"}
+    return {"token": bi.new_token(ends_at=now + API_TOKEN_SECONDS), "expireAt": "2099-12-31 23:59:59.000"}
 
 
 def list_pages(request: web.Request, bi: Bi, document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -183,7 +183,7 @@ def read_card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> di
     view = document.get("view", GRID)
     if view not in (GRID, GRAPH):
         raise _ApiFailure(_BAD_REQUEST, "view must be GRID or GRAPH")
-    offset, limit = _read_count(document, "offset", 0), _read_count(document, "limit", LIMIT)
+    offset, limit = _read_count(document, "offset", 0), _read_count(document, "limit", DEFAULT_LIMIT)
     try:
         rows = charts.select_rows(card, document.get("filters", []), document.get("dynamicParams", []))
         chart = charts.draw_chart(card, rows, view)

@@ -49,7 +49,7 @@ def sign_callback(token: str, timestamp: str, nonce: str, encrypted: str) -> str
 
 
 def encrypt(message: bytes, *, key: bytes, receiveid: str, random: bytes | None = None) -> str:
-    """Return base64 of random, length, message and receiver, padded to 32. `random`: 16 bytes, for tests."""
+    """Encrypt random bytes, length, message and receiver, padded to blocks of 32, as base64. `random`: for tests."""
     start = secrets.token_bytes(_RANDOM_BYTES) if random is None else random
     plain = start + struct.pack(">I", len(message)) + message + receiveid.encode()
     padding = _BLOCK - len(plain) % _BLOCK
@@ -306,7 +306,7 @@ def _open_loopback_socket(found: AddrInfoType) -> socket.socket:
 
 
 def _check_scheme(url: str) -> None:
-    """Raise Undeliverable unless it is an http address."""
+    """Raise Undeliverable unless the URL is http or https and names a host."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Undeliverable("not an http address")
