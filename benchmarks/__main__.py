@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.goals import VARIABLE, Goal, read_reported_goals
-from tests.services import ENVIRON, NOT_YET_STARTED
+from tests.services import ENVIRON, UNUSED_DATABASE_URL
 
 ROOT = Path(__file__).resolve().parent.parent
 # The settings require them; programs that need servers start their own.
-SERVICES = {"DATABASE_URL": NOT_YET_STARTED, "VALKEY_URL": "redis://127.0.0.1:1/0"}
+SERVICES = {"DATABASE_URL": UNUSED_DATABASE_URL, "VALKEY_URL": "redis://127.0.0.1:1/0"}
 PROGRAMS = ("client_overhead", "sign_in", "push_engine", "chart_push", "pages")
 
 

@@ -32,7 +32,7 @@ RUN_FOLDER = "TEST_RUN_FOLDER"
 # four start more servers than they save time.
 WORKERS_BESIDE, WORKERS_AT_MOST = 1, 4
 # The address before a PostgreSQL runs; nothing connects to it.
-NOT_YET_STARTED = "postgresql://nobody:nothing@127.0.0.1:1/postgres"
+UNUSED_DATABASE_URL = "postgresql://nobody:nothing@127.0.0.1:1/postgres"
 # The longest files, mostly of tests that wait for processes, the longest first. The first folder has a fixture of scope
 # "package" that starts the whole product.
 LONGEST = (
@@ -106,7 +106,7 @@ class TestServices:
         self.uses_anothers_postgresql = "TEST_DATABASE_URL" in os.environ
         if has_workers:
             self.start_database()
-        os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", NOT_YET_STARTED)
+        os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", UNUSED_DATABASE_URL)
 
     def start_database(self) -> str:
         """Start the PostgreSQL if none runs. Return its address."""

@@ -37,7 +37,7 @@ def list_differences(root: Path = ROOT) -> list[str]:
 
 
 def _read_pins(root: Path, name: str, problems: list[str]) -> dict[str, set[str]]:
-    """Return the versions of each package (several with markers). Append a problem for each line without a hash."""
+    """Return each package's versions (several with markers). Append problems: lines that are no pins with hashes."""
     file = RequirementsFile.from_file(str(root / f"{name}.txt"))
     for line in (*file.options, *file.invalid_lines):
         problems.append(f"{name}.txt: this line does not belong there: {line.line}")

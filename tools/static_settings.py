@@ -2,8 +2,8 @@
 
 import os
 
-from tests.services import ENVIRON, NOT_YET_STARTED
+from tests.services import ENVIRON, UNUSED_DATABASE_URL
 
-os.environ.update(ENVIRON, VALKEY_URL="redis://127.0.0.1:1/0", DATABASE_URL=NOT_YET_STARTED)
+os.environ.update(ENVIRON, VALKEY_URL="redis://127.0.0.1:1/0", DATABASE_URL=UNUSED_DATABASE_URL)
 
 from guanwecom.settings import *  # noqa: F403  # the settings read the environment set above

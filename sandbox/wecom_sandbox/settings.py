@@ -22,7 +22,7 @@ class Settings:
     parallel_calls: int = 300
     member_per_minute: int = 30
     member_per_hour: int = 1000
-    # Messages of an app per day, each counted once for every recipient: so many for each account of the company.
+    # Messages of an app per day for each account of the company; a message counts once for every recipient.
     daily_messages_per_account: int = 200
     wrong_secrets_per_hour: int = 2000
     # Messages of a company to app groups, each counted once for every member. WeCom's hourly limit depends on the
@@ -46,7 +46,7 @@ class Settings:
     rotate_tokens: bool = False
     # expires_in of a repeated gettoken is the remaining time instead of the whole lifetime.
     expires_in_counts_down: bool = True
-    # user/list and user/simplelist honour fetch_child (the page of 2024 no longer mentions it).
+    # user/list and user/simplelist honour fetch_child (WeCom's documentation of 2024 no longer mentions it).
     fetch_child_honoured: bool = False
     # change_contact carries UserID and Department (Id and ParentId) only, as for callbacks set up after 2022-08-15.
     contact_events_minimal: bool = True

@@ -104,7 +104,7 @@ def make_demo_companies() -> list[DemoCompany]:
 
 @dataclass(frozen=True)
 class DemoReport:
-    """A report of one card. `own_column`: the column with people's regions. `chart`: fields of a ReportChart."""
+    """A report of one card. `own_column`: limits people to rows of their regions. `chart`: fields of a ReportChart."""
 
     card: str
     alias: str
@@ -179,7 +179,7 @@ API_USER = "api"
 
 
 def connect_bi(*, sandbox_address: str, now: datetime) -> BiConnection:
-    """Connect the stand-in BI. A BI that a person has connected stays; the sandbox's address is updated."""
+    """Connect the stand-in BI, or update its address. A BI that a person has connected is left as it is."""
     connection = bi.ensure_connection()
     if connection.base_url and not connection.base_url.endswith(PATH):
         return connection

@@ -50,13 +50,13 @@ async def get_companies(request: web.Request, world: World, document: object) ->
 async def post_company(request: web.Request, world: World, document: Any) -> object:
     """Create a company, or replace the one with this corpid, with everything in it."""
     company = await run_between_calls(administration.put_company_in_steps(world, document))
-    return await make_large_response(administration.make_company_json(company, iter))
+    return await make_large_response(administration.make_company_json(company, rows=iter))
 
 
 @route("GET", "companies/{corpid}")
 async def get_company(request: web.Request, world: World, document: object) -> object:
     """Return a whole company, as in a seed."""
-    return await make_large_response(administration.make_company_json(find_company(request, world), iter))
+    return await make_large_response(administration.make_company_json(find_company(request, world), rows=iter))
 
 
 @route("PATCH", "companies/{corpid}")
@@ -64,7 +64,7 @@ async def patch_company(request: web.Request, world: World, document: Any) -> ob
     """Change the given fields of a company."""
     company = find_company(request, world)
     administration.change_company(company, document)
-    return await make_large_response(administration.make_company_json(company, iter))
+    return await make_large_response(administration.make_company_json(company, rows=iter))
 
 
 @route("DELETE", "companies/{corpid}")
@@ -197,7 +197,7 @@ async def get_messages(request: web.Request, world: World, document: object) -> 
 
 @route("GET", "companies/{corpid}/messages")
 async def get_company_messages(request: web.Request, world: World, document: object) -> object:
-    """Return the company's messages, oldest first, page by page, with receivers and members WeCom left out."""
+    """Return the company's messages, oldest first, page by page, with receivers and the members whom WeCom left out."""
     page = read_page(request, world.mail.companies.get(find_company(request, world).corpid, Ring()))
     return await make_large_response(make_page_json("messages", page, Message.as_json))
 

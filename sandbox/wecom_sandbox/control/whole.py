@@ -72,7 +72,7 @@ async def get_authority(request: web.Request, world: World, document: object) ->
 @route("GET", "state")
 async def get_state(request: web.Request, world: World, document: object) -> object:
     """Return everything as a seed, in the form that PUT state takes."""
-    return await make_large_response(administration.dump_seed(world, iter))
+    return await make_large_response(administration.dump_seed(world, rows=iter))
 
 
 @route("PUT", "state")

@@ -37,7 +37,7 @@ def build(cls: type[T], values: object, *, path: str = "", allowed: frozenset[st
 def check_fields(
     cls: type[T], values: object, *, path: str = "", allowed: frozenset[str] | None = None
 ) -> dict[str, Any]:
-    """Check a JSON object's names and types and build nested objects. Raise ValueError. `allowed`: names."""
+    """Check a JSON object's names and types and build nested objects. Raise ValueError. `allowed`: accepted names."""
     where = path or cls.__name__
     if not isinstance(values, Mapping):
         raise ValueError(f"{where} must be an object")

@@ -73,7 +73,7 @@ def strip_links(content: str) -> str:
 
 
 def replace_mentions(text: str, name_of: NameOf) -> str:
-    """Replace <@userid> by names, without marks."""
+    """Return the text with each <@userid> replaced by "@" and the name, without HTML."""
     return _MENTION.sub(lambda match: f"@{name_of(match.group(1))}", text)
 
 
@@ -113,7 +113,7 @@ def render_markdown(content: str, name_of: NameOf = str) -> Markup:
 
 
 def strip_markdown(content: str) -> str:
-    """Return the Markdown without marks, for one line."""
+    """Return Markdown content without its syntax, for a preview of one line."""
 
     def bare(match: re.Match[str]) -> str:
         inner = match["bold"] or match["colored"]
@@ -145,7 +145,7 @@ _LOOPBACK = ("localhost", "127.0.0.1")
 
 
 class Part(dict[str, Any]):
-    """An object of a message for a template; missing names are empty texts."""
+    """An object inside a message's content, for a template. A name that it lacks gives an empty text."""
 
     def __missing__(self, name: str) -> str:
         return ""
@@ -179,7 +179,7 @@ def make_card(content: Mapping[str, Any], view: CardView | None) -> Part:
     shown = view.card if view is not None and view.card is not None else content
     selected = view.selected if view is not None else {}
     submit = read_part(shown, "submit_button")
-    greyed = (view.replace_name if view is not None else "") or str(shown.get("replace_text", ""))
+    greyed_text = (view.replace_name if view is not None else "") or str(shown.get("replace_text", ""))
     return Part(
         source=_make_source(read_part(shown, "source")),
         menu=_make_menu(read_part(shown, "action_menu")),
@@ -195,9 +195,9 @@ def make_card(content: Mapping[str, Any], view: CardView | None) -> Part:
         jumps=[_add_href(row) for row in _read_rows(shown, "jump_list")],
         href=check_href(read_part(shown, "card_action").get("url")),
         questions=_make_questions(shown, selected),
-        buttons=[_make_button(row, greyed) for row in _read_rows(shown, "button_list")],
+        buttons=[_make_button(row, greyed_text) for row in _read_rows(shown, "button_list")],
         submit={"key": submit.get("key", ""), "text": submit.get("text") or "提交"} if submit else None,
-        greyed=greyed,
+        greyed_text=greyed_text,
     )
 
 
@@ -243,13 +243,13 @@ def _make_horizontal_row(row: Part) -> Part:
     return Part(row, href=f"/sandbox/media/{row.get('media_id')}" if kind == 2 else link)
 
 
-def _make_button(button: Part, greyed: str) -> Part:
+def _make_button(button: Part, greyed_text: str) -> Part:
     is_link = button.get("type") == 1
     return Part(
         button,
         style=button.get("style", 1),
         href=check_href(button.get("url")) if is_link else "",
-        disabled=bool(greyed) and not is_link,
+        disabled=bool(greyed_text) and not is_link,
     )
 
 
@@ -314,7 +314,7 @@ class Bubble:
 
 
 def make_bubble(message: Message, folded: str, name_of: NameOf = str) -> Bubble:
-    """Draw the message for this person: a recalled one is gone, and a card may have changed for this person only."""
+    """Draw the message for the person with this folded userid. A recalled one is empty; a card may differ by person."""
     name = "recalled" if message.recalled else message.msgtype
     content = Part() if message.recalled else _make_content(message, folded, name_of)
     return Bubble(message, f"messages/{name}.html", content, read_time(message.sent_at))

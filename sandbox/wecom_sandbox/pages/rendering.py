@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from wecom_sandbox.state.directory import Member
 from wecom_sandbox.state.world import Company, World
 
-PHONE_COOKIE, LANGUAGE_COOKIE, TAPPED_COOKIE = "sandbox_phone", "sandbox_lang", "sandbox_tapped"
+PHONE_COOKIE, LANGUAGE_COOKIE, LINK_TAPPED_COOKIE = "sandbox_phone", "sandbox_lang", "sandbox_tapped"
 # Holder of a phone who is not a member of the company.
 GUEST = "~guest"
 _WECOM = re.compile(r"wxwork/[\d.]+", re.IGNORECASE)
@@ -25,7 +25,7 @@ _YEAR_SECONDS = 365 * 24 * 3600
 
 
 class Holder:
-    """Holder of a browser's phone. `member` None: a guest."""
+    """Person who holds the phone that a browser shows. `member` None: a guest."""
 
     def __init__(self, company: Company, member: Member | None) -> None:
         self.company = company
@@ -107,7 +107,7 @@ _POLICY = (
 @cache
 def make_environment(language: str) -> Environment:
     """Return the template environment of a language. Everything is escaped; a name without a value is an error."""
-    found = Environment(
+    jinja = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -115,10 +115,10 @@ def make_environment(language: str) -> Environment:
         auto_reload=False,
         extensions=["jinja2.ext.i18n"],
     )
-    found.install_gettext_translations(load_texts(language), newstyle=True)  # type: ignore[attr-defined]  # by i18n
-    found.filters["quoted"] = partial(quote, safe="")
-    found.filters["lines"] = _render_lines
-    return found
+    jinja.install_gettext_translations(load_texts(language), newstyle=True)  # type: ignore[attr-defined]  # by i18n
+    jinja.filters["quoted"] = partial(quote, safe="")
+    jinja.filters["lines"] = _render_lines
+    return jinja
 
 
 def _render_lines(text: object) -> Markup:
@@ -180,14 +180,14 @@ def read_netloc(redirect_uri: str) -> str:
 
 
 def add_code(redirect_uri: str, code: str, state: str) -> str:
-    """Return the address with code and state in its query; `code` "": the person refused, state only."""
+    """Return the address with code and state in its query; without a code (the person refused), only the state."""
     base, hash_sign, fragment = redirect_uri.partition("#")
     added = f"code={quote(code, safe='')}&" if code else ""
     separator = "&" if "?" in base else "?"
     return f"{base}{separator}{added}state={quote(state, safe='')}{hash_sign}{fragment}"
 
 
-SHOWN = 30
+MEMBERS_SHOWN = 30
 
 
 def make_name_finder(company: Company) -> Callable[[str], str]:
@@ -201,12 +201,12 @@ def make_name_finder(company: Company) -> Callable[[str], str]:
 
 
 def find_initials(member: Member) -> str:
-    """Return the text of a missing portrait: the last two characters of a Chinese name, the first letter of another."""
+    """Return the text for a missing portrait: the last two characters of a Chinese name, else the first letter."""
     return member.name[:1].upper() if member.name.isascii() else member.name[-2:]
 
 
-def search_members(company: Company, text: str, *, most: int = SHOWN, start: int = 0) -> list[Member]:
-    """Return at most `most` members from `start` on whose userid or name contains the text, or all if it is empty."""
+def search_members(company: Company, text: str, *, most: int = MEMBERS_SHOWN, start: int = 0) -> list[Member]:
+    """List up to `most` members whose userid or name contains the text (any if it is ""), after the first `start`."""
     wanted = text.strip().lower()
     found = (
         member

@@ -123,11 +123,11 @@ async def show_qr_page(request: web.Request) -> web.StreamResponse:
         return render(request, "refused.html", {"text": refused.text, "detail": refused.detail}, embeddable=True)
     holder = rendering.find_holder(request, world)
     own = holder.member if holder and holder.company is target.company else None
-    if own is not None and rendering.TAPPED_COOKIE in request.cookies and target.admits(own.userid):
+    if own is not None and rendering.LINK_TAPPED_COOKIE in request.cookies and target.admits(own.userid):
         # This browser just tapped a link on its phone: inside WeCom the person would not be asked again.
         url = add_code(visit.redirect_uri, make_code(world, target, own.userid), visit.state)
         silent = web.Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})
-        silent.del_cookie(rendering.TAPPED_COOKIE, path="/")
+        silent.del_cookie(rendering.LINK_TAPPED_COOKIE, path="/")
         return silent
     query = request.query.get("q", "")
     context = {

@@ -312,7 +312,7 @@ def make_verification_file_name(company: Company, app: App) -> str:
 
 
 def make_company_json(company: Company, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
-    """Return the whole company in the form that `put_company` takes. `rows` iter: large lists are made later."""
+    """Return the whole company in the form that `put_company` takes. `rows=iter` makes lists as they are read."""
     directory = company.directory
     return {
         "corpid": company.corpid,
