@@ -144,8 +144,7 @@ class SyncPolicyForm(DirectoryPolicyForm):
 
 @admin.register(DirectoryPolicy)
 class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
-    """Admin of directory policies. Only administrators of all companies may change them, since a policy also links
-    people without a company."""
+    """Admin of policies. Only administrators of all companies change them: they link people without a company, too."""
 
     empty_list = _(
         "A policy says what synchronising a company's directory does to people here. Without one, members "
@@ -324,8 +323,7 @@ class MemberAdmin(RowsAdmin, ReadOnly):
         return member
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Set each member's `shown_user`: the linked person if the administrator sees that person, with a link if
-        allowed."""
+        """Set each member's `shown_user`: the linked person if the user sees that person, as a link if allowed."""
         identities = {(one.corp_id, one.userid_folded) for one in rows}
         accounts = WeComAccount.objects.filter(
             corp__in={corp for corp, _userid in identities}, userid_folded__in={userid for _corp, userid in identities}
@@ -371,8 +369,7 @@ APPLIED = {
 
 @admin.register(SyncRun)
 class SyncRunAdmin(ConfirmedChanges, RunPages):
-    """Admin of runs. Setting the policy needs a confirmation, as on the policy's own page; starting or answering a run
-    does not."""
+    """Admin of runs. Setting the policy needs a confirmation; starting or answering a run does not."""
 
     unconfirmed_pages = frozenset(f"integrations_syncrun_{name}" for name in ("start", "again", "answer"))
     folder = "admin/integrations/syncrun"
@@ -442,8 +439,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return self._start_run(request, corp)
 
     def _start_run(self, request: HttpRequest, corp: Corp) -> HttpResponse:
-        """Start a run unless one is under way. Redirect to the run's page, or return its state as JSON for the
-        company's page."""
+        """Start a run unless one is under way. Redirect to the run's page, or return its state as JSON."""
         username, manual = request.user.get_username(), SyncRun.Trigger.MANUAL
         run = sync.request_run(corp=corp, trigger=manual, now=timezone.now(), requested_by=username)
         if "application/json" not in request.headers.get("Accept", ""):

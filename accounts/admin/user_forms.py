@@ -62,8 +62,7 @@ class WeComAccountForm(AnyModelForm):
         }
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Exclude `is_primary`, which the formset checks: the present primary account may be changed in the same
-        form."""
+        """Exclude `is_primary`, which the formset checks: the same form may change the present primary account."""
         exclusions: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # not in the stubs
         return exclusions | {"is_primary"}
 

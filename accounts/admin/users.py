@@ -85,8 +85,7 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
             values.update(is_unique=obj.is_unique)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return the number of people with values in place of a line for each value, and the rows that forbid the
-        deletion."""
+        """Return the number of people with values, not each value, and the rows that forbid the deletion."""
         deleted: list[Any] = []
         for one in objs:
             count = AttributeValue.objects.of(one).values("user").distinct().count()
@@ -271,8 +270,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         return may_link(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Allow administrators of some companies to add people only once people have WeCom attributes: without a
-        company they would not see the new person."""
+        """Refuse administrators of some companies before people have WeCom attributes: these would not see them."""
         sees_new_person = sees_all(request.user) or attributes.has_wecom_attributes(request)
         return super().has_add_permission(request) and sees_new_person
 
@@ -378,8 +376,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
             messages.success(request, sentence)
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """Hide the names of accounts from administrators of some companies, because an account may belong to another
-        company."""
+        """Hide the names of accounts from administrators of some companies: an account may belong to another one."""
         response = super().history_view(request, object_id, extra_context)
         if isinstance(response, TemplateResponse) and not sees_all(request.user):
             for entry in cast("dict[str, Any]", response.context_data)["action_list"]:
