@@ -157,7 +157,7 @@ def test_each_file_holds_what_the_filters_show_the_newest_first(root: Client, tw
     # Text that begins like a formula stays text.
     assert [row["name"] for row in whole["run"]] == ["'=周报", "日报"]
     assert [(row["run"], row["title"]) for row in whole["delivery"]] == [("'=周报", "'@title"), ("日报", "日报标题")]
-    assert [row["user"] for row in whole["receipt"]] == ["韩梅梅 (han)", "李雷 (lilei)"]
+    assert [row["person"] for row in whole["receipt"]] == ["韩梅梅 (han)", "李雷 (lilei)"]
     assert {model: file_of(root, model, push="周报") for model in MODELS} == {
         model: rows[:1] for model, rows in whole.items()
     }
