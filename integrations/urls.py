@@ -6,7 +6,7 @@ from integrations import views
 from integrations.models import CallbackEvent
 
 urlpatterns = [
-    path(views.HEALTH_PATH.lstrip("/"), views.answer_readiness, name="health"),  # for earlier versions
+    path(views.HEALTH_PATH.lstrip("/"), views.answer_readiness, name="health"),  # the path of earlier versions
     path(views.LIVE_PATH.lstrip("/"), views.answer_liveness, name="live"),
     path(views.READY_PATH.lstrip("/"), views.answer_readiness, name="ready"),
     path("docs/", views.redirect_to_first_guide, name="first-guide"),

@@ -149,8 +149,8 @@ class EventLookup:
     """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and MissingRootError.
 
     `plan`: the changes to write. `read_since`: the time of the first call. `is_too_much`: the look-ups exceed a limit,
-    so a run must follow. `has_unexplained`: somebody is missing in WeCom without an event, perhaps because of a new
-    userid. Nothing is written about them, because that event may be on its way.
+    or departments got or lost a tag, so a run must follow. `has_unexplained`: somebody is missing in WeCom without an
+    event, perhaps because of a new userid. Nothing is written about them, because that event may be on its way.
     """
 
     def __init__(self, *, corp: Corp, changes: EventChanges, pacer: CallPacer) -> None:
@@ -265,8 +265,8 @@ def apply_renames(
 
     `known`: the old and new userids, folded, that exist in WeCom, as read since `read_since`. If an old userid still
     exists there, it is somebody else's or the event is wrong: the stored member waits for an administrator. After
-    RENAME_TRIES a waiting rename is forced: the event before it will not come any more, and the member with the new
-    userid counts as deleted. It is safe to repeat, and one transaction, which records the written members.
+    RENAME_TRIES a waiting rename is forced: the event that frees its new userid will not come any more, and the
+    member with that userid counts as deleted. One transaction also records the written members; it is safe to repeat.
     """
     result, touched, corp, now = RenameResult(), list[int](), batch.corp, batch.clock()
     with transaction.atomic():

@@ -34,7 +34,7 @@ class DepartmentQuerySet(CorpRowsQuerySet["Department"]):
 
 
 class Department(models.Model):
-    """A department. `wecom_parent_id` comes from WeCom: it may name a department that we cannot see, or a cycle."""
+    """A department. `wecom_parent_id` comes from WeCom: it may name an invisible department, or form a cycle."""
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="departments", verbose_name=_("company"))
     wecom_department_id = models.BigIntegerField(_("department ID"))
@@ -304,7 +304,7 @@ class CallbackEvent(models.Model):
     kind = models.CharField(_("address"), max_length=16, choices=Kind.choices)
     # Equal for all deliveries of one event: the MsgId of a message, or the digest of an event's plaintext.
     key = models.CharField(max_length=80)
-    # The event's name, or a message's type. Two names are used for both, so `is_event` says which of them it is.
+    # The event's name, or a message's type. Two names can be either, so `is_event` says which of them it is.
     event = models.CharField(_("event"), max_length=64)
     is_event = models.BooleanField()
     change = models.CharField(_("kind of change"), max_length=64, blank=True)

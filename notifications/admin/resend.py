@@ -126,7 +126,7 @@ def list_urls(model_admin: Any, route: str) -> list[URLPattern]:
 
 
 def confirm_resend(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
-    """Ask for confirmation, then resend by new runs: once per number in the form, even if it is submitted twice."""
+    """Ask for confirmation, then resend by new runs. The form holds a number, so submitting it twice resends once."""
     if any(isinstance(row, Run) and not triggers.can_be_resent(row) for row in rows):
         raise PermissionDenied
     items = [_plan_resend(row) for row in rows]

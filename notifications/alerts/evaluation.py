@@ -132,9 +132,9 @@ def decide_check(check_id: int, state: CardData | None, *, now: datetime) -> Ale
 
 
 def read_earlier_days(rule: AlertRule, table: Table, *, at: datetime) -> dict[Against, EarlierDay]:
-    """Return the earlier days with which the rule's conditions compare. Each has the parts of the data that was fetched
-    on it at about the same time of day as `at`; none if no data is stored or its columns differ. Nothing is read if the
-    table has a column of days. Raise ConditionError for malformed conditions."""
+    """Return the earlier days with which the rule's conditions compare. Each has the data, by part,
+    of about the same time of day as `at`; it has no parts if no data is stored or its columns differ. If the table has
+    a column of days, nothing is read. Raise ConditionError for malformed conditions."""
     stored = conditions.read_conditions(rule.conditions)
     needed = set() if verdicts.find_day_columns(table) else {one.against for one in stored if one.against is not None}
     earlier = {}
@@ -300,7 +300,7 @@ def request_check(rule: AlertRule, *, now: datetime, slot_at: datetime | None = 
     return check
 
 
-# --- Notices to the owners of broken rules, whose data lacks a column or a card: one each time that a rule breaks ---
+# --- Notices to the owners of broken rules, whose column or card no longer exists: one each time that a rule breaks ---
 
 
 def request_broken_rule_notices(*, now: datetime) -> list[int]:

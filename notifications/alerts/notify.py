@@ -53,7 +53,7 @@ def request_notices(*, now: datetime) -> list[int]:
     all_due, run_ids = Incident.objects.notice_due(now).order_by(), list[int]()
     for channel_id, rule_id in all_due.values_list("channel_id", "rule_id").distinct():
         with transaction.atomic():
-            # The lock on the source comes first, in the same order as where incidents are opened.
+            # The source is locked before its incidents, as where incidents are opened.
             model: type[Source] = InboundChannel if rule_id is None else AlertRule
             source_id = rule_id or channel_id
             sources: QuerySet[Any] = model._default_manager.filter(pk=source_id)
@@ -68,7 +68,8 @@ def request_notices(*, now: datetime) -> list[int]:
             due = due.select_related("channel__owner", "rule").defer("channel__last_payload")
             for incident in lock_skipping(due)[:INCIDENTS_PER_NOTICE]:
                 # A silenced incident still notifies of its recovery; a rule's hours and windows hold back every notice.
-                # An incident waits if nobody can be notified until a company is enabled; a group has the same people.
+                # An incident waits if nobody can be notified until a company is enabled. Only a group's first
+                # incident is checked for that, because all have the same people.
                 until = now
                 if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
                     until = max(until, incident.silenced_until)

@@ -91,7 +91,7 @@ class Chart:
 
 _NEEDS_X = frozenset({ChartKind.LINE, ChartKind.AREA, ChartKind.BAR, ChartKind.STACKED, ChartKind.PIE, ChartKind.DONUT})
 ROUND = frozenset({ChartKind.PIE, ChartKind.DONUT})
-_ONE_VALUE = ROUND | {ChartKind.NUMBER}
+_ONE_VALUE_COLUMN = ROUND | {ChartKind.NUMBER}
 
 
 def check_chart(chart: Chart, table: Table) -> None:
@@ -108,7 +108,7 @@ def check_chart(chart: Chart, table: Table) -> None:
         for name in chart.y:
             if kinds[name] not in NUMERIC and table.is_kind_known(name):
                 raise ChartError(Sentence("The column “%(name)s” holds no numbers.") % {"name": name})
-    if len(chart.y) > 1 and (chart.series or chart.kind in _ONE_VALUE):
+    if len(chart.y) > 1 and (chart.series or chart.kind in _ONE_VALUE_COLUMN):
         raise ChartError(Sentence("This chart shows one column of values only."))
 
 
@@ -124,7 +124,7 @@ def from_document(document: Mapping[str, Any]) -> Chart:
     return Chart(**{**document, **{name: kind(document[name]) for name, kind in kinds.items() if name in document}})
 
 
-# Places along an axis at most. More times are grouped by a longer unit; of other places, the first are left out.
+# The most places along an axis. More times are grouped by a longer unit; of other places, the first are left out.
 POINTS_AT_MOST = 120
 TIMED_BARS_AT_MOST = 31
 # Slightly less than the room of a name, so that the renderer never cuts a name that fits.

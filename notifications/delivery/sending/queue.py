@@ -48,8 +48,8 @@ logger = logging.getLogger(__name__)
 
 # Deliveries of one company per call; the others follow with the next call.
 AT_ONCE = 2000
-# Deliveries are reserved for the time until the next tick and this many seconds more. A sending task waits as long for
-# a permit (send.PATIENCE_SECONDS), so that calls go on between two ticks.
+# As many deliveries are reserved as can be sent until the next tick and in this many seconds more. A sending task
+# waits as long for a permit (send.PATIENCE_SECONDS), so that calls go on between two ticks.
 AHEAD_SECONDS = 2.0
 
 
