@@ -18,7 +18,7 @@ from wecom_sandbox import __version__, server
 from wecom_sandbox.http import hosts
 from wecom_sandbox.http.hosts import Authority
 from wecom_sandbox.state import snapshot
-from wecom_sandbox.state.world import World, find_leniencies
+from wecom_sandbox.state.world import World, make_ip_warnings
 
 # A line of a .env file that sets ENVIRONMENT to production, in every spelling that readers of such files accept.
 _PRODUCTION = re.compile(r"""^\s*(?:export\s+)?ENVIRONMENT\s*=\s*["']?production["']?\s*(?:#.*)?$""", re.MULTILINE)
@@ -75,7 +75,7 @@ def is_production() -> bool:
 
 
 def make_listen_options(options: argparse.Namespace) -> server.ListenOptions:
-    """Return the addresses to listen on. Raise OSError, and ValueError for a wrong name or an unusable authority."""
+    """Return the addresses to listen on. Raise OSError, or ValueError for a wrong host name or an unusable CA."""
     allowed = tuple(map(hosts.check_host_name, options.allow_host))
     authority = load_authority(options, allowed) if options.tls_port is not None else None
     return server.ListenOptions(options.host, options.port, options.tls_port, authority, allowed)
@@ -83,7 +83,7 @@ def make_listen_options(options: argparse.Namespace) -> server.ListenOptions:
 
 def load_authority(options: argparse.Namespace, allowed: Sequence[str]) -> Authority:
     folder: Path | None = options.ca_folder
-    return Authority.new(allowed) if folder is None else Authority.kept(folder, allowed)
+    return Authority.new(allowed) if folder is None else Authority.load_or_create(folder, allowed)
 
 
 def read_certificate(options: argparse.Namespace) -> str:
@@ -102,7 +102,7 @@ def read_certificate(options: argparse.Namespace) -> str:
 
 def format_host(host: str) -> str:
     """Return the host as it is written in URLs; 127.0.0.1 if the sandbox listens on all addresses."""
-    if hosts.is_everywhere(host):
+    if hosts.is_unspecified(host):
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
@@ -158,16 +158,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(REFUSED_IN_PRODUCTION, file=sys.stderr)
         return 1
     world = World()
-    kept: Path | None = options.snapshot
-    given = [path for path in (options.seed, kept if kept and kept.exists() else None) if path]
+    saved: Path | None = options.snapshot
+    sources = [path for path in (options.seed, saved if saved and saved.exists() else None) if path]
     try:
-        for path in given or [EXAMPLE]:
+        for path in sources or [EXAMPLE]:
             snapshot.read_snapshot(world, path)
-        for warning in find_leniencies(world) if given else ():
+        for warning in make_ip_warnings(world) if sources else ():
             print(warning, file=sys.stderr)
         asyncio.run(serve(world, make_listen_options(options)))
-        if kept is not None:
-            snapshot.write_snapshot(world, kept)
+        if saved is not None:
+            snapshot.write_snapshot(world, saved)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

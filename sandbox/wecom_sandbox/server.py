@@ -229,21 +229,21 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         request.headers.get("Content-Type", ""),
         request.headers.get("Range", ""),
     )
-    who = call.find_caller(world, api_request)
+    caller = call.find_caller(world, api_request)
     # A POST /sandbox/api/reset during a call replaces the limits.
     limits = world.limits
     try:
         # Before the body is read, since calls whose bodies are still being received count as parallel, too.
-        limits.enter(who.corpid, name)
+        limits.enter(caller.corpid, name)
     except ApiError as error:
         reply = make_failure(error.code, error.text, ip=api_request.ip, now=world.now())
-        _record_call(world, api_request, who, reply, None, started)
+        _record_call(world, api_request, caller, reply, None, started)
         return make_response(reply)
     try:
         api_request.body = await request.read()
-        return await _carry_out(request, name, api_request, who, started)
+        return await _carry_out(request, name, api_request, caller, started)
     finally:
-        limits.leave(who.corpid, name)
+        limits.leave(caller.corpid, name)
 
 
 def _answer_missing_call(request: web.Request, world: World) -> web.Response:
@@ -253,24 +253,24 @@ def _answer_missing_call(request: web.Request, world: World) -> web.Response:
 
 
 async def _carry_out(
-    request: web.Request, name: str, api_request: Request, who: call.Caller, started: float
+    request: web.Request, name: str, api_request: Request, caller: call.Caller, started: float
 ) -> web.StreamResponse:
     """Carry out an admitted call. Refused calls do not use up faults."""
     world = request.app[WORLD]
-    fault = world.faults.claim(name, corpid=who.corpid, agentid=who.agentid)
+    fault = world.faults.claim(name, corpid=caller.corpid, agentid=caller.agentid)
     if world.settings.latency_seconds:
         await asyncio.sleep(world.settings.latency_seconds)
     if fault is None:
         reply = call.answer(world, name, api_request)
-        _record_call(world, api_request, who, reply, None, started)
+        _record_call(world, api_request, caller, reply, None, started)
         return make_response(reply)
     reply = answer_with_fault(world, name, api_request, fault)
-    _record_call(world, api_request, who, reply, fault, started)
+    _record_call(world, api_request, caller, reply, fault, started)
     return await send_with_fault(request, reply, fault)
 
 
 def _record_call(
-    world: World, api_request: Request, who: call.Caller, reply: Reply, fault: Fault | None, started: float
+    world: World, api_request: Request, caller: call.Caller, reply: Reply, fault: Fault | None, started: float
 ) -> None:
     world.log_call(
         CallRecord(
@@ -279,8 +279,8 @@ def _record_call(
             path=api_request.path,
             errcode=reply.errcode,
             ip=api_request.ip,
-            corpid=who.corpid,
-            agentid=who.agentid,
+            corpid=caller.corpid,
+            agentid=caller.agentid,
             fault=fault.kind if fault else "",
             milliseconds=round((time.perf_counter() - started) * 1000, 3),
         )

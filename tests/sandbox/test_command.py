@@ -440,15 +440,15 @@ def test_who_trusts_the_authority_trusts_it_for_no_other_name_and_no_other_autho
 
 def test_a_kept_authority_is_the_same_at_the_next_start(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "ca"
-    first = Authority.kept(folder)
+    first = Authority.load_or_create(folder)
 
-    assert Authority.kept(folder).pem == first.pem
+    assert Authority.load_or_create(folder).pem == first.pem
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {
         "ca.pem": 0o644,
         "ca-key.pem": 0o600,
     }
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    shake_hands(Authority.kept(folder).server_context(), first.pem, "qyapi.weixin.qq.com")
+    shake_hands(Authority.load_or_create(folder).server_context(), first.pem, "qyapi.weixin.qq.com")
 
 
 @pytest.mark.parametrize(
@@ -462,14 +462,14 @@ def test_a_kept_authority_is_the_same_at_the_next_start(tmp_path: Path) -> None:
     ],
 )
 def test_a_kept_authority_that_is_not_usable_is_told(tmp_path: Path, name: str, change: str, complaint: str) -> None:
-    Authority.kept(tmp_path)
+    Authority.load_or_create(tmp_path)
     if change == "readable":
         (tmp_path / name).chmod(0o640)
     elif change:
         (tmp_path / name).write_text(Authority.new().pem if change == "foreign" else "-----BEGIN NOTHING-----\n")
 
     with pytest.raises(ValueError, match=complaint):
-        Authority.kept(tmp_path, ["my-box"])
+        Authority.load_or_create(tmp_path, ["my-box"])
 
 
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "--mount")

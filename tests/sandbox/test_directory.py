@@ -92,11 +92,11 @@ def test_members_move_and_leave(direct: DirectApi) -> None:
     ("change", "complaint"),
     [
         ({"nickname": "x"}, "company has no nickname"),
-        ({"members": [{"userid": "a", "name": "A", "department": [77]}]}, "unknown departments [77]"),
+        ({"members": [{"userid": "a", "name": "A", "department": [77]}]}, "unknown: [77]"),
         ({"members": [{"userid": "-a", "name": "A"}]}, "userid '-a'"),
         ({"members": [{"userid": "a", "name": 1}]}, "member a.name must be of type str"),
         ({"apps": [{"agentid": 1, "name": "x", "scope": {"party": [1]}}]}, "app 1.scope has no party"),
-        ({"departments": [{"id": 5, "name": "x", "parentid": 6}]}, "departments [5] hang on unknown parents"),
+        ({"departments": [{"id": 5, "name": "x", "parentid": 6}]}, "departments [5] have unknown parents"),
         ({"corpid": "xx1"}, "corpid must be ww"),
     ],
 )
@@ -127,11 +127,11 @@ def put(place: Company, number: int, name: str = "研发部", parentid: int = 1,
         (2**31, "x", 1, "is not between 2 and"),
         (9, "", 1, "must have 1 to 32 characters"),
         (9, "部" * 33, 1, "must have 1 to 32 characters"),
-        *((9, f"研发{character}部", 1, "must hold no") for character in '\\:*?"<>|\n\x00'),
+        *((9, f"研发{character}部", 1, "must not contain") for character in '\\:*?"<>|\n\x00'),
         (9, "销售部", 1, "has another 销售部 below it"),
-        (9, "x", 99, "hang on unknown parents"),
-        (2, "销售部", 3, "cannot stand below itself"),
-        (2, "销售部", 2, "cannot stand below itself"),
+        (9, "x", 99, "have unknown parents"),
+        (2, "销售部", 3, "cannot be below itself"),
+        (2, "销售部", 2, "cannot be below itself"),
     ],
 )
 def test_refused_departments(place: Company, number: int, name: str, parentid: int, complaint: str) -> None:
@@ -173,10 +173,10 @@ def test_there_are_fifteen_levels_and_thirty_thousand_departments(place: Company
     for level in range(2, 16):
         put(place, 100 + level, parentid=1 if level == 2 else 99 + level)
 
-    with pytest.raises(ValueError, match="would stand below level 15"):
+    with pytest.raises(ValueError, match="would reach below level 15"):
         put(place, 200, parentid=115)
     put(place, 4, "财务部", 114)
-    with pytest.raises(ValueError, match="would stand below level 15"):
+    with pytest.raises(ValueError, match="would reach below level 15"):
         put(place, 2, "销售部", 114)
 
     directory = Directory()
@@ -227,7 +227,7 @@ def test_messages_votes_and_later_updates_stay(direct: DirectApi) -> None:
 def test_groups_codes_and_tickets_stay(direct: DirectApi) -> None:
     direct.change_app(scope={"partyids": [1]})
     direct("appchat/create", {"userlist": ["lilei", "jim"], "owner": "lilei", "chatid": "c1"})
-    target = Visit.from_query(VISIT | {"scope": PRIVATE}).checked(direct.world, web_login=False)
+    target = Visit.from_query(VISIT | {"scope": PRIVATE}).check(direct.world, web_login=False)
     code = make_code(direct.world, target, "LiLei")
 
     rename(direct, "lilei2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 
-from wecom_sandbox.api.call import APP, Call, Json, endpoint, texts
+from wecom_sandbox.api.call import APP, Call, Json, endpoint, read_array
 from wecom_sandbox.api.media import make_media_check
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.limits.limits import DAY, HOUR
@@ -47,11 +47,11 @@ def appchat_update(call: Call) -> Json:
     if len(name) > 50:
         raise content.make_invalid_error("name")
     added = _find_members(call, call.document.get("add_user_list"), "add_user_list", 86216)
-    removed = {fold_id(one) for one in texts(call.document.get("del_user_list"), "del_user_list", most=_MOST)}
+    removed = {fold_id(one) for one in read_array(call.document.get("del_user_list"), "del_user_list", str, most=_MOST)}
     members = {folded: None for folded in chat.members | added if folded not in removed}
     _check_size(members)
-    former = chat.owner if chat.owner in members else next(iter(members))
-    owner = fold_id(content.read_text(call.document, "owner")) or former
+    default_owner = chat.owner if chat.owner in members else next(iter(members))
+    owner = fold_id(content.read_text(call.document, "owner")) or default_owner
     if owner not in members:
         raise ApiError(86207)
     chat.name, chat.owner, chat.members = name or chat.name, owner, members
@@ -62,11 +62,10 @@ def appchat_update(call: Call) -> Json:
 def appchat_get(call: Call) -> Json:
     _check_right(call)
     chat = _find_chat(call, call.query.get("chatid", ""))
-    spelt = [
-        call.company.directory.members[one].userid for one in chat.members if one in call.company.directory.members
-    ]
+    members = call.company.directory.members
+    userids = [members[folded].userid for folded in chat.members if folded in members]
     owner = call.company.directory.find(chat.owner)
-    info = {"chatid": chat.chatid, "name": chat.name, "owner": owner.userid if owner else "", "userlist": spelt}
+    info = {"chatid": chat.chatid, "name": chat.name, "owner": owner.userid if owner else "", "userlist": userids}
     return {"chat_info": info}
 
 
@@ -83,12 +82,12 @@ def appchat_send(call: Call) -> Json:
     people = [one for one in chat.members if one in call.company.directory.members]
     corpid, agentid, limits = call.company.corpid, call.own_app.agentid, call.world.limits
     limits.check_group(corpid, people=len(people), now=call.now)
-    admitted = {one: None for one in people if limits.admits_group_message(corpid, agentid, one, now=call.now)}
+    admitted = {one: None for one in people if limits.admit_group_message(corpid, agentid, one, now=call.now)}
     message = Message(make_id("sim-msg"), corpid, agentid, msgtype, shown, call.now, safe, chat.chatid)
     message.receivers, message.dropped = tuple(admitted), tuple(one for one in people if one not in admitted)
     call.world.mail.deliver(message)
     for folded in admitted:
-        call.world.changed(corpid, folded)
+        call.world.notify_watchers(corpid, folded)
     return {}
 
 
@@ -129,9 +128,9 @@ def _read_new_chatid(call: Call) -> str:
 def _find_members(call: Call, value: object, name: str, wrong: int) -> dict[str, None]:
     """Return the folded userids of members that the app may write to. Raise ApiError `wrong` for any other."""
     found: dict[str, None] = {}
-    for userid in texts(value, name, most=_MOST, too_many=86006):
+    for userid in read_array(value, name, str, most=_MOST, too_many=86006):
         member = call.company.directory.find(userid)
-        if member is None or not call.company.receives(call.own_app, member):
+        if member is None or not call.company.app_reaches(call.own_app, member):
             raise ApiError(wrong)
         found[member.folded] = None
     return found

@@ -1,4 +1,4 @@
-"""Call of the API, and the register of all calls."""
+"""Calls of WeCom's API: the registry of endpoints, and the checks that all calls share."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _check_depth(text: str, document: Json) -> None:
 
 
 def _read_leniently(text: str) -> object:
-    """Read an object followed by other text, with raw line ends in strings, with a byte order mark, or a form field."""
+    """Read an object with text before or after it or raw line ends in its strings; or else form fields."""
     start = text.find("{")
     if start >= 0:
         try:
@@ -198,17 +198,8 @@ def read_int(value: object, name: str) -> int:
     raise ApiError(40058, f"invalid Request Parameter: {name} should be integer")
 
 
-def texts(value: object, name: str, *, most: int, too_many: int = 40035) -> list[str]:
-    """Return a JSON array of texts. Raise ApiError 40035 for another type, `too_many` for too many."""
-    return _read_array(value, name, str, most=most, too_many=too_many)
-
-
-def numbers(value: object, name: str, *, most: int, too_many: int = 40035) -> list[int]:
-    """Return a JSON array of numbers, not of digits. Raise ApiError 40035 for another type, `too_many` for too many."""
-    return _read_array(value, name, int, most=most, too_many=too_many)
-
-
-def _read_array(value: object, name: str, kind: type[T], *, most: int, too_many: int) -> list[T]:
+def read_array(value: object, name: str, kind: type[T], *, most: int, too_many: int = 40035) -> list[T]:
+    """Return a JSON array of `kind`, [] if absent. Raise ApiError 40035 for another type, `too_many` for too many."""
     if value is None:
         return []
     if not isinstance(value, list) or not all(type(item) is kind for item in value):
@@ -218,6 +209,7 @@ def _read_array(value: object, name: str, kind: type[T], *, most: int, too_many:
     return list(value)
 
 
+# Here, because the modules of the endpoints import the names above.
 load_endpoints()
 # Characters of an unverified corpid that the log of calls keeps.
 _CORPID_MOST = 64

@@ -17,7 +17,7 @@ from wecom_sandbox.state.world import World
 MEDIA_KINDS = ("image", "voice", "video", "file")
 _LEAST_BYTES = 6
 _MB = 1024 * 1024
-# kind: most bytes, and the error above
+# kind: most bytes, and the error for a larger file
 _SIZES = {"image": (10 * _MB, 40009), "voice": (2 * _MB, 45001), "video": (10 * _MB, 40011), "file": (20 * _MB, 45001)}
 _AMR = b"#!AMR\n"
 # Bytes of a frame of 20 ms by its mode, header byte included.

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from wecom_sandbox.api.agent import check_own_agent
-from wecom_sandbox.api.call import APP, WARNING, Call, Json, Request, endpoint, numbers, open_endpoint, read_body, texts
+from wecom_sandbox.api.call import APP, WARNING, Call, Json, Request, endpoint, open_endpoint, read_array, read_body
 from wecom_sandbox.api.media import make_company_media_check, make_media_check, store_file
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http.bodies import Upload, read_media
@@ -80,13 +80,13 @@ def _accept_message(call: Call, app: App, message: Message, recipients: Recipien
     admitted: list[str] = []
     dropped: list[str] = []
     for folded in recipients.users:
-        fits = world.limits.admits_message(corpid, app.agentid, folded, now=call.now)
+        fits = world.limits.admit_message(corpid, app.agentid, folded, now=call.now)
         (admitted if fits else dropped).append(folded)
     message.msgid = make_id("sim-msg")
     message.receivers, message.dropped = tuple(admitted), tuple(dropped)
     world.mail.deliver(message)
     for folded in admitted:
-        world.changed(corpid, folded)
+        world.notify_watchers(corpid, folded)
     answer = {**recipients.as_fields(), "msgid": message.msgid}
     if message.msgtype == "template_card":
         world.mail.task_ids.add((corpid, app.agentid, str(message.content.get("task_id", ""))))
@@ -148,7 +148,7 @@ def _add_users(call: Call, app: App, found: Recipients, userids: list[str]) -> N
     for userid in userids:
         folded = fold_id(userid)
         member = members.get(folded)
-        if member is not None and company.receives(app, member):
+        if member is not None and company.app_reaches(app, member):
             found.any_valid = True
             if member.unlicensed:
                 found.unlicenseduser[folded] = None
@@ -160,7 +160,7 @@ def _add_users(call: Call, app: App, found: Recipients, userids: list[str]) -> N
 
 def _add_departments(call: Call, app: App, found: Recipients, numbers: frozenset[int] | set[int]) -> None:
     for member in call.company.directory.members_below(sorted(numbers)):
-        if call.company.receives(app, member) and not member.unlicensed:
+        if call.company.app_reaches(app, member) and not member.unlicensed:
             found.any_valid = True
             found.users[member.folded] = None
 
@@ -189,7 +189,7 @@ def _add_tags(call: Call, app: App, found: Recipients, tags: list[str]) -> None:
 
 
 def _add_tag(call: Call, app: App, found: Recipients, tag: Tag) -> bool:
-    """Add a tag's people. Return False if it is not permitted: not empty, and nothing of it in the scope."""
+    """Add a tag's people. Return False if it is not permitted: it has people or departments, but none in the scope."""
     directory, visible = call.company.directory, call.company.visibility(app)
     people = [userid for userid in tag.userids if directory.find(userid) is not None]
     below = {number for party in tag.partyids for number in directory.subtree(party)}
@@ -200,12 +200,9 @@ def _add_tag(call: Call, app: App, found: Recipients, tag: Tag) -> bool:
     return mine.any_valid or is_in_scope or not (people or below)
 
 
-_USERS_MOST, _OTHERS_MOST = 1000, 100
-
-
 @endpoint("POST", "message/update_template_card", APP)
 def update_template_card(call: Call) -> Json:
-    """Grey the buttons with a text (way A), or replace the card (way B); one call for each response_code."""
+    """Grey the buttons with a text, or replace the card. Each response_code allows one call."""
     button, card = content.read_object(call.document, "button"), content.read_object(call.document, "template_card")
     if bool(button) == bool(card):
         raise content.make_invalid_error("one of button and template_card")
@@ -226,7 +223,7 @@ def update_template_card(call: Call) -> Json:
         else:
             # The person's choice and click stay visible under the greyed buttons.
             code.message.views.setdefault(folded, CardView()).replace_name = replace_name
-        call.world.changed(call.company.corpid, folded)
+        call.world.notify_watchers(call.company.corpid, folded)
     return {"invaliduser": invalid}
 
 
@@ -241,7 +238,7 @@ def message_recall(call: Call) -> Json:
         raise ApiError(42052)
     message.recalled = True
     for folded in message.receivers:
-        call.world.changed(call.company.corpid, folded)
+        call.world.notify_watchers(call.company.corpid, folded)
     return {}
 
 
@@ -262,13 +259,14 @@ def _find_response_code(call: Call) -> ResponseCode:
 
 
 def _find_targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Return the receivers to update, and named userids that are none (folded). Raise ApiError 82101 or 82102."""
+    """Return the receivers to update, and the userids without the card (both folded). Raise ApiError 82101 or 82102."""
     if call.flag("atall"):
         return list(receivers), []
     directory, document = call.company.directory, call.document
-    userids = [fold_id(one) for one in texts(document.get("userids"), "userids", most=_USERS_MOST, too_many=40032)]
-    parties = numbers(document.get("partyids"), "partyids", most=_OTHERS_MOST, too_many=82002)
-    tagids = numbers(document.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
+    userids = read_array(document.get("userids"), "userids", str, most=USERS_MOST, too_many=40032)
+    parties = read_array(document.get("partyids"), "partyids", int, most=PARTIES_MOST, too_many=82002)
+    tagids = read_array(document.get("tagids"), "tagids", int, most=TAGS_MOST, too_many=82003)
+    userids = [fold_id(one) for one in userids]
     if not userids and not parties and not tagids:
         raise ApiError(82101)
     tags = [directory.tags[number] for number in tagids if number in directory.tags]
@@ -299,7 +297,7 @@ def webhook_send(world: World, request: Request, now: float) -> Json | Reply:
     kind = "markdown" if msgtype == "markdown_v2" else msgtype
     message = Message(make_id("sim-robot"), company.corpid, None, kind, shown, now, robot=robot.key)
     world.mail.deliver_to_group(message)
-    world.changed_for_all(company.corpid)
+    world.notify_all_watchers(company.corpid)
     return make_success({}, warning="" if clean else WARNING)
 
 

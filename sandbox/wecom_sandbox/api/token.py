@@ -111,7 +111,7 @@ def auth_getuserdetail(call: Call) -> Json:
     """Return what the member let the app see on the consent page; the member must be in the app's scope."""
     ticket = _find_user_ticket(call)
     member = call.company.directory.find(ticket.userid)
-    if member is None or not call.company.receives(call.own_app, member):
+    if member is None or not call.company.app_reaches(call.own_app, member):
         raise ApiError(60011)
     return {
         "userid": member.userid,

@@ -1,4 +1,4 @@
 """A small stand-in for the BI, below /guandata: sign-in by token, pages, cards, and the public API.
 
-It implements Guandata's contract (docs/en/bi-sign-on.md) anew, without `integrations.clients.guandata`.
+It implements Guandata's contract (docs/en/bi-sign-on.md) independently of `integrations.clients.guandata`.
 """

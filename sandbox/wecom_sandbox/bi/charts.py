@@ -1,4 +1,4 @@
-"""Data of a card (chartMain) in two layouts: one title per column, or a header of levels over merged cells.
+"""Data of a card (chartMain) in two layouts: one title per column, or several header rows over merged cells.
 
 `v` is a cell's raw value, `d` its text. In the second layout the dimensions of the lines come first, named only by
 `row.meta`; a cell merged with the one above has only `t_idx`, the "row:col" of that cell in the same answer.
@@ -21,7 +21,7 @@ class ChartError(ValueError):
 
 
 def select_rows(card: BiCard, filters: object, parameters: object) -> list[dict[str, Any]]:
-    """Return the rows that fulfil all of them. Columns have their original names. Raise ChartError."""
+    """Return the rows that pass all filters and parameters. Columns have their original names. Raise ChartError."""
     tests = [_read_filter(card, one) for one in _read_objects(filters, "filters")] + _read_parameters(card, parameters)
     return [row for row in card.rows if all(test(row) for test in tests)]
 
@@ -33,7 +33,7 @@ def _read_filter(card: BiCard, one: Mapping[str, Any]) -> Callable[[Row], bool]:
 
 
 def _read_parameters(card: BiCard, sent: object) -> list[Callable[[Row], bool]]:
-    """Return a test for each parameter of the card, with the sent values, else its own; no test without values. The
+    """Return a test for each parameter that has values: those sent, else the parameter's default. The
     form [{"name", "value"}] is this stand-in's own: no public source says what the BI takes."""
     values = {one.get("name"): one.get("value") for one in _read_objects(sent, "dynamicParams")}
     unknown = set(values) - {parameter.name for parameter in card.parameters}
@@ -106,7 +106,7 @@ GRID, GRAPH = "GRID", "GRAPH"
 
 @dataclass(slots=True)
 class Chart:
-    """Data of a drawn card. `header`, `meta`: column.values and row.meta. `merged`: count of merged columns."""
+    """Data of a drawn card. `header`: column.values; `meta`: row.meta. The first `merged` columns merge equal cells."""
 
     kind: str
     lines: list[list[Any]]
@@ -124,10 +124,10 @@ def draw_chart(card: BiCard, rows: Sequence[dict[str, Any]], view: str) -> Chart
 
 
 def make_chart_part(chart: Chart, offset: int, limit: int) -> dict[str, Any]:
-    """Return at most `limit` lines from `offset` on, with the BI's facts about the whole."""
+    """Return at most `limit` lines from `offset` on, with the number of all lines."""
     shown = chart.lines[offset : offset + limit]
     return {
-        "data": [[_cell(chart, shown, line, place) for place in range(len(shown[line]))] for line in range(len(shown))],
+        "data": [[_make_cell(chart, shown, line, at) for at in range(len(row))] for line, row in enumerate(shown)],
         "column": {"values": chart.header},
         "row": {"meta": chart.meta},
         "count": len(chart.lines),
@@ -135,7 +135,7 @@ def make_chart_part(chart: Chart, offset: int, limit: int) -> dict[str, Any]:
     }
 
 
-def _cell(chart: Chart, shown: list[list[Any]], line: int, place: int) -> dict[str, Any]:
+def _make_cell(chart: Chart, shown: list[list[Any]], line: int, place: int) -> dict[str, Any]:
     value = shown[line][place]
     first = line
     while place < chart.merged and first and shown[first - 1][: place + 1] == shown[line][: place + 1]:
@@ -152,17 +152,17 @@ def _make_title(card: BiCard, name: str) -> dict[str, Any]:
 def _draw_pivot(card: BiCard, pivot: BiPivot, rows: Sequence[dict[str, Any]]) -> Chart:
     unknown = {*pivot.rows, *pivot.columns, *pivot.values} - set(card.columns)
     if unknown or not pivot.values:
-        raise ChartError(f"the card's pivot is of no use: {', '.join(sorted(unknown))}")
-    found: dict[tuple[Any, ...], dict[tuple[Any, ...], list[dict[str, Any]]]] = {}
-    across: dict[tuple[Any, ...], None] = {}
+        raise ChartError(f"the card's pivot has no values, or unknown columns: {', '.join(sorted(unknown))}")
+    cells_by_line: dict[tuple[Any, ...], dict[tuple[Any, ...], list[dict[str, Any]]]] = {}
+    seen_columns: dict[tuple[Any, ...], None] = {}
     for row in rows:
         line, column = (tuple(row.get(name) for name in names) for names in (pivot.rows, pivot.columns))
-        across[column] = None
-        found.setdefault(line, {}).setdefault(column, []).append(row)
-    columns = _group_keys(list(across))
+        seen_columns[column] = None
+        cells_by_line.setdefault(line, {}).setdefault(column, []).append(row)
+    columns = _group_keys(list(seen_columns))
     lines = [
         [*line, *(_sum_column(cells.get(column, []), name) for column in columns for name in pivot.values)]
-        for line, cells in ((line, found[line]) for line in _group_keys(list(found)))
+        for line, cells in ((line, cells_by_line[line]) for line in _group_keys(list(cells_by_line)))
     ]
     meta = [{"alias": card.aliases.get(name, name), "originTitle": name} for name in pivot.rows]
     return Chart("PIVOT_TABLE", lines, _make_levels(card, pivot, columns), meta, merged=max(0, len(pivot.rows) - 1))

@@ -108,7 +108,7 @@ def _check_time(bi: Bi, claims: dict[str, Any], now: float) -> None:
 
 API_TOKEN_SECONDS = 3600
 DEFAULT_LIMIT = 10
-_WRONG_LOGIN, _NOT_ADMITTED, _NOT_FOUND, _BAD_REQUEST = 5001, 401, 404, 400
+_WRONG_LOGIN, _UNAUTHORIZED, _NOT_FOUND, _BAD_REQUEST = 5001, 401, 404, 400
 
 
 class _ApiFailure(Exception):
@@ -129,13 +129,13 @@ def _make_api_handler(handler: Any) -> Any:
         try:
             document = bodies.parse_json(await request.read() or b"{}")
             if not isinstance(document, dict):
-                raise _ApiFailure(_BAD_REQUEST, "the body is no object")
+                raise _ApiFailure(_BAD_REQUEST, "the body is not an object")
             response = handler(request, request.app[WORLD].bi, document)
         except _ApiFailure as failed:
             error = {"status": failed.status, "message": failed.message, "detail": {}}
             return web.json_response({"result": "fail", "response": None, "error": error})
         except ValueError:
-            error = {"status": _BAD_REQUEST, "message": "the body is no JSON", "detail": {}}
+            error = {"status": _BAD_REQUEST, "message": "the body is not JSON", "detail": {}}
             return web.json_response({"result": "fail", "response": None, "error": error})
         return web.json_response({"result": "ok", "response": response})
 
@@ -176,7 +176,7 @@ def list_page_cards(request: web.Request, bi: Bi, document: dict[str, Any]) -> d
 def read_card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, Any]:
     """Return the rows `offset` to `offset + limit` of a card, as a table or as its chart. Raise _ApiFailure."""
     if not bi.is_token(request.headers.get("X-Auth-Token", ""), now=request.app[WORLD].now()):
-        raise _ApiFailure(_NOT_ADMITTED, "token 无效或已过期")
+        raise _ApiFailure(_UNAUTHORIZED, "token 无效或已过期")
     card = bi.card(request.match_info["card_id"])
     if card is None:
         raise _ApiFailure(_NOT_FOUND, "卡片不存在")
@@ -193,8 +193,8 @@ def read_card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> di
     return {"view": view, "chartType": chart.kind, "cardType": card.kind, "chartMain": main}
 
 
-def _read_count(document: dict[str, Any], name: str, usual: int) -> int:
-    value = document.get(name, usual)
+def _read_count(document: dict[str, Any], name: str, default: int) -> int:
+    value = document.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000:
         raise _ApiFailure(_BAD_REQUEST, f"{name} must be a number")
     return value
@@ -202,7 +202,7 @@ def _read_count(document: dict[str, Any], name: str, usual: int) -> int:
 
 def _check_app_token(bi: Bi, token: object) -> None:
     if not bi.app_token or token != bi.app_token:
-        raise _ApiFailure(_NOT_ADMITTED, "应用 Token 无效")
+        raise _ApiFailure(_UNAUTHORIZED, "应用 Token 无效")
 
 
 ROOT = "/guandata"
@@ -213,11 +213,11 @@ NEVER_SECONDS = 3600
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REASONS = {
     "provider": _("provider is another than the one set up here."),
-    "key": _("No public key is set up here, or what is set up is none."),
+    "key": _("No public key is set up here, or it is not a public key."),
     "token": _("The token does not open with the public key that is set up here."),
     "claims": _("What the token holds cannot be read."),
     "expired": _("The token has expired."),
-    "early": _("The token is of a time to come: the clocks differ."),
+    "early": _("The token's time is in the future: the clocks differ."),
     "domain": _("The token is for another domain."),
     "user": _("Nobody here has this externalUserId."),
 }

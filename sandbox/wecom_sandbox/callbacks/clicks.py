@@ -47,7 +47,7 @@ def press_button(
         _check_selected(card, selected)
         message.views[member.folded] = CardView(view.card if view else None, "", dict(selected), key)
     _send_click_event(world, company, app, member, message, card, key, selected, is_menu=is_menu)
-    world.changed(company.corpid, member.folded)
+    world.notify_watchers(company.corpid, member.folded)
 
 
 def _is_greyed(view: CardView, card: Mapping[str, Any]) -> bool:
@@ -88,7 +88,7 @@ def _send_click_event(
         items = [{"QuestionKey": one, "OptionIds": {"OptionId": list(chosen)}} for one, chosen in selected.items()]
         elements["SelectedItems"] = {"SelectedItem": items}
     event = events.make_event(company.corpid, app.agentid, name, now=now, userid=member.userid, **elements)
-    send_event(world, company, app, event, lambda reply: _reply_to_click(world, company, member, message, reply))
+    send_event(world, company, app, event, lambda reply: _apply_click_reply(world, company, member, message, reply))
 
 
 def send_event(world: World, company: Company, app: App, elements: Mapping[str, object], on_reply: Any = None) -> None:
@@ -97,7 +97,7 @@ def send_event(world: World, company: Company, app: App, elements: Mapping[str, 
         world.outbox.add(events.Outgoing(company.corpid, app.agentid, elements, on_reply))
 
 
-def _reply_to_click(world: World, company: Company, member: Member, message: Message, reply: Element) -> None:
+def _apply_click_reply(world: World, company: Company, member: Member, message: Message, reply: Element) -> None:
     kind = (reply.findtext("MsgType") or "").strip()
     view = message.views.get(member.folded) or CardView()
     if kind == "update_button":
@@ -111,7 +111,7 @@ def _reply_to_click(world: World, company: Company, member: Member, message: Mes
         receive_reply(world, company, message.agentid or 0, member, reply)
         return
     message.views[member.folded] = view
-    world.changed(company.corpid, member.folded)
+    world.notify_watchers(company.corpid, member.folded)
 
 
 def replace_card(view: CardView, card: dict[str, object], company: Company) -> None:
@@ -142,12 +142,12 @@ def receive_reply(world: World, company: Company, agentid: int, member: Member, 
         items = reply.findall("Articles/item")[:8]
         content = {"articles": [{name: item.findtext(tag) or "" for name, tag in names.items()} for item in items]}
     else:
-        raise ValueError(f"MsgType {kind!r} is no passive reply")
+        raise ValueError(f"MsgType {kind!r} is not a passive reply")
     message = Message(
         make_id("sim-msg"), company.corpid, agentid, kind, content, world.now(), receivers=(member.folded,)
     )
     world.mail.deliver(message)
-    world.changed(company.corpid, member.folded)
+    world.notify_watchers(company.corpid, member.folded)
 
 
 def write_text(world: World, company: Company, app: App, member: Member, text: str) -> None:
@@ -158,7 +158,7 @@ def write_text(world: World, company: Company, app: App, member: Member, text: s
     world.mail.deliver(message)
     event = events.make_user_message(company.corpid, app.agentid, "text", now=now, userid=member.userid, Content=text)
     send_event(world, company, app, event, _make_reply_receiver(world, company, app, member))
-    world.changed(company.corpid, member.folded)
+    world.notify_watchers(company.corpid, member.folded)
 
 
 def press_menu(world: World, company: Company, app: App, member: Member, path: list[int]) -> str:

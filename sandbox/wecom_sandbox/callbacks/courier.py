@@ -210,7 +210,7 @@ class Courier:
         return app.callback if app is not None and not app.disabled else None
 
     def _log_attempt(self, outbox: Outbox, outgoing: Outgoing, attempt: int, outcome: str, status: int) -> None:
-        outbox.log.add(outgoing.record(self._world.now(), attempt=attempt, outcome=outcome, status=status))
+        outbox.log.add(outgoing.make_record(self._world.now(), attempt=attempt, outcome=outcome, status=status))
 
     async def verify_callback(self, corpid: str, callback: Callback) -> str:
         """Check the address as WeCom's console does: a GET whose answer proves the key. Return the problem, or ""."""
@@ -313,4 +313,4 @@ def _check_scheme(url: str) -> None:
 
 
 def _mark_done(outbox: Outbox, outgoing: Outgoing, _: object) -> None:
-    outbox.done(outgoing)
+    outbox.finish(outgoing)

@@ -156,7 +156,7 @@ async def reset_secret(request: web.Request, world: World, document: object) -> 
 
 @route("POST", "companies/{corpid}/apps/{agentid}/callback/verify")
 async def verify_callback(request: web.Request, world: World, document: object) -> object:
-    """Check the address as WeCom's console does: {"problem": ""} if the app answers rightly within a second."""
+    """Check the address as WeCom's console does: {"problem": ""} if the app answers correctly within a second."""
     app = find_app(request, world)
     return {"problem": await request.app[COURIER].verify_callback(find_company(request, world).corpid, app.callback)}
 
@@ -197,7 +197,7 @@ async def get_messages(request: web.Request, world: World, document: object) -> 
 
 @route("GET", "companies/{corpid}/messages")
 async def get_company_messages(request: web.Request, world: World, document: object) -> object:
-    """Return the company's messages, oldest first, page by page, with receivers and the members whom WeCom left out."""
+    """Return the company's messages, oldest first, page by page, each with its receivers and dropped recipients."""
     page = read_page(request, world.mail.companies.get(find_company(request, world).corpid, Ring()))
     return await make_large_response(make_page_json("messages", page, Message.as_json))
 
@@ -212,7 +212,7 @@ async def authorize(request: web.Request, world: World, document: Any) -> object
         | {name: read_text(values, name) for name in values}
     )
     try:
-        target = visit.checked(world, web_login=False)
+        target = visit.check(world, web_login=False)
     except VisitRefused as refused:
         raise ValueError(refused.text) from refused
     code = make_code(world, target, member.userid)

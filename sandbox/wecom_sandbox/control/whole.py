@@ -14,7 +14,7 @@ from wecom_sandbox.limits.limits import FAULT_KINDS, Fault
 from wecom_sandbox.state import administration, snapshot
 from wecom_sandbox.state import bi as bi_state
 from wecom_sandbox.state.events import DeliveryRecord
-from wecom_sandbox.state.world import AUTHORITY, CallRecord, World, find_leniencies
+from wecom_sandbox.state.world import AUTHORITY, CallRecord, World, make_ip_warnings
 
 T = TypeVar("T")
 # Work done before other calls get their turn.
@@ -77,12 +77,12 @@ async def get_state(request: web.Request, world: World, document: object) -> obj
 
 @route("PUT", "state")
 async def put_state(request: web.Request, world: World, document: object) -> object:
-    """Replace everything by a seed. `warnings`: where the sandbox is laxer with it than WeCom would be."""
+    """Replace everything by a seed. `warnings`: where the sandbox is laxer than WeCom."""
     fresh = World()
     await run_between_calls(administration.load_seed_in_steps(fresh, document))
     world.reset()
     world.adopt(fresh)
-    return {"companies": len(world.companies), "warnings": find_leniencies(world)}
+    return {"companies": len(world.companies), "warnings": make_ip_warnings(world)}
 
 
 @route("POST", "reset")
@@ -237,16 +237,16 @@ async def split_lines(
 ) -> AsyncIterator[bytes]:
     """Yield the lines of a body. Raise ValueError for a line above `line_most` bytes, or above `most` in all."""
     pieces: list[bytes] = []
-    begun = total = 0
+    line_bytes = total_bytes = 0
     async for chunk in chunks:
-        *ended, rest = chunk.split(b"\n")
-        for end in ended:
-            yield b"".join((*pieces, end))
+        *line_ends, rest = chunk.split(b"\n")
+        for line_end in line_ends:
+            yield b"".join((*pieces, line_end))
             pieces.clear()
-            begun = 0
+            line_bytes = 0
         pieces.append(rest)
-        begun, total = begun + len(rest), total + len(chunk)
-        if begun > line_most or total > most:
+        line_bytes, total_bytes = line_bytes + len(rest), total_bytes + len(chunk)
+        if line_bytes > line_most or total_bytes > most:
             raise ValueError(f"a snapshot has at most {most} bytes, and a line of it {line_most}")
     if last := b"".join(pieces):
         yield last

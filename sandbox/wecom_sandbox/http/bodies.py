@@ -57,7 +57,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-# The escape of half a surrogate pair. Most programs escape every Chinese letter, and those are no halves.
+# An escaped surrogate. The escapes of Chinese characters, which most programs send, do not match.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _STRICT = json.JSONDecoder(parse_float=_parse_finite_number, parse_constant=_refuse_constant)
 _LENIENT = json.JSONDecoder(parse_float=_parse_finite_number, parse_constant=_refuse_constant, strict=False)
@@ -87,7 +87,7 @@ def parse_json_at(text: str, start: int) -> object:
 
 
 def _check_unicode(text: str, document: object) -> None:
-    """Raise UnicodeEncodeError, a ValueError, if an escape in `text` made half a surrogate pair."""
+    """Raise UnicodeEncodeError, a ValueError, if an escape in `text` is an unpaired surrogate."""
     if _SURROGATE.search(text):
         json.dumps(document, ensure_ascii=False).encode()
 

@@ -43,8 +43,8 @@ def is_loopback(host: str) -> bool:
     return False
 
 
-def is_everywhere(host: str) -> bool:
-    """Return whether the address stands for all addresses of the machine."""
+def is_unspecified(host: str) -> bool:
+    """Return whether the address is 0.0.0.0 or ::, which means all addresses of the machine."""
     with suppress(ValueError):
         return ip_address(host).is_unspecified
     return False
@@ -85,11 +85,11 @@ def _read_host_name(host: str) -> str:
     return name.lower().removeprefix("[").removesuffix("]")
 
 
-_YEARS = timedelta(days=3650)
+_CA_LIFETIME = timedelta(days=3650)
 # The longest lifetime of a server certificate that browsers accept.
-_SERVER_DAYS = timedelta(days=397)
-# Certificates begin earlier, because clocks of containers and machines differ.
-_EARLIER = timedelta(days=1)
+_TLS_LIFETIME = timedelta(days=397)
+# Certificates are valid from earlier on, because clocks of containers and machines differ.
+_CLOCK_SKEW = timedelta(days=1)
 _CERTIFICATE, _KEY = "ca.pem", "ca-key.pem"
 
 
@@ -103,11 +103,11 @@ class Authority:
 
     @classmethod
     def new(cls, allowed: Iterable[str] = ()) -> Authority:
-        """Make a throw-away CA for WeCom's hosts, this machine and the `allowed` names (hosts.checked)."""
+        """Make a throw-away CA for WeCom's hosts, this machine and the `allowed` names (see `check_host_name`)."""
         names = tuple(dict.fromkeys([*WECOM_HOSTS, *LOOPBACK_NAMES, *allowed]))
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _make_x509_name("WeCom sandbox, not the real WeCom")
-        builder = _begin_cert(subject, subject, key.public_key(), key.public_key(), _YEARS)
+        builder = _begin_cert(subject, subject, key.public_key(), key.public_key(), _CA_LIFETIME)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(_make_key_usage(signs_certificates=True), critical=True)
         permitted: list[x509.GeneralName] = [_make_permitted_name(name) for name in names]
@@ -115,7 +115,7 @@ class Authority:
         return cls(builder.sign(key, hashes.SHA256()), key, names)
 
     @classmethod
-    def kept(cls, folder: Path, allowed: Iterable[str] = ()) -> Authority:
+    def load_or_create(cls, folder: Path, allowed: Iterable[str] = ()) -> Authority:
         """Return the CA in `folder`; make it the first time. Its key is readable only by its owner. Raise OSError, and
         ValueError if it is broken, expired, readable by others or not for all names."""
         certificate, key = folder / _CERTIFICATE, folder / _KEY
@@ -143,7 +143,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([_make_general_name(name) for name in self.names])
         subject = _make_x509_name("wecom-sandbox")
-        builder = _begin_cert(subject, self.certificate.subject, key.public_key(), self.key.public_key(), _SERVER_DAYS)
+        builder = _begin_cert(subject, self.certificate.subject, key.public_key(), self.key.public_key(), _TLS_LIFETIME)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_make_key_usage(signs_certificates=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -166,7 +166,7 @@ def _read_authority(certificate: Path, key: Path, allowed: Iterable[str]) -> Aut
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != found.public_key():
         raise ValueError(f"{certificate} and {key.name} do not belong together; delete both to get new ones")
     if found.not_valid_after_utc < datetime.now(UTC):
-        raise ValueError(f"{certificate} is over; delete it and {key.name} to get new ones")
+        raise ValueError(f"{certificate} has expired; delete it and {key.name} to get new ones")
     constraints = found.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees or []
     names = tuple(dict.fromkeys([*WECOM_HOSTS, *LOOPBACK_NAMES, *allowed]))
     missing = [name for name in names if _make_permitted_name(name) not in constraints]
@@ -184,13 +184,13 @@ def _begin_cert(
     issuer: x509.Name,
     public: ec.EllipticCurvePublicKey,
     signer: ec.EllipticCurvePublicKey,
-    lasts: timedelta,
+    lifetime: timedelta,
 ) -> x509.CertificateBuilder:
-    """Begin a certificate with the parts common to both. `signer`: the public key of the CA."""
+    """Begin a certificate with what the CA's and a server's have in common. `signer`: the public key of the CA."""
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=public)
     builder = builder.serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(now - _EARLIER).not_valid_after(now + lasts - _EARLIER)
+    builder = builder.not_valid_before(now - _CLOCK_SKEW).not_valid_after(now + lifetime - _CLOCK_SKEW)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     return builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), critical=False)
 

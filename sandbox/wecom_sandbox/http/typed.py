@@ -103,7 +103,7 @@ _KEY = secrets.token_bytes(32)
 
 
 def write_cursor(position: int, *purpose: str) -> str:
-    """Make a cursor for one list of one company (`purpose`)."""
+    """Make a cursor that is valid for one `purpose` only: a list and its company."""
     return f"{position}-{_sign_position(position, purpose)}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http import typed
-from wecom_sandbox.messages.inbox import count_china_days
+from wecom_sandbox.messages.inbox import count_days_in_china
 from wecom_sandbox.settings import Settings
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -17,7 +17,7 @@ GROUP_PER_MINUTE, GROUP_PER_DAY = 200, 10_000
 
 @dataclass(slots=True)
 class _Window:
-    """Count of calls since the first one. Above the limit, calls are refused for a window. A day is a calendar day."""
+    """Count of calls in a window. Above the limit, calls are refused for as long as a window, or until the day ends."""
 
     ends_at: float = 0.0
     count: int = 0
@@ -43,7 +43,7 @@ class _Window:
 
 def _find_end_of_day(now: float) -> float:
     """Return when the day of `now` ends in China, which is eight hours ahead of UTC."""
-    return float((count_china_days(now) + 1) * DAY - 8 * HOUR)
+    return float((count_days_in_china(now) + 1) * DAY - 8 * HOUR)
 
 
 class Limits:
@@ -83,7 +83,7 @@ class Limits:
         self.check_special("debug", corpid, seconds=MINUTE, limit=self._settings.debug_per_minute, now=now)
 
     def check_group(self, corpid: str, *, people: int, now: float) -> None:
-        """Count person-times of a company's messages to app groups. Raise ApiError 45009."""
+        """Count the recipients of a company's message to an app group. Raise ApiError 45009."""
         settings = self._settings
         rules = ((MINUTE, settings.group_per_minute), (HOUR, settings.group_per_hour))
         for seconds, limit in rules:
@@ -111,7 +111,7 @@ class Limits:
         if not self._parallel[corpid, api]:
             del self._parallel[corpid, api]
 
-    def admits_message(self, corpid: str, agentid: int, folded: str, *, now: float) -> bool:
+    def admit_message(self, corpid: str, agentid: int, folded: str, *, now: float) -> bool:
         """Count a message of an app to a member. Return False if WeCom drops it silently."""
         settings = self._settings
         if not settings.limits_enabled:
@@ -130,7 +130,7 @@ class Limits:
         sent.append(now)
         return True
 
-    def admits_group_message(self, corpid: str, agentid: int, folded: str, *, now: float) -> bool:
+    def admit_group_message(self, corpid: str, agentid: int, folded: str, *, now: float) -> bool:
         """Count a message in an app's group chats. Return False above 200 a minute or 10,000 a day for each member."""
         if not self._settings.limits_enabled:
             return True
@@ -139,10 +139,10 @@ class Limits:
         return all(window.hit(now=now, seconds=rule[0], limit=rule[1]) for window, rule in windows)
 
     def check_daily(self, corpid: str, agentid: int, *, people: int, limit: int, now: float) -> None:
-        """Count person-times of an app's day. Raise ApiError 45009; then nothing is counted."""
+        """Count the recipients of an app's message today. Above `limit`, raise ApiError 45009 and count nothing."""
         if not self._settings.limits_enabled:
             return
-        today = count_china_days(now)
+        today = count_days_in_china(now)
         day, used = self._days.get((corpid, agentid), (today, 0))
         used = used if day == today else 0
         if used + people > limit:
@@ -160,7 +160,7 @@ class Limits:
 FAULT_KINDS: dict[str, str] = {
     "busy": "errcode -1, nothing done",
     "errcode": "the error of `code`, nothing done",
-    "token_revoked": "the caller's token becomes unknown (40014, or 42001 with `code`), nothing done",
+    "token_revoked": "the caller's token becomes unknown (40014) or, with `code` 42001, expired; nothing done",
     "rate_limited": "errcode 45009, nothing done",
     "concurrent": "errcode 45033, nothing done",
     "ip_refused": "errcode 60020, nothing done",

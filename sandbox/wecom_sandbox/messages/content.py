@@ -79,7 +79,7 @@ def read_link(parent: Json, name: str, *, missing: int | None = None, most: int 
 
 
 def read_number(parent: Json, name: str, default: int = 0, *, least: int = 0, most: int = 2**31) -> int:
-    """Return a number, not a text of digits: a card's `type` decides what opens. Raise ApiError 40058."""
+    """Return a number. Raise ApiError 40058 for anything else, also for a text of digits."""
     value = parent.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise make_invalid_error(name)
@@ -144,7 +144,7 @@ def list_menu_keys(card: Json) -> set[str]:
 
 
 def list_questions(card: Json) -> dict[str, tuple[set[str], bool]]:
-    """Return by question_key its option ids, and whether several may be chosen."""
+    """Map each question_key to its option ids and whether several may be chosen."""
     found: dict[str, tuple[set[str], bool]] = {}
     for name in ("checkbox", "button_selection"):
         part = card.get(name)
@@ -164,7 +164,7 @@ def _read_ids(part: Json) -> set[str]:
 
 
 def _check_task_id(card: Json, *, is_needed: bool) -> None:
-    """Raise ApiError 42014 unless it is a text, even if all digits: 7 and "7" would be two cards with one id."""
+    """Raise ApiError 42014 unless the task_id is a valid text. A number is refused: 7 and "7" would be one id."""
     task_id = card.get("task_id") or ""
     if not isinstance(task_id, str) or (is_needed and not task_id) or (task_id and not _TASK_ID.fullmatch(task_id)):
         raise ApiError(42014)

@@ -26,7 +26,7 @@ class Page(Generic[T]):
 
 
 class Ring(Generic[T]):
-    """The newest rows, oldest first; `most` None: until dropped. A row's place is the number of rows before it. It uses
+    """The newest `most` rows (None: all), oldest first. A row's place is the number of rows before it. The rows are in
     a list: an empty deque takes ten times as much memory, and there is a ring for each of 100,000 people."""
 
     __slots__ = ("_most", "_rows", "_start", "added")
@@ -125,8 +125,8 @@ INBOX_LENGTH = 200
 KEPT_CHARACTERS = 200_000_000
 # Limit of response codes, and of messages known for duplicates, in all companies.
 KEPT_CODES = 200_000
-# Weight of a message (an id, times, and places in lists), and of each receiver.
-_LEAST_CHARACTERS, _RECEIVER_CHARACTERS = 400, 16
+# Weight of a message beside its content (an id, times, places in lists), and of each receiver.
+_MESSAGE_CHARACTERS, _RECEIVER_CHARACTERS = 400, 16
 
 
 @dataclass(slots=True)
@@ -242,8 +242,8 @@ class Mailroom:
             self.groups[key] = Ring(INBOX_LENGTH)
         self.groups[key].add(message)
 
-    def put_back(self, message: Message) -> None:
-        """Restore a message of a snapshot, in its order."""
+    def restore(self, message: Message) -> None:
+        """Store and deliver a message of a snapshot again."""
         if message.robot:
             self.deliver_to_group(message)
         else:
@@ -255,7 +255,7 @@ class Mailroom:
         corpid = message.corpid
         message.receivers = tuple(self._names.setdefault(folded, folded) for folded in message.receivers)
         people = len(message.receivers) + len(message.dropped)
-        message.weight = _LEAST_CHARACTERS + len(repr(message.content)) + _RECEIVER_CHARACTERS * people
+        message.weight = _MESSAGE_CHARACTERS + len(repr(message.content)) + _RECEIVER_CHARACTERS * people
         self.messages[message.msgid] = message
         if corpid not in self.companies:
             self.companies[corpid] = Ring()
@@ -330,8 +330,8 @@ def _drop_oldest(rings: dict[tuple[str, str], Ring[Message]], key: tuple[str, st
             del rings[key]
 
 
-def count_china_days(now: float) -> int:
-    """Return the number of WeCom's day, which is China's."""
+def count_days_in_china(now: float) -> int:
+    """Return the number of days since 1970 in China's time zone. WeCom's daily limits count such days."""
     return int(now + 8 * 3600) // 86_400
 
 

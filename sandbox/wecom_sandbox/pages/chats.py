@@ -20,8 +20,8 @@ from wecom_sandbox.pages.rendering import gettext_noop as _
 from wecom_sandbox.state.world import WORLD, App, World
 
 _TEXT_MOST = 2000
-# Texts for impossible actions, by the texts of clicks.ImpossibleAction.
-_COMPLAINTS = {
+# Texts that the phone shows, by the text of clicks.ImpossibleAction.
+_REFUSAL_TEXTS = {
     "no such card": _("This card is not there any more."),
     "no such button": _("This button can no longer be pressed."),
     "no such option": _("This choice is no longer offered."),
@@ -30,7 +30,7 @@ _COMPLAINTS = {
 }
 _NOBODY = _("Nobody holds this phone any more. Choose who does.")
 _GUEST = _("A guest can only read. Choose a member of the company to hold this phone.")
-_NONSENSE = _("The sandbox did not understand that.")
+_NOT_UNDERSTOOD = _("The sandbox did not understand that.")
 _PICTURES = ("image/png", "image/jpeg")
 # An article's HTML is the app's: it may show pictures of this machine and nothing else.
 _ARTICLE_POLICY = (
@@ -99,18 +99,18 @@ def _make_action_handler(
         if holder is None or holder.member is None:
             return _make_refusal(request, _NOBODY if holder is None else _GUEST, 403)
         if request.content_type != "application/json":
-            return _make_refusal(request, _NONSENSE, 415)
+            return _make_refusal(request, _NOT_UNDERSTOOD, 415)
         try:
             document = bodies.parse_json(await request.read())
             if not isinstance(document, dict):
                 raise ValueError("a JSON object is expected")
             return web.json_response(act(world, holder, _find_app(request, holder), document))
         except clicks.ImpossibleAction as error:
-            return _make_refusal(request, _COMPLAINTS.get(str(error), _NONSENSE), 400)
+            return _make_refusal(request, _REFUSAL_TEXTS.get(str(error), _NOT_UNDERSTOOD), 400)
         except web.HTTPNotFound:
-            return _make_refusal(request, _COMPLAINTS["the app is gone"], 404)
+            return _make_refusal(request, _REFUSAL_TEXTS["the app is gone"], 404)
         except (ValueError, TypeError, KeyError, AttributeError):
-            return _make_refusal(request, _NONSENSE, 400)
+            return _make_refusal(request, _NOT_UNDERSTOOD, 400)
 
     return answer
 

@@ -34,7 +34,7 @@ FAULT_LABELS = {
     "close_after": _("done, then the connection closed: the answer is lost"),
     "duplicate_callback": _("an event delivered twice"),
 }
-# Longer than any list.
+# Upper limit of ?from=: beyond the end of any list.
 _PLACE_MOST = 10**9
 _SHOWN_PEOPLE, _SHOWN_RECORDS, _SHOWN_DEPARTMENTS, _NAMED_DEPARTMENTS = 50, 100, 200, 40
 _SHOWN_MISSING = 20

@@ -44,7 +44,7 @@ class Conversation:
 
 
 async def show_messages(request: web.Request) -> web.StreamResponse:
-    """Show the messages. ?corpid=&userid= gives the phone to this person (~guest: no member), &next= goes there."""
+    """Show the messages. ?corpid=&userid= gives the phone to this person (~guest: no member); &next= is shown then."""
     world = request.app[WORLD]
     if "corpid" in request.query:
         return _change_holder(request, world)
@@ -100,7 +100,7 @@ async def show_own_page(request: web.Request) -> web.StreamResponse:
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
-    """Send server-sent events: "changed" whenever something on this person's phone did."""
+    """Send the server-sent event "changed" whenever this person's phone changes."""
     world, holder = request.app[WORLD], require_holder(request)
     stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     wake = asyncio.Event()
@@ -136,7 +136,7 @@ def _list_apps(holder: Holder) -> list[App]:
     if holder.member is None:
         return []
     member, company = holder.member, holder.company
-    return [app for app in company.apps.values() if not app.disabled and company.receives(app, member)]
+    return [app for app in company.apps.values() if not app.disabled and company.app_reaches(app, member)]
 
 
 def _list_rows(world: World, holder: Holder) -> list[Conversation]:
@@ -147,9 +147,9 @@ def _list_rows(world: World, holder: Holder) -> list[Conversation]:
         newest[f"/phone/group/{message.chatid}" if message.chatid else f"/phone/chat/{message.agentid}"] = message
     if holder.member is not None:
         for robot in company.robots.values():
-            said = world.mail.groups.get((company.corpid, robot.key))
-            if said is not None and said.newest is not None:
-                newest[f"/phone/robot/{robot.key}"] = said.newest
+            group = world.mail.groups.get((company.corpid, robot.key))
+            if group is not None and group.newest is not None:
+                newest[f"/phone/robot/{robot.key}"] = group.newest
     rows = [_make_conversation(world, holder, link, message) for link, message in newest.items()]
     found = sorted((row for row in rows if row is not None), key=lambda row: str(row.at), reverse=True)
     silent = [app for app in _list_apps(holder) if f"/phone/chat/{app.agentid}" not in newest]

@@ -62,7 +62,7 @@ def is_wecom_browser(request: web.Request) -> bool:
 
 
 def find_language(request: web.Request) -> str:
-    """Return zh-hans unless English was chosen by ?lang=en or before."""
+    """Return zh-hans unless ?lang=en or the cookie of an earlier choice says English."""
     chosen = request.query.get("lang") or request.cookies.get(LANGUAGE_COOKIE, "")
     return "en" if chosen.lower().startswith("en") else "zh-hans"
 

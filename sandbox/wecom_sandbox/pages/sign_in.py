@@ -24,7 +24,7 @@ WRONG_DOMAIN = "redirect_uri 与配置的授权完成回调域名不一致"
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Query of the page."""
+    """Query of the authorise page or the QR page."""
 
     appid: str
     redirect_uri: str
@@ -38,7 +38,7 @@ class Visit:
         names = ("appid", "redirect_uri", "state", "agentid", "scope", "response_type")
         return cls(*(query.get(name, "") for name in names))
 
-    def checked(self, world: World, *, web_login: bool) -> Target:
+    def check(self, world: World, *, web_login: bool) -> Target:
         """Check the visit. Raise VisitRefused with WeCom's words. `web_login`: the QR page, else the authorise page."""
         company = world.companies.get(self.appid)
         if company is None:
@@ -47,26 +47,26 @@ class Visit:
         if not netloc:
             raise VisitRefused(CANNOT_OPEN if web_login else WRONG_REDIRECT, "redirect_uri")
         if web_login:
-            return self._web_login(company, netloc)
+            return self._check_web_login(company, netloc)
         if self.response_type != "code" or self.scope not in _SCOPES:
             raise VisitRefused(CANNOT_OPEN, "response_type or scope")
         if not _STATE.fullmatch(self.state):
             raise VisitRefused("state参数错误", "84025")
-        apps = self._apps(company)
+        apps = self._find_apps(company)
         fitting = [app for app in apps if app.domain_verified and app.trusted_domain.lower() == netloc]
         if not fitting:
             raise VisitRefused(WRONG_REDIRECT, f"{netloc} / {', '.join(app.trusted_domain or '-' for app in apps)}")
         return Target(company, fitting[0], netloc, self.scope == PRIVATE and bool(self.agentid))
 
-    def _web_login(self, company: Company, netloc: str) -> Target:
+    def _check_web_login(self, company: Company, netloc: str) -> Target:
         if not self.agentid:
             raise VisitRefused(CANNOT_OPEN, "agentid")
-        app = self._apps(company)[0]
+        app = self._find_apps(company)[0]
         if netloc not in find_sign_in_hosts(app):
             raise VisitRefused(WRONG_DOMAIN, f"{netloc} / {app.callback_domain or app.trusted_domain or '-'}")
         return Target(company, app, netloc, False)
 
-    def _apps(self, company: Company) -> list[App]:
+    def _find_apps(self, company: Company) -> list[App]:
         """Return the named app; without a name, all enabled ones. Raise VisitRefused."""
         if not self.agentid:
             return [app for app in company.apps.values() if not app.disabled]
@@ -87,7 +87,7 @@ class Target:
 
     def admits(self, userid: str) -> bool:
         member = self.company.directory.find(userid)
-        return member is not None and self.company.receives(self.app, member)
+        return member is not None and self.company.app_reaches(self.app, member)
 
 
 def make_code(world: World, target: Target, userid: str) -> str:
@@ -118,7 +118,7 @@ async def show_qr_page(request: web.Request) -> web.StreamResponse:
     world = request.app[WORLD]
     visit = Visit.from_query(request.query)
     try:
-        target = visit.checked(world, web_login=True)
+        target = visit.check(world, web_login=True)
     except VisitRefused as refused:
         return render(request, "refused.html", {"text": refused.text, "detail": refused.detail}, embeddable=True)
     holder = rendering.find_holder(request, world)
@@ -152,7 +152,7 @@ async def answer_scan(request: web.Request) -> web.StreamResponse:
         return web.json_response({"error": "Content-Type must be application/json"}, status=415)
     visit = Visit.from_query(request.query)
     try:
-        target = visit.checked(world, web_login=True)
+        target = visit.check(world, web_login=True)
         scanned = bodies.parse_json(await request.read())
         if not isinstance(scanned, dict):
             raise ValueError("a JSON object is expected")
@@ -192,7 +192,7 @@ async def show_authorize_page(request: web.Request) -> web.StreamResponse:
         return render(request, "refused.html", {"text": NOT_IN_WECOM, "detail": "", "outside": True})
     visit = Visit.from_query(request.query)
     try:
-        target = visit.checked(world, web_login=False)
+        target = visit.check(world, web_login=False)
     except VisitRefused as refused:
         return render(request, "refused.html", {"text": refused.text, "detail": refused.detail})
     if holder is None or holder.company is not target.company:
@@ -214,7 +214,7 @@ async def store_consent(request: web.Request) -> web.StreamResponse:
     holder = rendering.find_holder(request, world)
     visit = Visit.from_query(request.query)
     try:
-        target = visit.checked(world, web_login=False)
+        target = visit.check(world, web_login=False)
     except VisitRefused as refused:
         return render(request, "refused.html", {"text": refused.text, "detail": refused.detail})
     if holder is None or holder.company is not target.company or not target.admits(holder.userid):

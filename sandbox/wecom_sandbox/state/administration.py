@@ -38,7 +38,7 @@ MENU_TYPES = frozenset(
 )
 _HTTP = re.compile(r"https?://\S+", re.IGNORECASE)
 # Errors of a top entry and of a sub-entry: type, name, key, url.
-_TOP, _SUB = (40017, 40018, 40019, 40020), (40024, 40025, 40026, 40027)
+_TOP_ERRORS, _SUB_ERRORS = (40017, 40018, 40019, 40020), (40024, 40025, 40026, 40027)
 _TOP_NAME_BYTES, _SUB_NAME_BYTES, _KEY_BYTES, _URL_BYTES = 16, 40, 128, 1024
 
 
@@ -51,9 +51,9 @@ def check_menu(menu: Json) -> list[Json]:
             for below in content.read_objects(button, "sub_button", least=1, most=5, wrong=40023):
                 if below.get("sub_button"):
                     raise ApiError(40022)
-                _check_menu_entry(below, _SUB_NAME_BYTES, _SUB)
+                _check_menu_entry(below, _SUB_NAME_BYTES, _SUB_ERRORS)
         else:
-            _check_menu_entry(button, _TOP_NAME_BYTES, _TOP)
+            _check_menu_entry(button, _TOP_NAME_BYTES, _TOP_ERRORS)
     return buttons
 
 
@@ -150,7 +150,7 @@ def remove_company(world: World, corpid: str) -> None:
 def put_departments(world: World, company: Company, rows: list[object]) -> int:
     """Add or change departments; parents may follow their children. Return how many."""
     announcer = Announcer(world, company)
-    with announcer.scopes():
+    with announcer.announce_scope_changes():
         run_at_once(_put_departments(company, rows, announcer))
     return len(rows)
 
@@ -165,14 +165,14 @@ def remove_department(world: World, company: Company, number: int) -> None:
     for app in company.apps.values():
         app.scope.partyids = [one for one in app.scope.partyids if one != number]
     company.forget_visibility()
-    Announcer(world, company).department(old, None)
+    Announcer(world, company).announce_department(old, None)
 
 
 def put_members(world: World, company: Company, rows: list[object]) -> int:
     """Add members, or change the given fields of known ones. Return how many."""
     announcer = Announcer(world, company)
     userids = (row.get("userid") for row in rows if isinstance(row, Mapping))
-    with announcer.scopes([one for one in userids if isinstance(one, str)]):
+    with announcer.announce_scope_changes([one for one in userids if isinstance(one, str)]):
         run_at_once(_put_members(company, rows, announcer))
     return len(rows)
 
@@ -180,10 +180,10 @@ def put_members(world: World, company: Company, rows: list[object]) -> int:
 def remove_member(world: World, company: Company, userid: str) -> None:
     """Remove a person who leaves the company from tags and scopes, and empty the phone. Raise KeyError."""
     announcer = Announcer(world, company)
-    with announcer.scopes([userid]):
+    with announcer.announce_scope_changes([userid]):
         member = company.directory.remove_member(userid)
         world.mail.inboxes.pop((company.corpid, member.folded), None)
-        announcer.member(member, None)
+        announcer.announce_member(member, None)
         _forget_person(world, company, member.folded, announcer)
 
 
@@ -194,7 +194,7 @@ def _forget_person(world: World, company: Company, gone: str, announcer: Announc
         left = [one for one in tag.userids if fold_id(one) != gone]
         if len(left) < len(tag.userids):
             company.directory.put_tag(new := replace(tag, userids=left))
-            announcer.tag(tag, new)
+            announcer.announce_tag(tag, new)
     for app in company.apps.values():
         app.scope.userids = [one for one in app.scope.userids if fold_id(one) != gone]
     tables: list[dict[str, Any]] = [world.codes, world.user_tickets]
@@ -214,20 +214,20 @@ def rename_member(world: World, company: Company, userid: str, new_userid: str) 
     new = typed.build(Member, asdict(old) | {"userid": new_userid})
     company.directory.rename_member(old, new)
     changes.move_member_data(world, company, old, new)
-    Announcer(world, company).member(old, new)
+    Announcer(world, company).announce_member(old, new)
 
 
 def put_tags(world: World, company: Company, rows: list[object]) -> int:
     """Add or change tags. Return how many. Raise ValueError."""
     announcer = Announcer(world, company)
-    with announcer.scopes():
+    with announcer.announce_scope_changes():
         run_at_once(_put_tags(company, rows, announcer))
     return len(rows)
 
 
 def put_apps(world: World, company: Company, rows: list[object]) -> int:
     """Add apps, or change the given fields of known ones. A new app without a secret gets one."""
-    with Announcer(world, company).scopes():
+    with Announcer(world, company).announce_scope_changes():
         return _put_apps(company, rows)
 
 
@@ -240,12 +240,12 @@ def _put_departments(company: Company, rows: list[object], announcer: Announcer 
     while waiting:
         ready = [one for one in waiting if one.id == ROOT_DEPARTMENT or one.parentid in known]
         if not ready:
-            raise ValueError(f"departments {[one.id for one in waiting]} hang on unknown parents")
+            raise ValueError(f"departments {[one.id for one in waiting]} have unknown parents")
         for department in ready:
             old = known.get(department.id)
             company.directory.put_department(department)
             if announcer is not None:
-                announcer.department(old, department)
+                announcer.announce_department(old, department)
             yield
         done = {department.id for department in ready}
         waiting = [one for one in waiting if one.id not in done]
@@ -257,16 +257,16 @@ def _put_members(company: Company, rows: list[object], announcer: Announcer | No
         old = company.directory.find(userid) if isinstance(userid, str) else None
         known = asdict(old) if old is not None else {}
         if isinstance(row, Mapping) and "department" in row:
-            # Fields that belong to the departments one by one start afresh with them.
+            # Fields with one value for each department are reset with the departments.
             known = {k: v for k, v in known.items() if k not in {"order", "is_leader_in_dept", "main_department"}}
         values = known | dict(typed.check_fields(Member, row, path=f"member {userid}"))
         if old is not None:
-            # Found under another spelling: the id keeps its spelling.
+            # The row may spell the userid in another case; the stored spelling stays.
             values["userid"] = old.userid
         member = typed.build(Member, values, path=f"member {userid}")
         company.directory.put_member(member)
         if announcer is not None:
-            announcer.member(old, member)
+            announcer.announce_member(old, member)
         yield
 
 
@@ -276,7 +276,7 @@ def _put_tags(company: Company, rows: list[object], announcer: Announcer | None)
         old = company.directory.tags.get(tag.tagid)
         company.directory.put_tag(tag)
         if announcer is not None:
-            announcer.tag(old, tag)
+            announcer.announce_tag(old, tag)
         yield
 
 
@@ -305,14 +305,14 @@ def put_robots(company: Company, rows: list[object]) -> int:
 
 
 def make_verification_file_name(company: Company, app: App) -> str:
-    """Return the name of the file that proves the ownership of a trusted domain; its body is the middle part."""
+    """Return the name of the file that proves the ownership of a trusted domain. The file contains the code in it."""
     digest = hashlib.sha256(f"{company.corpid}/{app.agentid}".encode()).digest()
     code = "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:16])
     return f"WW_verify_{code}.txt"
 
 
 def make_company_json(company: Company, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
-    """Return the whole company in the form that `put_company` takes. `rows=iter` makes lists as they are read."""
+    """Return the whole company in the form that `put_company` takes. `rows=iter`: each row is made when it is read."""
     directory = company.directory
     return {
         "corpid": company.corpid,

@@ -11,8 +11,8 @@ from wecom_sandbox.http import typed
 
 @dataclass(slots=True)
 class BiUser:
-    """A user. A token names `login_id` or, in e-mail mode, `email`. Without a password there is no API sign-in. `sees`:
-    by column, the values whose rows the person sees on pages; other columns do not limit."""
+    """A user. A token names `login_id` or, in e-mail mode, `email`. Without a password there is no API sign-in. On
+    pages, `sees` limits the rows: column to the values that the person sees."""
 
     login_id: str
     name: str = ""
@@ -87,7 +87,7 @@ class Bi:
     accepts_forever: bool = True
     users: list[BiUser] = field(default_factory=list)
     pages: list[BiPage] = field(default_factory=list)
-    # What happened: login id by session, and the end of each API token in unix seconds.
+    # The login id of each session, and the end of each API token in unix seconds.
     _sessions: dict[str, str] = field(default_factory=dict)
     _tokens: dict[str, float] = field(default_factory=dict)
 

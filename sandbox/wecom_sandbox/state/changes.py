@@ -39,7 +39,7 @@ class Announcer:
         self._world = world
         self._company = company
 
-    def member(self, old: Member | None, new: Member | None) -> None:
+    def announce_member(self, old: Member | None, new: Member | None) -> None:
         """Announce a change of a member. `old` None: joined; `new` None: left."""
         if new is None:
             if old is not None:
@@ -55,7 +55,7 @@ class Announcer:
             renamed = {"NewUserID": new.userid} if old.userid != new.userid else {}
             self._announce("update_user", UserID=old.userid, **renamed, **elements)
 
-    def department(self, old: Department | None, new: Department | None) -> None:
+    def announce_department(self, old: Department | None, new: Department | None) -> None:
         if new is None:
             if old is not None:
                 self._announce("delete_party", Id=old.id)
@@ -67,7 +67,7 @@ class Announcer:
         if old is None or old != new:
             self._announce("create_party" if old is None else "update_party", Id=new.id, **elements)
 
-    def tag(self, old: Tag | None, new: Tag) -> None:
+    def announce_tag(self, old: Tag | None, new: Tag) -> None:
         users, parties = set(old.userids if old else ()), set(old.partyids if old else ())
         changes: dict[str, Sequence[object]] = {
             "AddUserItems": [one for one in new.userids if one not in users],
@@ -80,15 +80,15 @@ class Announcer:
             self._announce("update_tag", TagId=new.tagid, **filled)
 
     @contextmanager
-    def scopes(self, userids: Iterable[str] = ()) -> Iterator[None]:
+    def announce_scope_changes(self, userids: Iterable[str] = ()) -> Iterator[None]:
         """Announce, around a change, the members who enter or leave the scope of an app with a callback. `userids`: the
         members who themselves change (join, move, are disabled, leave). Others are checked only where a scope grew or
         shrank, so that one change among 100,000 people costs little."""
         directory = self._company.directory
         before = {fold_id(userid): directory.find(userid) for userid in userids}
-        seen = self._seen()
+        seen = self._find_visibilities()
         yield
-        for agentid, new in self._seen().items():
+        for agentid, new in self._find_visibilities().items():
             old = seen.get(agentid)
             if old is None:
                 continue
@@ -102,7 +102,7 @@ class Announcer:
             self._announce_to_app(agentid, "subscribe", entered)
             self._announce_to_app(agentid, "unsubscribe", left)
 
-    def _seen(self) -> dict[int, Visibility]:
+    def _find_visibilities(self) -> dict[int, Visibility]:
         """Return what each app with a callback address sees."""
         apps = self._company.apps.values()
         return {app.agentid: self._company.visibility(app) for app in apps if app.callback.url}
@@ -124,7 +124,7 @@ class Announcer:
 
 
 def _reaches(visibility: Visibility, member: Member | None) -> bool:
-    """Return whether messages of an app that sees this reach the member."""
+    """Return whether an app with this visibility can send messages to the member."""
     return member is not None and visibility.reaches(member)
 
 
@@ -151,8 +151,8 @@ def move_member_data(world: World, company: Company, old: Member, new: Member) -
         if chat.corpid == company.corpid and old.folded in chat.members:
             chat.members = {new.folded if one == old.folded else one: None for one in chat.members}
             chat.owner = new.folded if chat.owner == old.folded else chat.owner
-    passes: list[Code | Ticket] = [*world.codes.values(), *world.user_tickets.values()]
-    for one in passes:
+    credentials: list[Code | Ticket] = [*world.codes.values(), *world.user_tickets.values()]
+    for one in credentials:
         if one.corpid == company.corpid and fold_id(one.userid) == old.folded:
             one.userid = new.userid
     for corpid, agentid, folded in list(world.consents):

@@ -82,7 +82,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """Visible part of the directory for an app: departments with all below, and single members (folded userids)."""
+    """Part of the directory that an app sees: departments, with all below them, and single members (folded userids)."""
 
     departments: frozenset[int]
     singles: frozenset[str]
@@ -91,7 +91,7 @@ class Visibility:
         return member.folded in self.singles or any(number in self.departments for number in member.department)
 
     def reaches(self, member: Member) -> bool:
-        """Return whether messages reach the member, too: not if disabled or gone."""
+        """Return whether the app can send messages to the member: seen, and neither disabled nor gone."""
         return member.status not in (DISABLED, LEFT) and self.sees(member)
 
 
@@ -104,7 +104,7 @@ class Directory:
         self.members: dict[str, Member] = {}
         self.tags: dict[int, Tag] = {}
         self.version = self.tree_version = 0
-        self._direct: dict[int, dict[str, Member]] = {}
+        self._direct_members: dict[int, dict[str, Member]] = {}
         # parentid: name to id. Sibling departments have different names.
         self._children: dict[int, dict[str, int]] = {}
 
@@ -120,54 +120,54 @@ class Directory:
             self._children[old.parentid].pop(old.name)
         self.departments[department.id] = department
         self._children.setdefault(department.parentid, {})[department.name] = department.id
-        self._changed_tree()
+        self._note_tree_change()
 
     def remove_department(self, number: int) -> None:
         """Remove a department. Raise ValueError if it is the root or not empty."""
         if number == ROOT_DEPARTMENT:
             raise ValueError("the root department stays")
-        if self._direct.get(number):
+        if self._direct_members.get(number):
             raise ValueError(f"department {number} has members")
         if self._children.get(number):
             raise ValueError(f"department {number} has departments below it")
         department = self.departments.pop(number)
         self._children[department.parentid].pop(department.name)
-        self._changed_tree()
+        self._note_tree_change()
 
     def put_member(self, member: Member) -> None:
         """Add or replace a member. Raise ValueError for an unknown department."""
         unknown = [number for number in member.department if number not in self.departments]
         if unknown or not member.department:
-            raise ValueError(f"member {member.userid} stands in unknown departments {unknown}")
-        self._unlist(member.folded)
+            raise ValueError(f"member {member.userid} must be in departments that exist; unknown: {unknown}")
+        self._unindex_member(member.folded)
         self.members[member.folded] = member
-        self._list(member)
+        self._index_member(member)
         self.version += 1
 
     def remove_member(self, userid: str) -> Member:
         """Remove a member. Raise KeyError."""
-        self._unlist(fold_id(userid))
+        self._unindex_member(fold_id(userid))
         self.version += 1
         return self.members.pop(fold_id(userid))
 
     def rename_member(self, old: Member, new: Member) -> None:
-        """Give a person another userid, in the same place of every list."""
+        """Give a person another userid. All lists keep their order."""
         before, after = old.folded, new.folded
-        self._unlist(before)
+        self._unindex_member(before)
         self.members = {after if key == before else key: one for key, one in self.members.items()}
         self.members[after] = new
-        self._list(new)
+        self._index_member(new)
         for department in self.departments.values():
             _replace_userid(department.department_leader, before, new.userid)
         for member in self.members.values():
             _replace_userid(member.direct_leader, before, new.userid)
         for tag in self.tags.values():
             _replace_userid(tag.userids, before, new.userid)
-        self._changed_tree()
+        self._note_tree_change()
 
     def put_tag(self, tag: Tag) -> None:
         self.tags[tag.tagid] = tag
-        self._changed_tree()
+        self._note_tree_change()
 
     def find(self, userid: str) -> Member | None:
         return self.members.get(fold_id(userid))
@@ -194,36 +194,34 @@ class Directory:
             waiting.extend((depth + 1, one.id) for one in below)
 
     def direct_members(self, number: int) -> Iterable[Member]:
-        return self._direct.get(number, {}).values()
+        return self._direct_members.get(number, {}).values()
 
     def members_below(self, numbers: Iterable[int]) -> Iterator[Member]:
         """Yield the members of these departments, each once."""
         seen: set[str] = set()
         for number in numbers:
-            for folded, member in self._direct.get(number, {}).items():
+            for folded, member in self._direct_members.get(number, {}).items():
                 if folded not in seen:
                     seen.add(folded)
                     yield member
 
-    def visibility(
-        self, userids: Iterable[str], partyids: Iterable[int], tagids: Iterable[int], departments: frozenset[int]
-    ) -> Visibility:
-        """Return what an app sees: listed members, members of listed tags, and `departments` of `seen_tree`."""
-        tags = self._known_tags(tagids)
+    def visibility(self, userids: Iterable[str], tagids: Iterable[int], departments: frozenset[int]) -> Visibility:
+        """Return what an app sees: listed members, members of listed tags, and the given `departments`."""
+        tags = self._find_known_tags(tagids)
         singles = {fold_id(userid) for userid in [*userids, *(userid for tag in tags for userid in tag.userids)]}
         return Visibility(departments, frozenset(singles & self.members.keys()))
 
-    def seen_tree(self, partyids: Iterable[int], tagids: Iterable[int]) -> frozenset[int]:
+    def find_visible_departments(self, partyids: Iterable[int], tagids: Iterable[int]) -> frozenset[int]:
         """Return the listed departments and those of the listed tags, with their sub-departments."""
         departments: set[int] = set()
-        for number in [*partyids, *(number for tag in self._known_tags(tagids) for number in tag.partyids)]:
+        for number in [*partyids, *(number for tag in self._find_known_tags(tagids) for number in tag.partyids)]:
             departments |= self.subtree(number)
         return frozenset(departments)
 
-    def _known_tags(self, tagids: Iterable[int]) -> list[Tag]:
+    def _find_known_tags(self, tagids: Iterable[int]) -> list[Tag]:
         return [self.tags[number] for number in tagids if number in self.tags]
 
-    def _changed_tree(self) -> None:
+    def _note_tree_change(self) -> None:
         self.version += 1
         self.tree_version += 1
 
@@ -231,16 +229,16 @@ class Directory:
         """Raise ValueError for an impossible place in the tree."""
         number, name, parent = department.id, department.name, department.parentid
         if parent not in self.departments:
-            raise ValueError(f"department {number} hangs on the unknown department {parent}")
+            raise ValueError(f"department {number} has the unknown parent {parent}")
         if self._children.get(parent, {}).get(name, number) != number:
             raise ValueError(f"department {parent} has another {name} below it")
         if number not in self.departments:
             if len(self.departments) >= DEPARTMENTS_MOST:
                 raise ValueError(f"there are {DEPARTMENTS_MOST} departments already")
         elif parent in self.subtree(number):
-            raise ValueError(f"department {number} cannot stand below itself")
+            raise ValueError(f"department {number} cannot be below itself")
         if self._level(parent) + self._height(number) > _LEVELS_MOST:
-            raise ValueError(f"department {number} would stand below level {_LEVELS_MOST}")
+            raise ValueError(f"department {number} would reach below level {_LEVELS_MOST}")
 
     def _level(self, number: int) -> int:
         """Return the level of a department; 1 for the root."""
@@ -258,14 +256,14 @@ class Directory:
             height += 1
         return height
 
-    def _list(self, member: Member) -> None:
+    def _index_member(self, member: Member) -> None:
         for number in member.department:
-            self._direct.setdefault(number, {})[member.folded] = member
+            self._direct_members.setdefault(number, {})[member.folded] = member
 
-    def _unlist(self, folded: str) -> None:
+    def _unindex_member(self, folded: str) -> None:
         old = self.members.get(folded)
         for number in old.department if old else ():
-            self._direct.get(number, {}).pop(folded, None)
+            self._direct_members.get(number, {}).pop(folded, None)
 
 
 def _replace_userid(userids: list[str], folded: str, userid: str) -> None:
@@ -281,6 +279,6 @@ def _check_department_fields(department: Department) -> None:
     if not 1 <= len(name) <= _NAME_MOST_CHARACTERS:
         raise ValueError(f"the name of department {number} must have 1 to {_NAME_MOST_CHARACTERS} characters")
     if _NOT_IN_NAMES.search(name):
-        raise ValueError(f'the name of department {number} must hold no \\ : * ? " < > |')
+        raise ValueError(f'the name of department {number} must not contain \\ : * ? " < > |')
     if not 0 <= department.order < _ORDER_BELOW:
         raise ValueError(f"order of department {number} is not between 0 and {_ORDER_BELOW - 1}")

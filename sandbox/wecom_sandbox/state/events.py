@@ -44,14 +44,14 @@ class Outgoing:
     def receiver(self) -> Receiver:
         return self.corpid, self.agentid
 
-    def record(self, at: float, *, attempt: int, outcome: str, status: int = 0) -> DeliveryRecord:
+    def make_record(self, at: float, *, attempt: int, outcome: str, status: int = 0) -> DeliveryRecord:
         name = str(self.elements.get("Event") or self.elements.get("MsgType", ""))
         return DeliveryRecord(at, self.corpid, self.agentid, name, attempt, outcome, status)
 
 
 @dataclass(slots=True)
 class DeliveryRecord:
-    """A try to deliver an event. `outcome`: ok, replied, or the problem. `attempt` 0: given up untried."""
+    """A try to deliver an event. `outcome`: ok, replied, or the problem. `attempt` 0: dropped before a try."""
 
     at: float
     corpid: str
@@ -67,7 +67,7 @@ class DeliveryRecord:
 
 @dataclass(slots=True)
 class Outbox:
-    """Events in their order, one queue per app. `wake` is called when one was added."""
+    """Events in their order, one queue per app. `wake` is called when an event was added or finished."""
 
     queues: dict[Receiver, deque[Outgoing]] = field(default_factory=dict)
     # Number of events being delivered to each app.
@@ -85,10 +85,10 @@ class Outbox:
         """Drop the oldest event of the longest queue, in most cases of an app whose address hangs."""
         lost = max(self.queues.values(), key=len).popleft()
         at = float(str(lost.elements["CreateTime"]))
-        self.log.add(lost.record(at, attempt=0, outcome="given up: too many events wait"))
+        self.log.add(lost.make_record(at, attempt=0, outcome="given up: too many events wait"))
 
     def claim(self, *, most_running: int) -> Iterator[Outgoing]:
-        """Yield the events to send now, up to `most_running` at once per app. Each must be passed to `done`."""
+        """Yield the events to send now, up to `most_running` at once per app. Each must be passed to `finish`."""
         for receiver, queue in list(self.queues.items()):
             while queue and self.running[receiver] < most_running:
                 self.running[receiver] += 1
@@ -96,8 +96,8 @@ class Outbox:
             if not queue:
                 del self.queues[receiver]
 
-    def done(self, outgoing: Outgoing) -> None:
-        """Note that this event was delivered or given up: the next may go."""
+    def finish(self, outgoing: Outgoing) -> None:
+        """Note that this event was delivered or given up, so that the next may be sent."""
         self.running[outgoing.receiver] -= 1
         if not self.running[outgoing.receiver]:
             del self.running[outgoing.receiver]

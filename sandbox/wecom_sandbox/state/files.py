@@ -28,27 +28,27 @@ class Files:
     """Files by media_id. The newest is kept, however large it is."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Media] = OrderedDict()
+        self._files: OrderedDict[str, Media] = OrderedDict()
         self._bytes = 0
 
     def add(self, media: Media) -> None:
         self._remove(media.media_id)
-        self._kept[media.media_id] = media
+        self._files[media.media_id] = media
         self._bytes += len(media.body)
-        while len(self._kept) > FILES_MOST or (self._bytes > BYTES_MOST and len(self._kept) > 1):
-            self._remove(next(iter(self._kept)))
+        while len(self._files) > FILES_MOST or (self._bytes > BYTES_MOST and len(self._files) > 1):
+            self._remove(next(iter(self._files)))
 
     def get(self, media_id: str) -> Media | None:
-        return self._kept.get(media_id)
+        return self._files.get(media_id)
 
     def forget_company(self, corpid: str) -> None:
         for media in [one for one in self if one.corpid == corpid]:
             self._remove(media.media_id)
 
     def _remove(self, media_id: str) -> None:
-        media = self._kept.pop(media_id, None)
+        media = self._files.pop(media_id, None)
         self._bytes -= 0 if media is None else len(media.body)
 
     def __iter__(self) -> Iterator[Media]:
         """Iterate, oldest first."""
-        return iter(self._kept.values())
+        return iter(self._files.values())

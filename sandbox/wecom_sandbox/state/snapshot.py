@@ -82,22 +82,22 @@ def write_snapshot(world: World, path: Path) -> None:
 
 
 def encode_snapshot(world: World) -> Iterator[bytes]:
-    """Yield whole lines with their ends; the first line in pieces, one for each row. The content is that of the first
-    call; the caller may do other work between two pieces."""
+    """Yield whole lines with their ends; the first line in pieces, one for each row. The content is the state when
+    the first piece is requested; a row that changes afterwards may be the newer one."""
     mail = world.mail
     messages, codes = list(mail.messages.values()), list(mail.response_codes.values())
-    chats, media, passes = list(world.chats.values()), list(world.media), _list_passes(world)
+    chats, media, credentials = list(world.chats.values()), list(world.media), _list_credentials(world)
     yield from encode_in_pieces(administration.dump_seed(world, iter))
     yield b"\n"
     yield _encode_line({"clock": world.now()})
-    yield from (_encode_line({name: asdict(one)}) for name, one in passes)
+    yield from (_encode_line({name: asdict(one)}) for name, one in credentials)
     yield from (_encode_line({"chat": asdict(chat) | {"members": list(chat.members)}}) for chat in chats)
     yield from (_encode_line({"media": asdict(one) | {"body": base64.b64encode(one.body).decode()}}) for one in media)
     yield from (_encode_line({"message": _make_message_json(message)}) for message in messages)
     yield from (_encode_line({"response_code": _make_code_json(code)}) for code in codes)
 
 
-def _list_passes(world: World) -> list[tuple[str, DataclassInstance]]:
+def _list_credentials(world: World) -> list[tuple[str, DataclassInstance]]:
     """Return tokens, codes, tickets and consents, each with the name of its lines."""
     return [
         *(("token", one) for one in world.tokens.values()),
@@ -140,8 +140,8 @@ def _encode_line(document: object) -> bytes:
 
 
 def _make_message_json(message: Message) -> dict[str, object]:
-    kept = {name: getattr(message, name) for name in (*_MESSAGE_FIELDS, *_LISTS)}
-    return kept | {"views": {folded: asdict(view) for folded, view in message.views.items()}}
+    fields = {name: getattr(message, name) for name in (*_MESSAGE_FIELDS, *_LISTS)}
+    return fields | {"views": {folded: asdict(view) for folded, view in message.views.items()}}
 
 
 def _make_code_json(code: ResponseCode) -> dict[str, object]:
@@ -153,13 +153,13 @@ def _read_message(world: World, values: object) -> None:
     message = typed.build(Message, rest, path="message", allowed=_MESSAGE_FIELDS)
     _check_company(world, message.corpid)
     if message.msgid in world.mail.messages:
-        raise ValueError(f"message {message.msgid} stands there twice")
+        raise ValueError(f"message {message.msgid} occurs twice")
     message.receivers, message.dropped = (tuple(_read_texts(parts[name], name)) for name in _LISTS)
     views = parts["views"]
     if not isinstance(views, dict):
         raise ValueError("message.views must be an object")
     message.views = {folded: typed.build(CardView, view, path="message.views") for folded, view in views.items()}
-    world.mail.put_back(message)
+    world.mail.restore(message)
 
 
 def _read_code(world: World, values: object) -> None:
@@ -255,7 +255,7 @@ def _check_company(world: World, corpid: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name in the folder durable."""
+    """Make a renamed file in the folder survive a power failure."""
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -34,7 +34,7 @@ class Clock:
         return time.time() + self._offset_seconds
 
     def reset(self) -> None:
-        """Set the clock to the machine's. Only safe if nothing of a later time is left."""
+        """Set the clock to the machine's. Only safe if no object with a later time is left."""
         self._offset_seconds = 0.0
 
     def advance(self, seconds: float) -> None:
@@ -59,7 +59,7 @@ def run_at_once(steps: Generator[None, None, T]) -> T:
             return result
 
 
-def find_leniencies(world: World) -> list[str]:
+def make_ip_warnings(world: World) -> list[str]:
     """Return a sentence for each company with apps whose callers' addresses are not checked."""
     if world.settings.trusted_ips_required:
         return []
@@ -75,19 +75,19 @@ def find_leniencies(world: World) -> list[str]:
     ]
 
 
-_KEPT, _PATH_MOST = 1000, 200
+_PATHS_MOST, _PATH_LENGTH_MOST = 1000, 200
 
 
 class MissingPaths:
-    """Counts of requests for missing paths. Above _KEPT paths, the one requested longest ago is dropped."""
+    """Counts of requests for missing paths. Above _PATHS_MOST paths, the one requested longest ago is dropped."""
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def note(self, method: str, path: str) -> None:
-        key = (method, path[:_PATH_MOST])
+        key = (method, path[:_PATH_LENGTH_MOST])
         self._counts[key] = self._counts.pop(key, 0) + 1
-        if len(self._counts) > _KEPT:
+        if len(self._counts) > _PATHS_MOST:
             self._counts.popitem(last=False)
 
     def clear(self) -> None:
@@ -171,8 +171,8 @@ class Company:
     apps: dict[int, App] = field(default_factory=dict)
     robots: dict[str, Robot] = field(default_factory=dict)
     directory: Directory = field(default_factory=Directory)
-    _seen: dict[int, tuple[int, Visibility]] = field(default_factory=dict)
-    _seen_trees: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
+    _visibilities: dict[int, tuple[int, Visibility]] = field(default_factory=dict)
+    _visible_departments: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.directory.departments:
@@ -180,29 +180,29 @@ class Company:
 
     def visibility(self, app: App) -> Visibility:
         """Return what the app sees; cached until the directory or the scope changes (`forget_visibility`)."""
-        known = self._seen.get(app.agentid)
+        known = self._visibilities.get(app.agentid)
         if known is None or known[0] != self.directory.version:
-            scope, tree = app.scope, self._seen_tree(app)
-            seen = self.directory.visibility(scope.userids, scope.partyids, scope.tagids, tree)
-            self._seen[app.agentid] = known = (self.directory.version, seen)
+            scope, departments = app.scope, self._find_visible_departments(app)
+            visibility = self.directory.visibility(scope.userids, scope.tagids, departments)
+            self._visibilities[app.agentid] = known = (self.directory.version, visibility)
         return known[1]
 
-    def _seen_tree(self, app: App) -> frozenset[int]:
+    def _find_visible_departments(self, app: App) -> frozenset[int]:
         """Return the visible departments, cached while only people change: there may be 30,000 departments."""
-        known = self._seen_trees.get(app.agentid)
+        known = self._visible_departments.get(app.agentid)
         if known is None or known[0] != self.directory.tree_version:
-            tree = self.directory.seen_tree(app.scope.partyids, app.scope.tagids)
-            self._seen_trees[app.agentid] = known = (self.directory.tree_version, tree)
+            departments = self.directory.find_visible_departments(app.scope.partyids, app.scope.tagids)
+            self._visible_departments[app.agentid] = known = (self.directory.tree_version, departments)
         return known[1]
 
     def forget_visibility(self) -> None:
-        self._seen.clear()
-        self._seen_trees.clear()
+        self._visibilities.clear()
+        self._visible_departments.clear()
 
     def has_member(self, userid: str) -> bool:
         return self.directory.find(userid) is not None
 
-    def receives(self, app: App, member: Member) -> bool:
+    def app_reaches(self, app: App, member: Member) -> bool:
         """Return whether the app's messages reach this member: in its scope, neither disabled nor gone."""
         return self.visibility(app).reaches(member)
 
@@ -308,7 +308,7 @@ class World:
         self.user_tickets, self.js_tickets = other.user_tickets, other.js_tickets
         self.clock.advance(max(0.0, other.now() - self.now()))
         for corpid in {corpid for corpid, _ in self._listeners}:
-            self.changed_for_all(corpid)
+            self.notify_all_watchers(corpid)
 
     def now(self) -> float:
         return self.clock.now()
@@ -357,15 +357,15 @@ class World:
         if not listeners:
             del self._listeners[corpid, folded]
 
-    def changed(self, corpid: str, folded: str) -> None:
+    def notify_watchers(self, corpid: str, folded: str) -> None:
         for listener in tuple(self._listeners.get((corpid, folded), ())):
             listener()
 
-    def changed_for_all(self, corpid: str) -> None:
+    def notify_all_watchers(self, corpid: str) -> None:
         """Notify the watchers of every phone of a company."""
         for watched, folded in tuple(self._listeners):
             if watched == corpid:
-                self.changed(corpid, folded)
+                self.notify_watchers(corpid, folded)
 
 
 WORLD = web.AppKey("world", World)
