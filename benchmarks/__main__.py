@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.goals import VARIABLE, Goal, read_reported_goals
+from benchmarks.goals import FILE_VARIABLE, Goal, read_reported_goals
 from tests.services import ENVIRON, UNUSED_DATABASE_URL
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,11 +51,11 @@ def _run_benchmark(name: str, root: Path) -> tuple[int, list[Goal]]:
     print(f"--- {name}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "goals.jsonl"
-        env = {**os.environ, **ENVIRON, **SERVICES, VARIABLE: str(path)}
+        env = {**os.environ, **ENVIRON, **SERVICES, FILE_VARIABLE: str(path)}
         command = [sys.executable, "-m", f"benchmarks.{name}"]
         status = subprocess.run(command, cwd=root, env=env, check=False).returncode  # noqa: S603  # our own programs
         goals = read_reported_goals(path)
-    return status, [*goals, Goal.failed(name, status)] if status and all(one.is_met for one in goals) else goals
+    return status, [*goals, Goal.of_failure(name, status)] if status and all(one.is_met for one in goals) else goals
 
 
 if __name__ == "__main__":

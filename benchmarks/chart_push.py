@@ -1,7 +1,7 @@
 """Measure how fast distinct charts are drawn, uploaded and pushed, and the memory of the worker that draws them.
 
-Run `python -m benchmarks.chart_push [KIND …] [--charts N]`: a report with own rows, so that each person gets a
-different chart. Real beat, worker, charts worker, PostgreSQL, Valkey and sandbox. Figures are added to
+Run `python -m benchmarks.chart_push [KIND …] [--charts N]`: a report that shows each person only their own
+rows, so that each gets a different chart. Beat, workers and servers are real. Figures are added to
 benchmarks/results/chart_push.jsonl.
 """
 
@@ -18,9 +18,9 @@ from typing import Any
 import psutil
 
 from benchmarks import runner
-from benchmarks.goals import Found, Goal
-from benchmarks.push_engine import THREADS, _start_beat
-from benchmarks.push_world import World, make_corps, make_people, process_seconds, processor_seconds, running_world
+from benchmarks.goals import Goal, Measurement
+from benchmarks.push_engine import THREADS, start_beat
+from benchmarks.push_world import World, make_corps, make_people, read_cpu_seconds, read_process_cpu, running_world
 from benchmarks.runner import ROOT
 from integrations.data.table import Column, Kind
 from tools.demo.program import make_charts_command
@@ -28,7 +28,7 @@ from tools.demo.program import make_charts_command
 FULL = 1000
 # As in compose.yaml and deploy/systemd.
 PROCESSES = 2
-# Lower for kinds with letters that the renderer measures one by one.
+# Lower for kinds with much text, whose letters the renderer measures one by one.
 GOALS_A_SECOND = {"line": 15, "number": 15, "donut": 8, "table": 8}
 # Memory at which a drawing process is replaced, plus that of the worker above it.
 GOAL_MEGABYTES = 800
@@ -50,25 +50,25 @@ def make_rows(person: int) -> list[tuple[Any, ...]]:
     ]
 
 
-def measure(kind: str, charts: int) -> Found:
+def measure(kind: str, charts: int) -> Measurement:
     with running_world() as world:
         world.start_sandbox(1, charts, latency_seconds=0)
         [corp] = make_corps(world, 1)
         make_people(corp, charts)
         run = _make_run(kind, charts)
         world.start_worker(0, THREADS)
-        drawer = _start_charts_worker(world)
-        _start_beat(world)
+        worker = _start_charts_worker(world)
+        start_beat(world)
         from notifications import tasks
 
-        before, started = {**processor_seconds(world), "charts": process_seconds(drawer.pid)}, time.perf_counter()
+        before, started = {**read_cpu_seconds(world), "charts": read_process_cpu(worker.pid)}, time.perf_counter()
         tasks.enqueue_runs([run.pk])
-        peak, drawn_seconds = _wait_until_accepted(run, charts, drawer, started)
+        peak, drawn_seconds = _wait_until_accepted(run, charts, worker, started)
         seconds = time.perf_counter() - started
-        after = {**processor_seconds(world), "charts": process_seconds(drawer.pid)}
+        after = {**read_cpu_seconds(world), "charts": read_process_cpu(worker.pid)}
         uploads = sum(call["errcode"] == 0 for call in _list_calls(world, "media/upload"))
         sent = sum(call["errcode"] == 0 for call in _list_calls(world, "message/send"))
-        found = {
+        figures = {
             "kind": kind,
             "charts": charts,
             "seconds": round(seconds, 1),
@@ -82,7 +82,7 @@ def measure(kind: str, charts: int) -> Found:
                 name: round((after[name] - before[name]) / charts * 1000, 1) for name in before
             },
         }
-    return found, [
+    return figures, [
         Goal.of(f"chart, {kind}: pictures a second", charts / seconds, "≥", GOALS_A_SECOND[kind], digits=1),
         Goal.of(f"chart, {kind}: pictures uploaded", uploads, "=", charts),
         Goal.of(f"chart, {kind}: messages sent", sent, "=", charts),
@@ -139,14 +139,14 @@ def _start_charts_worker(world: World) -> subprocess.Popen[bytes]:
     return process
 
 
-def _wait_until_accepted(run: Any, charts: int, drawer: subprocess.Popen[bytes], started: float) -> tuple[float, float]:
+def _wait_until_accepted(run: Any, charts: int, worker: subprocess.Popen[bytes], started: float) -> tuple[float, float]:
     """Wait for all messages. Return the charts worker's peak memory in MB, and the seconds until the last picture."""
     from notifications.models import Delivery, Medium
 
     peak, drawn_seconds = 0.0, 0.0
     ours = Delivery.objects.filter(run=run, status=Delivery.Status.ACCEPTED)
     while ours.count() < charts:
-        peak = max(peak, _read_memory(drawer.pid))
+        peak = max(peak, _read_memory(worker.pid))
         if not drawn_seconds and Medium.objects.exists():
             is_drawn = not Medium.objects.filter(status=Medium.Status.WAITING).exists()
             drawn_seconds = time.perf_counter() - started if is_drawn else 0.0
@@ -175,13 +175,13 @@ def main() -> int:
     kinds = options.kinds or list(CHARTS)
     if len(kinds) == 1:
         return _measure_and_report(kinds[0], options.charts)
-    return runner.each("chart_push", kinds, "--charts", str(options.charts))
+    return runner.run_each("chart_push", kinds, "--charts", str(options.charts))
 
 
 def _measure_and_report(kind: str, charts: int) -> int:
-    load = runner.load()
+    load = runner.read_load()
     figures, wanted = measure(kind, charts)
-    return runner.finish("chart_push", {"load_before": load, **figures}, wanted)
+    return runner.report_result("chart_push", {"load_before": load, **figures}, wanted)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def main() -> int:
             for _ in range(options.rounds)
         ]
         ratio = _print_costs(rounds)
-    goal = Goal.of("call to WeCom: processor time, of a bare session's", ratio, "≤", GOAL, digits=2)
+    goal = Goal.of("call to WeCom: processor time, relative to a bare session", ratio, "≤", GOAL, digits=2)
     return 0 if goals.report_goals([goal]) else 1
 
 

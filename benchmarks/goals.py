@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-# Names the file to which programs add their goals, as JSON lines.
-VARIABLE = "GUANWECOM_BENCH_GOALS"
+# Environment variable with the path of the file to which programs add their goals, as JSON lines.
+FILE_VARIABLE = "GUANWECOM_BENCH_GOALS"
 _SIGNS = {"≤": operator.le, "<": operator.lt, "≥": operator.ge, "=": operator.eq}
 
 
@@ -26,13 +26,13 @@ class Goal:
 
     @classmethod
     def of(cls, work: str, measured: float, sign: str, wanted: float, unit: str = "", *, digits: int = 0) -> Goal:
-        """Make a goal of a number, compared before it is rounded to `digits`."""
+        """Make a goal about a number, which is compared before it is rounded to `digits`."""
         unit = f" {unit}" if unit else ""
         is_met = bool(_SIGNS[sign](measured, wanted))
         return cls(work, f"{measured:,.{digits}f}{unit}", f"{sign} {wanted:,.10g}{unit}", is_met)
 
     @classmethod
-    def failed(cls, program: str, status: int) -> Goal:
+    def of_failure(cls, program: str, status: int) -> Goal:
         """Make a missed goal for a program that failed."""
         return cls(f"{program}: exit status", str(status), "= 0", is_met=False)
 
@@ -45,7 +45,7 @@ class Goal:
 
 
 # Figures of a measurement, and its goals.
-Found = tuple[dict[str, Any], list[Goal]]
+Measurement = tuple[dict[str, Any], list[Goal]]
 
 
 def make_goals_json(goals: Sequence[Goal]) -> dict[str, Any]:
@@ -57,9 +57,9 @@ def make_goals_json(goals: Sequence[Goal]) -> dict[str, Any]:
 
 
 def report_goals(goals: Sequence[Goal]) -> bool:
-    """Print each goal on a line and add it to the file that VARIABLE names. Return whether all are met."""
+    """Print each goal on a line and add it to the file that FILE_VARIABLE names. Return whether all are met."""
     print(*goals, sep="\n", flush=True)
-    if path := os.environ.get(VARIABLE):
+    if path := os.environ.get(FILE_VARIABLE):
         with Path(path).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(goal), ensure_ascii=False) + "\n" for goal in goals)
     return all(goal.is_met for goal in goals)

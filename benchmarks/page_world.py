@@ -43,7 +43,7 @@ class Size:
         return self.runs * PER_RUN + self.people
 
     @property
-    def numbers(self) -> dict[str, int]:
+    def placeholders(self) -> dict[str, int]:
         """Return the values of the ${} names in TABLES."""
         some_pushes = max(100, self.pushes // 20)
         return {
@@ -59,10 +59,10 @@ class Size:
 def fill(size: Size) -> None:
     """Write rows into every table of a migrated, empty database, and the users who open the pages."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")  # keys are right by how they are made
+        cursor.execute("SET LOCAL session_replication_role = replica")  # the values are made so that foreign keys hold
         for table in tomllib.loads(TABLES.read_text(encoding="utf-8"))["table"]:
             rows, *values = (
-                Template(text).substitute(size.numbers) for text in (table["rows"], *table["columns"].values())
+                Template(text).substitute(size.placeholders) for text in (table["rows"], *table["columns"].values())
             )
             _write(cursor, table["model"], int(rows), dict(zip(table["columns"], values, strict=True)))
     _make_administrators()
@@ -76,7 +76,7 @@ def _write(cursor: Any, label: str, rows: int, values: Mapping[str, str]) -> Non
     model = apps.get_model(label)
     fields = [one for one in model._meta.concrete_fields if not one.generated]
     parameters: list[Any] = []
-    expressions = [values.get(one.column) or _default(one, model, parameters) for one in fields]
+    expressions = [values.get(one.column) or _write_default(one, model, parameters) for one in fields]
     names = ", ".join(f'"{one.column}"' for one in fields)
     cursor.execute(
         f'INSERT INTO "{model._meta.db_table}" ({names}) SELECT {", ".join(expressions)}'  # noqa: S608  # our own words
@@ -88,7 +88,7 @@ def _write(cursor: Any, label: str, rows: int, values: Mapping[str, str]) -> Non
         cursor.execute("SELECT setval(pg_get_serial_sequence(%s, %s), %s)", sequence)
 
 
-def _default(field: Field[Any, Any], model: type[Model], parameters: list[Any]) -> str:
+def _write_default(field: Field[Any, Any], model: type[Model], parameters: list[Any]) -> str:
     if field.primary_key:
         return "n"
     if isinstance(field, DateTimeField) and not field.null and not field.has_default():

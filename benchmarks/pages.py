@@ -1,4 +1,4 @@
-"""Measures how fast the pages of an old installation are: `python -m benchmarks.pages [--rounds N]`.
+"""Measure how fast the pages of an old installation are: `python -m benchmarks.pages [--rounds N]`.
 
 100,000 people, 10,000 pushes, 5,100,000 receipts (benchmarks.page_world) in one PostgreSQL. A superuser and an
 administrator of two of twenty companies open every list of the administration with each of its filters, searches,
@@ -10,8 +10,8 @@ PostgreSQL uses one process per query, as if no other processor were free. Each 
 times; its time is the median.
 
 Goals: 95 of 100 pages of the administration take at most 150 ms and none more than 300 ms; an employee's home and a
-message take at most 40 ms; no page needs more queries than in an installation with a tenth of the log, but for lists
-that are empty there: their rows are not read. Results are added to benchmarks/results/pages.jsonl.
+message take at most 40 ms; no page needs more queries than in an installation with a tenth of the log, apart from
+lists that are empty there. Results are added to benchmarks/results/pages.jsonl.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from benchmarks.sign_in_world import BROWSER, Browser
 Pages = dict[str, dict[str, Any]]
 # Status of a page, or of a list that leads to its only row.
 SHOWN = {HTTPStatus.OK, HTTPStatus.FOUND}
-# The small one is a tenth: in a smaller one more filters find nothing, which takes fewer statements.
+# The small one is a tenth. In a smaller one more filters would find nothing, which takes fewer queries.
 SMALL, LARGE = Size(10_000, 1_000, 10_000), Size(100_000, 10_000, 100_000)
 GOAL_P95, GOAL_WORST, GOAL_EMPLOYEE = 150.0, 300.0, 40.0
-# Visits in which the fewest statements of a page must be seen, and visits after which that is given up.
-OFTEN, VISITS_AT_MOST = 3, 10
+# A page is visited until its least number of queries was seen so often, but at most so many times.
+LEAST_SEEN, VISITS_AT_MOST = 3, 10
 WORDS = ("7", "员工7777", "person7777", "日报7", "没有这样的")
 # Texts for the filters of the log.
-TYPED = [{"person": "person7777"}, {"person": "员工7777"}, {"push": "订阅777"}, {"push": "没有这样的"}]
+FILTER_TEXTS = [{"person": "person7777"}, {"person": "员工7777"}, {"push": "订阅777"}, {"push": "没有这样的"}]
 # Selects that are not filters: the action for ticked rows, and the language.
 _NO_FILTERS = {"action", "language"}
 # Addresses that are not pages: they lead out, or make files.
-LEFT_OUT = ("/admin/logout/", "/admin/jsi18n/", "/docs/", "/static/")
+EXCLUDED = ("/admin/logout/", "/admin/jsi18n/", "/docs/", "/static/")
 _LATER = re.compile(r"\?p=[0-9]+")
 EMPLOYEE_PAGES = ("/", f"/?{urlencode({'q': '日报7'})}", "/subscriptions/", "/account/")
 
@@ -64,13 +64,13 @@ class _Links(HTMLParser):
         self._select = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        of = dict(attrs)
-        if tag == "a" and of.get("href"):
-            self.found[str(of["href"])] = None
-        elif tag == "select" and of.get("name") not in _NO_FILTERS:
-            self._select = of.get("name") or ""
-        elif tag == "option" and self._select and of.get("value"):
-            self.found[f"?{urlencode({self._select: of['value']})}"] = None
+        attributes = dict(attrs)
+        if tag == "a" and attributes.get("href"):
+            self.found[str(attributes["href"])] = None
+        elif tag == "select" and attributes.get("name") not in _NO_FILTERS:
+            self._select = attributes.get("name") or ""
+        elif tag == "option" and self._select and attributes.get("value"):
+            self.found[f"?{urlencode({self._select: attributes['value']})}"] = None
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "select":
@@ -81,19 +81,19 @@ class _Links(HTMLParser):
 
 
 def measure(rounds: int) -> Pages:
-    """Return each page's figures, by who opens it and its address."""
+    """Return the figures of each page. Its key: who opens it, and its address."""
     from django.core.wsgi import get_wsgi_application
 
     application = get_wsgi_application()
     found = {}
-    for who, pages_of in ((ROOT, _administration), (OPERATOR, _administration), (EMPLOYEE, _employee)):
-        browser = _signed_in(application, who)
-        for path in pages_of(browser):
-            found[f"{who} {path}"] = _opened(browser, path, rounds)
+    for who, list_pages in ((ROOT, _list_admin_pages), (OPERATOR, _list_admin_pages), (EMPLOYEE, _list_own_pages)):
+        browser = _sign_in(application, who)
+        for path in list_pages(browser):
+            found[f"{who} {path}"] = _measure_page(browser, path, rounds)
     return found
 
 
-def _signed_in(application: Any, who: str) -> Browser:
+def _sign_in(application: Any, who: str) -> Browser:
     browser = Browser(application, BROWSER)
     browser.answer("/login/")
     token = browser.cookies["csrftoken"]
@@ -102,46 +102,46 @@ def _signed_in(application: Any, who: str) -> Browser:
     return browser
 
 
-def _administration(browser: Browser) -> list[str]:
+def _list_admin_pages(browser: Browser) -> list[str]:
     """Return every reachable page: those of the overview, each list with each of its filters, a row of each."""
     from django.contrib import admin
     from django.urls import reverse
 
-    first = [path for path in _links(browser, "/admin/") if path.startswith("/admin/")]
+    first = [path for path in _read_links(browser, "/admin/") if path.startswith("/admin/")]
     lists = {
         reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"): one
         for model, one in admin.site._registry.items()
     }
     pages = dict.fromkeys(["/admin/", *first, *(f"/admin/search/?{urlencode({'q': words})}" for words in WORDS)])
     for path, model_admin in lists.items():
-        pages |= dict.fromkeys([path, *_under(path, _links(browser, path))])
+        pages |= dict.fromkeys([path, *_list_linked_pages(path, _read_links(browser, path))])
         queries = [{"q": words} for words in WORDS] if model_admin.search_fields else []
-        queries += TYPED if _takes_people(model_admin) else []
+        queries += FILTER_TEXTS if _filters_people(model_admin) else []
         pages |= dict.fromkeys(f"{path}?{urlencode(query)}" for query in queries)
-    return [page for page in pages if not page.startswith(LEFT_OUT) and not page.endswith("/add/")]
+    return [page for page in pages if not page.startswith(EXCLUDED) and not page.endswith("/add/")]
 
 
-def _takes_people(model_admin: Any) -> bool:
+def _filters_people(model_admin: Any) -> bool:
     return any(hasattr(one, "selects") for one in model_admin.list_filter)
 
 
-def _under(path: str, links: list[str]) -> list[str]:
+def _list_linked_pages(path: str, links: list[str]) -> list[str]:
     """Return a list's own links, and those of its first row and that row's history."""
     later = [link for link in links if _LATER.fullmatch(link)]
-    left_out = set(later[1:-1])  # of the further pages only the next and the last count
+    left_out = set(later[1:-1])  # of the links to further pages, all but the first and the last
     queries = [f"{path}{link}" for link in links if link.startswith("?") and link not in left_out]
     rows = [link for link in links if link.startswith(path) and link.endswith("/change/")]
     return [*queries, *rows[:1], *(row.replace("/change/", "/history/") for row in rows[:1])]
 
 
-def _employee(browser: Browser) -> list[str]:
-    links = _links(browser, "/")
+def _list_own_pages(browser: Browser) -> list[str]:
+    links = _read_links(browser, "/")
     older = [link for link in links if "older=" in link]
     marks = [link for link in links if link.startswith("/m/")]
     return [*EMPLOYEE_PAGES, *(f"/{urlsplit(link)._replace(path='').geturl()}" for link in older[:1]), *marks[:3]]
 
 
-def _links(browser: Browser, path: str) -> list[str]:
+def _read_links(browser: Browser, path: str) -> list[str]:
     status, _headers, page = browser.answer(path)
     parser = _Links()
     if status.startswith("200"):
@@ -149,17 +149,17 @@ def _links(browser: Browser, path: str) -> list[str]:
     return [link.partition("#")[0] for link in parser.found if link.partition("#")[0]]
 
 
-def _opened(browser: Browser, path: str, rounds: int) -> dict[str, Any]:
-    """Open a page several times. `queries`: the least number, seen OFTEN; other visits reread cached values."""
+def _measure_page(browser: Browser, path: str, rounds: int) -> dict[str, Any]:
+    """Open a page several times. `queries`: the least number; other visits also read cached values again."""
     counts: list[int] = []
     processor, clock = [], []
-    while len(counts) <= rounds or (counts.count(min(counts)) < OFTEN and len(counts) < VISITS_AT_MOST):
+    while len(counts) <= rounds or (counts.count(min(counts)) < LEAST_SEEN and len(counts) < VISITS_AT_MOST):
         statements: list[str] = []
-        with connection.execute_wrapper(partial(_noted, statements)):
-            began = time.perf_counter(), runner.processor_milliseconds(connection)
+        with connection.execute_wrapper(partial(_record_statement, statements)):
+            began = time.perf_counter(), runner.read_processor_milliseconds(connection)
             status, _headers, page = browser.answer(path)
             clock.append((time.perf_counter() - began[0]) * 1000)
-            processor.append(runner.processor_milliseconds(connection) - began[1])
+            processor.append(runner.read_processor_milliseconds(connection) - began[1])
         counts.append(len(statements))
     return {
         "status": int(status[:3]),
@@ -170,7 +170,7 @@ def _opened(browser: Browser, path: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def _noted(statements: list[str], execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+def _record_statement(statements: list[str], execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
     statements.append(sql)
     return execute(sql, *arguments)
 
@@ -187,18 +187,18 @@ def prepare(size: Size) -> None:
 # --- In the process that compares -------------------------------------------------------------------------------------
 
 
-def pages_in(size: Size, rounds: int) -> Pages:
+def measure_installation(size: Size, rounds: int) -> Pages:
     """Return every page's figures in an installation of that size."""
-    with runner.servers(DJANGO_SETTINGS_MODULE="benchmarks.page_settings") as servers:
+    with runner.run_servers(DJANGO_SETTINGS_MODULE="benchmarks.page_settings") as servers:
         runner.migrate(servers.env)
         numbers = [str(number) for number in (size.people, size.pushes, size.runs)]
-        runner.measured("pages", "--prepare", *numbers, env=servers.env)
-        found: Pages = runner.measured("pages", "--measure", str(rounds), env=servers.env)
+        runner.run_and_read("pages", "--prepare", *numbers, env=servers.env)
+        found: Pages = runner.run_and_read("pages", "--measure", str(rounds), env=servers.env)
         return found
 
 
-def summary(small: Pages, large: Pages) -> dict[str, Any]:
-    """Summarise what the goals are about. `more_queries`: pages with more queries in the large installation."""
+def summarise(small: Pages, large: Pages) -> dict[str, Any]:
+    """Return the figures for the goals. `more_queries`: pages with more queries in the large installation."""
     shown = {name: page for name, page in large.items() if page["status"] in SHOWN}
     administration = {name: page["server_ms"] for name, page in shown.items() if not name.startswith(EMPLOYEE)}
     employee = {name: page["server_ms"] for name, page in shown.items() if name.startswith(EMPLOYEE)}
@@ -251,13 +251,13 @@ def main() -> int:
     if options.measure:
         print(json.dumps(measure(options.measure)))
         return 0
-    before = runner.load()
-    small = pages_in(SMALL, 2)
-    large = pages_in(LARGE, options.rounds)
-    found = summary(small, large)
+    before = runner.read_load()
+    small, large = measure_installation(SMALL, 2), measure_installation(LARGE, options.rounds)
+    found = summarise(small, large)
     is_met = report(found)
     raw = {name: list(page.values()) for name, page in large.items()}  # status, queries, milliseconds, is empty
-    runner.keep("pages", {"load_before": before, "load": runner.load(), **found, "is_met": is_met, "all": raw})
+    loads = {"load_before": before, "load": runner.read_load()}
+    runner.add_result("pages", {**loads, **found, "is_met": is_met, "all": raw})
     return 0 if is_met else 1
 
 

@@ -1,4 +1,4 @@
-"""Measures the push engine's speed, and that it exceeds no limit: real workers, PostgreSQL, Valkey, the sandbox.
+"""Measure the push engine's speed, and that it exceeds no limit: real workers, PostgreSQL, Valkey, the sandbox.
 
 Run `python -m benchmarks.push_engine [NAME …]`; without names all of them, which takes about 20 minutes. Each has its
 own servers on this machine; its figures are added to benchmarks/results/. benchmarks/README.md has them.
@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks import runner
-from benchmarks.goals import Found, Goal
+from benchmarks.goals import Goal, Measurement
 from benchmarks.push_orders import (
     check_receipts,
     make_personal_subscriptions,
@@ -34,11 +34,11 @@ from benchmarks.push_world import (
     make_corps,
     make_people,
     make_personal_messages,
-    megabytes,
-    process_seconds,
-    processor_seconds,
+    read_cpu_seconds,
+    read_megabytes,
+    read_process_cpu,
     running_world,
-    until,
+    wait_until,
 )
 from tests.sandbox_process import SandboxHandle
 
@@ -55,7 +55,7 @@ LIMITS = (
 NO_LIMITS = dict.fromkeys(LIMITS, "0")
 
 
-def broadcast(most: int = MOST) -> Found:
+def broadcast(most: int = MOST) -> Measurement:
     """Send one content to many people, without latency: from the claim to the last receipt."""
     with running_world() as world:
         world.start_sandbox(1, most, latency_seconds=0)
@@ -64,9 +64,9 @@ def broadcast(most: int = MOST) -> Found:
         make_people(corp, WARM_UP)
         run_to_end(order_push(to_everyone=True))
         make_people(corp, most)
-        before = len(_sends(world))
+        before = len(_list_sends(world))
         seconds = run_to_end(order_push(to_everyone=True))
-        calls = len(_sends(world)) - before
+        calls = len(_list_sends(world)) - before
         from notifications.models import Delivery, Receipt
 
         receipts = Receipt.objects.filter(status="", delivery__status=Delivery.Status.ACCEPTED).count()
@@ -84,7 +84,7 @@ def broadcast(most: int = MOST) -> Found:
         ]
 
 
-def own_speed(count: int = 10_000, companies: int = 20) -> Found:
+def own_speed(count: int = 10_000, companies: int = 20) -> Measurement:
     """Send personal messages with all limits off."""
     with running_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
         world.start_sandbox(companies, -(-count // companies), latency_seconds=LATENCY_SECONDS, limits_enabled=False)
@@ -93,9 +93,9 @@ def own_speed(count: int = 10_000, companies: int = 20) -> Found:
         make_personal_messages(corps, count // 10)  # tokens, connections, threads
         send_all(count // 10)
         make_personal_messages(corps, count)
-        before = processor_seconds(world)
+        before = read_cpu_seconds(world)
         per_second = count / send_all(count + count // 10)
-        spent = processor_seconds(world)
+        spent = read_cpu_seconds(world)
         check_receipts(count + count // 10)
         each_ms = {name: (spent[name] - before[name]) / count * 1000 for name in spent}
         figures = {
@@ -110,7 +110,7 @@ def own_speed(count: int = 10_000, companies: int = 20) -> Found:
         ]
 
 
-def memory(most: int = MOST) -> Found:
+def memory(most: int = MOST) -> Measurement:
     """Send personal messages without limits and latency, and measure how the workers' memory grows."""
     with running_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
         world.start_sandbox(20, most // 20, latency_seconds=0, limits_enabled=False)
@@ -118,47 +118,47 @@ def memory(most: int = MOST) -> Found:
         _start_workers(world)
         make_personal_messages(corps, most // 10)
         send_all(most // 10)
-        before = megabytes(world)
+        before = read_megabytes(world)
         make_personal_messages(corps, most)
         seconds = send_all(most // 10 + most)
-        held = megabytes(world)
+        after = read_megabytes(world)
         check_receipts(most // 10 + most)
-        growth = max(after / first for first, after in zip(before, held, strict=True))
+        growth = max(end / start for start, end in zip(before, after, strict=True))
         figures = {
             "messages": most,
             "megabytes_before": before,
-            "megabytes": held,
+            "megabytes": after,
             "seconds": seconds,
             "growth": growth,
         }
-        return figures, [Goal.of("workers' memory, of that after a tenth of the messages", growth, "≤", 1.1, digits=2)]
+        return figures, [Goal.of("workers' memory, relative to a tenth of the messages", growth, "≤", 1.1, digits=2)]
 
 
-def one_company(count: int = 30_000) -> Found:
-    """Send personal messages in one company with all limits: how much of the limit is used, and that it is kept."""
-    return _limited("limit of a company", count, companies=1, limit=10_000)
+def one_company(count: int = 30_000) -> Measurement:
+    """Send personal messages in one company with all limits: which share of the limit is used."""
+    return _measure_limit("limit of a company", count, companies=1, limit=10_000)
 
 
-def one_address(count: int = 30_000) -> Found:
+def one_address(count: int = 30_000) -> Measurement:
     """Send personal messages in many companies with all limits: the limit of the address decides."""
-    return _limited("limit of the address", count, companies=20, limit=20_000)
+    return _measure_limit("limit of the address", count, companies=20, limit=20_000)
 
 
-def _limited(work: str, count: int, *, companies: int, limit: int) -> Found:
+def _measure_limit(work: str, count: int, *, companies: int, limit: int) -> Measurement:
     with running_world(SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
         world.start_sandbox(companies, -(-count // companies), latency_seconds=LATENCY_SECONDS, calls_kept=2 * count)
         corps = make_corps(world, companies)
         make_personal_messages(corps, count)
         _start_workers(world)
         seconds = send_all(count)
-        calls = _sends(world)
+        calls = _list_sends(world)
         times = sorted(call["at"] for call in calls)
         whole_minutes = int((times[-1] - times[0]) // 60)
         first = bisect.bisect_left(times, times[0] + 60 * whole_minutes)
         used = first / (limit * whole_minutes) if whole_minutes else 0.0
         half = Counter(call["corpid"] for call in sorted(calls, key=lambda call: call["at"])[: len(calls) // 2])
         evenness = min(half[corp.corpid] for corp in corps) / max(half.values())
-        most = _most_in_a_minute(times)
+        most = _count_most_in_a_minute(times)
         check_receipts(count)
         figures = {
             "messages": count,
@@ -172,36 +172,36 @@ def _limited(work: str, count: int, *, companies: int, limit: int) -> Found:
             "of_the_first_half_least_company_by_most": evenness,
         }
         return figures, [
-            Goal.of(f"{work}: used of it", used, "≥", 0.95, digits=3),
+            Goal.of(f"{work}: used share", used, "≥", 0.95, digits=3),
             Goal.of(f"{work}: most calls in any 60 s", most, "≤", limit),
-            Goal.of(f"{work}: calls of the last company, of the first's", evenness, "≥", 0.9, digits=2),
+            Goal.of(f"{work}: half-way, least calls of a company, relative to the most", evenness, "≥", 0.9, digits=2),
         ]
 
 
-def due_at_once(due: int = 50_000, others: int = 950_000) -> Found:
+def due_at_once(due: int = 50_000, others: int = 950_000) -> Measurement:
     """Claim and publish subscriptions due in one minute among very many, with one dispatcher and with two."""
     with running_world() as world:
         make_subscriptions(due, others)
         from notifications.models import Run, Subscription
 
         slot = Subscription.objects.order_by("next_run_at").values_list("next_run_at", flat=True)[0]
-        found: dict[str, Any] = {"due": due, "rows": due + others, "scans": _scans(slot or datetime.now(UTC))}
+        found: dict[str, Any] = {"due": due, "rows": due + others, "scans": _explain_scans(slot or datetime.now(UTC))}
         for dispatchers in (1, 2):
             Run.objects.all().delete()
             Subscription.objects.filter(pk__lte=due).update(next_run_at=slot)
-            spans = _dispatched(world, dispatchers)
+            spans = _run_dispatchers(world, dispatchers)
             found[f"seconds_with_{dispatchers}"] = max(end for _start, end in spans) - min(start for start, _ in spans)
             found[f"runs_with_{dispatchers}"] = Run.objects.count()
         share, work = found["seconds_with_2"] / found["seconds_with_1"], f"{due:,} due at once"
         return found, [
             Goal.of(f"{work}: time of one dispatcher", found["seconds_with_1"], "≤", 6, "s", digits=1),
-            Goal.of(f"{work}: time of two dispatchers, of one's", share, "<", 1, digits=2),
+            Goal.of(f"{work}: time of two dispatchers, relative to one", share, "<", 1, digits=2),
             Goal.of(f"{work}: runs by one dispatcher", found["runs_with_1"], "=", due),
             Goal.of(f"{work}: runs by two dispatchers", found["runs_with_2"], "=", due),
         ]
 
 
-def _scans(now: datetime) -> list[str]:
+def _explain_scans(now: datetime) -> list[str]:
     """Return how PostgreSQL finds the next rows to claim."""
     from notifications.delivery.runs import scheduler
 
@@ -209,13 +209,13 @@ def _scans(now: datetime) -> list[str]:
     return [line.strip(" ->").split("  (")[0] for line in plan.splitlines() if "Scan" in line]
 
 
-def _dispatched(world: World, dispatchers: int) -> list[list[float]]:
+def _run_dispatchers(world: World, dispatchers: int) -> list[list[float]]:
     command = [sys.executable, "-m", "benchmarks.push_engine", "--dispatch"]
     running = [subprocess.Popen(command, env=world.env, stdout=subprocess.PIPE, text=True) for _ in range(dispatchers)]  # noqa: S603  # ourselves
     return [json.loads(process.communicate()[0]) for process in running]
 
 
-def lag(due: int = 100) -> Found:
+def lag(due: int = 100) -> Measurement:
     """Measure how late the last of `due` subscriptions of one minute is accepted, with a real beat."""
     with running_world() as world:
         world.start_sandbox(1, due, latency_seconds=LATENCY_SECONDS)
@@ -223,10 +223,10 @@ def lag(due: int = 100) -> Found:
         make_people(corp, due)
         make_personal_subscriptions(corp)
         _start_workers(world)
-        _start_beat(world)
+        start_beat(world)
         from notifications.models import Delivery
 
-        until(lambda: Delivery.objects.filter(status="accepted").count() == due, seconds=150, pause=0.5)
+        wait_until(lambda: Delivery.objects.filter(status="accepted").count() == due, seconds=150, pause=0.5)
         lags = sorted(
             (settled - slot).total_seconds()
             for settled, slot in Delivery.objects.values_list("settled_at", "run__slot_at")
@@ -236,22 +236,22 @@ def lag(due: int = 100) -> Found:
         return figures, [Goal.of(f"lag of the last of {due} due at one minute", lags[-1], "≤", 2.2, "s", digits=2)]
 
 
-def idle(seconds: int = 60) -> Found:
+def idle(seconds: int = 60) -> Measurement:
     """Measure the processor time of beat and a worker that only tick, as shares of a core."""
     with running_world() as world:
         world.start_sandbox(1, 1, latency_seconds=0)
         make_corps(world, 1)
         make_subscriptions(0, 10_000)
         world.start_worker(0, THREADS)
-        beat = _start_beat(world)
+        beat = start_beat(world)
         time.sleep(20)  # start-up, first ticks
-        before = {**processor_seconds(world), "beat": process_seconds(beat.pid)}
+        before = {**read_cpu_seconds(world), "beat": read_process_cpu(beat.pid)}
         time.sleep(seconds)
-        after = {**processor_seconds(world), "beat": process_seconds(beat.pid)}
+        after = {**read_cpu_seconds(world), "beat": read_process_cpu(beat.pid)}
         shares = {name: (after[name] - before[name]) / seconds for name in after}
         dispatcher = shares["beat"] + shares["workers"]
         figures = {"shares_of_a_core": shares, "dispatcher": dispatcher}
-        return figures, [Goal.of("idle: beat and its worker, of a core", 100 * dispatcher, "≤", 0.6, "%", digits=2)]
+        return figures, [Goal.of("idle: beat and worker, share of a core", 100 * dispatcher, "≤", 0.6, "%", digits=2)]
 
 
 def _start_workers(world: World) -> None:
@@ -259,7 +259,7 @@ def _start_workers(world: World) -> None:
         world.start_worker(number, THREADS)
 
 
-def _start_beat(world: World) -> subprocess.Popen[bytes]:
+def start_beat(world: World) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "guanwecom", "beat", "--loglevel", "WARNING", "--pidfile", ""]
     process = subprocess.Popen(command, env=world.env)  # noqa: S603  # our own command
     world.exits.callback(process.wait)
@@ -267,17 +267,17 @@ def _start_beat(world: World) -> subprocess.Popen[bytes]:
     return process
 
 
-def _sandbox(world: World) -> SandboxHandle:
+def _require_sandbox(world: World) -> SandboxHandle:
     if world.sandbox is None:
         raise RuntimeError("no sandbox")
     return world.sandbox
 
 
-def _sends(world: World) -> list[dict[str, Any]]:
-    return list(_sandbox(world).calls("message/send"))
+def _list_sends(world: World) -> list[dict[str, Any]]:
+    return list(_require_sandbox(world).calls("message/send"))
 
 
-def _most_in_a_minute(times: list[float]) -> int:
+def _count_most_in_a_minute(times: list[float]) -> int:
     return max(bisect.bisect_left(times, moment + 60) - at for at, moment in enumerate(times))
 
 
@@ -293,7 +293,7 @@ def dispatch_once() -> None:
     print(json.dumps([started, time.time()]))
 
 
-MEASUREMENTS: dict[str, Callable[..., Found]] = {
+MEASUREMENTS: dict[str, Callable[..., Measurement]] = {
     function.__name__: function
     for function in (broadcast, own_speed, memory, one_company, one_address, due_at_once, lag, idle)
 }
@@ -313,15 +313,15 @@ def main() -> int:
         parser.error("--most goes with the name broadcast, or memory")
     if len(options.names) == 1:
         return _measure(options.names[0], **({"most": options.most} if options.most else {}))
-    return runner.each("push_engine", options.names or MEASUREMENTS)
+    return runner.run_each("push_engine", options.names or MEASUREMENTS)
 
 
 def _measure(name: str, **options: int) -> int:
-    load_before = runner.load()
+    load_before = runner.read_load()
     figures, wanted = MEASUREMENTS[name](**options)
     figures["megabytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    loads = {"load_before": load_before, "load": runner.load()}
-    return runner.finish("push_engine", {"name": name, **loads, **figures}, wanted)
+    loads = {"load_before": load_before, "load": runner.read_load()}
+    return runner.report_result("push_engine", {"name": name, **loads, **figures}, wanted)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ class World:
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start_sandbox(self, companies: int, members: int, *, latency_seconds: float, **settings: Any) -> None:
-        """Start a WeCom with companies 0, 1, … of `members` members each, which answers after `latency_seconds`."""
-        seed = {"companies": [_company(number, members) for number in range(companies)], "settings": settings}
+        """Start a sandbox with companies 0, 1, … of `members` members each, which answers after `latency_seconds`."""
+        seed = {"companies": [_make_company_seed(number, members) for number in range(companies)], "settings": settings}
         self.sandbox = self.exits.enter_context(start_sandbox(seed=seed))
         if latency_seconds:
             self.sandbox.fault("slow", "message/send", seconds=latency_seconds, count=None)
@@ -51,16 +51,16 @@ class World:
         log = self.folder / f"worker{number}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(command, cwd=ROOT, env=self.env, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603  # our own command
-        self.exits.callback(_end, process)
+        self.exits.callback(_stop_process, process)
         self.workers.append(process)
-        until(lambda: "ready." in log.read_text(errors="replace"), seconds=60)
+        wait_until(lambda: "ready." in log.read_text(errors="replace"), seconds=60)
 
 
 @contextmanager
 def running_world(**environ: str) -> Iterator[World]:
-    """Start PostgreSQL and Valkey, make the tables and set up Django in this process. `environ`: settings to try."""
+    """Start PostgreSQL and Valkey, make the tables and set up Django in this process. `environ`: settings to use."""
     with ExitStack() as exits:
-        servers = exits.enter_context(runner.servers(**environ))
+        servers = exits.enter_context(runner.run_servers(**environ))
         os.environ.update(servers.env)
         import django
 
@@ -71,7 +71,7 @@ def running_world(**environ: str) -> Iterator[World]:
         yield World(env=dict(os.environ), folder=Path(mkdtemp()), exits=exits, servers=servers.pids)
 
 
-def until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.05) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.05) -> None:
     """Wait until the condition is true. Raise TimeoutError after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
@@ -80,21 +80,21 @@ def until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.05)
         time.sleep(pause)
 
 
-def megabytes(world: World) -> list[float]:
+def read_megabytes(world: World) -> list[float]:
     """Return the resident memory of each worker in MB."""
     return [round(psutil.Process(process.pid).memory_info().rss / 2**20, 1) for process in world.workers]
 
 
-def processor_seconds(world: World) -> dict[str, float]:
+def read_cpu_seconds(world: World) -> dict[str, float]:
     """Return the processor time so far of the workers, the servers and this process, which hands messages out."""
-    found = {name: process_seconds(pid) for name, pid in world.servers.items()}
-    found["workers"] = sum(process_seconds(worker.pid) for worker in world.workers)
+    found = {name: read_process_cpu(pid) for name, pid in world.servers.items()}
+    found["workers"] = sum(read_process_cpu(worker.pid) for worker in world.workers)
     if world.sandbox is not None:
-        found["sandbox"] = process_seconds(world.sandbox.pid)
+        found["sandbox"] = read_process_cpu(world.sandbox.pid)
     return {**found, "this": time.process_time()}
 
 
-def process_seconds(pid: int) -> float:
+def read_process_cpu(pid: int) -> float:
     """Return the processor time of a process and of its children, also of ended ones."""
     process = psutil.Process(pid)
     times = process.cpu_times()
@@ -114,7 +114,7 @@ def make_corps(world: World, count: int) -> list[Any]:
     return [
         Corp.objects.create(
             name=f"公司{number}",
-            corpid=corpid(number),
+            corpid=make_corpid(number),
             agentid=AGENTID,
             secret=f"secret-{number}",
             api_base_url=world.sandbox.base_url,
@@ -138,7 +138,7 @@ def make_people(corp: Any, count: int) -> None:
 
 
 def make_personal_messages(corps: list[Any], count: int) -> None:
-    """Make frozen messages with a receipt each, spread over the companies, as a rendering leaves them."""
+    """Make rendered messages that wait to be sent, each with a receipt, spread over the companies."""
     from integrations.clients.wecom import builders
     from integrations.clients.wecom.builders import encode_body
     from notifications.models import Delivery, Receipt, Run, new_mark
@@ -172,20 +172,20 @@ def make_personal_messages(corps: list[Any], count: int) -> None:
         )
 
 
-def corpid(number: int) -> str:
+def make_corpid(number: int) -> str:
     return f"ww{number:016d}"
 
 
-def _company(number: int, members: int) -> dict[str, Any]:
+def _make_company_seed(number: int, members: int) -> dict[str, Any]:
     base = company()
     people = [{"userid": f"U{n}", "name": f"员工{n}", "department": [2]} for n in range(members)]
     app = {**base["apps"][0], "secret": f"secret-{number}"}
     return {
-        **base, "corpid": corpid(number), "name": f"公司{number}", "members": people, "tags": [], "apps": [app],
+        **base, "corpid": make_corpid(number), "name": f"公司{number}", "members": people, "tags": [], "apps": [app],
     }  # fmt: skip
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _stop_process(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(15)

@@ -1,4 +1,4 @@
-"""Servers, measuring processes and result files of the measuring programs."""
+"""Servers, measuring processes and result files, which the benchmarks share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Servers:
 
 
 @contextmanager
-def servers(**environ: str) -> Iterator[Servers]:
+def run_servers(**environ: str) -> Iterator[Servers]:
     """Run PostgreSQL, without tables, and Valkey. `environ`: settings to measure with."""
     with ExitStack() as exits:
         postgresql = start_postgresql()
@@ -50,39 +50,39 @@ def migrate(env: dict[str, str]) -> None:
     subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=env, check=True)
 
 
-def measured(module: str, *arguments: str, env: dict[str, str]) -> Any:
+def run_and_read(module: str, *arguments: str, env: dict[str, str]) -> Any:
     """Run `python -m benchmarks.module` and return the JSON of the last line it prints. Raise CalledProcessError."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603  # ourselves
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def each(module: str, names: Iterable[str], *arguments: str) -> int:
+def run_each(module: str, names: Iterable[str], *arguments: str) -> int:
     """Run `python -m benchmarks.module NAME` for each name: a process can set up Django for one database only. Return
-    the highest exit status. If goals are recorded, a process that breaks off has missed one."""
-    statuses, path = [0], os.environ.get(goals.VARIABLE)
+    the highest exit status. If goals are recorded, a process that fails without any counts as a missed one."""
+    statuses, path = [0], os.environ.get(goals.FILE_VARIABLE)
     for name in names:
         before = goals.read_reported_goals(path) if path else []
         command = [sys.executable, "-m", f"benchmarks.{module}", *arguments, name]
         statuses.append(subprocess.run(command, check=False).returncode)  # noqa: S603  # ourselves
         if path and statuses[-1] and goals.read_reported_goals(path) == before:
-            goals.report_goals([Goal.failed(f"{module} {name}", statuses[-1])])
+            goals.report_goals([Goal.of_failure(f"{module} {name}", statuses[-1])])
     return max(statuses, key=abs)
 
 
-def processor_milliseconds(connection: Any) -> float:
+def read_processor_milliseconds(connection: Any) -> float:
     """Return the processor time so far of this process and of the PostgreSQL process that serves `connection`."""
     connection.ensure_connection()
     of_backend = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat").read_text().split()[0]
     return time.process_time() * 1000 + int(of_backend) / 1e6
 
 
-def load() -> float:
+def read_load() -> float:
     """Return the machine's load of the last minute."""
     return round(os.getloadavg()[0], 1)
 
 
-def keep(name: str, figures: dict[str, Any]) -> dict[str, Any]:
+def add_result(name: str, figures: dict[str, Any]) -> dict[str, Any]:
     """Add a line to the results `name`.jsonl. Return it: the time, and the figures."""
     line = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", **figures}
     RESULTS.mkdir(exist_ok=True)
@@ -91,8 +91,8 @@ def keep(name: str, figures: dict[str, Any]) -> dict[str, Any]:
     return line
 
 
-def finish(name: str, figures: dict[str, Any], wanted: Sequence[Goal]) -> int:
+def report_result(name: str, figures: dict[str, Any], wanted: Sequence[Goal]) -> int:
     """Keep and print the figures, then the goals. Return the exit status: 1 if a goal is missed."""
-    line = keep(name, {**figures, **goals.make_goals_json(wanted)})
+    line = add_result(name, {**figures, **goals.make_goals_json(wanted)})
     print(json.dumps(line, ensure_ascii=False, indent=2))
     return 0 if goals.report_goals(wanted) else 1

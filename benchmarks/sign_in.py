@@ -1,4 +1,4 @@
-"""Measures the cost of a sign-in with WeCom: `python -m benchmarks.sign_in [--rounds N] [--sign-ins N]`.
+"""Measure the cost of a sign-in with WeCom: `python -m benchmarks.sign_in [--rounds N] [--sign-ins N]`.
 
 Round by round, each in a process of its own against one PostgreSQL and one Valkey on this machine:
 
@@ -33,7 +33,7 @@ GOAL_MILLISECONDS, GOAL_RATIO = 10.0, 0.7
 WARM_UP = 30
 OURS, NOT_COPIED, BARE = "ours", "ours, not copied", "bare"
 CONTENDERS = (BARE, OURS, NOT_COPIED)
-# Counted as always but never reached: one address signs everybody in here.
+# Sign-ins are counted as always, but the limit is never reached: one address signs everybody in here.
 LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000"}
 
 
@@ -46,9 +46,9 @@ def measure(contender: str, count: int) -> dict[str, float]:
 
     application = get_wsgi_application()
     if contender == BARE:
-        sign_in = world.bare(application)
+        sign_in = world.make_bare_sign_in(application)
     else:
-        sign_in = world.ours(application, world.COPIED if contender == OURS else world.UNCOPIED)
+        sign_in = world.make_our_sign_in(application, world.COPIED if contender == OURS else world.UNCOPIED)
     for number in range(WARM_UP):
         sign_in(number % world.PEOPLE)
     times = []
@@ -85,18 +85,18 @@ def prepare(base_url: str) -> None:
 def compare(rounds: int, count: int) -> list[dict[str, dict[str, float]]]:
     """Return each contender's figures for each round."""
     environ = {"DJANGO_SETTINGS_MODULE": "benchmarks.sign_in_settings", **LIMITS}
-    with runner.servers(**environ) as servers, stand_in(world.reply) as base_url:
+    with runner.run_servers(**environ) as servers, stand_in(world.reply) as base_url:
 
         def run(contender: str, *arguments: str) -> Any:
             """Run this program as one contender's process."""
             env = {**servers.env, "SIGN_IN_CONTENDER": contender.partition(",")[0]}
-            return runner.measured("sign_in", *arguments, env=env)
+            return runner.run_and_read("sign_in", *arguments, env=env)
 
         run(OURS, "--prepare", base_url)
         return [{name: run(name, "--measure", name, str(count)) for name in CONTENDERS} for _ in range(rounds)]
 
 
-def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
+def summarise(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
     """Return medians over the rounds; ratios compare figures of the same round."""
     found: dict[str, Any] = {}
     for name in CONTENDERS:
@@ -116,11 +116,11 @@ def report(found: dict[str, Any]) -> bool:
         )
     ours, bare = found[OURS], found[BARE]
     processor = bare["processor_milliseconds"] / ours["processor_milliseconds"]
-    print(f"of Django's own by processor time: {processor:.2f}")
+    print(f"rate relative to Django's own login, by processor time: {processor:.2f}")
     return goals.report_goals(
         [
             Goal.of("sign-in: median", ours["milliseconds"], "≤", GOAL_MILLISECONDS, "ms", digits=1),
-            Goal.of("sign-in: of the rate of Django's own login", ours["of_bare"], "≥", GOAL_RATIO, digits=2),
+            Goal.of("sign-in: rate, relative to Django's own login", ours["of_bare"], "≥", GOAL_RATIO, digits=2),
         ]
     )
 
@@ -140,12 +140,12 @@ def main() -> int:
         contender, count = options.measure
         print(json.dumps(measure(contender, int(count))))
         return 0
-    before = runner.load()
+    before = runner.read_load()
     rounds = compare(options.rounds, options.sign_ins)
-    found = summary(rounds)
+    found = summarise(rounds)
     is_met = report(found)
-    loads = {"load_before": before, "load": runner.load()}
-    runner.keep("sign_in", {**loads, **found, "is_met": is_met, "rounds": rounds})
+    loads = {"load_before": before, "load": runner.read_load()}
+    runner.add_result("sign_in", {**loads, **found, "is_met": is_met, "rounds": rounds})
     return 0 if is_met else 1
 
 

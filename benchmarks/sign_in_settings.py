@@ -1,4 +1,4 @@
-"""The product's settings for benchmarks.sign_in: each contender has its own way in, and all else in common."""
+"""The product's settings for benchmarks.sign_in: contenders differ only in how they sign in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from guanwecom.settings import *  # noqa: F403  # the same settings, but for wha
 from guanwecom.settings import BASE_DIR, DATABASES, TEMPLATES
 
 ROOT_URLCONF = "benchmarks.sign_in_urls"
-# The cheapest hasher, because the rest of a sign-in is compared.
+# The cheapest hasher: the time of a hash is no part of the comparison.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 SIGN_INS_PER_COMPANY = 1_000_000
 CONTENDER = os.environ["SIGN_IN_CONTENDER"]

@@ -30,7 +30,7 @@ class Browser:
     cookies: dict[str, str] = field(default_factory=dict)
 
     def ask(self, address: str, form: dict[str, str] | None = None) -> str:
-        """Return where the answer leads; empty for a page. Raise AssertionError for any other answer."""
+        """Return the address of a redirect, or "" for a page. Raise AssertionError for any other answer."""
         status, headers, _body = self.answer(address, urlencode(form or {}).encode())
         assert status.startswith(("200", "302")), (address, status)
         return dict(headers).get("Location", "")
@@ -75,10 +75,10 @@ class Browser:
         return status, headers, page
 
 
-# --- The contenders: each returns a function that signs in the person with a number ---
+# --- The contenders: each function returns one that signs in the person with this number ---
 
 
-def ours(application: Any, corpid: str) -> SignIn:
+def make_our_sign_in(application: Any, corpid: str) -> SignIn:
     """Return sign-ins through WeCom: the start, and the callback with our state and a code."""
     from integrations.models import Corp
 
@@ -94,7 +94,7 @@ def ours(application: Any, corpid: str) -> SignIn:
     return sign_in
 
 
-def bare(application: Any) -> SignIn:
+def make_bare_sign_in(application: Any) -> SignIn:
     """Return sign-ins through Django's own login view: the form's page, then a username and a password."""
 
     def sign_in(number: int) -> None:

@@ -1,6 +1,6 @@
 """A server on this machine that answers at once, in place of WeCom, for measurements that are not about WeCom.
 
-It has its own process, so that its processor time counts for nothing else, and reads as little as it can.
+It has its own process, so that its processor time is not counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HEAD = (
 )
 
 
-class _Answering(asyncio.Protocol):
+class _Protocol(asyncio.Protocol):
     """Protocol that answers every complete request with the result of `reply`."""
 
     def __init__(self, reply: Reply) -> None:
@@ -31,21 +31,21 @@ class _Answering(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         head, found, rest = self._received.partition(b"\r\n\r\n")
-        if not found or len(rest) < _length(head):
+        if not found or len(rest) < _read_content_length(head):
             return
         answer, self._received = self._reply(self._received), b""
         self._transport.write(_HEAD % (len(answer), answer))
 
 
-def _length(head: bytes) -> int:
+def _read_content_length(head: bytes) -> int:
     named = (line.partition(b":") for line in head.lower().split(b"\r\n"))
     return next((int(value) for name, _colon, value in named if name == b"content-length"), 0)
 
 
-def _serve(port: Any, reply: Reply) -> None:
+def _serve(sender: Any, reply: Reply) -> None:
     async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(lambda: _Answering(reply), "127.0.0.1", 0, backlog=512)
-        port.send(server.sockets[0].getsockname()[1])
+        server = await asyncio.get_running_loop().create_server(lambda: _Protocol(reply), "127.0.0.1", 0, backlog=512)
+        sender.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
     asyncio.run(run())
@@ -58,7 +58,7 @@ def stand_in(reply: Reply) -> Iterator[str]:
     receiver, sender = spawn.Pipe(duplex=False)
     process = spawn.Process(target=_serve, args=(sender, reply), daemon=True)
     process.start()
-    sender.close()  # otherwise its end would not be noticed
+    sender.close()  # so that receiver.recv() fails if the server ends early
     try:
         yield f"http://127.0.0.1:{receiver.recv()}"
     finally:

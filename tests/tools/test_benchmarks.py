@@ -23,7 +23,7 @@ MEDIAN = "Goal.of('quick: median', 7, '≤', 10, 'ms', digits=1)"
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with a program `quick`, and one that breaks off."""
-    monkeypatch.delenv(goals.VARIABLE, raising=False)
+    monkeypatch.delenv(goals.FILE_VARIABLE, raising=False)
     folder = tmp_path / "benchmarks"
     folder.mkdir()
     shutil.copy(goals.__file__, folder)
