@@ -1,11 +1,11 @@
-"""How gunicorn serves; it reads this file by itself where it is started in this folder.
+"""Gunicorn's configuration, which it reads by itself when it is started in this folder.
 
-A request that waited too long for a thread is marked, and guanwecom.operations.middleware tells it to come again.
-Without that, more requests than web can answer would make all of them wait longer and longer.
+A request that waited too long for a thread is marked, and guanwecom.operations.middleware answers it 503 with
+Retry-After. Otherwise, if more requests came than web can answer, all of them would wait longer and longer.
 
-A client that sends half a request holds one of the threads, and gunicorn has no limit for that. Here it is one of the
-kernel: no single read or write of a connection waits longer than this. A client that sends a byte now and then is
-stopped by the reverse proxy alone, which hands on whole requests (deploy/nginx).
+Gunicorn has no time limit for a client that sends half a request and holds a thread. Therefore the kernel limits each
+single read and write of a connection. A client that sends a byte now and then is stopped only by the reverse proxy,
+which passes on whole requests (deploy/nginx).
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 RECEIVE_SECONDS = 10
 SEND_SECONDS = 30
-# What is left of a second is for the answer, which other threads slow down. WeCom gives up after five, people sooner.
+# The rest of a second remains for the answer, which other threads slow down. WeCom waits five seconds, people less.
 WAIT_MILLISECONDS = 400
 # In Linux's struct tcp_info: how long ago the last data came, in milliseconds.
 LAST_DATA = slice(52, 56)
-# Where systemd hears that a service has started, if it started this one.
+# Address of the socket to tell systemd that the service has started; None if systemd did not start it.
 SYSTEMD = os.environ.get("NOTIFY_SOCKET")
 
 
 def on_starting(server: Any) -> None:
-    """gunicorn itself would say that it has started before its workers have loaded the product."""
+    """Keep gunicorn from telling systemd that it has started before its workers have loaded the product."""
     os.environ.pop("NOTIFY_SOCKET", None)
 
 
 def post_worker_init(worker: Any) -> None:
-    """Called in a worker that takes requests from now on. deploy/install.sh restarts the next web then."""
+    """Tell systemd that this worker takes requests from now on. Then deploy/install.sh restarts the next web."""
     worker.started_at = time.monotonic()
     if SYSTEMD:
         os.environ["NOTIFY_SOCKET"] = SYSTEMD
@@ -45,15 +45,15 @@ def post_worker_init(worker: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Called before the first worker starts. Connections inherit these limits from the sockets that accept them."""
+    """Set time limits on the listening sockets, before the first worker starts. Accepted connections inherit them."""
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", RECEIVE_SECONDS, 0))
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Threads that mark the requests that waited too long. Two kinds are answered however long they waited: the last of
-    the queue, because nobody waits for it, and a short queue from before the start."""
+    """Worker that marks requests that waited too long. Never marked are a request behind which none waits, and requests
+    from before the worker's start while no more of them wait than there are threads."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -61,8 +61,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.started_at = time.monotonic()
 
     def accept(self, listener: Any) -> None:
-        """One for each thread. gunicorn takes a single one, and waits for busy threads before the next: the queue would
-        stand in the kernel, where its length is not known."""
+        """Accept up to one connection for each thread. gunicorn accepts one, then waits for a free thread: the
+        queue would be in the kernel, where its length is not known."""
         for _connection in range(self.cfg.threads):
             before = self.nr_conns
             super().accept(listener)
@@ -78,7 +78,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return super().handle(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
-        waited = waited_milliseconds(conn.sock)
+        waited = read_waiting_milliseconds(conn.sock)
         is_from_before = waited > 1000 * (time.monotonic() - self.started_at)
         is_refused = len(self.queue) > (self.cfg.threads if is_from_before else 0)
         if is_refused and waited > WAIT_MILLISECONDS:
@@ -86,9 +86,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return bool(super().handle_request(req, conn))
 
 
-def waited_milliseconds(client: socket.socket) -> int:
-    """How long ago the client sent the last of its request: waiting for this process to accept it counts, and what a
-    slow client takes does not. 0 where the kernel does not say."""
+def read_waiting_milliseconds(client: socket.socket) -> int:
+    """Return how long ago the client's last bytes arrived: the time until this process accepts the connection counts,
+    the time that a slow client takes does not. 0 if the kernel does not know."""
     if not hasattr(socket, "TCP_INFO"):
         return 0
     try:
@@ -99,6 +99,6 @@ def waited_milliseconds(client: socket.socket) -> int:
 
 
 worker_class = Worker
-# More wait in the kernel. gunicorn's 1,000 and our own files are more than the 1,024 descriptors that a process usually
-# has, and a worker that has none left ends, with all of its connections.
+# Further connections wait in the kernel. With gunicorn's default of 1,000 and our own files, a worker could use up the
+# usual 1,024 descriptors of a process; it would then end, with all of its connections.
 worker_connections = 500

@@ -15,18 +15,18 @@ from guanwecom.operations import startup
 from integrations.core.background import is_database_away
 from integrations.management.commands import generate_key
 
-# They make what the settings do not start without, and with them any other command.
+# Commands that make the keys and the .env without which the settings cannot be read. They run before the settings.
 BEFORE_SETTINGS = {"generate_key": generate_key.Command, "init_env": init_env.Command}
 
-# They say themselves what is wrong, or touch nothing.
+# Commands that need no checks before them: they run the checks themselves, or do nothing with data.
 WITHOUT_CHECKS = {"check", "help", "version", "--help", "-h", "--version"}
 
-# What they store or answer is not for whoever types: it stays in the product's language.
-OF_THE_PRODUCT = {"mail_door", "migrate"}
+# Commands that store texts, or answer other programs: these texts stay in the product's language.
+IN_PRODUCT_LANGUAGE = {"mail_door", "migrate"}
 
 
-def speak() -> None:
-    """Choose the language of a command by its environment: Chinese unless that names another one."""
+def activate_language() -> None:
+    """Choose the language of a command's output: Chinese unless the environment names another one."""
     variables = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
     named = next((os.environ[name] for name in variables if os.environ.get(name)), "zh")
     translation.activate("zh-hans" if named.lower().startswith("zh") else "en")
@@ -38,16 +38,16 @@ if __name__ == "__main__":
     if command in BEFORE_SETTINGS:
         settings.configure(LOCALE_PATHS=[init_env.ROOT / "guanwecom" / "locale"])
         django.setup()
-        speak()
+        activate_language()
         BEFORE_SETTINGS[command]().run_from_argv(sys.argv)
     else:
         try:
             if command in WITHOUT_CHECKS:
                 startup.load_settings()
             else:
-                startup.set_up_process(with_packages=False)  # a command asks those of packages itself
-                if command not in OF_THE_PRODUCT:
-                    speak()
+                startup.set_up_process(with_packages=False)  # Django's own command runs those of packages
+                if command not in IN_PRODUCT_LANGUAGE:
+                    activate_language()
             execute_from_command_line(sys.argv)
         except Error as error:
             if not is_database_away(error):

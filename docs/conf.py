@@ -41,42 +41,43 @@ linkcheck_timeout = 15
 
 # Each language by its folder: its name, and Django's code.
 LANGUAGES = {"en": ("English", "en"), "zh-cn": ("简体中文", "zh-hans")}
-# What the product writes: ```{product} NAME
+# Tables that the product writes where a guide has a block ```{product} NAME.
 TABLES = {
     "diagnosis-checks": additions.write_diagnosis_checks,
     "wecom-codes": additions.write_wecom_codes,
     "sign-in-pages": additions.write_sign_in_pages,
 }
-_PRODUCT = re.compile(r"^```\{product\} ([a-z-]+)\n```$", re.M)
-# The line that leads from a guide to its twin: each page of the site has a switch in its place.
-_TWIN = re.compile(r"^\[(?:English|简体中文)\]\(\S+\)$\n", re.M)
-# What is in the repository, but not in the site, is named and not linked.
-# A line of Chinese goes on in the next one without a space between them.
-_BROKEN = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])")
+_PRODUCT_TABLE = re.compile(r"^```\{product\} ([a-z-]+)\n```$", re.M)
+# A guide's link to its other language. It is removed, since each page of the site has a language switch.
+_LINK_TO_OTHER_LANGUAGE = re.compile(r"^\[(?:English|简体中文)\]\(\S+\)$\n", re.M)
+# A line end within Chinese text. It is removed, since a browser would show a space there.
+_BREAK_IN_CHINESE = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])")
 _CODE = re.compile(r"^```.*?^```$", re.M | re.S)
+# A link to a file of the repository that is not in the site. Its path is shown instead.
 _OUTSIDE = re.compile(r"(?<!!)\[([^\]]+)\]\((?:\.\./)+([^)#\s]+)(?:#[^)\s]*)?\)")
 
 
-def _tree(app: Sphinx) -> str:
+def _find_folder(app: Sphinx) -> str:
     return Path(app.srcdir).name
 
 
-def fill_in(app: Sphinx, name: str, source: list[str]) -> None:
-    text = _TWIN.sub("", source[0], count=1)
+def prepare_source(app: Sphinx, name: str, source: list[str]) -> None:
+    """Change a guide's Markdown, `source[0]`, before Sphinx parses it: links, line ends, the product's tables."""
+    text = _LINK_TO_OTHER_LANGUAGE.sub("", source[0], count=1)
     text = _OUTSIDE.sub(lambda link: link[1] if link[2] in link[1] else f"{link[1]} (`{link[2]}`)", text)
-    _title, language = LANGUAGES[_tree(app)]
+    _title, language = LANGUAGES[_find_folder(app)]
     if language != "en":
-        text = _without_breaks(text)
-    source[0] = _PRODUCT.sub(lambda block: TABLES[block[1]](language), text)
+        text = _join_chinese_lines(text)
+    source[0] = _PRODUCT_TABLE.sub(lambda block: TABLES[block[1]](language), text)
 
 
-def _without_breaks(text: str) -> str:
-    """Text between blocks of code on one line, where a line of it ends within Chinese."""
+def _join_chinese_lines(text: str) -> str:
+    """Remove line ends within Chinese text, except in blocks of code."""
     parts, at = [], 0
     for block in _CODE.finditer(text):
-        parts += [_BROKEN.sub("", text[at : block.start()]), block[0]]
+        parts += [_BREAK_IN_CHINESE.sub("", text[at : block.start()]), block[0]]
         at = block.end()
-    return "".join([*parts, _BROKEN.sub("", text[at:])])
+    return "".join([*parts, _BREAK_IN_CHINESE.sub("", text[at:])])
 
 
 def offer_languages(
@@ -85,17 +86,17 @@ def offer_languages(
     """Give the language switch each language, the address of this page in it, and whether it is shown now."""
     docs = Path(app.confdir)
     context["languages"] = [
-        (title, f"../{tree}/{name if _is_there(docs / tree, name) else 'index'}.html", tree == _tree(app))
+        (title, f"../{tree}/{name if _has_page(docs / tree, name) else 'index'}.html", tree == _find_folder(app))
         for tree, (title, _language) in LANGUAGES.items()
     ]
 
 
-def _is_there(folder: Path, name: str) -> bool:
-    """Guides for maintainers are in English only; Sphinx's own pages have no file."""
+def _has_page(folder: Path, name: str) -> bool:
+    """Return whether this language has the page: a guide (some are in English only), or a page of Sphinx."""
     return (folder / f"{name}.md").exists() or name in {"search", "genindex"}
 
 
 def setup(app: Sphinx) -> None:
     app.add_search_language(ChineseSearch)
-    app.connect("source-read", fill_in)
+    app.connect("source-read", prepare_source)
     app.connect("html-page-context", offer_languages)

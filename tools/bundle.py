@@ -40,7 +40,7 @@ LICENCE_FILES = ("licen", "copying", "notice", "authors")
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make the bundle that installs without internet.")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="the folder to write to")
-    parser.add_argument("--snapshots", action="store_true", help="with what takes pictures of the BI's pages")
+    parser.add_argument("--snapshots", action="store_true", help="with packages that take pictures of the BI's pages")
     options = parser.parse_args()
     output, requirements = options.output, SNAPSHOTS if options.snapshots else REQUIREMENTS
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -116,7 +116,7 @@ def describe_wheel(wheel: zipfile.ZipFile) -> tuple[str, str, str]:
     (path,) = (name for name in wheel.namelist() if name.count("/") == 1 and name.endswith(".dist-info/METADATA"))
     metadata = HeaderParser().parsestr(wheel.read(path).decode())
     classified = [value.rpartition(" :: ")[2] for value in metadata.get_all("Classifier", []) if value[:7] == "License"]
-    first_line = (metadata["License"] or "not said").partition("\n")[0]
+    first_line = (metadata["License"] or "unknown").partition("\n")[0]
     licence = metadata["License-Expression"] or "; ".join(classified) or first_line
     return metadata["Name"], metadata["Version"], licence
 

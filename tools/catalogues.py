@@ -57,13 +57,13 @@ msgstr ""
 # A %-placeholder with its name, a %%, or a {placeholder}.
 PLACEHOLDER = re.compile(r"%%|%(?:\((\w+)\))?[#0+-]*(?:\d+|\*)?(?:\.\d+)?[diouxXeEfFgGcrsa]|\{(\w*)(?:[!:][^{}]*)?\}")
 FUZZY_HEADER = re.compile(r"(#.*\n)*#,.*\bfuzzy\b")
-# Other words for the product's nouns and states, and terms of other products that hold one of them.
+# Words that the product does not use, with those to use instead, and allowed terms that contain such a word.
 GLOSSARY = tomllib.loads((ROOT / "tools" / "words.toml").read_text(encoding="utf-8"))
 WORDS = {re.compile(pattern): instead for pattern, instead in GLOSSARY["words"].items()}
-# Words of whoever runs the system: on the page of operation and in commands, whose texts are in guanwecom alone.
-OF_OPERATION = re.compile("worker|beat|celery|crontab", re.IGNORECASE)
-# Where one of these stands in the sentence, 成员 is a person of WeCom's directory: its own word for them.
-OF_THE_DIRECTORY = re.compile("企业微信|通讯录|应用|可见|群主|Secret")
+# Words for operators only. The page of operation and the commands, where they may occur, have their texts in guanwecom.
+OPERATORS_WORDS = re.compile("worker|beat|celery|crontab", re.IGNORECASE)
+# In a sentence with one of these, 成员 is a person of WeCom's directory, as WeCom says, and not our word for people.
+DIRECTORY_CONTEXT = re.compile("企业微信|通讯录|应用|可见|群主|Secret")
 # Line, text or forms, comments, context.
 Extracted = tuple[int, str | tuple[str, ...], list[str], str | None]
 
@@ -101,7 +101,7 @@ class CatalogueFile:
             return read_po(file, locale=self.language, abort_invalid=True)
 
     def write(self, catalogue: Catalog) -> bool:
-        """Write the catalogue, without obsolete entries. Returns False if the file is up to date. Places of texts are
+        """Write the catalogue, without obsolete entries. Return False if the file is up to date. Places of texts are
         left out, too: they would change whenever a module moves, and a search finds them."""
         buffer = io.BytesIO()
         write_po(
@@ -111,30 +111,30 @@ class CatalogueFile:
         text = header.encode() + buffer.getvalue().strip() + b"\n"
         if self.po.exists() and self.po.read_bytes() == text:
             return False
-        _replace(self.po, text)
+        _write_atomically(self.po, text)
         return True
 
 
 def extract_app(app: str, root: Path) -> Catalog:
     """Return a template catalogue of all texts in the app's Python and template files."""
     template = Catalog()
-    for path in sorted(_sources(root / app)):
+    for path in sorted(_find_sources(root / app)):
         location = str(path.relative_to(root))
         try:
-            for _line, messages, comments, context in _texts_of(path, location, is_jinja=app == SANDBOX):
+            for _line, messages, comments, context in _extract_file(path, location, is_jinja=app == SANDBOX):
                 template.add(messages, None, [(location, 1)], auto_comments=comments, context=context)
         except (SyntaxError, tokenize.TokenError, TemplateSyntaxError) as error:
             raise CatalogueError(f"{location}: {error}") from error
     return template
 
 
-def _sources(folder: Path) -> Iterator[Path]:
+def _find_sources(folder: Path) -> Iterator[Path]:
     yield from (path for path in folder.rglob("*.py") if "migrations" not in path.relative_to(folder).parts)
     for pattern in TEMPLATE_PATTERNS:
         yield from folder.rglob(f"templates/**/{pattern}")
 
 
-def _texts_of(path: Path, location: str, *, is_jinja: bool) -> Iterable[Extracted]:
+def _extract_file(path: Path, location: str, *, is_jinja: bool) -> Iterable[Extracted]:
     """Extract the texts of a Python file or a template; parentheses around a template's texts make Python ignore
     indentation."""
     source, is_template = path.read_text(encoding="utf-8"), path.suffix != ".py"
@@ -147,7 +147,7 @@ def _texts_of(path: Path, location: str, *, is_jinja: bool) -> Iterable[Extracte
     return extract("python", io.BytesIO(source.encode()), KEYWORDS, TRANSLATOR_COMMENTS)
 
 
-# --- Verbs -----------------------------------------------------------------------------------------------------------
+# --- Commands --------------------------------------------------------------------------------------------------------
 
 
 def update(app: str, root: Path = ROOT) -> list[str]:
@@ -158,72 +158,73 @@ def update(app: str, root: Path = ROOT) -> list[str]:
     if not file.po.exists() and not len(catalogue):
         return []
     done = "written" if file.write(catalogue) else "unchanged"
-    missing = sum(not _is_translated(message) for message in _texts(catalogue))
+    missing = sum(not _is_translated(message) for message in _list_messages(catalogue))
     return [f"{file.name}: {len(catalogue)} texts, {missing} untranslated, {done}"]
 
 
 def check(app: str, root: Path = ROOT) -> list[str]:
     """List the problems of the app's catalogue; empty if every text has a usable translation."""
-    wanted = {_key(message) for message in _texts(extract_app(app, root))}
+    wanted = {_make_key(message) for message in _list_messages(extract_app(app, root))}
     file = CatalogueFile(app, LANGUAGE, root)
     catalogue = file.read()
-    found = {_key(message): message for message in _texts(catalogue)}
+    found = {_make_key(message): message for message in _list_messages(catalogue)}
     problems = [f"missing: {_describe_key(key)}" for key in sorted(wanted - found.keys())]
     problems += [f"obsolete: {_describe_key(key)}" for key in sorted(found.keys() - wanted)]
-    problems += [f"obsolete: {_describe_key(_key(message))}" for message in catalogue.obsolete.values()]
+    problems += [f"obsolete: {_describe_key(_make_key(message))}" for message in catalogue.obsolete.values()]
     if file.po.exists() and FUZZY_HEADER.match(file.po.read_text(encoding="utf-8")):
         problems.append("its header is marked fuzzy")
     for key, message in sorted(found.items()):
-        faults = message_faults(message)
+        faults = find_message_faults(message)
         if app != SANDBOX and not faults:
-            faults = [fault for text in _forms(message.string) for fault in word_faults(text, _forms(message.id)[0])]
-            if app != "guanwecom" and any(map(OF_OPERATION.search, _forms(message.string))):
-                faults.append("has a word of operation")
+            english = _forms(message.id)[0]
+            faults = [fault for text in _forms(message.string) for fault in find_word_faults(text, english)]
+            if app != "guanwecom" and any(map(OPERATORS_WORDS.search, _forms(message.string))):
+                faults.append("has a word for operators only")
         problems += [f"{fault}: {_describe_key(key)}" for fault in faults]
     return [f"{file.name}: {problem}" for problem in problems]
 
 
-def conflicts(root: Path = ROOT) -> list[str]:
+def find_conflicts(root: Path = ROOT) -> list[str]:
     """List texts that two apps translate differently: Django merges catalogues, and one translation is lost."""
     translations: dict[str, dict[str, str]] = {}
     for app in DJANGO_APPS:
-        for message in _texts(CatalogueFile(app, LANGUAGE, root).read()):
+        for message in _list_messages(CatalogueFile(app, LANGUAGE, root).read()):
             text = _forms(message.id)[0]
             key = f"{message.context}: {text}" if message.context else text
             translations.setdefault(key, {})[app] = " / ".join(_forms(message.string))
     return [
-        f"{key!r} differs: {', '.join(f'{app} {text}' for app, text in of.items())}"
-        for key, of in sorted(translations.items())
-        if len(set(of.values())) > 1
+        f"{key!r} differs: {', '.join(f'{app} {text}' for app, text in by_app.items())}"
+        for key, by_app in sorted(translations.items())
+        if len(set(by_app.values())) > 1
     ]
 
 
-def message_faults(message: Message) -> list[str]:
+def find_message_faults(message: Message) -> list[str]:
     """List the faults of one translation."""
     if message.fuzzy:
         return ["fuzzy"]
     if not _is_translated(message):
         return ["untranslated"]
-    allowed = [placeholders(text) for text in _forms(message.id)]
-    if any(placeholders(text) not in allowed for text in _forms(message.string)):
+    allowed = [list_placeholders(text) for text in _forms(message.id)]
+    if any(list_placeholders(text) not in allowed for text in _forms(message.string)):
         return ["placeholders differ"]
     found = [(pattern.search(text), instead) for text in _forms(message.string) for pattern, instead in WORDS.items()]
     return [f"has “{match[0]}” instead of “{instead}”" for match, instead in found if match]
 
 
-def word_faults(text: str, english: str) -> list[str]:
-    """List other words for the product's nouns and states in a Chinese text. `english`: the text that it translates."""
+def find_word_faults(text: str, english: str) -> list[str]:
+    """List words of a Chinese text that the glossary replaces by others. `english`: the text that it translates."""
     nouns, states = GLOSSARY["nouns"], GLOSSARY["states"]
     if text in states:
         return [f"is “{text}” instead of the state “{states[text]}”"]
     for term in GLOSSARY["terms"]:
         text = text.replace(term, "")
-    is_of_the_directory = "member" in english.lower() or OF_THE_DIRECTORY.search(text)
+    is_of_the_directory = "member" in english.lower() or DIRECTORY_CONTEXT.search(text)
     found = [word for word in nouns if word in text and not (word == "成员" and is_of_the_directory)]
     return [f"has “{word}” instead of “{nouns[word]}”" for word in found]
 
 
-def placeholders(text: str) -> list[str]:
+def list_placeholders(text: str) -> list[str]:
     """Return the placeholders: named ones sorted and once each, then nameless ones in order."""
     named, nameless = set(), []
     for match in PLACEHOLDER.finditer(text):
@@ -241,18 +242,18 @@ def compile_app(app: str, root: Path = ROOT) -> list[str]:
     if not file.po.exists() or (file.mo.exists() and file.mo.stat().st_mtime_ns >= file.po.stat().st_mtime_ns):
         return []
     catalogue = file.read()
-    if not any(_is_translated(message) and not message.fuzzy for message in _texts(catalogue)):
+    if not any(_is_translated(message) and not message.fuzzy for message in _list_messages(catalogue)):
         raise CatalogueError(f"{file.name}: nothing in it is translated; its compiled form would be empty")
     buffer = io.BytesIO()
     write_mo(buffer, catalogue)
-    _replace(file.mo, buffer.getvalue())
+    _write_atomically(file.mo, buffer.getvalue())
     return [f"{file.name}: compiled"]
 
 
 # --- Helpers ---------------------------------------------------------------------------------------------------------
 
 
-def _texts(catalogue: Catalog) -> list[Message]:
+def _list_messages(catalogue: Catalog) -> list[Message]:
     """Return the messages without the header."""
     return [message for message in catalogue if message.id]
 
@@ -265,7 +266,7 @@ def _is_translated(message: Message) -> bool:
     return bool(message.string) and all(_forms(message.string))
 
 
-def _key(message: Message) -> tuple[str, ...]:
+def _make_key(message: Message) -> tuple[str, ...]:
     """Return gettext's key of a text, and its plural, so that an update notices a changed plural."""
     return (message.context or "", *_forms(message.id))
 
@@ -275,7 +276,7 @@ def _describe_key(key: tuple[str, ...]) -> str:
     return " / ".join(repr(form) for form in forms) + (f" (context {context!r})" if context else "")
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _write_atomically(path: Path, content: bytes) -> None:
     """Write a file atomically, so that a simultaneous reader sees the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -295,7 +296,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         print(error, file=sys.stderr)
         return 1
     if options.verb == "check":
-        lines += conflicts(root)
+        lines += find_conflicts(root)
     for line in lines:
         print(line)
     return 1 if options.verb == "check" and lines else 0

@@ -1,11 +1,11 @@
 """Rules for names and sentences: `python -m tools.names` names every violation.
 
-- A docstring begins with a verb or a noun: its first word is not in REFUSED.
-- A function is a verb with an object. At most PARTICIPLES functions outside tests are named by one participle alone
-  (`shown`); properties and methods of querysets are not counted.
-- A class name has one meaning: at most TWICE names of an app belong to two classes of its modules.
+- A docstring begins with a verb or a noun: REFUSED_BEGINNING does not match it.
+- A function is a verb with an object. At most PARTICIPLE_FUNCTIONS functions outside tests are named by a participle
+  alone (`shown`); properties and methods of querysets are not counted.
+- A class name has one meaning: at most SHARED_CLASS_NAMES names of an app are those of two or more classes.
 - No module is called messages, helpers, utils or common, and no app imports tools.
-- A commit's subject has at most SUBJECT characters.
+- A commit's subject has at most SUBJECT_LENGTH characters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from tools.sizes import FOLDERS, ROOT, Module, read_modules
 
 APPS = ("guanwecom", "integrations", "accounts", "notifications")
-REFUSED = re.compile(
+REFUSED_BEGINNING = re.compile(
     r"(Of|As|By|With|Those|Its|Whose|Where|In|For|To|From|Without|Only|Not|And|Or|But|If|When|What|Which|Who|Whom|Whoever"
     r"|Whatever|Whether|Why|How|Every|All|Some|Somebody|Nobody|Nothing|No|None|Also|Until|Till|After|Before|At|On|Over|So"
     r"|Such|It|They|This|That|These|Another|Both|Any|Anything|Everything|Everybody|Than|Then|There|Here|Because|Since"
@@ -30,10 +30,10 @@ PARTICIPLE = re.compile(
     r"|shown|sold|told)"
 )
 NO_PARTICIPLE = re.compile(r"_*(children|feed|golden|hidden|listen|need|open|screen|seed|token)")
-PARTICIPLES = 63
-TWICE = 8
-VAGUE = frozenset({"messages", "helpers", "utils", "common"})
-SUBJECT = 72
+PARTICIPLE_FUNCTIONS = 7
+SHARED_CLASS_NAMES = 8
+VAGUE_MODULE_NAMES = frozenset({"messages", "helpers", "utils", "common"})
+SUBJECT_LENGTH = 72
 # Earlier commits have longer subjects.
 FIRST_COMMIT = "9f152e8f59c6221501d9f30b75dee9e356bf34dd"
 
@@ -60,15 +60,15 @@ def check_docstrings(modules: list[Module]) -> Iterator[str]:
         for node in ast.walk(module.tree):
             if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
-            if found := REFUSED.match(ast.get_docstring(node) or ""):
+            if found := REFUSED_BEGINNING.match(ast.get_docstring(node) or ""):
                 yield f"{module.path}:{getattr(node, 'lineno', 1)}: a docstring begins with {found[0]!r}"
 
 
 def check_participles(modules: list[Module]) -> Iterator[str]:
     product = [module for module in modules if module.path.parts[0] != "tests"]
     found = [f"{module.at(node)}: {node.name}" for module in product for node in find_participles(module.tree)]
-    if len(found) > PARTICIPLES:
-        yield f"{len(found)} functions are named by a participle alone, at most {PARTICIPLES}:"
+    if len(found) > PARTICIPLE_FUNCTIONS:
+        yield f"{len(found)} functions are named by a participle alone, at most {PARTICIPLE_FUNCTIONS}:"
         yield from found
 
 
@@ -93,14 +93,14 @@ def check_class_names(modules: list[Module]) -> Iterator[str]:
                     if isinstance(node, ast.ClassDef):
                         names.setdefault(node.name, []).append(module.at(node))
         twice = {name: places for name, places in names.items() if len(places) > 1}
-        if len(twice) > TWICE:
-            yield f"{app}: {len(twice)} class names have two meanings, at most {TWICE}:"
+        if len(twice) > SHARED_CLASS_NAMES:
+            yield f"{app}: {len(twice)} class names have two meanings, at most {SHARED_CLASS_NAMES}:"
             yield from (f"  {name}: {', '.join(places)}" for name, places in sorted(twice.items()))
 
 
 def check_modules(modules: list[Module]) -> Iterator[str]:
     for module in modules:
-        if module.path.stem in VAGUE:
+        if module.path.stem in VAGUE_MODULE_NAMES:
             yield f"{module.path}: a name that says nothing"
         if module.path.parts[0] in APPS:
             for node in ast.walk(module.tree):
@@ -112,8 +112,8 @@ def check_modules(modules: list[Module]) -> Iterator[str]:
 
 def check_subjects(subjects: list[str]) -> Iterator[str]:
     for subject in subjects:
-        if len(subject) > SUBJECT:
-            yield f"a commit's subject has {len(subject)} characters, at most {SUBJECT}: {subject}"
+        if len(subject) > SUBJECT_LENGTH:
+            yield f"a commit's subject has {len(subject)} characters, at most {SUBJECT_LENGTH}: {subject}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Takes the pictures of README and guides from a running `make demo`, in both languages: `make screenshots`.
+"""Take the pictures of README and guides from a running `make demo`, in both languages: `make screenshots`.
 
-`.venv/bin/python -m tools.screenshots [TREE [NAME …]]` takes those of one language (en, zh-cn) into its folder. It
+`.venv/bin/python -m tools.screenshots [LANGUAGE [NAME …]]` takes those of one language (en, zh-cn) into its folder. It
 needs a Chromium (CHROMIUM names its path), and the DEMO_WEB_PORT and DEMO_SANDBOX_PORT of `make demo`. Phone pages
 have 390 px, the others 1440 px.
 """
@@ -28,12 +28,12 @@ LOCALES = {"en": "en-US", "zh-cn": "zh-CN"}
 # Catalogues with the words that the script clicks; the demo's data have Chinese names in both languages.
 CATALOGUES = [translation("django", ROOT / app / "locale", ["zh_Hans"]) for app in ("notifications", "integrations")]
 ALL_PICTURES = "() => Promise.all([...document.images].map(image => image.decode()))"
-_tree = ["zh-cn"]
+_language = ["zh-cn"]
 
 
 def translate_label(english: str, context: str = "") -> str:
     """Translate a page's text into the language of the pictures."""
-    if _tree[0] != "zh-cn":
+    if _language[0] != "zh-cn":
         return english
     texts = (one.pgettext(context, english) if context else one.gettext(english) for one in CATALOGUES)
     return next(text for text in texts if text != english)
@@ -48,15 +48,15 @@ def open_admin(page: Page, path: str) -> None:
     page.goto(f"{SITE}/admin/{path}")
 
 
-def corp(page: Page) -> None:
+def open_corp(page: Page) -> None:
     open_admin(page, "integrations/corp/")
     page.locator("#result_list tbody th a").first.click()
     page.locator("#state-of-diagnosis .pill-good").wait_for()
 
 
-def diagnosis(page: Page) -> None:
+def run_diagnosis(page: Page) -> None:
     """Run all checks, and show their list."""
-    corp(page)
+    open_corp(page)
     page.locator("[data-part-tabs]").get_by_role("link", name=translate_label("Diagnosis", "company")).click()
     page.click("[data-run-all]")
     waiting = page.locator("[data-diagnosis-summary] .pill-next")
@@ -65,7 +65,7 @@ def diagnosis(page: Page) -> None:
     page.locator("[data-diagnosis-summary] .pill-busy").wait_for(state="detached")
 
 
-def card(page: Page) -> None:
+def open_card(page: Page) -> None:
     """Open a BI card with the rows that its test fetched."""
     open_admin(page, "integrations/card/")
     page.get_by_role("link", name="每日库存").click()
@@ -74,7 +74,7 @@ def card(page: Page) -> None:
     page.locator("#test").evaluate("section => section.scrollIntoView({block: 'start'})")
 
 
-def choosing(page: Page) -> Page:
+def open_card_choice(page: Page) -> Page:
     """Open the list of cards on a BI page, in the tab that the form of a card opens."""
     open_admin(page, "integrations/card/add/")
     page.locator(".choices li a").first.click()
@@ -91,8 +91,8 @@ def choosing(page: Page) -> Page:
     return tab
 
 
-def push_data(page: Page) -> None:
-    """Open the empty page of a push with its choice of cards; drop a draft of an earlier picture."""
+def open_new_push(page: Page) -> None:
+    """Open the page of a new push with its choice of data; discard a draft of an earlier picture."""
     open_admin(page, "notifications/subscription/add/")
     drop = page.get_by_role("button", name=translate_label("Drop them"))
     if drop.count():
@@ -102,18 +102,18 @@ def push_data(page: Page) -> None:
     page.evaluate("document.activeElement.blur()")
 
 
-def push(page: Page) -> None:
+def make_push(page: Page) -> None:
     """Make a push from a card, with its preview."""
-    push_data(page)
+    open_new_push(page)
     page.locator("[data-choices] button[data-card]", has_text="每日销售").first.click()
     page.locator("[data-point=ranking]:not([disabled]), [data-point=key_figures]:not([disabled])").first.click()
     page.locator("[data-phone] .phone-title").wait_for()
     choose_everyone(page)
 
 
-def page_picture(page: Page) -> None:
+def make_page_push(page: Page) -> None:
     """Choose a BI page for a new push, and wait for its preview."""
-    push_data(page)
+    open_new_push(page)
     page.locator("[data-choices] button[data-page]").first.click()
     page.locator("button[data-picture=page]").click()
     choose_everyone(page)
@@ -126,7 +126,7 @@ def choose_everyone(page: Page) -> None:
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
 
 
-def report(page: Page) -> None:
+def open_push_with_chart(page: Page) -> None:
     """Open a push whose message has a chart."""
     open_admin(page, "notifications/subscription/")
     page.get_by_role("link", name="销售日报").first.click()
@@ -134,7 +134,7 @@ def report(page: Page) -> None:
     page.evaluate(ALL_PICTURES)
 
 
-def alert_rule(page: Page) -> None:
+def open_alert_rule(page: Page) -> None:
     """Open the demo's alert rule with its message and its values over time."""
     open_admin(page, "notifications/alertrule/")
     page.get_by_role("link", name="库存告急", exact=True).click()
@@ -144,7 +144,7 @@ def alert_rule(page: Page) -> None:
     page.locator("#rule-conditions").evaluate("heading => heading.scrollIntoView()")
 
 
-def alert(page: Page) -> Page:
+def acknowledge_alert(page: Page) -> Page:
     """Tap the app in the workbench of a person on duty, acknowledge an alert, and return its page."""
     page.goto(f"{SANDBOX}/phone")
     page.locator("ul.rows a.row").first.click()
@@ -165,17 +165,17 @@ def alert(page: Page) -> Page:
 
 # Functions that open a page, and sizes of the screen. If a function returns a page, the picture shows that one.
 PICTURES: dict[str, tuple[Callable[[Page], object], dict[str, int]]] = {
-    "corp": (corp, DESKTOP),
-    "diagnosis": (diagnosis, DESKTOP),
-    "card": (card, DESKTOP),
-    "choosing": (choosing, DESKTOP),
-    "push-data": (push_data, DESKTOP),
-    "push": (push, TALL_DESKTOP),
-    "page-picture": (page_picture, TALL_DESKTOP),
-    "report": (report, TALL_DESKTOP),
+    "corp": (open_corp, DESKTOP),
+    "diagnosis": (run_diagnosis, DESKTOP),
+    "card": (open_card, DESKTOP),
+    "choosing": (open_card_choice, DESKTOP),
+    "push-data": (open_new_push, DESKTOP),
+    "push": (make_push, TALL_DESKTOP),
+    "page-picture": (make_page_push, TALL_DESKTOP),
+    "report": (open_push_with_chart, TALL_DESKTOP),
     "week": (lambda page: open_admin(page, "notifications/subscription/week/"), DESKTOP),
-    "alert-rule": (alert_rule, DESKTOP),
-    "alert": (alert, PHONE),
+    "alert-rule": (open_alert_rule, DESKTOP),
+    "alert": (acknowledge_alert, PHONE),
 }
 
 
@@ -183,13 +183,13 @@ def main() -> None:
     with sync_playwright() as playwright:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        for tree in sys.argv[1:2] or LOCALES:
-            _tree[0] = tree
-            folder = ROOT / "docs" / tree / "screenshots"
+        for language in sys.argv[1:2] or LOCALES:
+            _language[0] = language
+            folder = ROOT / "docs" / language / "screenshots"
             folder.mkdir(exist_ok=True)
             for name in sys.argv[2:] or PICTURES:
                 show, size = PICTURES[name]
-                context = browser.new_context(viewport=size, locale=LOCALES[tree], timezone_id="Asia/Shanghai")  # type: ignore[arg-type]  # a ViewportSize
+                context = browser.new_context(viewport=size, locale=LOCALES[language], timezone_id="Asia/Shanghai")  # type: ignore[arg-type]  # a ViewportSize
                 page = context.new_page()
                 shown = show(page)
                 (shown if isinstance(shown, Page) else page).screenshot(path=folder / f"{name}.png")

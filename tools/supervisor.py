@@ -53,7 +53,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._stop_requested = False
 
-    def heed_signals(self) -> None:
+    def catch_signals(self) -> None:
         """Make the next wait raise StopRequested after a SIGINT or SIGTERM. Further signals are ignored."""
 
         def request_stop(number: int, frame: FrameType | None) -> None:

@@ -1,10 +1,10 @@
-"""Check how many files and packages are on the three walks of docs/en/architecture.md: `python -m tools.trace`.
+"""Check how many files and packages are on the three flows of docs/en/architecture.md: `python -m tools.trace`.
 
-Each way is a test, traced from the functions where a view, a task or a consumer begins its part. The test's
+Each flow is a test, traced from the functions where a view, a task or a consumer begins its part. The test's
 preparations, the site's middleware, other steps of a tick and code that runs at import are not counted. Celery is set
 up before, as in a running process.
 
-A room is an entry of an app's root: a package such as accounts/views with all below it, or a module beside it.
+A package is an entry of an app's root: a folder such as accounts/views with all below it, or a module beside it.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("guanwecom", "integrations", "accounts", "notifications")
 
 
-class Way(NamedTuple):
-    """A way through the product: its test, the functions at which its parts begin, and its limits."""
+class Flow(NamedTuple):
+    """A flow through the product: its test, the functions at which its parts begin, and its limits."""
 
     title: str
     test: str
     starts: tuple[str, ...]
     files_at_most: int
-    rooms_at_most: int
+    packages_at_most: int
 
 
-WAYS = (
-    Way(
+FLOWS = (
+    Flow(
         "a code to a session",
         "tests/accounts/authentication/test_sign_in.py::test_signs_in_and_lands_on_the_page_asked_for",
         ("accounts/views/wecom.py:callback",),
         files_at_most=20,
-        rooms_at_most=9,
+        packages_at_most=9,
     ),
-    Way(
+    Flow(
         "a slot to a receipt",
         "tests/notifications/test_tasks.py::test_a_tick_brings_what_is_due_all_the_way",
         ("notifications/tasks.py:_claim_due",),
         files_at_most=32,
-        rooms_at_most=11,
+        packages_at_most=11,
     ),
-    Way(
+    Flow(
         "an alert to a changed card",
         "tests/notifications/alerts/test_notices.py::test_reminders_come_until_somebody_acknowledges_it",
         (
@@ -65,7 +65,7 @@ WAYS = (
             "notifications/alerts/card_updates.py:update_cards",
         ),
         files_at_most=46,
-        rooms_at_most=16,
+        packages_at_most=16,
     ),
 )
 
@@ -82,11 +82,11 @@ class Trace:
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         files = self.files[item.nodeid] = set()
         current_app.conf.get("broker_url")  # reads the settings
-        notice = self.recorder(files, self._starts[item.nodeid])
+        record = self.make_recorder(files, self._starts[item.nodeid])
         # Python 3.11 reaches only this thread and those that begin later.
         set_profile = getattr(threading, "setprofile_all_threads", threading.setprofile)
-        sys.setprofile(notice)
-        set_profile(notice)
+        sys.setprofile(record)
+        set_profile(record)
         try:
             return (yield)
         finally:
@@ -94,11 +94,11 @@ class Trace:
             set_profile(None)
 
     @staticmethod
-    def recorder(files: set[str], starts: Collection[str]) -> Callable[[FrameType, str, object], None]:
+    def make_recorder(files: set[str], starts: Collection[str]) -> Callable[[FrameType, str, object], None]:
         """Return a function for sys.setprofile that adds to `files`."""
         depth = 0
 
-        def notice(frame: FrameType, event: str, _argument: object) -> None:
+        def record(frame: FrameType, event: str, _argument: object) -> None:
             nonlocal depth
             if event not in ("call", "return"):
                 return
@@ -110,7 +110,7 @@ class Trace:
             if event == "call" and depth:
                 files.add(file)
 
-        return notice
+        return record
 
 
 @cache
@@ -127,22 +127,22 @@ def find_package(file: str) -> str:
 
 
 def main() -> int:
-    """Print every way. Return 1 if one is too long."""
+    """Print every flow. Return 1 if one is too long."""
     os.chdir(ROOT)
-    starts = {way.test: way.starts for way in WAYS}
+    starts = {flow.test: flow.starts for flow in FLOWS}
     recorder = Trace(starts)
     if pytest.main(["-q", "--no-header", *starts], plugins=[recorder]) != pytest.ExitCode.OK:
         sys.exit("A test failed: nothing is measured.")
     exit_code = 0
-    for way in WAYS:
-        files = recorder.files[way.test]
-        rooms = sorted({find_package(file) for file in files})
-        print(f"\n{way.title}: {len(files)} files, {len(rooms)} rooms")
-        for room in rooms:
-            inside = sorted(file.removeprefix(room).removeprefix("/") for file in files if find_package(file) == room)
-            print(f"  {room}: {', '.join(name or 'itself' for name in inside)}")
-        if len(files) > way.files_at_most or len(rooms) > way.rooms_at_most:
-            print(f"  Too long: at most {way.files_at_most} files, {way.rooms_at_most} rooms.")
+    for flow in FLOWS:
+        files = recorder.files[flow.test]
+        packages = sorted({find_package(file) for file in files})
+        print(f"\n{flow.title}: {len(files)} files, {len(packages)} packages")
+        for package in packages:
+            inside = sorted(file.removeprefix(package)[1:] for file in files if find_package(file) == package)
+            print(f"  {package}: {', '.join(name or 'itself' for name in inside)}")
+        if len(files) > flow.files_at_most or len(packages) > flow.packages_at_most:
+            print(f"  Too long: at most {flow.files_at_most} files, {flow.packages_at_most} packages.")
             exit_code = 1
     return exit_code
 

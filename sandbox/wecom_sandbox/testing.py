@@ -67,9 +67,9 @@ class Sandbox:
 
     def calls(self, endpoint: str = "") -> list[dict[str, Any]]:
         """Return the calls of the API so far: time, path, errcode, ip, corpid, agentid, fault, milliseconds."""
-        return self.listed("calls", "calls", endpoint=endpoint)
+        return self.list_rows("calls", "calls", endpoint=endpoint)
 
-    def listed(self, path: str, name: str, **query: str) -> list[dict[str, Any]]:
+    def list_rows(self, path: str, name: str, **query: str) -> list[dict[str, Any]]:
         """Return all rows of a list of the control interface, oldest first, page by page."""
         rows: list[dict[str, Any]] = []
         page: dict[str, Any] = {"after": 0, "more": True}
@@ -92,7 +92,7 @@ class Person:
 
     def messages(self) -> list[dict[str, Any]]:
         """Return the messages on the phone, oldest first."""
-        return self.sandbox.listed(f"{self._path}/messages", "messages")
+        return self.sandbox.list_rows(f"{self._path}/messages", "messages")
 
     def write(self, agentid: int, text: str) -> None:
         """Write to an app: its callback receives it."""

@@ -257,7 +257,7 @@ class Town:
 
     def messages(self, number: int) -> list[dict[str, Any]]:
         path = f"companies/{corpid(number)}/messages"
-        return patiently(lambda: self.stack.sandbox.listed(path, "messages"), requests.ConnectionError)
+        return patiently(lambda: self.stack.sandbox.list_rows(path, "messages"), requests.ConnectionError)
 
     def count_arrived(self) -> Arrived:
         found: Arrived = Arrived()

@@ -83,7 +83,7 @@ def translated(root: Path, app: str = "accounts") -> CatalogueFile:
     catalogues.update(app, root)
     file = CatalogueFile(app, "zh_Hans", root)
     catalogue = file.read()
-    for message in catalogues._texts(catalogue):
+    for message in catalogues._list_messages(catalogue):
         text = f"译 {key_of(message)}"
         message.string = (text,) if message.pluralizable else text
     file.write(catalogue)
@@ -95,7 +95,7 @@ def test_update_writes_every_text_keeps_translations_and_drops_what_is_unused(ro
 
     assert lines == [f"{NAME}: 13 texts, 13 untranslated, written"]
     file = CatalogueFile("accounts", "zh_Hans", root)
-    assert {catalogues._key(message) for message in catalogues._texts(file.read())} == EVERY_TEXT
+    assert {catalogues._make_key(message) for message in catalogues._list_messages(file.read())} == EVERY_TEXT
     assert 'msgid "%(count)s person"\nmsgid_plural "%(count)s people"\nmsgstr[0] ""\n' in file.po.read_text()
     assert "Plural-Forms: nplurals=1; plural=0;" in file.po.read_text()
     assert [path.name for path in (root / "accounts" / "locale").iterdir()] == ["zh_Hans"]
@@ -104,7 +104,7 @@ def test_update_writes_every_text_keeps_translations_and_drops_what_is_unused(ro
     (root / "accounts" / "views.py").write_text(PYTHON.replace('"Delete"', '"Deletes"'))
     catalogues.update("accounts", root)
 
-    found = {catalogues._key(message)[-1]: message.string for message in catalogues._texts(file.read())}
+    found = {catalogues._make_key(message)[-1]: message.string for message in catalogues._list_messages(file.read())}
     assert (found["Save"], found["Deletes"], "Delete" in found) == ("译 Save", "", False)
     assert "fuzzy" not in file.po.read_text()
 
@@ -138,7 +138,7 @@ def test_check_refuses_a_text_that_two_apps_translate_differently(
     """Let the sandbox translate otherwise, because it is a product of its own."""
     shutil.copytree(root / "accounts", root / "integrations")
     other, sandbox = CatalogueFile("integrations", "zh_Hans", root), translated(root, catalogues.SANDBOX)
-    texts = {key_of(one) for one in catalogues._texts(sandbox.read())}
+    texts = {key_of(one) for one in catalogues._list_messages(sandbox.read())}
     assert texts == {"Save", "noun: Post", "%(n)s row", "Hello, %(name)s"}, "its templates are Jinja's"
     sandbox.po.write_text(sandbox.po.read_text().replace("译 Save", "保存"))
 

@@ -24,7 +24,7 @@ def test_a_docstring_begins_with_a_verb_or_a_noun(head: str) -> None:
 
 
 def test_participles_are_counted_outside_tests_properties_and_querysets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "PARTICIPLES", 1)
+    monkeypatch.setattr(names, "PARTICIPLE_FUNCTIONS", 1)
     shown, written = "def shown():\n    pass\n", "def _written():\n    pass\n"
     free = (
         "class Rows(models.QuerySet[Run]):\n    def finished(self): ...\n"
@@ -40,7 +40,7 @@ def test_participles_are_counted_outside_tests_properties_and_querysets(monkeypa
 
 
 def test_a_class_name_has_one_meaning_in_an_app(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "TWICE", 0)
+    monkeypatch.setattr(names, "SHARED_CLASS_NAMES", 0)
     one, nested = "class Found:\n    pass\n", "class Role:\n    class Found:\n        pass\n"
 
     assert list(names.check_class_names(make_modules(accounts__a=one, integrations__a=one, accounts__b=nested))) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.programs import run_program
 
 
-def test_no_way_enters_more_files_and_rooms_than_it_may(project_root: Path) -> None:
+def test_no_flow_enters_more_files_and_packages_than_it_may(project_root: Path) -> None:
     """Run another pytest, with a database of its own on the server of this run."""
     ours = {"PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"}
     environ = {name: value for name, value in os.environ.items() if name not in ours}

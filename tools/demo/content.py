@@ -66,9 +66,9 @@ class DemoCompany:
 
 def make_demo_companies() -> list[DemoCompany]:
     """Return two companies, with 200 and 40 people."""
-    numbers = random.Random(20261124)  # noqa: S311  # invents names, guards nothing
+    generator = random.Random(20261124)  # noqa: S311  # invents names, guards nothing
     names = [(surname, given) for surname in SURNAMES for given in GIVEN_NAMES]
-    numbers.shuffle(names)
+    generator.shuffle(names)
     departments = [
         *((1, "云岭食品", 0), (2, "总经理办公室", 1), (3, "销售中心", 1), (4, "华东区", 3), (5, "华南区", 3)),
         *((6, "华北区", 3), (7, "西南区", 3), (8, "数据与财务部", 1)),

@@ -1,6 +1,6 @@
 """The invented figures of the demo's company: sales, stock and overdue receivables, by day up to yesterday.
 
-A figure depends on its day and place alone, so a demo that starts again on another day tells the same past. Yesterday
+A figure depends on its day and place alone, so a demo that starts again on another day shows the same past. Yesterday
 is the exception: its sales are ordinary and one of its stocks is short, so that exactly one of the two alerts fires.
 """
 
@@ -19,7 +19,7 @@ SALES_DAYS, STOCK_DAYS, OVERDUE_DAYS = 62, 45, 30
 SLOW_SALES = 1_150_000
 _WAREHOUSES = ("上海仓", "广州仓", "北京仓", "成都仓")
 _PRODUCTS = {"常温乳品": 9_400, "冷藏乳品": 3_100, "饮料": 12_600}
-# A stock that lasts for fewer days is short.
+# A stock that days_of_stock for fewer days is short.
 SHORT_STOCK_DAYS = 3
 _TOWNS = ("南塘", "西岭", "北桥", "东汇", "长汀", "白渡")
 _TRADES = dict(zip(REGIONS, ("超市", "便利店", "商贸", "生鲜"), strict=True))
@@ -30,11 +30,11 @@ def make_sales_rows(today: date) -> list[dict[str, Any]]:
     rows = []
     for day in _list_days_before(today, SALES_DAYS):
         is_slow = day.toordinal() % 10 == 3 and day != today - timedelta(days=1)
-        week = 1.18 if day.weekday() >= 5 else 0.96 + 0.02 * day.weekday()
+        weekday_factor = 1.18 if day.weekday() >= 5 else 0.96 + 0.02 * day.weekday()
         for region, usual in _DAILY_SALES.items():
-            chance = _make_random("sales", day, region)
-            sales = round(usual * week * (0.66 if is_slow else 1) * chance.uniform(0.95, 1.06))
-            orders = round(sales / _YUAN_PER_ORDER * chance.uniform(0.97, 1.03))
+            generator = _make_random("sales", day, region)
+            sales = round(usual * weekday_factor * (0.66 if is_slow else 1) * generator.uniform(0.95, 1.06))
+            orders = round(sales / _YUAN_PER_ORDER * generator.uniform(0.97, 1.03))
             rows.append({"日期": day.isoformat(), "区域": region, "销售额": sales, "订单数": orders})
     return rows
 
@@ -45,15 +45,15 @@ def make_stock_rows(today: date) -> list[dict[str, Any]]:
     for day in _list_days_before(today, STOCK_DAYS):
         for place, warehouse in enumerate(_WAREHOUSES):
             for product, usual in _PRODUCTS.items():
-                chance = _make_random("stock", day, warehouse, product)
+                generator = _make_random("stock", day, warehouse, product)
                 # A delivery comes each week; until then the stock shrinks.
-                lasts = 11.5 - (day.toordinal() + 2 * place) % 7 + chance.uniform(-0.6, 0.6)
+                days_of_stock = 11.5 - (day.toordinal() + 2 * place) % 7 + generator.uniform(-0.6, 0.6)
                 is_late = day.toordinal() % 10 == 6 or day == today - timedelta(days=1)
                 if is_late and (warehouse, product) == ("成都仓", "冷藏乳品"):
-                    lasts = chance.uniform(1.6, 2.6)
-                boxes = round(usual * lasts / 9)
+                    days_of_stock = generator.uniform(1.6, 2.6)
+                boxes = round(usual * days_of_stock / 9)
                 row = {"日期": day.isoformat(), "仓库": warehouse, "品类": product}
-                rows.append(row | {"库存箱数": boxes, "可售天数": round(lasts, 1)})
+                rows.append(row | {"库存箱数": boxes, "可售天数": round(days_of_stock, 1)})
     return rows
 
 
@@ -63,11 +63,11 @@ def make_overdue_rows(today: date) -> list[dict[str, Any]]:
     for day in _list_days_before(today, OVERDUE_DAYS):
         for region, trade in _TRADES.items():
             for place, town in enumerate(_TOWNS):
-                chance = _make_random("overdue", region, town)
+                generator = _make_random("overdue", region, town)
                 # Each customer pays after a cycle of its own; between payments debt and delay grow by the day.
-                days = (day.toordinal() + chance.randrange(40)) % (16 + 5 * place)
+                days = (day.toordinal() + generator.randrange(40)) % (16 + 5 * place)
                 if days:
-                    debt = round(chance.uniform(1_800, 9_600) * (1 + days / 12), 2)
+                    debt = round(generator.uniform(1_800, 9_600) * (1 + days / 12), 2)
                     row = {"日期": day.isoformat(), "区域": region, "客户": town + trade}
                     rows.append(row | {"逾期金额": debt, "逾期天数": days})
     return rows

@@ -18,7 +18,7 @@ PAST_DAYS = 13
 def seed_past_runs(subscription: Subscription, *, text: str, weekdays: Iterable[int], now: datetime) -> None:
     """Write a finished run at nine on each of the last days, with a message to every company's linked people."""
     accounts = WeComAccount.objects.complete().select_related("corp").order_by("corp", "pk")
-    by_corp = [(corp, list(theirs)) for corp, theirs in groupby(accounts, key=lambda account: account.corp) if corp]
+    by_corp = [(corp, list(linked)) for corp, linked in groupby(accounts, key=lambda account: account.corp) if corp]
     today = now.astimezone(TIME_ZONE).date()
     for day in (today - timedelta(days=number) for number in range(PAST_DAYS, 0, -1)):
         if day.weekday() not in weekdays:
@@ -31,9 +31,9 @@ def seed_past_runs(subscription: Subscription, *, text: str, weekdays: Iterable[
             trigger=Run.Trigger.SCHEDULE,
             status=Run.Status.FINISHED,
             finished_at=at + timedelta(seconds=3),
-            recipient_count=sum(len(theirs) for _corp, theirs in by_corp),
+            recipient_count=sum(len(linked) for _corp, linked in by_corp),
         )
-        for corp, theirs in by_corp:
+        for corp, linked in by_corp:
             delivery = Delivery.objects.create(
                 **dict.fromkeys(("created_at", "next_attempt_at", "expires_at", "settled_at"), at),
                 run=run,
@@ -46,7 +46,7 @@ def seed_past_runs(subscription: Subscription, *, text: str, weekdays: Iterable[
                 text=text,
                 body=b"{}",
                 language="zh-hans",
-                recipient_count=len(theirs),
+                recipient_count=len(linked),
                 status=Delivery.Status.ACCEPTED,
                 attempt_count=1,
             )
@@ -58,7 +58,7 @@ def seed_past_runs(subscription: Subscription, *, text: str, weekdays: Iterable[
                     channel=Channel.WECOM,
                     address=f"{corp.pk}:{account.userid_folded}",
                 )
-                for account in theirs
+                for account in linked
             )
 
 

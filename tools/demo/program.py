@@ -207,7 +207,7 @@ def run_demo(place: Place) -> int:
     port, password = free_port(), secrets.token_hex(16)
     environ = make_environ(place, database=database.url, valkey=valkey_url(port=port, password=password))
     supervisor = Supervisor(environ=environ, folder=ROOT)
-    supervisor.heed_signals()
+    supervisor.catch_signals()
     try:
         # Pass none of our secrets: for root it is another user's process.
         own = {MARK: str(place.folder)}

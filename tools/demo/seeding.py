@@ -51,7 +51,7 @@ ALERT_PAST = timedelta(days=30)
 def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
     """Write two alert rules with their past: the first people of a company watch sales and stock. The stock is short
     since yesterday, so its alert opens at the first check."""
-    # The stand-in's console has our address and keys from the beginning.
+    # The sandbox's seed contains our callback address and keys.
     Corp.objects.filter(pk=corp.pk, callback_verified_at__isnull=True).update(callback_verified_at=now)
     today = now.astimezone(ZoneInfo(TIME_ZONE)).date()
     sales, stock = Counter[str](), dict[str, float]()
@@ -169,8 +169,8 @@ def _make_corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Cor
 
 
 def _make_people(company: DemoCompany, corp: Corp) -> list[User]:
-    """Return the company's people as users, each linked to its account. Who has left since the first start stays a user
-    without a link."""
+    """Return the company's people as users, each linked to its account. A person who left after the first start stays
+    a user without a link."""
     accounts = WeComAccount.objects.filter(corp=corp, userid_folded__in=_fold_userids(company))
     linked = {account.userid_folded: account.user for account in accounts.select_related("user")}
     unlinked = User.objects.filter(username__in=_fold_userids(company)).exclude(username__in=linked)
@@ -211,7 +211,7 @@ def _set_passwords(users: list[User]) -> tuple[User, User]:
 
 
 def _make_regions(companies: list[DemoCompany], users: list[User]) -> Attribute:
-    """Return an attribute with people's regions. Offices without a region have none, and so no rows of their own."""
+    """Return an attribute with people's regions. People of offices without a region have no value, and so no rows."""
     region, is_new = Attribute.objects.get_or_create(key=REGION, defaults={"name": "区域", "is_many_valued": True})
     if is_new:
         people = [person for company in companies for person in company.people]

@@ -1,6 +1,6 @@
-"""`python -m tools.guides [html [FOLDER]]`: builds docs/en and docs/zh-cn into docs/_build/html, warnings as errors.
+"""`python -m tools.guides [html [FOLDER]]`: build docs/en and docs/zh-cn into docs/_build/html, warnings as errors.
 
-`python -m tools.guides linkcheck` checks all external links, which needs the internet.
+`python -m tools.guides linkcheck`: check all external links, which needs the internet.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from django.utils.translation import gettext as _
 from django.utils.translation import override
-from sphinx.search.zh import SearchChinese as LibrarysSearch
+from sphinx.search.zh import SearchChinese as SphinxSearch
 
 from accounts.explanations import GUIDES
 from integrations.clients.errors import Explanation
@@ -30,7 +30,7 @@ def write_diagnosis_checks(language: str) -> str:
             rows = [_cells(one) for one in check.explanations.values()]
             links = "".join(f"- <{url}>\n" for url in check.help_links)
             parts.append(
-                f"({check.guide})=\n### {_(check.label)}\n\n{_text(check.purpose)}\n\n"
+                f"({check.guide})=\n### {_(check.label)}\n\n{_translate(check.purpose)}\n\n"
                 f"{_write_table(language, ('what', 'who', 'where'), rows)}\n{links}"
             )
         rows = [_cells(one) for one in SHARED_EXPLANATIONS.values()]
@@ -51,14 +51,14 @@ def write_wecom_codes(language: str) -> str:
 def write_sign_in_pages(language: str) -> str:
     with override(language):
         rows = [
-            (f"[{_text(guide.title)}]{{#sign-in-{cause}}}", _text(guide.what), _text(guide.who))
+            (f"[{_translate(guide.title)}]{{#sign-in-{cause}}}", _translate(guide.what), _translate(guide.who))
             for cause, guide in GUIDES.items()
         ]
         return _write_table(language, ("page", "what", "who"), rows)
 
 
 def _cells(explanation: Explanation) -> tuple[str, str, str]:
-    return _text(explanation.what), _text(explanation.who), _text(explanation.where)
+    return _translate(explanation.what), _translate(explanation.who), _translate(explanation.where)
 
 
 def _write_table(language: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -67,7 +67,7 @@ def _write_table(language: str, heads: Iterable[str], rows: Iterable[Iterable[st
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _text(english: str) -> str:
+def _translate(english: str) -> str:
     """Translate a text; placeholders are shown as an ellipsis."""
     text = re.sub(r"%\(\w+\)s", "…", _(english)).replace("%%", "%") if english else ""
     return re.sub(r"([|*_<>\[\]])", r"\\\1", text)
@@ -76,7 +76,9 @@ def _text(english: str) -> str:
 _WORD = re.compile(r"[a-zA-Z0-9_]+|[\u3400-\u9fff]+")
 
 
-class ChineseSearch(LibrarysSearch):
+class ChineseSearch(SphinxSearch):
+    """Search that indexes Chinese text by pairs of neighbouring characters, without a dictionary of words."""
+
     js_splitter_code = r"""
 var splitQuery = (query) => (query.match(/[a-zA-Z0-9_]+|[\u3400-\u9fff]+/g) || []).flatMap((word) =>
   /[\u3400-\u9fff]/.test(word) && word.length > 2
@@ -86,9 +88,7 @@ var splitQuery = (query) => (query.match(/[a-zA-Z0-9_]+|[\u3400-\u9fff]+/g) || [
 
     def split(self, input: str) -> list[str]:
         words = _WORD.findall(input)
-        self.latin_terms.update(word for word in words if word.isascii())
         terms = [word for word in words if word.isascii()]
-        pairs = [
-            word[start : start + 2] for word in words if not word.isascii() for start in range(max(1, len(word) - 1))
-        ]
-        return [*terms, *pairs]
+        self.latin_terms.update(terms)
+        chinese = (word for word in words if not word.isascii())
+        return [*terms, *(word[start : start + 2] for word in chinese for start in range(max(1, len(word) - 1)))]

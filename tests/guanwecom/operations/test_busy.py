@@ -100,7 +100,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 def test_waiting_begins_with_the_last_that_the_client_sent(
     project_root: Path, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    waited = runpy.run_path(str(project_root / "gunicorn.conf.py"))["waited_milliseconds"]
+    waited = runpy.run_path(str(project_root / "gunicorn.conf.py"))["read_waiting_milliseconds"]
     client, server = pair
     client.sendall(b"GET / ")
     eventually(lambda: waited(server) > 300)

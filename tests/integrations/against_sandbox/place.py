@@ -80,7 +80,7 @@ class Place:
 
     def all_messages(self) -> list[dict[str, Any]]:
         """Return all messages of the company, with their receivers and the dropped ones."""
-        return self.sandbox.listed(f"companies/{CORPID}/messages", "messages")
+        return self.sandbox.list_rows(f"companies/{CORPID}/messages", "messages")
 
     def errcodes(self, endpoint: str) -> list[int]:
         """Return the sandbox's errcodes for one endpoint, in order of the calls."""
