@@ -36,7 +36,7 @@ journey: setup-dev ## count clicks, fields and pages of the ways through the pro
 lint: setup-dev ## formatting, rules, sizes, types, import contracts, security, templates, migrations, translations, pins
 	@$(RUN) -m tools.lint
 
-docs: setup-dev ## build the guides of both languages into docs/_build/html, warnings as errors; docs-links asks the internet
+docs: setup-dev ## build the guides of both languages into docs/_build/html, warnings as errors; docs-links checks external links
 	@$(RUN) -m tools.guides
 
 docs-links: setup-dev
