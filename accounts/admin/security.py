@@ -267,7 +267,7 @@ class SignInPolicyForm(VersionedForm):
 
     def clean_password_enabled(self) -> bool:
         is_enabled: bool = self.cleaned_data["password_enabled"]
-        reason = "" if is_enabled else passwords.explain_why_passwords_stay()
+        reason = "" if is_enabled else passwords.explain_why_passwords_are_needed()
         if reason:
             raise forms.ValidationError(reason)
         return is_enabled

@@ -75,7 +75,7 @@ def _redeem_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) ->
 
 
 # Raw SQL, because the two queries of the ORM took a quarter of a sign-in's processor time (benchmarks/sign_in.py).
-# The User has additional attributes: `corp_signs_in` (whether the corp allows sign-in now), `copied_at` (the start of
+# The User gets additional attributes: `corp_signs_in` (whether the corp allows sign-in now), `copied_at` (the start of
 # the last copy of the app's scope) and `member_id`, `member_presence`, `member_status` and `member_waits_since` of the
 # person in the copied directory: None if it lacks the person, or if no directory policy links or creates people.
 _FIND_PERSON = """
@@ -113,22 +113,22 @@ def _check_admission(*, client: WeComClient, corp: Corp, userid: str, person: An
         return AdmissionSource.WECOM
     if person.member_waits_since is not None or person.member_presence in _GONE:
         raise SignInRefused(RefusalReason.NOT_ADMITTED, userid=userid)
-    is_able_in_copy = person.member_presence == Member.Presence.HERE and person.member_status != Member.Status.DISABLED
-    if is_able_in_copy and person.copied_at is not None and person.copied_at >= now - TRUSTED_COPY_AGE:
+    copy_admits = person.member_presence == Member.Presence.HERE and person.member_status != Member.Status.DISABLED
+    if copy_admits and person.copied_at is not None and person.copied_at >= now - TRUSTED_COPY_AGE:
         return AdmissionSource.DIRECTORY_COPY
-    if not is_able_in_copy and corp.department_root_ids:
+    if not copy_admits and corp.department_root_ids:
         # WeCom's answer does not show whether the person is below the department roots that this company has set.
         raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid)
     member = _fetch_member_in_scope(client=client, userid=userid)
     if member.is_enabled is False or member.status == _DISABLED_STATUS:
         raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid)
-    if not is_able_in_copy:
+    if not copy_admits:
         restore_member(member_id=person.member_id, now=now)
     return AdmissionSource.WECOM
 
 
 def _fetch_member_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
-    """Fetch the member from WeCom. Raises SignInRefused outside the app's scope, where a code still gives a userid."""
+    """Fetch the member from WeCom. Raises SignInRefused for people outside the app's scope: they get codes, too."""
     try:
         return client.user_get(userid)
     except RecipientError as error:
@@ -143,7 +143,7 @@ def _fetch_member_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
 SEALED_CODE = "code"
 # WeCom's codes have at most 512 bytes.
 _CODE_FORM = re.compile(r"[A-Za-z0-9_.~+/=-]{1,512}")
-# Invented codes must not use up the company's calls to WeCom (10,000 a minute; valid codes are not counted there). The
+# Invented codes must not use up the company's calls to WeCom (10,000 a minute; WeCom does not count valid codes). This
 # limit leaves room for a large company whose people all open the home page link in the morning, each with a code.
 CODES_REDEEMED_PER_MINUTE = 1000
 

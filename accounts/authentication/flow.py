@@ -54,8 +54,8 @@ class SignInKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoginState:
-    """A sign-in under way at WeCom. `attempt` counts from 1 and grows with each restart, to end restarts. The store
-    does not hold it: it is the last digit of the state's text, known even if the store has lost the state."""
+    """A sign-in under way at WeCom. `attempt` counts from 1; it limits the number of restarts. The store does not hold
+    it: it is the last digit of the state's text, known even if the store has lost the state."""
 
     corp_id: int
     kind: SignInKind
@@ -97,7 +97,7 @@ return 1
 """
 # KEYS: the state, the key of a refused code, the counter of requests, the counter of accepted codes. ARGV: corp, digest
 # of the code, seconds to keep a used state, limits of requests and of codes, digests of the browser's ids. Returns
-# _ConsumeAnswer. Of a missing state, the stored corp is `false`, which is unequal to every ARGV.
+# _ConsumeAnswer. If the state is missing, Valkey returns `false` as its corp, which is unequal to every ARGV.
 _CONSUME = f"""{COUNTING}
 if is_over(KEYS[3], ARGV[4]) then return {{'over limit', '', ''}} end
 local stored = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
@@ -122,13 +122,13 @@ class _ConsumeAnswer(NamedTuple):
     target: str
 
 
-def store_state(*, state: LoginState, browser: str, request_limit: Limit | None = None) -> str | None:
+def store_state(*, state: LoginState, browser_id: str, request_limit: Limit | None = None) -> str | None:
     """Store `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter, or None above
     `request_limit`."""
     text = f"{secrets.token_hex(RANDOM_LENGTH // 2)}{state.attempt}"
     counter_key, at_most = read_limit_arguments(request_limit)
     values: list[str | int] = [
-        hash_text(browser),
+        hash_text(browser_id),
         state.corp_id,
         state.kind.value,
         state.target,
@@ -141,7 +141,7 @@ def store_state(*, state: LoginState, browser: str, request_limit: Limit | None 
 def consume_state(
     *,
     text: str,
-    browsers: Iterable[str],
+    browser_ids: Iterable[str],
     corp_id: int,
     code: str,
     request_limit: Limit | None = None,
@@ -150,7 +150,7 @@ def consume_state(
     """Look up the state that came back with `code`, and consume it: of several simultaneous requests only one gets
     OURS.
 
-    `browsers`: the ids of the browser that sent the request. `request_limit` counts every request; above it the state
+    `browser_ids`: those of the browser that sent the request. `request_limit` counts every request; above it the state
     is not consumed. `code_limit` counts each consumed state; above it the result is OVER_LIMIT.
 
     A state of another browser or corp, or with a refused code, is not consumed, so that nobody else can use it up.
@@ -161,7 +161,7 @@ def consume_state(
     (request_key, requests_at_most), (code_key, codes_at_most) = map(read_limit_arguments, (request_limit, code_limit))
     values = script(_CONSUME)(
         keys=[_make_state_key(text), make_refused_code_key(code), request_key, code_key],
-        args=[corp_id, hash_text(code), USED_SECONDS, requests_at_most, codes_at_most, *map(hash_text, browsers)],
+        args=[corp_id, hash_text(code), USED_SECONDS, requests_at_most, codes_at_most, *map(hash_text, browser_ids)],
     )
     answer, attempt = _ConsumeAnswer(*(value.decode() for value in values)), int(text[-1])
     state = LoginState(corp_id, SignInKind(answer.kind), answer.target, attempt) if answer.kind else None
@@ -184,7 +184,7 @@ def hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# --- Sealed values: encrypted for the task queue or for a page, which send them back ---
+# --- Sealed values: encrypted while they are in the task queue or in a page ---
 
 
 def seal_values(purpose: str, *values: Any) -> str:
@@ -208,7 +208,7 @@ def unseal_values(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
 
 def make_request_limit(request: HttpRequest) -> Limit:
     """Return the limit of requests (start, callback, QR panel) from one address (IPv6: one /48). Per company, only
-    codes with an accepted state are counted: otherwise an attacker with many addresses could keep all its people
+    codes with an accepted state are counted: otherwise an attacker with many addresses could lock a whole company
     out."""
     return Limit(f"sign-ins:address:{find_network(request) or 'unknown'}", settings.SIGN_INS_PER_ADDRESS)
 
@@ -327,7 +327,7 @@ class GoToTarget:
     """The step: go to `target`, since the person is signed in already."""
 
     target: str
-    spends_code: bool
+    invalidates_code: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +336,7 @@ class RestartSignIn:
 
     target: str
     attempt: int
-    spends_code: bool
+    invalidates_code: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +345,7 @@ class ShowError:
 
     cause: Cause
     target: str
-    spends_code: bool
+    invalidates_code: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,36 +369,36 @@ def decide_next_step(
 ) -> NextStep:
     """Choose the next step. `requested_page`: the page in the callback's own query. `session`: the browser's session.
 
-    `spends_code` of a step: the code was not redeemed here, and must be made useless for everybody else.
+    `invalidates_code` of a step: the code is not redeemed here, so it must be made useless for everybody else.
     """
     finding, state, attempt = returned.finding, returned.state, returned.attempt
     target = state.target if state else requested_page
     if finding is StateFinding.OVER_LIMIT:
-        return ShowError(Cause.TOO_MANY, target, spends_code=True)
+        return ShowError(Cause.TOO_MANY, target, invalidates_code=True)
     if has_state and not has_code:  # the person declined at WeCom
         return ReturnToLogin(target)
     if finding is StateFinding.OURS and state is not None:
         return RedeemCode(target, attempt, state.kind)
     if finding is StateFinding.FOREIGN:
         if session.is_of_this_corp:
-            return GoToTarget(target, spends_code=True)
+            return GoToTarget(target, invalidates_code=True)
         if attempt < SECOND_ATTEMPT:
-            return RestartSignIn(target, SECOND_ATTEMPT, spends_code=True)
-        return ShowError(Cause.SIGN_IN_EXPIRED if has_cookie else Cause.COOKIES_BLOCKED, target, spends_code=True)
-    # This browser used the state before. A session by password counts, too: a scan that confirms keeps it.
-    spends_code = finding is StateFinding.USED_WITH_ANOTHER_CODE
+            return RestartSignIn(target, SECOND_ATTEMPT, invalidates_code=True)
+        return ShowError(Cause.SIGN_IN_EXPIRED if has_cookie else Cause.COOKIES_BLOCKED, target, invalidates_code=True)
+    # This browser used the state before. A session opened by password is enough: people scan in it, too, to confirm.
+    invalidates_code = finding is StateFinding.USED_WITH_ANOTHER_CODE
     if session.is_signed_in:
-        return GoToTarget(target, spends_code)
+        return GoToTarget(target, invalidates_code)
     if attempt < LAST_ATTEMPT:
-        return RestartSignIn(target, LAST_ATTEMPT, spends_code)
-    return ShowError(Cause.SIGN_IN_EXPIRED, target, spends_code)
+        return RestartSignIn(target, LAST_ATTEMPT, invalidates_code)
+    return ShowError(Cause.SIGN_IN_EXPIRED, target, invalidates_code)
 
 
 def decide_after_refused_code(*, attempt: int, target: str) -> RestartSignIn | ShowError:
     """Choose the next step after WeCom refused the code as used, expired or unknown."""
     if attempt < SECOND_ATTEMPT:
-        return RestartSignIn(target, SECOND_ATTEMPT, spends_code=False)
-    return ShowError(Cause.CODE_EXPIRED, target, spends_code=False)
+        return RestartSignIn(target, SECOND_ATTEMPT, invalidates_code=False)
+    return ShowError(Cause.CODE_EXPIRED, target, invalidates_code=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,7 +425,7 @@ def begin_sign_in(
     set_browser_id; None above the limit. Raises redis.RedisError."""
     browser_id = next(iter(read_browser_ids(request)), "") or secrets.token_urlsafe(32)
     login_state = LoginState(corp.pk, kind, target, attempt)
-    state = store_state(state=login_state, browser=browser_id, request_limit=request_limit)
+    state = store_state(state=login_state, browser_id=browser_id, request_limit=request_limit)
     return None if state is None else (state, browser_id)
 
 

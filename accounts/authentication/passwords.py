@@ -162,7 +162,7 @@ def unlock(*, username: str) -> int:
 
 
 def delete_old_tries(*, now: datetime) -> None:
-    """Delete wrong passwords that no longer count. They must not be stored longer: a username may be a password typed
+    """Delete rows of tries that no longer count. They must not be stored longer: a username may be a password typed
     into the wrong field."""
     old = Lockout.objects.filter(attempt_time__lte=now - timedelta(minutes=settings.LOCKOUT_MINUTES))
     if not old.exists():
@@ -174,8 +174,8 @@ def delete_old_tries(*, now: datetime) -> None:
 
 
 def record_right_password(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
-    """Delete earlier wrong passwords of this place after a sign-in by password, and remember the browser for the
-    username. Wrong passwords from elsewhere do not lock a remembered browser out."""
+    """Delete the count of wrong passwords in this browser or at its address after a sign-in by password, and remember
+    the browser for the username. Wrong passwords from elsewhere do not lock a remembered browser out."""
     username = user.get_username()
     Lockout.objects.filter(_make_place_condition(request, username), username=username).delete()
     digest = hash_text(username)
@@ -321,7 +321,7 @@ def has_password(person: User) -> bool:
     return person.has_usable_password() and is_password_enabled()
 
 
-def explain_why_passwords_stay() -> str:
+def explain_why_passwords_are_needed() -> str:
     """Explain in the active language why passwords cannot be switched off; empty if they can."""
     if find_wecom_administrators().exists():
         return ""
@@ -351,8 +351,8 @@ def _find_proven_accounts() -> QuerySet[WeComAccount]:
 
 
 def warn_before_shutting_out(corp: Corp) -> list[str]:
-    """Return a warning if nobody could enter the administration without `corp`, its sign-in or its administrators'
-    rights."""
+    """Return a warning if nobody could enter the administration any more once `corp`, its sign-in or its
+    administrators' rights are switched off."""
     if is_password_enabled() or _find_proven_accounts().exclude(corp=corp).exists():
         return []
     return [
@@ -365,9 +365,9 @@ def warn_before_shutting_out(corp: Corp) -> list[str]:
 
 @transaction.atomic
 def set_password_enabled(*, is_enabled: bool) -> None:
-    """Switch sign-in with a password on or off. Raises ValidationError if nobody could enter the administration
-    without."""
-    reason = "" if is_enabled else explain_why_passwords_stay()
+    """Switch sign-in with a password on or off. Raises ValidationError if nobody could enter the administration without
+    a password."""
+    reason = "" if is_enabled else explain_why_passwords_are_needed()
     if reason:
         raise ValidationError(reason)
     saved = read_policy()

@@ -161,9 +161,9 @@ def _log_missing_cache(error: RedisError) -> None:
 
 
 PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  # the name of a class
+# The expiry of a session if its person ticked "Keep me signed in", and the age at which every session ends.
 REMEMBERED_SECONDS = 30 * 24 * 3600
-# Maximum age of every session.
-LONGEST = timedelta(days=30)
+MAX_AGE = timedelta(days=30)
 # Keys of values in the session.
 # The corp through which the person signed in; missing after sign-in by password.
 CORP_KEY = "corp_id"
@@ -275,7 +275,7 @@ def describe_session(request: HttpRequest, *, corp_id: int) -> CurrentSession:
 # --- Rights -----------------------------------------------------------------------------------------------------------
 
 
-def has_own_rights(request: HttpRequest) -> bool:
+def has_all_rights(request: HttpRequest) -> bool:
     """Return whether the session gives its person all of their rights."""
     return not (isinstance(request.user, User) and request.user.has_withheld_rights)
 
@@ -296,9 +296,9 @@ def record_confirmation(session: SessionBase, now: datetime) -> None:
 def proves_presence(person: User, *, corp: Corp, kind: SignInKind) -> bool:
     """Return whether a sign-in with WeCom through `corp` proves that the person is present.
 
-    A silent sign-in identifies the phone, not the person. A code does not tell its kind, so a stolen silent one is also
-    accepted with the state of a QR code. A QR code counts only for people with neither a password nor an authenticator
-    app, and only if the sign-in gives them all of their rights.
+    A silent sign-in identifies the phone, not the person. WeCom does not tell from which kind of sign-in a code comes,
+    so a code stolen from a silent one could be used in a QR sign-in. A QR sign-in therefore counts only for people with
+    neither a password nor an authenticator app, and only if it gives them all of their rights.
     """
     if kind is not SignInKind.QR or passwords.has_password(person):
         return False
@@ -346,7 +346,7 @@ def is_past_limits(*, opened_at: datetime, used_at: datetime, is_staff: bool, no
     """Return whether a session opened and last used at these times has reached a time limit. Limits are shorter for
     staff."""
     if not is_staff:
-        return now - opened_at >= LONGEST
+        return now - opened_at >= MAX_AGE
     if now - opened_at >= timedelta(hours=settings.STAFF_SESSION_HOURS):
         return True
     return now - used_at >= timedelta(minutes=settings.STAFF_SESSION_IDLE_MINUTES)
@@ -411,8 +411,8 @@ def record_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> N
         rows = SignedInSession.objects.filter(session_key=key, user_id=user_id)
         if rows.update(last_used_at=now, corp_id=corp_id):
             return
-    # The row is written before the session itself, so that its person can end every session. One statement, so that two
-    # simultaneous requests of a new browser write one row.
+    # The row is written before the session itself, so that people always find the session in their list and can end it.
+    # One statement, so that two simultaneous requests of a new browser write one row.
     if not was_signed_in or User.objects.filter(pk=user_id).exists():
         agent = request.headers.get("User-Agent", "")[:USER_AGENT_CHARACTERS]
         with connection.cursor() as cursor:
@@ -454,7 +454,7 @@ def end_all_sessions(*, user: User) -> None:
 
 def delete_old_rows(*, now: datetime) -> int:
     """Delete the rows of sessions that have expired. Return how many."""
-    return SignedInSession.objects.filter(last_used_at__lte=now - LONGEST).delete()[0]
+    return SignedInSession.objects.filter(last_used_at__lte=now - MAX_AGE).delete()[0]
 
 
 # --- At each request --------------------------------------------------------------------------------------------------
@@ -486,7 +486,7 @@ class SessionBindingMiddleware:
             secret = secrets.token_urlsafe(32)
             request.session[_BROWSER_KEY] = hash_text(secret)
             # The cookie lasts as long as the session's cookie can.
-            seconds = None if request.session.get_expire_at_browser_close() else int(LONGEST.total_seconds())
+            seconds = None if request.session.get_expire_at_browser_close() else int(MAX_AGE.total_seconds())
             set_cookie(response, request, _make_binding_cookie_name(request), secret, seconds=seconds)
         return response
 
@@ -514,8 +514,8 @@ def _end_or_limit_session(request: HttpRequest) -> None:
     """Sign out a person who is disabled or may no longer sign in through the session's corp, or whose session reached a
     time limit. Withhold the rights of a person with rights in other companies, unless the sign-in may give them.
 
-    One look-up by index; none for anonymous people and sessions opened by password. Nothing is cached between requests,
-    so that access ends at the next click.
+    This takes one query by an index; none for anonymous people and sessions opened by password. Nothing is cached
+    between requests, so that access ends at the next click.
     """
     person, corp_id, user_id = request.user, request.session.get(CORP_KEY), request.session.get(SESSION_KEY)
     # A disabled person is anonymous here. Without logout() the session would be valid again once the person is enabled.

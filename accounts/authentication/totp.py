@@ -134,7 +134,7 @@ def _use_code(device: TotpDevice, code: str, now: datetime) -> bool:
 
 
 def _find_counter(key: str, code: str, now: datetime, *, after: int) -> int | None:
-    """Return the counter (half minutes since 1970) of `code`; None if it is wrong, or its counter at most `after`."""
+    """Return the counter (half minutes since 1970) of `code`; None if it is wrong, or not newer than `after`."""
     digits = re.sub(r"\s", "", code)
     if re.fullmatch(rf"[0-9]{{{DIGITS}}}", digits) is None:
         return None

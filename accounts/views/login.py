@@ -197,7 +197,7 @@ class AdminLogin(Login):
         site = cast("AdminSite", self.admin_site)
         if request.method == "GET" and site.has_permission(request):
             return HttpResponseRedirect(self._read_target())
-        if request.method == "GET" and request.user.is_authenticated and sessions.has_own_rights(request):
+        if request.method == "GET" and request.user.is_authenticated and sessions.has_all_rights(request):
             return render(request, "accounts/not_staff.html", status=403)
         return super().dispatch(request, *args, **kwargs)
 
@@ -223,7 +223,7 @@ class AdminLogin(Login):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Offer password and code, but not WeCom, to people whom WeCom has signed in without their rights."""
         context = super().get_context_data(**kwargs)
-        if sessions.has_own_rights(self.request):
+        if sessions.has_all_rights(self.request):
             return context
         person = self._find_person_for_code()
         code_form = kwargs.get("code_form") or (person and CodeForm(person=person))
@@ -233,7 +233,7 @@ class AdminLogin(Login):
         """Return the person whom WeCom has signed in without rights, if a code of their app can add the rights
         (TotpDevice.is_independent). None otherwise."""
         person = self.request.user
-        if sessions.has_own_rights(self.request) or not isinstance(person, User):
+        if sessions.has_all_rights(self.request) or not isinstance(person, User):
             return None
         return person if TotpDevice.objects.filter(user=person, is_independent=True).exists() else None
 

@@ -80,7 +80,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     step: flow.NextStep | HttpResponse = flow.decide_next_step(
         returned=flow.consume_state(
             text=state_text,
-            browsers=browser_ids,
+            browser_ids=browser_ids,
             corp_id=corp.pk,
             code=code,
             request_limit=_choose_request_limit(request, session),
@@ -94,7 +94,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     )
     if isinstance(step, flow.RedeemCode):
         step = _redeem_code(request, corp, step, AuthorizationCode(code))
-    elif isinstance(step, flow.GoToTarget | flow.RestartSignIn | flow.ShowError) and step.spends_code:
+    elif isinstance(step, flow.GoToTarget | flow.RestartSignIn | flow.ShowError) and step.invalidates_code:
         _redeem_refused_code_later(corp, code)
     response = step if isinstance(step, HttpResponse) else _carry_out_step(request, corp, step)
     # The address contains a code, so the browser must not send it on as Referer. Other pages need the Referer for
@@ -220,7 +220,7 @@ def _redeem_refused_code_later(corp: Corp, code: str) -> None:
     if not backends.is_well_formed(code):
         return
     valkey().set(flow.make_refused_code_key(code), 1, ex=flow.CODE_SECONDS)
-    if not allows(f"burns:{corp.pk}", at_most=backends.CODES_REDEEMED_PER_MINUTE):
+    if not allows(f"refused-codes:{corp.pk}", at_most=backends.CODES_REDEEMED_PER_MINUTE):
         return
     sealed = flow.seal_values(backends.SEALED_CODE, code)
     try:

@@ -99,7 +99,7 @@ class TestStart:
 def begin_state(corp: Corp) -> str:
     """Return the state of a sign-in that browser B began."""
     state = flow.LoginState(corp.pk, flow.SignInKind.SILENT, "/", 1)
-    text = flow.store_state(state=state, browser="B")
+    text = flow.store_state(state=state, browser_id="B")
     assert text is not None
     return text
 
@@ -170,7 +170,7 @@ class TestUsedState:
         text, kinds = begin_state(corp), flow.StateFinding
 
         def consume(code: str, *browsers: str) -> flow.StateFinding:
-            return flow.consume_state(text=text, browsers=browsers, corp_id=corp.pk, code=code).finding
+            return flow.consume_state(text=text, browser_ids=browsers, corp_id=corp.pk, code=code).finding
 
         assert [consume("C"), consume("C", "A", "C")] == [kinds.FOREIGN, kinds.FOREIGN]
         assert consume("C", "A", "B") is kinds.OURS
@@ -181,7 +181,9 @@ class TestUsedState:
 
         text = begin_state(corp)
 
-        arrivals = at_once(8, lambda: flow.consume_state(text=text, browsers=["B"], corp_id=corp.pk, code="C").finding)
+        arrivals = at_once(
+            8, lambda: flow.consume_state(text=text, browser_ids=["B"], corp_id=corp.pk, code="C").finding
+        )
 
         assert arrivals.count(flow.StateFinding.OURS) == 1
         assert arrivals.count(flow.StateFinding.USED) == 7

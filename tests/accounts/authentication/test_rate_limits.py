@@ -216,7 +216,7 @@ def test_invented_codes_do_not_use_up_the_companys_calls(
     phone.arrive(other_corp, code="ANOTHER")
 
     assert wecom.redeemed == [*(f"INVENTED{number}" for number in range(backends.CODES_REDEEMED_PER_MINUTE)), "ANOTHER"]
-    assert 0 < valkey().ttl(f"accounts:{{limits}}:burns:{corp.pk}") <= 60
+    assert 0 < valkey().ttl(f"accounts:{{limits}}:refused-codes:{corp.pk}") <= 60
 
 
 class TestBeforeItIsSpent:
