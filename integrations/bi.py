@@ -48,7 +48,7 @@ from integrations.jobs.registry import job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import BiConnection, DataSource, Job, SourceKind
 from integrations.models.fields import require_readable
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -85,10 +85,10 @@ class CannotEnter(Exception):
 
 def load_connection() -> BiConnection:
     """Return the saved connection, or an empty one. Its secrets are deferred."""
-    return BiConnection.objects.defer(*SECRETS).filter(pk=THE_ONE).first() or BiConnection()
+    return BiConnection.objects.defer(*SECRETS).filter(pk=SINGLETON_PK).first() or BiConnection()
 
 
-def open_connection() -> BiConnection:
+def load_enabled_connection() -> BiConnection:
     """Return the saved connection. Raises CannotEnter unless people enter the BI from here."""
     saved = load_connection()
     if not saved.is_enabled:
@@ -98,7 +98,7 @@ def open_connection() -> BiConnection:
 
 def is_open() -> bool:
     """Return whether people enter the BI from here."""
-    return BiConnection.objects.filter(pk=THE_ONE, is_enabled=True).exists()
+    return BiConnection.objects.filter(pk=SINGLETON_PK, is_enabled=True).exists()
 
 
 def build_own_address(page: str) -> str:
@@ -266,7 +266,7 @@ CONNECTION_FIELDS = frozenset(
 
 def ensure_connection() -> BiConnection:
     """Return the one row; create it if it is missing."""
-    return BiConnection.objects.get_or_create(pk=THE_ONE)[0]
+    return BiConnection.objects.get_or_create(pk=SINGLETON_PK)[0]
 
 
 def save_connection(*, connection: BiConnection, changed_fields: Collection[str]) -> None:
@@ -328,7 +328,7 @@ _REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 def request_test(*, by: Person, now: datetime) -> Job:
     """Request a test of the saved connection. The token is tried for `by`."""
-    return requests.request_job(TEST, key=THE_ONE, by=by, now=now)
+    return requests.request_job(TEST, key=SINGLETON_PK, by=by, now=now)
 
 
 @job_kind(
@@ -510,7 +510,7 @@ def take_picture(path: str, identity: str, options: PictureOptions, *, now: date
 
     `path`: of a page or card, without its first slash. Raises SnapshotError and CannotEnter.
     """
-    saved = open_connection()
+    saved = load_enabled_connection()
     try:
         on_phone = options.width == snapshots.Width.PHONE
         address = build_entrance(saved, lambda: identity, page=path, on_phone=on_phone, now=now)

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 # The kind of jobs that process events; the key is the company's and the consumer's name, joined by a colon.
 EVENTS = "wecom.events"
 BATCH = 100
-# After this time the events of others get their turn.
+# After this time a job ends and starts again, so that other jobs get their turn.
 TURN_SECONDS = 60
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=15)
 # How long an event is retried while the other side does not answer. By then the nightly run has read everything.

@@ -1,4 +1,4 @@
-"""Calls from an app to higher ones that it does not import. Those register in AppConfig.ready()."""
+"""Calls from an app to higher ones, which it must not import: they register functions in AppConfig.ready()."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ KINDS = (source_tests, bi, callbacks, catalogue, console, links, checks, service
 @shared_task(name=requests.TASK, ignore_result=True, acks_late=False)
 def run_job(job_id: int) -> None:
     """Run one job; a repeat of a finished one does nothing. The message is acknowledged early, because a job that takes
-    longer than the broker waits must not start twice; the row outlives it."""
+    longer than the broker waits must not start twice; if the worker dies, the tick queues the row again."""
     jobs_runner.run_job(job_id)
 
 

@@ -15,7 +15,7 @@ class NotificationsConfig(AppConfig):
     verbose_name = _("Pushes and alerts")
 
     def ready(self) -> None:
-        from accounts.directory.sync import people_left
+        from accounts.directory.sync import members_without_access
         from accounts.users import companies
         from accounts.users.attributes import values_dropped
         from accounts.views.errors import tabs
@@ -48,8 +48,8 @@ class NotificationsConfig(AppConfig):
         card_data_finished.register(decide_checks_of_card)
         card_data_finished.register(enqueue_waiting_runs)
         values_dropped.register(find_rules_naming)
-        people_left.register(withdraw_recipients)
-        people_left.register(ownership.follow_leavers)
+        members_without_access.register(withdraw_recipients)
+        members_without_access.register(ownership.follow_leavers)
         hooks.member_renamed.register(readdress_deliveries)
         hooks.calls.register(hooks.Calls(find_refused_calls, probe_company_at_once, find_newest_success))
         hooks.corp_disabling.register(describe_effects_of_disabling)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from integrations.clients import guandata_sso
 from integrations.datasources import catalogue
 from integrations.models import BiConnection, Job
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 from tests.integrations.clients.guandata.opening import opened
 
 BI = "https://guandata.example.com"
@@ -26,7 +26,7 @@ def make_bi(**values: Any) -> BiConnection:
         # People of tests always have a username; the default is an attribute.
         "external_id_source": "username",
     }
-    return BiConnection.objects.update_or_create(pk=THE_ONE, defaults={**usual, **values})[0]
+    return BiConnection.objects.update_or_create(pk=SINGLETON_PK, defaults={**usual, **values})[0]
 
 
 def claims_in(location: str, base_url: str = BI) -> dict[str, Any]:

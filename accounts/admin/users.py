@@ -372,7 +372,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
             count = ownership().hand_over(form.instance, keys, successor, get_signed_in_person(request))
             sentence = gettext("%(person)s has taken over: %(count)d.") % {"person": successor, "count": count}
             messages.success(request, sentence)
-        for sentence in ownership().succeed([form.instance.pk]):
+        for sentence in ownership().let_successors_take_over([form.instance.pk]):
             messages.success(request, sentence)
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:

@@ -39,7 +39,7 @@ from django.views.decorators.debug import sensitive_variables
 from accounts.audit import services
 from accounts.authentication.flow import find_network, hash_text, set_cookie
 from accounts.models import AuditEntry, Lockout, SignInPolicy, User, WeComAccount
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 
 if TYPE_CHECKING:
     from integrations.models import Corp
@@ -309,7 +309,7 @@ def _read_known_browsers(request: HttpRequest) -> list[list[str]]:
 
 def read_policy() -> SignInPolicy:
     """Read the saved policy, or an unsaved one with passwords on."""
-    return SignInPolicy.objects.filter(pk=THE_ONE).first() or SignInPolicy()
+    return SignInPolicy.objects.filter(pk=SINGLETON_PK).first() or SignInPolicy()
 
 
 def is_password_enabled() -> bool:

@@ -39,8 +39,8 @@ class GroupRules:
         for rule in DepartmentGroup.objects.in_force().filter(department__corp=corp):
             chosen[rule.group_id, rule.with_subdepartments].add(rule.department_id)
         tree = DepartmentTree([corp.pk] if chosen else [])
-        for (group_id, with_those_below), department_ids in chosen.items():
-            for department_id in tree.find_covered(department_ids, with_those_below=with_those_below):
+        for (group_id, with_subdepartments), department_ids in chosen.items():
+            for department_id in tree.find_covered(department_ids, with_subdepartments=with_subdepartments):
                 self.groups_of[department_id].add(group_id)
 
 
@@ -66,7 +66,7 @@ def sync_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | No
     ).write_differences()
 
 
-def sync_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int | None]:
+def sync_groups_of_unlinked_people(*, corp: Corp, after: int) -> tuple[Counter[str], int | None]:
     """Remove groups that the corp's directory gave to people who have no account there any more, because they were
     moved or unlinked by hand. Handles PEOPLE_AT_ONCE people with keys above `after`. The second result is the next
     `after`, None at the end."""

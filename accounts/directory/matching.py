@@ -84,13 +84,13 @@ def match_members(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Memb
 
 
 class MatchContext:
-    """The people who have a value of one of the members, read with a fixed number of queries."""
+    """People who share a value (username, e-mail …) with one of `members`. The number of queries is fixed."""
 
     def __init__(self, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> None:
         self._corp, self._policy = corp, policy
         userids = {one.userid_folded for one in members}
         wanted = _group_by_reason(self._find_keys(one) for one in members)
-        shared = {**wanted, MatchReason.USERNAME: set()}
+        wanted_of_members = {**wanted, MatchReason.USERNAME: set()}
         wanted[MatchReason.USERNAME] = userids  # always needed, to find out whether the username is free
         self._found: dict[_Key, set[int]] = defaultdict(set)
         people: dict[int, User] = {}
@@ -101,7 +101,7 @@ class MatchContext:
         self._people = _find_candidates(people.values())
         # E-mail addresses, mobile numbers and employee numbers that several members of the company share.
         owners: dict[_Key, set[int]] = defaultdict(set)
-        for one in _find_members(Member.objects.filter(corp=corp).present(), shared):
+        for one in _find_members(Member.objects.filter(corp=corp).present(), wanted_of_members):
             for key in self._find_keys(one):
                 owners[key].add(one.pk)
         self._shared = {key for key, pks in owners.items() if len(pks) > 1}
@@ -358,8 +358,8 @@ def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
     """Find conflicts in the companies `corps` among people whom `seen_by` sees. Nine queries at most.
 
     `spellings`: usernames that differ only in capitals. `several`: people with accounts in several companies. `emails`,
-    `mobiles`: members of one company with the same value. `nameless`: accounts without a company, if somebody else or
-    an unlinked member has the same userid. `is_cut`: of some kinds there are more than shown."""
+    `mobiles`: members of one company with the same value. `without_corp`: accounts without a company, if somebody else
+    or an unlinked member has the same userid. `is_cut`: there are more conflicts of some kind than shown."""
     people = find_visible_people(seen_by)
     members = Member.objects.present().filter(corp__in=corps.values("pk"))
     conflicts: dict[str, list[Any]] = {
@@ -367,7 +367,7 @@ def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
         "several": [],
         "emails": _find_shared(members.exclude(email=""), Lower("email"), "corp_id"),
         "mobiles": _find_shared(members.exclude(mobile=""), "mobile", "corp_id"),
-        "nameless": [],
+        "without_corp": [],
     }
     # People with accounts in several companies. Invisible companies are neither counted nor named.
     visible = Corp.objects.visible_to(seen_by)
@@ -388,7 +388,7 @@ def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
         without_corp = WeComAccount.objects.without_corp().exclude(userid_folded="")
         ambiguous = without_corp.filter(Exists(unlinked) | Exists(others))
         ordered = ambiguous.select_related("user").order_by("userid_folded", "pk")
-        conflicts["nameless"] = list(ordered[:CONFLICTS_SHOWN])
+        conflicts["without_corp"] = list(ordered[:CONFLICTS_SHOWN])
     is_cut = any(len(kind) >= CONFLICTS_SHOWN for kind in conflicts.values())
     return {**conflicts, "is_cut": is_cut, "is_empty": not any(conflicts.values())}
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from accounts.audit import services
-from accounts.directory.groups import GroupRules, sync_groups, sync_groups_of_others
+from accounts.directory.groups import GroupRules, sync_groups, sync_groups_of_unlinked_people
 from accounts.directory.linking import (
     COPIED_COLUMNS,
     create_people,
@@ -45,8 +45,8 @@ Reason = LinkConflict.Reason
 
 
 # Called in the transaction that applies the policy, with the company, the folded userids of members who may not sign
-# in, and the current time. Each run calls it for all of them, so it must be quick if there is nothing to do.
-people_left: Hook[[Corp, Sequence[str], datetime], None] = Hook()
+# in, and the current time. Each run calls it for all such members, so it must be quick if there is nothing to do.
+members_without_access: Hook[[Corp, Sequence[str], datetime], None] = Hook()
 
 
 class PolicyStep:
@@ -102,7 +102,7 @@ class PolicyStep:
         choose_primary_accounts(user_ids)
         self._counts += sync_groups(corp=self._corp, user_ids=user_ids, rules=rules)
         if ineligible := [one.userid_folded for one in self._members if not one.is_eligible]:
-            people_left(self._corp, ineligible, self._now)
+            members_without_access(self._corp, ineligible, self._now)
         return +self._counts
 
     # --- Leavers ------------------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class PolicyStep:
             if keys:
                 self._counts["disabled"] += User.objects.filter(pk__in=keys).update(is_active=False)
                 services.record_people(dict.fromkeys(keys, [["is_active", True, False]]), Action.CHANGED)
-                ownership().succeed(keys)
+                ownership().let_successors_take_over(keys)
 
     # --- Linked members -----------------------------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ def apply_run(*, run: SyncRun, job: JobRun) -> SyncRun:
     last_user: int | None = 0
     while last_user is not None:
         with job.edit_row(rows) as locked_run:
-            written, last_user = sync_groups_of_others(corp=corp, after=last_user)
+            written, last_user = sync_groups_of_unlinked_people(corp=corp, after=last_user)
             locked_run.applied_counts = dict(Counter(locked_run.applied_counts) + written)
     with job.edit_row(rows) as locked_run:
         locked_run.applied_at = job.clock()
@@ -221,10 +221,10 @@ def _apply_run_step(
 # --- Runs. A run has two halves: it copies WeCom's directory, then applies it to people ------------------------------
 
 # Nightly runs begin at 03:00 in the site's time zone, each company at another minute, since WeCom also limits calls per
-# address. If a company's run was not requested by 06:00, because the site was down, it is left to the next night.
+# address. A run that is not requested within three hours, because the site is down, is left to the next night.
 FIRST_HOUR = 3
 SPREAD_MINUTES = 60
-LATEST = timedelta(hours=3)
+REQUEST_WINDOW = timedelta(hours=3)
 
 
 def request_nightly_runs(*, now: datetime) -> None:
@@ -232,7 +232,7 @@ def request_nightly_runs(*, now: datetime) -> None:
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     for policy in DirectoryPolicy.objects.in_force().select_related("corp"):
         moment = midnight + timedelta(hours=FIRST_HOUR, minutes=policy.corp.pk * 7 % SPREAD_MINUTES)
-        if not moment <= now < moment + LATEST:
+        if not moment <= now < moment + REQUEST_WINDOW:
             continue
         tonight = SyncRun.objects.filter(corp=policy.corp, trigger=SyncRun.Trigger.NIGHTLY, requested_at__gte=moment)
         if not tonight.exists():
@@ -306,7 +306,7 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
         if user is not None and not user.has_usable_password() and not has_account.exists():
             User.objects.filter(pk=user.pk).update(is_active=False)
             services.record_people({user.pk: [["is_active", True, False]]}, AuditEntry.Action.CHANGED)
-            ownership().succeed([user.pk])
+            ownership().let_successors_take_over([user.pk])
     WeComAccount.objects.filter(pk=account.pk).update(userid=new, userid_folded=folded)
     proven = WeComAccount.objects.filter(pk=account.pk, proven_corp_id=corp.pk, proven_userid=former)
     proven.update(proven_userid=folded)

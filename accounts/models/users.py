@@ -19,7 +19,7 @@ from django.utils.translation import gettext_noop
 from integrations.models.companies import Corp
 from integrations.models.directory import Member
 from integrations.models.fields import EncryptedTextField, Person, fold_userid
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 
 # Values that User.withhold_rights() sets.
 WITHHELD = {"is_staff": False, "is_superuser": False, "manages_all_corps": False}
@@ -291,7 +291,7 @@ class SignedInSession(models.Model):
 class SignInPolicy(models.Model):
     """The single row of the policy: whether people may sign in with passwords."""
 
-    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK, editable=False)
     password_enabled = models.BooleanField(
         _("sign-in with a password"),
         default=True,
@@ -303,7 +303,7 @@ class SignInPolicy(models.Model):
         verbose_name = _("sign-in policy")
         verbose_name_plural = _("sign-in policy")
         default_permissions = ("view", "change")
-        constraints = [models.CheckConstraint(condition=Q(pk=THE_ONE), name="one_sign_in_policy")]
+        constraints = [models.CheckConstraint(condition=Q(pk=SINGLETON_PK), name="one_sign_in_policy")]
 
     def __str__(self) -> str:
         return str(_("sign-in policy"))

@@ -21,7 +21,7 @@ from accounts.users.roles import sees_all
 from integrations import bi
 from integrations.core.hooks import Attention, ExternalId, find_external_id_by_key
 from integrations.models import BiConnection, Corp
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -36,7 +36,7 @@ USERNAME, EMAIL, LOGIN_ID = "username", "email", "bi_login_id"
 def is_bi_identity_source(*sources: str) -> bool:
     """Return whether people enter the BI by one of `sources`. Locks the connection's row until the caller's transaction
     ends, so that nobody chooses another source meanwhile."""
-    rows = BiConnection.objects.select_for_update().filter(pk=THE_ONE, is_enabled=True)
+    rows = BiConnection.objects.select_for_update().filter(pk=SINGLETON_PK, is_enabled=True)
     with transaction.atomic():
         return rows.values_list("external_id_source", flat=True).first() in sources
 
@@ -120,7 +120,7 @@ def list_identity_attentions(request: HttpRequest, corps: Sequence[Corp]) -> lis
         return []
     connection = bi.load_connection()
     source = find_external_id_by_key(connection.external_id_source) if connection.is_enabled else None
-    url = reverse("admin:integrations_biconnection_change", args=[THE_ONE])
+    url = reverse("admin:integrations_biconnection_change", args=[SINGLETON_PK])
     return [Attention(objection, url)] if source is not None and (objection := source.objection()) else []
 
 

@@ -126,14 +126,14 @@ class Ownership:
     - `find_objections(owner, keys, successor, editor)` returns sentences on why the editor must not hand them over.
     - `hand_over(owner, keys, successor, editor)` hands them over unless there are objections, in the transaction that
       saves the owner; returns how many.
-    - `succeed(user_ids)` gives the objects of people who were disabled, or may no longer enter the administration, to
-      their successors, in the same transaction; returns sentences that name the successors.
+    - `let_successors_take_over(user_ids)` gives the objects of people who were disabled, or may no longer enter the
+      administration, to their successors, in the same transaction; returns sentences that name the successors.
     """
 
     find: Callable[[User, User], list[tuple[str, str, str, str]]]
     find_objections: Callable[[User, Collection[str], User, User], list[str]]
     hand_over: Callable[[User, Collection[str], User, User], int]
-    succeed: Callable[[Collection[int]], list[str]]
+    let_successors_take_over: Callable[[Collection[int]], list[str]]
 
 
 ownership: SingleProvider[Ownership] = SingleProvider()

@@ -54,7 +54,7 @@ def enter_bi(request: HttpRequest, page: str = "") -> HttpResponse:
 @sensitive_variables()
 def _build_address(request: HttpRequest, page: str) -> str:
     """Return the BI's address with a token, which must appear only in the Location header. Raises CannotEnter."""
-    connection = bi.open_connection()
+    connection = bi.load_enabled_connection()
     return bi.build_entrance(
         connection,
         lambda: bi.find_external_id(connection, request.user),

@@ -14,7 +14,7 @@ from accounts.models import AuditEntry, PeopleImport
 from integrations.core import installation
 from integrations.core.background import database_now
 from integrations.models import CallbackEvent, Installation, Job
-from integrations.models.installation import THE_ONE, Place
+from integrations.models.installation import SINGLETON_PK, Place
 from notifications.delivery.maintenance import end_waiting
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def mark_as_installation() -> int | None:
     """Mark the database as the real installation, and end waiting runs, so that none is sent late. Return their number;
     None if the database was the real installation already, which changes nothing."""
     installation.load_installation()
-    Installation.objects.select_for_update().get(pk=THE_ONE)
+    Installation.objects.select_for_update().get(pk=SINGLETON_PK)
     # Checked under the lock: of two simultaneous calls, the second would end runs that have begun since.
     if not installation.belongs_to_copy(installation.load_installation()):
         return None
@@ -35,7 +35,7 @@ def mark_as_installation() -> int | None:
     CallbackEvent.objects.waiting().update(status=CallbackEvent.Status.DONE)
     stop_imports(PeopleImport.objects.all(), "restored", now)
     Job.objects.unfinished().delete()
-    Installation.objects.filter(pk=THE_ONE).update(
+    Installation.objects.filter(pk=SINGLETON_PK).update(
         place=Place(), deployment=settings.INSTALLATION_NAME, is_held=False, confirmed_at=timezone.now()
     )
     _record_note("This database is the real installation. %d runs that had waited were ended.", count)
@@ -47,7 +47,7 @@ def mark_as_installation() -> int | None:
 def mark_as_copy() -> bool:
     """Mark the database as a copy, also if it is the real installation. Return False if it was marked already."""
     installation.load_installation()
-    if not Installation.objects.filter(pk=THE_ONE, is_held=False).update(is_held=True):
+    if not Installation.objects.filter(pk=SINGLETON_PK, is_held=False).update(is_held=True):
         return False
     _record_note("This database is a copy: nothing is sent from it.")
     transaction.on_commit(installation.forget_known_copy)

@@ -34,7 +34,7 @@ from integrations.core.background import database_now
 from integrations.core.heartbeats import HEARTBEAT_SECONDS
 from integrations.core.redis import valkey
 from integrations.models import Installation, SiteAddress
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 from notifications.models import OperatorContacts, Robot
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ _IS_CHECK_DUE = (
 
 
 def _select_row() -> QuerySet[Installation]:
-    return Installation.objects.filter(pk=THE_ONE)
+    return Installation.objects.filter(pk=SINGLETON_PK)
 
 
 def check_engine() -> None:

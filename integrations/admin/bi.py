@@ -47,7 +47,7 @@ from integrations.core.http import is_own_page
 from integrations.jobs.registry import describe_job
 from integrations.jobs.requests import find_newest_job
 from integrations.models import BiConnection, SiteAddress
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -276,8 +276,8 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         extra = dict(extra_context or {})
-        saved = BiConnection.objects.filter(pk=THE_ONE).defer(*bi.SECRETS).first()
-        if saved is not None and object_id == str(THE_ONE):
+        saved = BiConnection.objects.filter(pk=SINGLETON_PK).defer(*bi.SECRETS).first()
+        if saved is not None and object_id == str(SINGLETON_PK):
             extra |= self._describe_panels(request, saved)
         response = super().changeform_view(request, object_id, form_url, extra)
         if saved is not None and (origin := http.read_origin(saved.base_url)):
@@ -368,7 +368,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
     def _describe_test(self, saved: BiConnection) -> dict[str, Any]:
         context = {
             "bi": saved,
-            **describe_job(find_newest_job(bi.TEST, THE_ONE)),
+            **describe_job(find_newest_job(bi.TEST, SINGLETON_PK)),
             "is_outdated": saved.checked_at is not None and saved.checked_version != saved.connection_version,
             "lines": explain_findings(saved.check_results) if saved.checked_at else [],
         }
@@ -383,5 +383,5 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         return bi.ensure_connection()
 
     def _redirect_to_page(self, section: str = "") -> HttpResponseRedirect:
-        address = reverse("admin:integrations_biconnection_change", args=[THE_ONE])
+        address = reverse("admin:integrations_biconnection_change", args=[SINGLETON_PK])
         return HttpResponseRedirect(f"{address}#{section}" if section else address)

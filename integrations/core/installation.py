@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from integrations.clients.transport import read_boot_clock
 from integrations.models import Installation
-from integrations.models.installation import THE_ONE, Place
+from integrations.models.installation import SINGLETON_PK, Place
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +41,12 @@ def is_copy() -> bool:
     # Asked before each task: a column that a migration is still to add must not stop the tasks.
     row = load_installation("is_held", "place", "deployment", "version", "timeline")
     if parse_version(row.version) < parse_version(settings.VERSION):
-        Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
+        Installation.objects.filter(pk=SINGLETON_PK, version=row.version).update(version=settings.VERSION)
     timeline: int = row.timeline_here  # type: ignore[attr-defined]  # annotated by `load_installation`
     if row.timeline != timeline:
         is_elsewhere = row.timeline is None or row.place != row.here  # type: ignore[attr-defined]  # annotated by it, too
         failover = {} if is_elsewhere else {"failed_over_at": Now()}
-        Installation.objects.filter(pk=THE_ONE, timeline=row.timeline).update(timeline=timeline, **failover)
+        Installation.objects.filter(pk=SINGLETON_PK, timeline=row.timeline).update(timeline=timeline, **failover)
     return belongs_to_copy(row)
 
 
@@ -75,7 +75,7 @@ def load_installation(*columns: str) -> Installation:
 def _query_installation() -> QuerySet[Installation]:
     # PostgreSQL's timeline changes when a standby is promoted or a point in time is restored.
     timeline = RawSQL("SELECT timeline_id FROM pg_control_checkpoint()", ())  # nosec B611  # a constant
-    return Installation.objects.annotate(here=Place(), timeline_here=timeline).filter(pk=THE_ONE)
+    return Installation.objects.annotate(here=Place(), timeline_here=timeline).filter(pk=SINGLETON_PK)
 
 
 def belongs_to_copy(row: Installation) -> bool:

@@ -18,7 +18,7 @@ from integrations.jobs.runner import JobRun
 from integrations.models import BiConnection, Job
 from integrations.models.datasources import explain_problem
 from integrations.models.fields import Person
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 
 LIST = "bi.list"
 # A list younger than this is shown without a new request.
@@ -69,7 +69,7 @@ def request_listing(*, page_id: str, by: Person, now: datetime, anew: bool = Fal
 def list_pages(run: JobRun) -> dict[str, Any]:
     """List the BI's pages, or the cards of one page. Return ids, names and kinds."""
     page_id = run.job.payload["page"]
-    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first()
+    connection = BiConnection.objects.defer("private_key").filter(pk=SINGLETON_PK).first()
     try:
         if connection is None or not connection.base_url:
             raise SourceError(Problem.NOT_SET_UP, missing="bi-address")
@@ -89,4 +89,4 @@ def list_pages(run: JobRun) -> dict[str, Any]:
 
 
 def _read_connection_version() -> int:
-    return BiConnection.objects.filter(pk=THE_ONE).values_list("connection_version", flat=True).first() or 0
+    return BiConnection.objects.filter(pk=SINGLETON_PK).values_list("connection_version", flat=True).first() or 0

@@ -171,10 +171,10 @@ def _make_renewal(row: CardData, clock: Clock) -> Callable[[], None]:
 
 def has_place(source: DataSource, now: datetime) -> bool:
     """Return whether another row of the source may be fetched now."""
-    in_hand = CardData.objects.in_hand(now)
-    if in_hand.filter(card__source=source).count() >= source.parallel_limit:
+    rows = CardData.objects.being_fetched(now)
+    if rows.filter(card__source=source).count() >= source.parallel_limit:
         return False
-    return source.slow_since is None or in_hand.filter(card__source__in=DataSource.objects.slow()).count() < SLOW_PLACES
+    return source.slow_since is None or rows.filter(card__source__in=DataSource.objects.slow()).count() < SLOW_PLACES
 
 
 def _fetch(row: CardData, clock: Clock) -> bool:
@@ -287,7 +287,7 @@ def read_preview(token: str, cards: Sequence[Card], *, now: datetime) -> DataPre
     for row in rows.values():
         if row.status == CardData.Status.FAILED:
             sentence = _("There is no data of “%(card)s”: %(problem)s")
-            lost = frozenset(each.card_id for each in rows.values() if each.is_lost)
+            lost = frozenset(each.card_id for each in rows.values() if each.is_retry_useless)
             return DataPreview(seconds, problem=sentence % {"card": row.card, "problem": row.problem}, lost=lost)
     waiting = [row for row in rows.values() if row.status == CardData.Status.WAITING]
     if not waiting:
@@ -308,8 +308,8 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
     has_worker = row.lease_until is not None and row.lease_until > now
     if row.try_count or has_worker or now - row.requested_at < EXPLAINED_AFTER:
         return ""
-    source, in_hand = row.card.source, CardData.objects.in_hand(now)
-    if in_hand.filter(card__source=source).count() >= source.parallel_limit:
+    source, fetching = row.card.source, CardData.objects.being_fetched(now)
+    if fetching.filter(card__source=source).count() >= source.parallel_limit:
         sentence = _("It waits for its turn: the data source “%(source)s” is busy with other queries.")
         return sentence % {"source": source}
     if not has_place(source, now):
@@ -318,7 +318,7 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
             "only a few at once."
         )
         return sentence % {"source": source}
-    if in_hand.exists():
+    if fetching.exists():
         return _("It waits for its turn: the workers of the queue “data” are busy with other data.")
     return _("No worker has taken it yet. Check that one takes from the queue “data”, and that it can be reached.")
 
@@ -327,7 +327,7 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
 
 
 def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:
-    """Notify the followers, but not of a preview, for which its page polls."""
+    """Call the functions of `card_data_finished`, but not for a preview, for which its page polls."""
     if slot_at is not None:
         for follower in card_data_finished:
             with log_errors(logger, "data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower)):

@@ -25,7 +25,7 @@ from integrations.data.table import Column, Table
 from integrations.data.table_builder import ColumnChoices
 from integrations.models import BiConnection, Card, CardData, DataSource, SourceKind
 from integrations.models.fields import require_readable
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 
 if TYPE_CHECKING:
     from integrations.clients.sources import sql
@@ -71,7 +71,7 @@ def try_source(source: DataSource, *, now: datetime) -> None:
 
 
 def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
-    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first() or bi.load_connection()
+    connection = BiConnection.objects.defer("private_key").filter(pk=SINGLETON_PK).first() or bi.load_connection()
     if not connection.base_url or not connection.api_login:
         raise SourceError(Problem.NOT_SET_UP, missing="bi")
     filters = [

@@ -56,10 +56,10 @@ class DepartmentTree:
         rows = Department.objects.filter(pk__in=list(department_ids)).order_by()
         return cls(set(rows.values_list("corp_id", flat=True)))
 
-    def find_covered(self, department_ids: Iterable[int], *, with_those_below: bool) -> set[int]:
+    def find_covered(self, department_ids: Iterable[int], *, with_subdepartments: bool) -> set[int]:
         """Return the keys of the present ones of these departments, if wanted with all below them."""
         there = self._parents.keys() & set(department_ids)
-        return find_subtree(self._parents, there) if with_those_below else there
+        return find_subtree(self._parents, there) if with_subdepartments else there
 
     def find_covering(self, department_ids: Iterable[int]) -> set[int]:
         """Return the keys of these departments, if present, and of all above them: choosing any covers these."""

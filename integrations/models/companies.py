@@ -281,8 +281,8 @@ class Corp(models.Model):
     # The files WW_verify_<code>.txt, served at the root of every address: they prove to WeCom that a domain is ours.
     # Each holds exactly its code, so an entry is {"code", "uploaded_at"}. Two apps of a company may get the same file.
     verification_files = models.JSONField(_("verification files"), default=list, editable=False)
-    # The last new AgentId and Secret, and WeCom's last answer: problem, facts, errcode and caller_ip as in CheckRun. In
-    # force, they stay without the Secret, to show since when.
+    # The last new AgentId and Secret, and WeCom's last answer: problem, facts, errcode and caller_ip as in CheckRun.
+    # Once they are in force, only the Secret is emptied: the page shows since when they are in force.
     staged_agentid = models.PositiveBigIntegerField(_("new AgentId"), null=True, editable=False)
     staged_secret = EncryptedTextField(_("new Secret"), blank=True, editable=False)
     staged_state = models.CharField(max_length=8, choices=CredentialsState.choices, blank=True, editable=False)

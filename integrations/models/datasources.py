@@ -21,7 +21,7 @@ from integrations.data import Problem
 from integrations.data.table import Table, from_document, to_document
 from integrations.models.companies import Corp
 from integrations.models.fields import EncryptedTextField, Person, corp_condition
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 from integrations.models.jobs import Moment
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def explain_problem(code: str, facts: Mapping[str, Any]) -> str:
         "bi-address": _("the BI's address"),
         "app-token": _("the BI's app token"),
         "address": _("the address of the service"),
-        "encoding": _("its letters or its packing are broken"),
+        "encoding": _("its character encoding or its compression is broken"),
         "empty": _("it is empty"),
         "not-json": _("it is no JSON"),
         "deep": _("it is nested too deeply"),
@@ -188,14 +188,14 @@ _SENTENCES = {
 }
 
 
-# Guandata's default name.
+# Guandata's default domain ID.
 USUAL_DOMAIN = "guanbi"
 
 
 class BiConnection(models.Model):
     """The BI platform of this site, in one row (docs/decisions/0016)."""
 
-    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK, editable=False)
     is_enabled = models.BooleanField(
         _("people can open the BI from this site"),
         default=False,
@@ -281,7 +281,7 @@ class BiConnection(models.Model):
         verbose_name = _("BI platform")
         verbose_name_plural = _("BI platform")
         default_permissions = ("view", "change")
-        constraints = [models.CheckConstraint(condition=Q(pk=THE_ONE), name="one_bi_connection")]
+        constraints = [models.CheckConstraint(condition=Q(pk=SINGLETON_PK), name="one_bi_connection")]
 
     def __str__(self) -> str:
         return self.base_url or str(_("BI platform"))
@@ -296,8 +296,8 @@ SECONDS_AT_MOST = 120
 ROWS_AT_MOST = 100_000
 # Columns of DataSource that are loaded only for their use.
 SECRETS = ("sql_url", "http_headers")
-# Problems that another try does not solve: the source refuses the card's query or does not know its subject.
-LOST = frozenset({Problem.NOT_FOUND, Problem.REFUSED, Problem.NO_TABLE})
+# Problems that a retry does not solve: the source refuses the card's query or does not know its subject.
+UNRETRYABLE = frozenset({Problem.NOT_FOUND, Problem.REFUSED, Problem.NO_TABLE})
 
 
 class SourceKind(models.TextChoices):
@@ -323,7 +323,7 @@ class ScopedQuerySet(models.QuerySet[Scoped]):
         )
 
     def hidden_from(self, person: Person) -> Self:
-        """Filter rows without a company, whose existence people of some companies may know."""
+        """Filter rows that `person` may not see, but may know to exist: rows without a company."""
         return self.filter(**{f"{self.corp_path}__isnull": True}) if corp_condition(person) else self.none()
 
 
@@ -490,7 +490,7 @@ class CardDataQuerySet(models.QuerySet["CardData"]):
         """Filter rows to be fetched now that no worker holds."""
         return self.waiting().free(now).filter(next_try_at__lte=now)
 
-    def in_hand(self, now: datetime) -> CardDataQuerySet:
+    def being_fetched(self, now: datetime) -> CardDataQuerySet:
         """Filter rows that a worker is fetching."""
         return self.waiting().filter(lease_until__gt=now)
 
@@ -527,7 +527,7 @@ class CardData(models.Model):
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
     lease_token = models.CharField(max_length=32, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
-    # When the followers were notified; null before.
+    # When the functions of `card_data_finished` were called; null before.
     notified_at = models.DateTimeField(null=True)
 
     objects = CardDataQuerySet.as_manager()
@@ -559,9 +559,9 @@ class CardData(models.Model):
         return f"{self.card_id} {self.slot_at:%Y-%m-%d %H:%M:%S}" if self.slot_at else f"{self.card_id} of a page"
 
     @property
-    def is_lost(self) -> bool:
+    def is_retry_useless(self) -> bool:
         """True if the source refused or did not know the query, so that another try is useless."""
-        return self.status == self.Status.FAILED and self.problem_code in LOST
+        return self.status == self.Status.FAILED and self.problem_code in UNRETRYABLE
 
     @property
     def table(self) -> Table:

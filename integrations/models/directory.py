@@ -304,7 +304,7 @@ class CallbackEvent(models.Model):
     kind = models.CharField(_("address"), max_length=16, choices=Kind.choices)
     # Equal for all deliveries of one event: the MsgId of a message, or the digest of an event's plaintext.
     key = models.CharField(max_length=80)
-    # The event's name, or a message's type. Two names can be either, so `is_event` says which of them it is.
+    # The event's name, or a message's type. Events and messages share two names, so `is_event` tells them apart.
     event = models.CharField(_("event"), max_length=64)
     is_event = models.BooleanField()
     change = models.CharField(_("kind of change"), max_length=64, blank=True)

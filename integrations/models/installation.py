@@ -9,7 +9,7 @@ from django.db.models import Func
 from django.utils.translation import gettext_lazy as _
 
 # The primary key of the only row, here and in other tables with one.
-THE_ONE = 1
+SINGLETON_PK = 1
 
 
 class Place(Func):
@@ -36,7 +36,7 @@ class Installation(models.Model):
     copy.
     """
 
-    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK, editable=False)
     place = models.CharField(max_length=128)
     # settings.INSTALLATION_NAME when the installation was confirmed.
     deployment = models.CharField(max_length=64, blank=True)
@@ -47,7 +47,7 @@ class Installation(models.Model):
     version = models.CharField(max_length=32, blank=True)
     # When `manage.py backup` last wrote a file.
     backed_up_at = models.DateTimeField(null=True)
-    # The last timeline, and when it last changed because a standby had taken over.
+    # PostgreSQL's last known timeline, and when it last changed because a standby had taken over.
     timeline = models.BigIntegerField(null=True)
     failed_over_at = models.DateTimeField(null=True)
     # The latest check of the engine. `engine_problems`: codes of failing parts, sorted, separated by commas; empty if

@@ -163,7 +163,7 @@ def _decide_rule(
     if state is None or state.status != state.Status.READY:
         problem = (state.problem if state else "") or _("There was no answer in time.")
         # True if the source no longer knows the card; None if its answer does not say.
-        is_broken = True if state and state.is_lost else None
+        is_broken = True if state and state.is_retry_useless else None
         return _count_missing_data(rule, check, problem, now, is_broken=is_broken), []
     zone = read_zone(rule.time_zone)
     table = verdicts.localize_moments(state.table, zone)

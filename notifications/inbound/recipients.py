@@ -14,7 +14,7 @@ from accounts.models import Attribute, AttributeValue, User, WeComAccount, fold_
 from accounts.users.bi_identity import EMAIL, USERNAME
 from integrations.directory import departments
 from integrations.models import BiConnection, Corp, Department, Member
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 
 ADDRESSES_AT_MOST = 1000
 # Digits of a department's number in WeCom.
@@ -158,7 +158,7 @@ def _find_by_email(addresses: Sequence[Address], people: QuerySet[User], corps: 
 
 def _find_by_login_id(addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]) -> _PeopleByAddress:
     """Find people by their BI account: the attribute marked for it, or the field that the connection names."""
-    source = BiConnection.objects.filter(pk=THE_ONE).values_list("external_id_source", flat=True).first()
+    source = BiConnection.objects.filter(pk=SINGLETON_PK).values_list("external_id_source", flat=True).first()
     if source in _LOGIN_SOURCES:
         return _LOGIN_SOURCES[source](addresses, people, corps)
     attribute = Attribute.objects.bi_login_ids().first()
@@ -198,7 +198,7 @@ def _find_by_department(
     candidates = _find_departments(addresses, corps)
     tree = departments.DepartmentTree({one.corp_id for same_named in candidates.values() for one in same_named})
     below = {
-        one.pk: tree.find_covered([one.pk], with_those_below=True)
+        one.pk: tree.find_covered([one.pk], with_subdepartments=True)
         for same_named in candidates.values()
         for one in same_named[:SAME_NAMED_AT_MOST]
     }

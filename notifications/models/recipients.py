@@ -16,7 +16,7 @@ from accounts.models import User
 from accounts.users.roles import make_scope_condition
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField, Person
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 
 M = TypeVar("M", bound=models.Model, covariant=True)
 
@@ -160,7 +160,7 @@ class OperatorContactsQuerySet(models.QuerySet["OperatorContacts"]):
 class OperatorContacts(models.Model):
     """The contacts for standstills: one row, in addition to OPERATOR_EMAILS and OPERATOR_ROBOT_URL."""
 
-    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK, editable=False)
     emails = models.TextField(
         _("e-mail addresses"),
         blank=True,
@@ -183,7 +183,7 @@ class OperatorContacts(models.Model):
         verbose_name = pgettext_lazy("menu", "Failure notices")
         verbose_name_plural = pgettext_lazy("menu", "Failure notices")
         default_permissions = ("view", "change")
-        constraints = [models.CheckConstraint(condition=Q(pk=THE_ONE), name="one_row_of_operator_contacts")]
+        constraints = [models.CheckConstraint(condition=Q(pk=SINGLETON_PK), name="one_row_of_operator_contacts")]
 
     def __str__(self) -> str:
         return str(_("who is told of standstills"))

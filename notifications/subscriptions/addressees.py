@@ -92,8 +92,8 @@ def explain_naming(person: User, model: type[Subscription] | type[AlertRule]) ->
     )
     named = Department.objects.in_bulk(covering)
     chosen = orders.filter(departments__in=covering).values_list("pk", "departments", "with_subdepartments")
-    for pk, one, with_those_below in chosen:
-        if with_those_below or one in own_departments:
+    for pk, one, with_subdepartments in chosen:
+        if with_subdepartments or one in own_departments:
             found[pk].append(_("department “%(name)s”") % {"name": named[one]})
     for pk in find_concerned_orders(person, model):
         found[pk].append(_("by attributes"))

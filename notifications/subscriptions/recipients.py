@@ -331,7 +331,7 @@ def match_chosen(audience: Audience, tree: departments.DepartmentTree | None = N
 def _find_covered(audience: Audience, tree: departments.DepartmentTree | None = None) -> set[int]:
     """Return the keys of the audience's departments, with those below them if the audience includes these."""
     tree = tree or departments.DepartmentTree.of_departments(audience.department_ids)
-    return tree.find_covered(audience.department_ids, with_those_below=audience.with_subdepartments)
+    return tree.find_covered(audience.department_ids, with_subdepartments=audience.with_subdepartments)
 
 
 def _make_recipient(audience: Audience, row: Any) -> Recipient:

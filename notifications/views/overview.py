@@ -24,7 +24,7 @@ from integrations import bi
 from integrations.bi import explain_findings
 from integrations.core.hooks import Attention, Line
 from integrations.models import BiConnection, Card, Corp, DataSource, Member, SiteAddress, SourceKind
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 from notifications.delivery.explanations import name_runs
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.statistics import DayCounts, OutcomeCounts
@@ -163,7 +163,7 @@ def list_steps(request: HttpRequest, corps: Sequence[Corp] | None = None) -> lis
     pushes = Subscription.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk")
     sent = Delivery.objects.visible_to(request.user)
     sources = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
-    connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exclude(api_login="")
+    connected = BiConnection.objects.filter(pk=SINGLETON_PK).exclude(base_url="").exclude(api_login="")
     linked = WeComAccount.objects.complete().filter(corp__in=Corp.objects.visible_to(request.user))
     # One row of facts about what the person may see.
     facts_by_name = {

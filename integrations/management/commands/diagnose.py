@@ -29,7 +29,7 @@ class Command(BaseCommand):
         broken = []
         bad = {CheckRun.Status.WRONG, CheckRun.Status.WAITING, CheckRun.Status.RUNNING}
         for corp in corps:
-            # Run all checks here, also those that become due once another one has passed; wait for those of a worker.
+            # Run all checks here, also those that become due once another one has passed; wait for a worker's checks.
             checks.request_checks(corp=corp, checks=None, now=timezone.now())
             jobs = Job.objects.unfinished().filter(kind=checks.DIAGNOSIS, corp=corp).order_by("-status", "pk")
             while job := jobs.exclude(status=Job.Status.WAITING, due_at__gt=timezone.now()).first():

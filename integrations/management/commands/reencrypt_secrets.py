@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from integrations.core import key_rotation
 from integrations.models.fields import find_encrypted_columns
 
-# How often, and after how long, rows are tried again that others had locked, or saved meanwhile under another key.
+# Number of passes over the rows, and the pause between them: others may have locked a row or saved it with an old key.
 TRIES, PAUSE_SECONDS = 5, 2.0
 
 
@@ -66,6 +66,6 @@ class Command(BaseCommand):
             self.stdout.flush()  # otherwise output to a file or pipe is delayed
 
         count, unreadable = key_rotation.reencrypt_rows(model, names, writes=writes, progress=progress)
-        # Not the value, which may be a secret under a key that still exists.
+        # Do not print the value: it may be a secret, encrypted with a key that still exists somewhere.
         words = _("no key of FIELD_ENCRYPTION_KEYS opens it")
         return count, [f"{label} {key}, {name}: {words}" for key, name in unreadable]

@@ -19,7 +19,7 @@ from integrations.datasources import catalogue
 from integrations.jobs.registry import describe_job
 from integrations.models import BiConnection, Card, DataSource, Department, Job, SourceKind
 from integrations.models.fields import corp_condition
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 
 SHOWN_AT_MOST = 30  # saved cards
 ENTRIES_AT_MOST = 200  # pages or cards of the BI
@@ -51,7 +51,7 @@ def list_choices(request: HttpRequest) -> JsonResponse:
     state = describe_job(listing)
     # If there is no BI to choose from, the page says why, and links to its connection or names people to ask. People
     # limited to some companies only learn that a source for all companies exists.
-    is_connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exists()
+    is_connected = BiConnection.objects.filter(pk=SINGLETON_PK).exclude(base_url="").exists()
     hidden = DataSource.objects.hidden_from(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
     permission, view = _NEW_SOURCE if is_connected else _CONNECT
     bi_page = "" if corp_condition(request.user) else _link_if_allowed(request, permission, view)

@@ -18,7 +18,7 @@ from integrations.core import installation
 from integrations.core.background import log_errors
 from integrations.core.sentences import Sentence
 from integrations.models import Installation
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 from notifications.delivery.rows import RENDER_LEASE, lock_skipping
 from notifications.models import Repeat, Report, Run, Subscription
 from notifications.subscriptions.schedules import TIME_FIELDS, DueTime, ScheduleError, find_due_times
@@ -43,10 +43,10 @@ def claim_tick(*, now: datetime, period_seconds: int) -> bool:
     seconds = int(now.timestamp())
     period = seconds - seconds % period_seconds
     is_new = Q(tick_period__lt=period) | Q(tick_period__gt=period + CLOCK_TOLERANCE_SECONDS)
-    mine = Installation.objects.filter(is_new, pk=THE_ONE)
+    mine = Installation.objects.filter(is_new, pk=SINGLETON_PK)
     if mine.update(tick_period=period):
         return True
-    if Installation.objects.filter(pk=THE_ONE).exists():
+    if Installation.objects.filter(pk=SINGLETON_PK).exists():
         return False
     installation.load_installation()
     return mine.update(tick_period=period) == 1

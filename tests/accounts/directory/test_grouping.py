@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.directory import groups
-from accounts.directory.groups import sync_groups, sync_groups_of_others
+from accounts.directory.groups import sync_groups, sync_groups_of_unlinked_people
 from accounts.models import AuditEntry, DepartmentGroup, GivenGroup, User, WeComAccount
 from accounts.users.roles import Role
 from integrations.models import Corp, Department, Member
@@ -231,7 +231,7 @@ def test_people_of_others_are_dealt_with_in_parts(created: People, monkeypatch: 
     after: int | None = 0
     parts = []
     while after is not None:
-        found, after = sync_groups_of_others(corp=created.corp, after=after)
+        found, after = sync_groups_of_unlinked_people(corp=created.corp, after=after)
         parts.append(found["ungrouped"])
 
     assert parts == [1, 1, 0]

@@ -493,7 +493,7 @@ def test_conflicts_are_shown(admin: Client, corp: Corp, other_corp: Corp) -> Non
     assert [[one.username for one in some.rows] for some in found["spellings"]] == [["LiLei", "lilei"]]
     assert [[one.userid for one in some.rows] for some in found["emails"]] == [["mail-1", "mail-2"]]
     assert [[one.userid for one in some.rows] for some in found["mobiles"]] == [["m1", "m2"]]
-    assert [one.user.username for one in found["nameless"]] == ["second", "nameless"]
+    assert [one.user.username for one in found["without_corp"]] == ["second", "nameless"]
     text = get_list(admin, side="conflicts", company=str(other_corp.pk))
     assert "mail-1" not in text  # unlike any token on the page
     assert "没有冲突" in get_list(

@@ -28,34 +28,34 @@ def make(corp: Corp, tree: dict[int, int | None], **values: Any) -> dict[int, in
     return {one.wecom_department_id: one.pk for one in Department.objects.bulk_create(rows)}
 
 
-def find_covered(keys: list[int], *, with_those_below: bool) -> set[int]:
-    return DepartmentTree.of_departments(keys).find_covered(keys, with_those_below=with_those_below)
+def find_covered(keys: list[int], *, with_subdepartments: bool) -> set[int]:
+    return DepartmentTree.of_departments(keys).find_covered(keys, with_subdepartments=with_subdepartments)
 
 
 def test_a_department_means_itself_and_all_below(corp: Corp) -> None:
     keys = make(corp, {1: None, 2: 1, 3: 2, 4: 1})
     elsewhere = make(make_corp("南湖贸易"), {1: None, 2: 1})
 
-    assert find_covered([keys[2]], with_those_below=True) == {keys[2], keys[3]}
-    assert find_covered([keys[2]], with_those_below=False) == {keys[2]}
-    assert find_covered([keys[4], elsewhere[1]], with_those_below=True) == {keys[4], *elsewhere.values()}
-    assert find_covered([], with_those_below=True) == set()
+    assert find_covered([keys[2]], with_subdepartments=True) == {keys[2], keys[3]}
+    assert find_covered([keys[2]], with_subdepartments=False) == {keys[2]}
+    assert find_covered([keys[4], elsewhere[1]], with_subdepartments=True) == {keys[4], *elsewhere.values()}
+    assert find_covered([], with_subdepartments=True) == set()
 
 
 def test_a_department_that_is_gone_means_nothing(corp: Corp) -> None:
     keys = make(corp, {1: None, 2: 1, 3: 2})
     Department.objects.filter(pk=keys[2]).update(removed_at=timezone.now())
 
-    assert find_covered([keys[2]], with_those_below=True) == set()
-    assert find_covered([keys[2]], with_those_below=False) == set()
-    assert find_covered([keys[1]], with_those_below=True) == {keys[1]}
+    assert find_covered([keys[2]], with_subdepartments=True) == set()
+    assert find_covered([keys[2]], with_subdepartments=False) == set()
+    assert find_covered([keys[1]], with_subdepartments=True) == {keys[1]}
 
 
 def test_a_cycle_and_a_missing_parent_hang_nothing(corp: Corp) -> None:
     keys = make(corp, {7: 8, 8: 7, 9: 8, 5: 99})
 
-    assert find_covered([keys[7]], with_those_below=True) == {keys[7], keys[8], keys[9]}
-    assert find_covered([keys[5]], with_those_below=True) == {keys[5]}
+    assert find_covered([keys[7]], with_subdepartments=True) == {keys[7], keys[8], keys[9]}
+    assert find_covered([keys[5]], with_subdepartments=True) == {keys[5]}
     paths = find_paths(Department.objects.all())
     assert paths[keys[9]] == "北山制造 › D7 › D8 › D9"
     assert paths[keys[5]] == "北山制造 › D5"
@@ -70,7 +70,7 @@ def test_what_stands_above_is_what_means_it(corp: Corp, parents: dict[int, int |
     Department.objects.filter(wecom_department_id=3).update(removed_at=timezone.now())
 
     for key in keys.values():
-        means_it = {one for one in keys.values() if key in find_covered([one], with_those_below=True)}
+        means_it = {one for one in keys.values() if key in find_covered([one], with_subdepartments=True)}
         assert DepartmentTree.of_departments([key]).find_covering([key]) == means_it
 
 
@@ -85,7 +85,7 @@ def test_any_parents_give_every_department_a_path_that_ends_with_it(corp: Corp, 
     assert set(paths) == set(keys.values())
     for number, key in keys.items():
         assert paths[key].split(" › ")[-1] == f"D{number}"
-        assert find_covered([key], with_those_below=True) >= {key}
+        assert find_covered([key], with_subdepartments=True) >= {key}
 
 
 def test_a_path_begins_with_the_company_once(corp: Corp) -> None:

@@ -17,7 +17,7 @@ from accounts.models import User
 from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import BiConnection, CardData, Corp
-from integrations.models.installation import THE_ONE
+from integrations.models.installation import SINGLETON_PK
 from notifications import tasks
 from notifications.delivery import maintenance
 from notifications.delivery.attachments import produce_medium
@@ -481,7 +481,7 @@ def test_files_and_charts_have_the_times_of_the_subscriptions_zone(corp: Corp) -
 
 
 def test_leads_to_the_page_of_the_card_in_the_bi_where_the_report_names_no_other(corp: Corp) -> None:
-    BiConnection.objects.create(pk=THE_ONE, is_enabled=True, base_url="https://bi.example.test")
+    BiConnection.objects.create(pk=SINGLETON_PK, is_enabled=True, base_url="https://bi.example.test")
     linked, own = (
         make_data_report(card=make_card(bi_page_id="weather", name=name), link=link)
         for name, link in (("A", ""), ("B", "/elsewhere"))
