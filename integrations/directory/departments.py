@@ -57,12 +57,12 @@ class DepartmentTree:
         return cls(set(rows.values_list("corp_id", flat=True)))
 
     def find_covered(self, department_ids: Iterable[int], *, with_subdepartments: bool) -> set[int]:
-        """Return the keys of the present ones of these departments, if wanted with all below them."""
-        there = self._parents.keys() & set(department_ids)
-        return find_subtree(self._parents, there) if with_subdepartments else there
+        """Return the keys of those of these departments that are not removed, if wanted with all below them."""
+        present = self._parents.keys() & set(department_ids)
+        return find_subtree(self._parents, present) if with_subdepartments else present
 
     def find_covering(self, department_ids: Iterable[int]) -> set[int]:
-        """Return the keys of these departments, if present, and of all above them: choosing any covers these."""
+        """Return the keys of all departments that cover one of these: these themselves if present, and all above."""
         return {above for pk in department_ids for above in self._find_above(pk)}
 
     def path(self, department: Department, company: str) -> str:
@@ -98,26 +98,26 @@ _ROOTS_SHOWN = 5
 UNASKED_AT_LEAST = 20
 
 
-def is_too_many(*, losing_count: int, able_count: int, percent: int) -> bool:
+def is_too_many(*, losing_count: int, eligible_count: int, percent: int) -> bool:
     """Return whether so many people would lose access at once that an administrator must confirm.
 
     `percent`: the share that may be disabled without a question; 0 for nobody.
     """
-    unasked = min(UNASKED_AT_LEAST, able_count / 2) if percent else 0
-    return losing_count > max(unasked, percent * able_count / 100)
+    unasked = min(UNASKED_AT_LEAST, eligible_count / 2) if percent else 0
+    return losing_count > max(unasked, percent * eligible_count / 100)
 
 
 def find_question(
     *,
     losing: Collection[int],
-    able: Mapping[int, Iterable[int]],
+    eligible: Mapping[int, Iterable[int]],
     parents: Parents,
     roots: Sequence[int],
     percent: int,
 ) -> dict[str, Any] | None:
     """Return the question to an administrator as SyncRun.question has it, or None.
 
-    `losing`: keys of members who would be disabled; `able`: all members still enabled, with their departments'
+    `losing`: keys of members who would be disabled; `eligible`: all members still enabled, with their departments'
     numbers; `parents`: the stored tree; `roots`: the configured ones, by default the top departments; `percent`: the
     share that may be disabled without a question.
     """
@@ -126,11 +126,11 @@ def find_question(
     emptied = []
     for root in roots or find_top_departments(parents):
         below = find_subtree(parents, [root])
-        people = [key for key, departments in able.items() if not below.isdisjoint(departments)]
+        people = [key for key, departments in eligible.items() if not below.isdisjoint(departments)]
         if people and all(key in losing for key in people):
             emptied.append(str(root))
-    facts = {"leaving": len(losing), "of": len(able), "percent": percent, "roots": emptied[:_ROOTS_SHOWN]}
-    if is_too_many(losing_count=len(losing), able_count=len(able), percent=percent):
+    facts = {"leaving": len(losing), "of": len(eligible), "percent": percent, "roots": emptied[:_ROOTS_SHOWN]}
+    if is_too_many(losing_count=len(losing), eligible_count=len(eligible), percent=percent):
         return {"reason": "share", **facts}
     return {"reason": "root", **facts} if emptied else None
 

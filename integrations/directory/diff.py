@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from integrations.directory.fetch import (
     DISABLED,
     PLAIN_FIELDS,
-    Person,
     SeenDepartment,
+    SeenMember,
     Snapshot,
     UserLookup,
 )
@@ -46,7 +46,7 @@ class Difference:
     waits: bool | None = None
 
 
-def compare_member(member: Member, person: Person, presence: Member.Presence) -> Difference | None:
+def compare_member(member: Member, person: SeenMember, presence: Member.Presence) -> Difference | None:
     """Return the changes of a member who was listed; None if nothing changed."""
     found = Difference(member, Kind.CHANGED)
     if person.userid != member.userid:
@@ -69,7 +69,7 @@ def compare_member(member: Member, person: Person, presence: Member.Presence) ->
 
 
 def compare_absent_member(member: Member, presence: Member.Presence) -> Difference | None:
-    """Return the changes of a member who was not listed; None if that was known."""
+    """Return the changes of a member who was not listed; None if the stored presence is the same."""
     if member.presence == presence:
         return None
     found = Difference(member, _KIND_OF_ABSENCE[presence], {"presence": presence})
@@ -135,7 +135,7 @@ class DirectoryPlan:
     departments: DepartmentDifferences = field(default_factory=DepartmentDifferences)
     losing: list[Difference] = field(default_factory=list)
     changed: list[Difference] = field(default_factory=list)
-    joined: list[Person] = field(default_factory=list)
+    joined: list[SeenMember] = field(default_factory=list)
 
     def add(self, found: Difference | None) -> None:
         if found is not None:
@@ -187,13 +187,13 @@ def _plan_absent(
         start = turn * OUTSIDERS_LOOKED_UP % max(len(outsiders), 1)
         beyond = certain[LOOK_UPS_AT_MOST:]
         absent = [*certain[:LOOK_UPS_AT_MOST], *[*outsiders[start:], *outsiders[:start]][:OUTSIDERS_LOOKED_UP]]
-    for member, where in zip(absent, look_up([one.userid for one in absent]), strict=True):
-        if where.person is not None:
+    for member, found in zip(absent, look_up([one.userid for one in absent]), strict=True):
+        if found.person is not None:
             if member.presence == Presence.HERE:
                 snapshot.warn("moved_meanwhile", member.userid)
-            planned.add(compare_member(member, where.person, Presence.HERE))
+            planned.add(compare_member(member, found.person, Presence.HERE))
         else:
-            planned.add(compare_absent_member(member, Presence.OUT_OF_SCOPE if where.exists else Presence.DELETED))
+            planned.add(compare_absent_member(member, Presence.OUT_OF_SCOPE if found.exists else Presence.DELETED))
     for member in beyond:
         planned.add(compare_absent_member(member, Presence.MISSING if snapshot.company is None else Presence.DELETED))
 
@@ -204,7 +204,7 @@ DEPARTMENTS = "departments"
 _ROWS_A_STATEMENT = 500
 
 
-SaveChunk = Callable[[Mapping[str, int]], AbstractContextManager[datetime]]
+OpenChunk = Callable[[Mapping[str, int]], AbstractContextManager[datetime]]
 NoteChanges = Callable[[Sequence[Difference], Sequence[Member], datetime], None]
 
 
@@ -212,8 +212,8 @@ class Writer:
     """Writer of a plan, in chunks. A member whom somebody else changed since the reading began is skipped, because that
     change is newer.
 
-    `saving`: opens a transaction for a chunk and yields its time; the block fills the mapping passed to it with
-    the number of changes by kind. `note`: records a chunk's changes, in its transaction. `read_since`: when the reading
+    `open_chunk`: opens a transaction for a chunk and yields its time; the block fills the mapping passed to it with the
+    number of changes by kind. `note`: records a chunk's changes, in its transaction. `read_since`: when the reading
     began. `own`: primary key → when this batch of events changed the member; such a change is not somebody else's.
     """
 
@@ -221,19 +221,19 @@ class Writer:
         self,
         *,
         corp: Corp,
-        saving: SaveChunk,
+        open_chunk: OpenChunk,
         note: NoteChanges,
         read_since: datetime | None,
         own: Mapping[int, datetime] = MappingProxyType({}),
     ) -> None:
-        self._corp, self._chunk, self._note, self._read_since, self._own = corp, saving, note, read_since, own
+        self._corp, self._open_chunk, self._note, self._read_since, self._own = corp, open_chunk, note, read_since, own
         self._department_keys: dict[int, int] = {}
         self.skipped_count = 0
 
     def write(self, plan: DirectoryPlan) -> None:
         found = plan.departments
         if found.count:
-            with self._chunk({DEPARTMENTS: found.count}) as now:
+            with self._open_chunk({DEPARTMENTS: found.count}) as now:
                 new = [
                     Department(
                         corp=self._corp,
@@ -258,7 +258,7 @@ class Writer:
 
     def _write_differences(self, chunk: Sequence[Difference]) -> None:
         counts = Counter[str]()
-        with self._chunk(counts) as now:
+        with self._open_chunk(counts) as now:
             members = self._lock(chunk)
             chunk = [one for one in chunk if one.member.pk in members]
             counts.update(one.kind.value for one in chunk)
@@ -289,9 +289,9 @@ class Writer:
         self.skipped_count += len(chunk) - len(members)
         return members
 
-    def _write_joined(self, people: Sequence[Person]) -> None:
+    def _write_joined(self, people: Sequence[SeenMember]) -> None:
         counts = Counter[str]()
-        with self._chunk(counts) as now:
+        with self._open_chunk(counts) as now:
             known = Member.objects.filter(corp=self._corp, userid_folded__in=[one.folded for one in people])
             there = set(known.values_list("userid_folded", flat=True))
             self.skipped_count += len(there)

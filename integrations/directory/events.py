@@ -121,7 +121,7 @@ def _write(batch: EventBatch, lookup: EventLookup, *, own: Mapping[int, datetime
     """Write the changes. `own`: the members written by this batch already, and when."""
 
     @contextmanager
-    def saving(counts: Mapping[str, int]) -> Iterator[datetime]:
+    def open_chunk(counts: Mapping[str, int]) -> Iterator[datetime]:
         with transaction.atomic():
             batch.lock_job()
             yield batch.clock()
@@ -132,7 +132,7 @@ def _write(batch: EventBatch, lookup: EventLookup, *, own: Mapping[int, datetime
         """Report the members. The audit trail records the consequences; the copy keeps no history between runs."""
         batch.touch([*(one.member.pk for one in changes), *(one.pk for one in joined)])
 
-    writer = Writer(corp=batch.corp, saving=saving, note=note, read_since=lookup.read_since, own=own)
+    writer = Writer(corp=batch.corp, open_chunk=open_chunk, note=note, read_since=lookup.read_since, own=own)
     losing = [one.member.userid_folded for one in lookup.plan.losing if one.member.is_eligible]
     if losing and _is_suspicious(batch.corp, losing):
         logger.error("events corp=%s would take access from %d: a run asks first", batch.corp.pk, len(losing))
@@ -144,7 +144,7 @@ def _write(batch: EventBatch, lookup: EventLookup, *, own: Mapping[int, datetime
 
 
 def _request_run(batch: EventBatch) -> None:
-    """Request a run. The beat of the higher app that carries out runs finds it within a minute."""
+    """Request a run of the whole directory."""
     request_run(corp=batch.corp, trigger=SyncRun.Trigger.EVENT, now=batch.clock())
 
 
@@ -162,8 +162,8 @@ def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
         pipeline.scard(key)
         total = int(pipeline.execute()[-1])
     # People of the last minutes have lost access already.
-    able_count = Member.objects.filter(corp=corp).eligible().count() + total - len(losing)
-    return is_too_many(losing_count=total, able_count=able_count, percent=settings.DIRECTORY_GUARD_PERCENT)
+    eligible_count = Member.objects.filter(corp=corp).eligible().count() + total - len(losing)
+    return is_too_many(losing_count=total, eligible_count=eligible_count, percent=settings.DIRECTORY_GUARD_PERCENT)
 
 
 DIRECTORY_CONSUMER = Consumer(name=CONSUMER_NAME, wants=DIRECTORY_EVENTS, consume=consume)
@@ -274,7 +274,7 @@ def describe_reception(corp: Corp, *, now: datetime) -> EventReception:
     if not has_copy(corp):
         return EventReception(ReceptionState.NOT_COPIED, None, given_up_count=given_up_count)
     heard_at = corp.people_event_at
-    # Without events that were processed and only wait to be repeated after a run, which may take long.
+    # Events that were processed and only wait to be repeated after a run, which may take long, are not counted.
     waiting = CallbackEvent.objects.waiting().exclude(problem="", try_count__gt=0)
     waiting = waiting.filter(corp=corp, received_at__lt=now - PATIENCE)
     late_count = waiting[:COUNTED_AT_MOST].count()

@@ -1,8 +1,8 @@
 """Reader of a company's directory in WeCom, with as few calls as its secrets allow. It writes nothing.
 
-By the app: department/list once (or once for each root), user/list once a department, agent/get once. If the app's
-scope names people or tags: tag/get once a tag, and user/get for a person who is in none of the departments.
-With the contacts secret also: department/simplelist once, user/list_id once for 10,000 rows (a row is a person in a
+With the app's secret: department/list once (or once per root), user/list once per department, agent/get once. If the
+app's scope names people or tags: tag/get once per tag, and user/get for a person who is in none of the departments.
+With the contacts secret also: department/simplelist once, user/list_id once per 10,000 rows (a row is a person in a
 department), and department/list only once, however many roots there are.
 
 In addition there is one user/get call for each missing person, to learn why.
@@ -37,15 +37,15 @@ LEFT_COMPANY = 5
 _USERID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_\-@.]{0,63}")
 # Joins characters into one emoji. All other invisible characters are removed.
 _JOINER = "\u200d"
-_LONGEST = {"name": 128, "alias": 128, "position": 128, "mobile": 32, "email": 254, "biz_mail": 254}
+_MAX_LENGTHS = {"name": 128, "alias": 128, "position": 128, "mobile": 32, "email": 254, "biz_mail": 254}
 NUMBER_CHARACTERS = 64
-PLAIN_FIELDS = (*_LONGEST, "number")
+PLAIN_FIELDS = (*_MAX_LENGTHS, "number")
 DEPARTMENT_IDS = range(1, 2**32)
 _EXAMPLES_AT_MOST = 5
 
 
 @dataclass(slots=True)
-class Person:
+class SeenMember:
     """A member as read from WeCom. `departments`: the numbers of their departments."""
 
     userid: str
@@ -85,12 +85,12 @@ class Snapshot:
     """
 
     departments: dict[int, SeenDepartment] = field(default_factory=dict)
-    people: dict[str, Person] = field(default_factory=dict)
+    people: dict[str, SeenMember] = field(default_factory=dict)
     company: set[str] | None = None
     left: set[str] = field(default_factory=set)
     warnings: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, person: Person) -> None:
+    def add(self, person: SeenMember) -> None:
         """Merge a person's entry of one list. Two spellings of a userid are one person."""
         known = self.people.get(person.folded)
         if known is None:
@@ -117,11 +117,11 @@ class Snapshot:
         ]
 
 
-_MERGED = tuple(each.name for each in fields(Person) if each.name in {*PLAIN_FIELDS, "status"})
+_MERGED = tuple(each.name for each in fields(SeenMember) if each.name in {*PLAIN_FIELDS, "status"})
 
 
 def clean_text(text: str, longest: int) -> str:
-    """Return `text` for storage and display: no control or invisible characters, no half characters, not too long."""
+    """Return `text` for storage and display: no control or invisible characters, no lone surrogates, not too long."""
     if text.isprintable():
         return text.strip()[:longest]
     kept = (char for char in text if char == _JOINER or unicodedata.category(char) not in {"Cc", "Cf", "Cs"})
@@ -147,8 +147,8 @@ PAUSES_SECONDS = (0.5, 2.0)
 
 
 class CallPacer:
-    """Pace of the calls to WeCom, which also repeats failed ones. `pause`: sleeps for some seconds. `count`: the calls
-    made, including repeats."""
+    """Object that makes calls to WeCom at a limited rate, and repeats failed ones. `pause`: sleeps for some seconds.
+    `count`: the calls made, including repeats."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class CallPacer:
         self._due_at = 0.0
 
     def call(self, call: Callable[[], T]) -> T:
-        """Make one call, up to three times after passing failures. Raises the client's errors."""
+        """Make one call, after transient failures up to three times. Raises the client's errors."""
         for seconds in PAUSES_SECONDS:
             try:
                 return self._pace(call)
@@ -209,7 +209,7 @@ class UserLookup:
     `has_left`: WeCom still has the account of somebody who left the company.
     """
 
-    person: Person | None
+    person: SeenMember | None
     exists: bool
     has_left: bool = False
 
@@ -228,7 +228,7 @@ class Reader:
         self._pacer, self._progress, self._number_field = pacer, progress, number_field
         self.snapshot = Snapshot()
         self._seen_by_app: set[int] = set()
-        # Departments of people that were looked up, which were neither read nor given.
+        # Numbers of departments that people who were looked up belong to, but that the snapshot lacks.
         self.unknown_departments: set[int] = set()
         # Results of user/get, by folded userid.
         self._answers: dict[str, User | bool] = {}
@@ -343,7 +343,7 @@ class Reader:
                 company.add(folded)
                 is_wanted = wanted is None or folded in wanted
                 if is_wanted and department_id in known:
-                    snapshot.add(Person(userid, {department_id}))
+                    snapshot.add(SeenMember(userid, {department_id}))
             self._progress(Phase.MEMBERS, len(company), 0)
 
     def _read_singles(self) -> None:
@@ -379,14 +379,14 @@ class Reader:
             return
         self.snapshot.add(self._convert_user(user, listed_in))
 
-    def _convert_user(self, user: User, listed_in: int | None) -> Person:
+    def _convert_user(self, user: User, listed_in: int | None) -> SeenMember:
         """Convert a user, whose userid is checked. `listed_in`: the department whose list had the user, if any."""
         departments = {number for number in user.department_ids if number in self.snapshot.departments}
         if listed_in is not None:
             departments.add(listed_in)
         values = {
             name: None if name in user.withheld else clean_text(getattr(user, name), longest)
-            for name, longest in _LONGEST.items()
+            for name, longest in _MAX_LENGTHS.items()
         }
         values["name"] = values["name"] or None  # everybody has a name: an empty one was withheld
         # A field that is missing from the answer may be hidden from the app: unknown, not empty.
@@ -395,7 +395,7 @@ class Reader:
         status = None if user.status is None else STATUS.get(user.status)
         if user.is_enabled is False:
             status = DISABLED
-        return Person(userid=user.userid, departments=departments, status=status, is_seen_by_app=True, **values)
+        return SeenMember(userid=user.userid, departments=departments, status=status, is_seen_by_app=True, **values)
 
     def _is_userid(self, userid: str) -> bool:
         if is_userid(userid):

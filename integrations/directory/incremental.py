@@ -66,8 +66,8 @@ class EventChanges:
 
     `people`: all to look up. `leavers`: those who by their last event left, were disabled, or are out of the app's
     scope. `tagged`: by tag number, people who got or lost the tag; `tags_with_departments`: tags that departments got
-    or lost. `has_structure`: departments, or the app's scope, may have changed. `try_counts`: by folded userid, the
-    number of earlier tries of its events.
+    or lost. `must_read_departments`: departments, or the app's scope, may have changed. `try_counts`: by folded userid,
+    the number of earlier tries of its events.
     """
 
     people: dict[str, str] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class EventChanges:
     renames: list[Rename] = field(default_factory=list)
     tagged: dict[int, dict[str, str]] = field(default_factory=dict)
     tags_with_departments: set[int] = field(default_factory=set)
-    has_structure: bool = False
+    must_read_departments: bool = False
     try_counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -87,10 +87,10 @@ def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
             continue
         callback = wire.parse_callback(event.body.encode())
         if event.event != CHANGE_CONTACT:
-            changes.has_structure = True
+            changes.must_read_departments = True
             _add_person(changes, callback.userid, is_leaving=event.event == LEFT_SCOPE, try_count=event.try_count)
         elif event.change in _DEPARTMENT_CHANGES:
-            changes.has_structure = True
+            changes.must_read_departments = True
         elif event.change == _TAG_CHANGE:
             number = callback.text("TagId").strip()
             if not (number.isascii() and number.isdigit() and len(number) < 12):
@@ -177,7 +177,7 @@ class EventLookup:
             self.is_too_much |= not seen.isdisjoint(self._changes.tags_with_departments)
             for tag in seen & tagged.keys():
                 self._wanted |= tagged[tag]
-        if self._changes.has_structure or self._corp.department_root_ids:
+        if self._changes.must_read_departments or self._corp.department_root_ids:
             self._read_departments()
         else:
             self.reader.snapshot.departments = _find_present(self._departments)

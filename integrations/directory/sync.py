@@ -1,6 +1,6 @@
 """Runs of the directory: request, execution by a job, confirmation, end and explanation.
 
-After a worker's death the next one reads everything again: rows already written are no differences any more.
+If a worker dies, the next one reads everything again: rows that were written before no longer differ.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def admit_member(*, member: Member, now: datetime) -> bool:
 
 def restore_member(*, member_id: int, now: datetime) -> bool:
     """Restore a member out of scope or disabled whom WeCom has just shown. Return False if the copy is newer."""
-    known = Member.objects.filter(pk=member_id, presence__in=_HEALING, waits_since__isnull=True)
+    known = Member.objects.filter(pk=member_id, presence__in=_RESTORABLE, waits_since__isnull=True)
     is_disabled = When(status=Member.Status.DISABLED, then=Value(Member.Status.ACTIVE))
     status = Case(is_disabled, default=F("status"))
     return bool(known.update(presence=Member.Presence.HERE, left_at=None, status=status, changed_at=now))
 
 
-# Not deleted or missing people, whose userid may be somebody else's by now.
-_HEALING = (Member.Presence.HERE, Member.Presence.OUT_OF_SCOPE)
+# Deleted and missing people are not restored, because their userid may be somebody else's by now.
+_RESTORABLE = (Member.Presence.HERE, Member.Presence.OUT_OF_SCOPE)
 
 
 # --- The stored directory of a corp, for comparing ----------------------------------------------------------
@@ -97,8 +97,8 @@ def find_departments(corp: Corp, members: QuerySet[Member] | None = None) -> dic
     return found
 
 
-# Pauses before a run that WeCom did not let through starts again; after the last it ends.
-RESTS = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=5), timedelta(minutes=10))
+# Pauses before a run that could not be completed starts again; without another pause, it ends as failed.
+RETRY_PAUSES = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=5), timedelta(minutes=10))
 # The kind of jobs that carry out runs; its function is in accounts.
 JOB = "directory.run"
 
@@ -110,7 +110,7 @@ JOB = "directory.run"
 def request_run(*, corp: Corp, trigger: SyncRun.Trigger, now: datetime, requested_by: str = "") -> SyncRun:
     """Return the corp's active run, or a new one, which a job carries out.
 
-    A new run replaces one that waits for an answer; it asks again with the facts of then.
+    A new run replaces one that waits for an answer. It reads the directory again, and may ask a question of its own.
     """
     corp = Corp.objects.select_for_update().get(pk=corp.pk)
     active = SyncRun.objects.unfinished().filter(corp=corp).first()
@@ -229,11 +229,11 @@ class _RunExecution:
             planned.losing = [difference for difference in planned.losing if difference.member.pk in shown]
         elif losing := {difference.member.pk for difference in planned.losing if difference.member.is_eligible}:
             departments = find_departments(self._corp)
-            able = Member.objects.filter(corp=self._corp).eligible().values_list("pk", flat=True)
+            eligible = Member.objects.filter(corp=self._corp).eligible().values_list("pk", flat=True)
             tree = Department.objects.filter(corp=self._corp).present()
             question = find_question(
                 losing=losing,
-                able={key: departments.get(key, ()) for key in able},
+                eligible={key: departments.get(key, ()) for key in eligible},
                 parents=dict(tree.values_list("wecom_department_id", "wecom_parent_id")),
                 roots=self._corp.department_root_ids,
                 percent=settings.DIRECTORY_GUARD_PERCENT,
@@ -250,7 +250,7 @@ class _RunExecution:
                 )
                 return
         self._show(Phase.WRITING, 0, planned.count)
-        Writer(corp=self._corp, saving=self._saving, note=self._note, read_since=read_since).write(planned)
+        Writer(corp=self._corp, open_chunk=self._open_chunk, note=self._note, read_since=read_since).write(planned)
         self._finish(snapshot)
 
     def _show(self, phase: SyncRun.Phase, done: int, total: int, **more: int) -> None:
@@ -261,9 +261,9 @@ class _RunExecution:
             SyncRun.objects.filter(pk=self._run.pk).update(phase=phase, call_count=self._pacer.count, **more)
 
     @contextmanager
-    def _saving(self, counts: Mapping[str, int]) -> Iterator[datetime]:
-        """Yield the time of a transaction that locks the run's row and adds to it what the block wrote: `counts`, and
-        the differences noted."""
+    def _open_chunk(self, counts: Mapping[str, int]) -> Iterator[datetime]:
+        """Open a transaction, lock the run's row and yield the time. After the block, add to the row what it wrote:
+        `counts`, and the differences noted."""
         self._noted = []
         with self._job.edit_row(SyncRun.objects.filter(pk=self._run.pk).defer("proposed")) as held:
             yield self._job.clock()
@@ -309,10 +309,10 @@ def _postpone_run(run: SyncRun, job: JobRun, error: IntegrationError | None) -> 
     """Postpone the run without disabling anybody. After the last try, end it."""
     problem = "unreachable" if isinstance(error, TransientError) else "changed_meanwhile"
     columns = {} if error is None else _describe_error(error)
-    if run.try_count >= len(RESTS):
+    if run.try_count >= len(RETRY_PAUSES):
         _end_run(run, job, problem=problem, **columns)
         return
-    wait = RESTS[run.try_count]
+    wait = RETRY_PAUSES[run.try_count]
     if isinstance(error, RateLimitedError):
         wait = max(wait, timedelta(seconds=error.retry_after_seconds))
     values = {"status": Status.WAITING, "phase": Phase.WAITING, "try_count": run.try_count + 1, "problem": problem}

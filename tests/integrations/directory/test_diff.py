@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wecom_sandbox.testing import ControlError
 
 from integrations.directory.diff import compare_member
-from integrations.directory.fetch import Person, clean_text
+from integrations.directory.fetch import SeenMember, clean_text
 from integrations.models import Corp, Member, SyncRun
 from tests.integrations.directory.place import Directory, Source, seed
 from tests.nightly import IS_NIGHTLY
@@ -30,7 +30,7 @@ def make_member(*, departments: set[int], **values: Any) -> Member:
 
 def test_the_weightiest_change_names_the_difference() -> None:
     known = make_member(name="李雷", status="active", departments={2})
-    seen = Person("lilei", {3}, name="李磊", status="disabled")
+    seen = SeenMember("lilei", {3}, name="李磊", status="disabled")
 
     found = compare_member(known, seen, HERE)
 

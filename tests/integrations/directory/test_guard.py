@@ -30,7 +30,7 @@ def place_hundred(department: int = 1) -> dict[int, list[int]]:
 
 
 @pytest.mark.parametrize(
-    ("losing", "able", "percent", "roots", "asked"),
+    ("losing", "eligible", "percent", "roots", "asked"),
     [
         (set(range(5)), place_hundred(), 5, (), None),
         (set(range(6)), place_hundred(), 5, (), ("share", 6, 100, ())),
@@ -46,26 +46,26 @@ def place_hundred(department: int = 1) -> dict[int, list[int]]:
     ],
 )
 def test_what_is_asked(
-    losing: set[int], able: dict[int, list[int]], percent: int, roots: tuple[int, ...], asked: object
+    losing: set[int], eligible: dict[int, list[int]], percent: int, roots: tuple[int, ...], asked: object
 ) -> None:
-    found = find_question(losing=losing, able=able, parents=PARENTS, roots=roots, percent=percent)
+    found = find_question(losing=losing, eligible=eligible, parents=PARENTS, roots=roots, percent=percent)
 
     assert (found and (found["reason"], found["leaving"], found["of"], tuple(found["roots"]))) == asked
 
 
 @pytest.mark.parametrize(
-    ("losing", "able", "percent", "is_asked"),
+    ("losing", "eligible", "percent", "is_asked"),
     [
         *((1, 2, 5, False), (1, 3, 5, False), (2, 3, 5, True), (9, 18, 5, False), (10, 18, 5, True)),
         *((20, 100, 5, False), (21, 100, 5, True), (50, 1000, 5, False), (51, 1000, 5, True), (1, 1000, 0, True)),
     ],
 )
 def test_some_people_may_go_unasked_but_never_most_of_them(
-    monkeypatch: pytest.MonkeyPatch, losing: int, able: int, percent: int, is_asked: bool
+    monkeypatch: pytest.MonkeyPatch, losing: int, eligible: int, percent: int, is_asked: bool
 ) -> None:
     monkeypatch.setattr(departments, "UNASKED_AT_LEAST", UNASKED_AT_LEAST)
 
-    assert is_too_many(losing_count=losing, able_count=able, percent=percent) is is_asked
+    assert is_too_many(losing_count=losing, eligible_count=eligible, percent=percent) is is_asked
 
 
 def twenty(place: Directory) -> None:
