@@ -276,7 +276,7 @@ def save_connection(*, connection: BiConnection, changed_fields: Collection[str]
         connection.save(update_fields=[*changed_fields, "changed_at"])
         return
     before = BiConnection.objects.get(pk=connection.pk)
-    connection.connection_version = F("connection_version") + 1  # concurrent saves must not lose a step
+    connection.connection_version = F("connection_version") + 1  # concurrent saves must not lose an increment
     connection.save(update_fields=[*changed_fields, "connection_version", "changed_at"])
     connection.refresh_from_db(fields=["connection_version"])
     # The API user of the former connection, and of this one.

@@ -151,7 +151,7 @@ def _write(corp: Corp, kind: str, changes: list[Values], *, is_repeat: bool) -> 
         raise JobFailedError("outdated")
     present = _fetch_values(client, kind)
     is_written = all(present[name] == value for name, value in after.items())
-    if is_written and (is_repeat or before != after):  # by a worker that died, or before somebody tried it again
+    if is_written and (is_repeat or before != after):  # written by a worker that died, or by an earlier try
         return
     if any(present[name] != value for name, value in before.items()):
         raise JobFailedError("unclear" if is_repeat else "changed")

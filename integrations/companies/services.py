@@ -60,7 +60,7 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
         corp.save(update_fields=list(changed_fields))
         return False
     before = Corp.objects.values_list("corpid", "agentid").get(pk=corp.pk)
-    corp.connection_version = F("connection_version") + 1  # concurrent saves must not lose a step
+    corp.connection_version = F("connection_version") + 1  # concurrent saves must not lose an increment
     corp.save(update_fields=[*changed_fields, "connection_version"])
     corp.refresh_from_db(fields=["connection_version"])
     # None: the contacts assistant, which has no agent.
@@ -73,7 +73,7 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
 
 def find_reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
     """Return why `corp` cannot be enabled yet, as sentences; empty if it can."""
-    reasons = checks.find_reasons(checks.list_essential_checks(corp), checks.find_latest_runs(corp), corp, now)
+    reasons = checks.explain_not_passed(checks.list_essential_checks(corp), checks.find_latest_runs(corp), corp, now)
     address = corp.find_site_address()
     is_trial = corp.is_sandbox and settings.ENVIRONMENT != "production"
     if address.is_local and not is_trial:
@@ -94,7 +94,7 @@ def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | No
     outdated = [_("Somebody changed the connection in the meantime. Test it again.")]
     if seen_version is not None and seen_version != corp.connection_version:
         return outdated
-    # The basis of the reasons. With sign-in, domain and home page count, and they follow from the last two.
+    # The columns that the reasons depend on: trusted domain and home page derive from the last two.
     seen = ("connection_version", "sign_in_enabled", "site_address_id", "domain_id")
     unchanged = Corp.objects.filter(pk=corp.pk, **{name: getattr(corp, name) for name in seen})
     with transaction.atomic():
@@ -188,7 +188,7 @@ def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
     if corp is None or corp.staged_at is None:
         return {}
     finding, now = _judge_credentials(corp), run.clock()
-    # Not if they were replaced or discarded while WeCom was asked.
+    # Nothing is written if they were replaced or discarded while WeCom was asked.
     unchanged = waiting.filter(pk=corp.pk, staged_at=corp.staged_at)
     if finding.status == Status.OK:
         with transaction.atomic():
@@ -365,7 +365,7 @@ def parse_ip_addresses(text: str) -> list[str]:
 
 def list_known_ips(corp: Corp) -> list[dict[str, Any]]:
     """Return every known address of this server, starting with the last one that WeCom reported. `seen_at`: when, if
-    known; `is_named`: false for one that an administrator noted."""
+    known; `is_named`: whether WeCom reported it; the others were noted by an administrator."""
     refused = CheckRun.objects.filter(corp=corp, caller_ip__isnull=False).order_by("caller_ip")
     newest = dict(refused.values_list("caller_ip").annotate(Max("finished_at")))
     seen = {ip: at for at, ip in sorted(((at, ip) for ip, at in newest.items() if at), reverse=True)}

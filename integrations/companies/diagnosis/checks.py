@@ -60,13 +60,13 @@ CHECKS: dict[str, Check] = {check.name: check for check in _ORDERED}
 # "Run all" leaves out the message, which reaches a person.
 ALL_BUT_MESSAGE = tuple(name for name in CHECKS if name != MESSAGE)
 # The checks that are not tried while another one is wrong, because they would only meet the same obstacle.
-_READING_THE_APP = ("app", "scope", "domain", "home_page")
-_CALLING = ("agentid", *_READING_THE_APP, "contacts", "departments", MESSAGE)
+_CHECKS_OF_APP = ("app", "scope", "domain", "home_page")
+_CHECKS_WITH_CALLS = ("agentid", *_CHECKS_OF_APP, "contacts", "departments", MESSAGE)
 BLOCKED_BY = {
-    "network": ("token", "ip", *_CALLING),
-    "token": ("ip", *_CALLING),
-    "ip": _CALLING,
-    "agentid": _READING_THE_APP,
+    "network": ("token", "ip", *_CHECKS_WITH_CALLS),
+    "token": ("ip", *_CHECKS_WITH_CALLS),
+    "ip": _CHECKS_WITH_CALLS,
+    "agentid": _CHECKS_OF_APP,
 }
 # Without these nobody is reached; sign-in also needs the other two.
 ESSENTIAL = ("token", "ip", "agentid", "app", "scope")
@@ -127,7 +127,7 @@ def list_essential_checks(corp: Corp) -> tuple[str, ...]:
 
 
 def find_reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
-    """Return why sign-in cannot be switched on yet for an enabled corp (see find_reasons).
+    """Return why sign-in cannot be switched on yet for an enabled corp (see explain_not_passed).
 
     The check compared the home page with the plain login address; here it is compared with the link of sign-in.
     """
@@ -138,10 +138,10 @@ def find_reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
         with_sign_in.sign_in_enabled = True
         finding = console.judge_home_page(with_sign_in, run.facts["theirs"])
         run.status, run.problem, run.facts = finding.status, finding.problem, dict(finding.facts)
-    return find_reasons(ESSENTIAL_TO_SIGN_IN, runs, corp, now)
+    return explain_not_passed(ESSENTIAL_TO_SIGN_IN, runs, corp, now)
 
 
-def find_reasons(names: Sequence[str], runs: dict[str, CheckRun], corp: Corp, now: datetime) -> list[str]:
+def explain_not_passed(names: Sequence[str], runs: dict[str, CheckRun], corp: Corp, now: datetime) -> list[str]:
     """Return why these checks do not count as passed, as sentences in the active language.
 
     Only results for the present values count, and none older than RESULTS_COUNT_FOR.

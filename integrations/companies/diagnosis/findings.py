@@ -129,27 +129,27 @@ NO_FACTS: Facts = MappingProxyType({})
 
 
 def ok(problem: str, facts: Facts = NO_FACTS) -> Finding:
-    """Return a finding in order. `problem`: the explanation of what was seen."""
+    """Return the finding that all is in order. `problem`: the key of the explanation of what was seen."""
     return Finding(Status.OK, problem, facts)
 
 
 def warning(problem: str, facts: Facts = NO_FACTS, *, heals: bool = False) -> Finding:
-    """Return a finding that works but needs attention. `heals`: it is repeated automatically."""
+    """Return the finding that something works but needs attention. `heals`: the check is repeated automatically."""
     return Finding(Status.WARNING, problem, facts, heals=heals)
 
 
 def wrong(problem: str, facts: Facts = NO_FACTS, *, heals: bool = True, detail: str = "") -> Finding:
-    """Return a finding of something wrong. `heals`: it is repeated automatically. `detail`: technical, shown small."""
+    """Return the finding that something is wrong. `heals`: the check is repeated automatically. `detail`: technical."""
     return Finding(Status.WRONG, problem, facts, detail=detail, heals=heals)
 
 
 def skip(problem: str, facts: Facts = NO_FACTS) -> Finding:
-    """Return a finding of a check that was not tried, because it is not needed or is blocked."""
+    """Return the finding of a check that was not tried, because it is not needed or is blocked."""
     return Finding(Status.SKIPPED, problem, facts)
 
 
 def fail(error: IntegrationError, problem: str, status: Status, *, heals: bool, facts: Facts = NO_FACTS) -> Finding:
-    """Return a finding of a failed call. `problem`: "refused" takes the sentences of WeCom's error code."""
+    """Return the finding of a failed call. `problem`: "refused" takes the sentences of WeCom's error code."""
     code, detail = error.code, error.message
     if code is not None and abs(code) > LARGEST_ERRCODE:
         code, problem, detail = None, "not_wecom", f"errcode {code}: {detail}"
