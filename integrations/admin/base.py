@@ -67,14 +67,14 @@ def show_state(state: State, detail: object = "", tone: str = "") -> SafeString:
     return format_html('{} <span class="meta">{}</span>', rendered, detail) if detail else rendered
 
 
-# The states of rows by status, and of findings by tone. The labels of the plain ones say no more than the state.
-_PLAIN = {
+# The states of rows by status, and of findings by tone. With one of _STATES_WITH_DETAIL, the words are shown, too.
+_STATES = {
     **{"ok": State.FINE, "done": State.DONE, "failed": State.FAILED, "wrong": State.FAILED},
     **dict.fromkeys(("accepted", "delivered"), State.DONE),
     **dict.fromkeys(("waiting", "pending"), State.WAITING),
     **dict.fromkeys(("running", "sending", "confirmed"), State.RUNNING),
 }
-_SAYING_MORE = {
+_STATES_WITH_DETAIL = {
     **{"good": State.FINE, "busy": State.RUNNING},
     **dict.fromkeys(("overtaken", "discarded", "repeated", "left_out", "noted", "without_file"), State.DONE),
     **dict.fromkeys(("preparing", "asking", "warning", "warn"), State.WAITING),
@@ -82,13 +82,13 @@ _SAYING_MORE = {
 
 
 def show_status(status: str, words: object) -> SafeString:
-    """Render the state that a status or a tone stands for, with the words behind it if they say more. What was not
-    tried is in no state: it is told by its words alone."""
+    """Render the state that a status or a tone stands for, with the words behind it if they say more. Something that
+    was not tried has no state: only the words are shown."""
     if status in {"skipped", "quiet"}:
         return pill("quiet", words)
-    state = _PLAIN.get(status) or _SAYING_MORE.get(status, State.FAILED)
+    state = _STATES.get(status) or _STATES_WITH_DETAIL.get(status, State.FAILED)
     tone = "warn" if status in {"warning", "warn"} else ""
-    return show_state(state, "" if status in _PLAIN or words == state.label else words, tone)
+    return show_state(state, "" if status in _STATES or words == state.label else words, tone)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class HomePathField(CompactField):
 class BiConnectionForm(ProxyMixin, VersionedForm):
     """The BI connection, except its key pair, which has its own pages."""
 
-    # Represents the keys, passwords and proxy, which no page shows.
+    # Changes with the keys, passwords and proxy, which no page shows.
     version_columns = ("connection_version",)
     secrets = {
         "new_api_password": ("api_password", ""),

@@ -53,7 +53,7 @@ from integrations.admin.console import (
     VerificationPages,
     build_link,
 )
-from integrations.admin.diagnosis import DiagnosisPages, list_reasons
+from integrations.admin.diagnosis import DiagnosisPages, list_reasons_against_enabling
 from integrations.companies import links, services
 from integrations.companies.diagnosis import checks
 from integrations.companies.diagnosis.findings import MESSAGE
@@ -97,7 +97,7 @@ class CorpForm(ProxyMixin, VersionedForm):
     """The form of a corp. The `new_` fields are write-only and belong to no model field. `has_new_route`: whether the
     form changes the server, the proxy or the certificates, so that the secrets must be pasted again."""
 
-    # Represents the Secrets and the proxy, which no page shows.
+    # Changes with the Secrets and the proxy, which no page shows.
     version_columns = ("connection_version",)
     secrets = {
         "new_secret": ("secret", ""),
@@ -495,7 +495,7 @@ class CorpAdmin(
             ),
             "can_stage": request.user.is_superuser and self.has_change_permission(request, corp),
             "site_address": site,
-            "reasons": list_reasons(corp),
+            "reasons": list_reasons_against_enabling(corp),
         }
 
     def get_urls(self) -> list[URLPattern]:

@@ -178,7 +178,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         typed: str = self.cleaned_data["new_sql_url"].strip()
         return _check_address(typed) if typed else ""
 
-    def _read_database(self) -> None:
+    def _build_database_url(self) -> None:
         """Build the database URL from the single fields if one was changed and no URL was typed. Adds the saved
         password if it may stay."""
         cleaned = self.cleaned_data
@@ -228,7 +228,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
 
     def clean(self) -> None:
         super().clean()
-        self._read_database()
+        self._build_database_url()
         kind = self.cleaned_data.get("kind")
         has_database = bool(self.cleaned_data.get("new_sql_url") or self.instance.sql_url)
         if kind == SourceKind.SQL and not has_database and not self.errors.keys() & {"new_sql_url", *DATABASE_FIELDS}:
@@ -238,8 +238,8 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         if kind == SourceKind.JSON and not self.cleaned_data.get("http_url") and "http_url" not in self.errors:
             self.add_error("http_url", _("Enter the address of the service."))
         is_service_moved = bool({"http_url", "ca_bundle"} & set(self.changed_data))
-        is_inner = self.cleaned_data.get("allows_private_addresses")
-        if self.instance.pk and is_inner and not getattr(self.person, "is_superuser", False):
+        may_be_internal = self.cleaned_data.get("allows_private_addresses")
+        if self.instance.pk and may_be_internal and not getattr(self.person, "is_superuser", False):
             # User, password and database name may change, but not the server.
             message = _("Only a superuser may change the address of a source that may lie in the internal network.")
             if is_service_moved:
@@ -320,7 +320,7 @@ class BiCardInput(forms.TextInput):
 
 
 # Fields of the query by kind of source, and fields that describe columns of the answer.
-QUESTIONS = {
+QUERY_FIELDS = {
     SourceKind.GUANDATA: ("bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters"),
     SourceKind.SQL: ("sql", "sql_parameters"),
     SourceKind.JSON: ("http_method", "http_path", "http_body", "expression"),
@@ -334,7 +334,7 @@ KIND_LABELS: dict[str, StrOrPromise] = {
     "date": pgettext_lazy("kind of a column", "date"),
     "datetime": pgettext_lazy("kind of a column", "date and time"),
 }
-COLUMN_NOTES = ("kinds", "units", "as_of_column")
+COLUMN_FIELDS = ("kinds", "units", "as_of_column")
 
 
 class CardForm(VersionedForm):
@@ -347,7 +347,7 @@ class CardForm(VersionedForm):
 
     class Meta:
         model = Card
-        fields = ("name", "source", *chain.from_iterable(QUESTIONS.values()), *COLUMN_NOTES)
+        fields = ("name", "source", *chain.from_iterable(QUERY_FIELDS.values()), *COLUMN_FIELDS)
         field_classes = {
             **dict.fromkeys(("name", "as_of_column", "bi_card_id", "bi_page_id", "http_path"), TidyField),
             "http_body": _JsonField,
@@ -380,7 +380,7 @@ class CardForm(VersionedForm):
             "expression": _("Such as data.rows, or data.items[].{day: date, amount: sum}. Empty: the whole answer."),
             "kinds": _(
                 '{"column": "number"}: text, number, percent (12.5 is 12.5%), ratio (0.125 is 12.5%), boolean, date or '
-                "datetime, where it is not seen rightly."
+                "datetime, where it is not detected correctly."
             ),
             "units": _('{"column": "kg"}, shown behind a number.'),
             "as_of_column": _(

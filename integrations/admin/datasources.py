@@ -24,7 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin.base import View, find_row, fold_fields, hide_related_links, own_page, own_routes, show_status
-from integrations.admin.datasource_forms import COLUMN_NOTES, DATABASE_FIELDS, QUESTIONS, CardForm, DataSourceForm
+from integrations.admin.datasource_forms import COLUMN_FIELDS, DATABASE_FIELDS, QUERY_FIELDS, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges, describe_empty_select
 from integrations.data.table import list_cells
 from integrations.datasources import catalogue, fetch, source_tests
@@ -342,7 +342,7 @@ class CardAdmin(TestedRows):
         common: tuple[Any, dict[str, Any]] = (None, {"fields": ("name", "source")})
         if kind is None:
             return [common]
-        return [common, (kind.label, {"fields": QUESTIONS[kind]}), fold_fields(_("Columns"), *COLUMN_NOTES)]
+        return [common, (kind.label, {"fields": QUERY_FIELDS[kind]}), fold_fields(_("Columns"), *COLUMN_FIELDS)]
 
     def find_kind(self, request: HttpRequest, row: Card | None) -> SourceKind | None:
         if row is not None:
@@ -481,7 +481,7 @@ def _describe_choices(request: HttpRequest, source: DataSource, page_id: str) ->
     listing = catalogue.find_listing(page_id)
     wanted = request.GET.get("q", "").strip()
     entries = catalogue.read_entries(listing)
-    may_mend = request.user.has_perm("integrations.change_biconnection") and not corp_condition(request.user)
+    may_fix = request.user.has_perm("integrations.change_biconnection") and not corp_condition(request.user)
     pages = catalogue.read_entries(catalogue.find_listing()) if page_id else []
     names = {page.entry_id: page.name for page in pages}
     fitting = [entry for entry in entries if wanted.casefold() in f"{entry.name}\n{entry.entry_id}".casefold()]
@@ -496,7 +496,7 @@ def _describe_choices(request: HttpRequest, source: DataSource, page_id: str) ->
         "page_id": page_id,
         **describe_job(listing),
         # Link to fix the connection.
-        "bi_address": reverse("admin:integrations_biconnection_changelist") if may_mend else "",
+        "bi_address": reverse("admin:integrations_biconnection_changelist") if may_fix else "",
         "again_address": build_choices_url(source.pk, page=page_id),
         "pages_address": build_choices_url(source.pk),
         "page_name": names.get(page_id) or page_id,

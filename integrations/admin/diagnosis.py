@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
@@ -14,7 +14,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonR
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext
 from django.utils.translation import gettext as _
 
 from integrations.admin.base import CorpPages, State, show_status
@@ -29,10 +28,6 @@ from integrations.jobs.registry import explain_failure, explain_wait
 from integrations.jobs.requests import find_newest_job
 from integrations.models import BiConnection, CheckRun, Corp, DataSource, SiteAddress, datasources
 from integrations.models.fields import Unreadable, corp_condition
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
-
 
 # Beat is not running if a planned retry is overdue by this much.
 BEAT_MISSING = timedelta(seconds=90)
@@ -63,9 +58,9 @@ class DiagnosisPages(CorpPages):
         try:
             checks.request_test_message(corp=corp, userid=userid, now=timezone.now())
         except MessageError:
-            messages.error(request, gettext("Type the WeCom account of one person."))
+            messages.error(request, _("Type the WeCom account of one person."))
             return self._answer(request, corp)
-        self.log_change(request, corp, gettext("Test message to %(userid)s.") % {"userid": userid})
+        self.log_change(request, corp, _("Test message to %(userid)s.") % {"userid": userid})
         return self._answer(request, corp)
 
     def export_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
@@ -100,11 +95,11 @@ class DiagnosisPages(CorpPages):
             "summary": render_to_string(f"{FOLDER}/_diagnosis_summary.html", {"corp": corp, "counts": counts}),
             "parts": render_results(corp, runs),
             "state": render_to_string(f"{FOLDER}/_state.html", describe_state(corp, runs)),
-            "reasons": render_to_string(f"{FOLDER}/_reasons.html", {"reasons": list_reasons(corp)}),
+            "reasons": render_to_string(f"{FOLDER}/_reasons.html", {"reasons": list_reasons_against_enabling(corp)}),
         }
 
 
-def list_reasons(corp: Corp) -> list[str]:
+def list_reasons_against_enabling(corp: Corp) -> list[str]:
     """Return the reasons against enabling the corp; empty if it is enabled."""
     return [] if corp.is_enabled else services.find_reasons_against_enabling(corp, now=timezone.now())
 
@@ -159,7 +154,7 @@ def _render_row(
         "corp": corp,
         "name": name,
         "label": checks.label_check(name),
-        "purpose": gettext(check.purpose),
+        "purpose": _(check.purpose),
         "run": run,
         "can_act": can_act and name != MESSAGE,
         "state": show_status(Status.SKIPPED, Status.SKIPPED.label),

@@ -47,8 +47,7 @@ def render_state(request: HttpRequest, job: Job) -> dict[str, Any]:
 
 def may_retry(request: HttpRequest, job: Job) -> bool:
     kind = kinds.get(job.kind)
-    is_over = job.status == Job.Status.FAILED and kind is not None
-    return bool(is_over and kind and kind.retry and request.user.has_perm(kind.retry))
+    return bool(kind and kind.retry and job.status == Job.Status.FAILED and request.user.has_perm(kind.retry))
 
 
 @admin.register(Job)
