@@ -63,7 +63,7 @@ class LoginState:
     attempt: int
 
 
-class StateFinding(Enum):
+class StateStatus(Enum):
     """The results of looking up a returned state. The values are those that _CONSUME returns."""
 
     # This browser began the sign-in for this corp. The state is consumed now.
@@ -82,7 +82,7 @@ class ReturnedState:
     """The result of looking up a returned state. `state` is None if it is unknown for this corp, or if the address is
     over its limit. For a state of another browser it is set, too, so that a restart leads to the same target."""
 
-    finding: StateFinding
+    status: StateStatus
     state: LoginState | None
     attempt: int
 
@@ -102,7 +102,7 @@ _CONSUME = f"""{COUNTING}
 if is_over(KEYS[3], ARGV[4]) then return {{'over limit', '', ''}} end
 local stored = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
 if stored[2] ~= ARGV[1] then return {{'foreign', '', ''}} end
-local function answer(finding) return {{finding, stored[3], stored[4]}} end
+local function answer(status) return {{status, stored[3], stored[4]}} end
 local is_ours = false
 for i = 6, #ARGV do is_ours = is_ours or stored[1] == ARGV[i] end
 if not is_ours then return answer('foreign') end
@@ -117,7 +117,7 @@ return answer(is_over(KEYS[4], ARGV[5]) and 'over limit' or 'ours')
 class _ConsumeAnswer(NamedTuple):
     """The answer of _CONSUME. `kind` and `target` are empty if the state is unknown for the corp or was not read."""
 
-    finding: str
+    status: str
     kind: str
     target: str
 
@@ -157,7 +157,7 @@ def consume_state(
     """
     if not _STATE_FORM.fullmatch(text):
         is_over = request_limit is not None and not request_limit.allows()
-        return ReturnedState(StateFinding.OVER_LIMIT if is_over else StateFinding.FOREIGN, None, FIRST_ATTEMPT)
+        return ReturnedState(StateStatus.OVER_LIMIT if is_over else StateStatus.FOREIGN, None, FIRST_ATTEMPT)
     (request_key, requests_at_most), (code_key, codes_at_most) = map(read_limit_arguments, (request_limit, code_limit))
     values = script(_CONSUME)(
         keys=[_make_state_key(text), make_refused_code_key(code), request_key, code_key],
@@ -165,7 +165,7 @@ def consume_state(
     )
     answer, attempt = _ConsumeAnswer(*(value.decode() for value in values)), int(text[-1])
     state = LoginState(corp_id, SignInKind(answer.kind), answer.target, attempt) if answer.kind else None
-    return ReturnedState(StateFinding(answer.finding), state, attempt)
+    return ReturnedState(StateStatus(answer.status), state, attempt)
 
 
 def _make_state_key(text: str) -> str:
@@ -371,22 +371,22 @@ def decide_next_step(
 
     `invalidates_code` of a step: the code is not redeemed here, so it must be made useless for everybody else.
     """
-    finding, state, attempt = returned.finding, returned.state, returned.attempt
+    status, state, attempt = returned.status, returned.state, returned.attempt
     target = state.target if state else requested_page
-    if finding is StateFinding.OVER_LIMIT:
+    if status is StateStatus.OVER_LIMIT:
         return ShowError(Cause.TOO_MANY, target, invalidates_code=True)
     if has_state and not has_code:  # the person declined at WeCom
         return ReturnToLogin(target)
-    if finding is StateFinding.OURS and state is not None:
+    if status is StateStatus.OURS and state is not None:
         return RedeemCode(target, attempt, state.kind)
-    if finding is StateFinding.FOREIGN:
+    if status is StateStatus.FOREIGN:
         if session.is_of_this_corp:
             return GoToTarget(target, invalidates_code=True)
         if attempt < SECOND_ATTEMPT:
             return RestartSignIn(target, SECOND_ATTEMPT, invalidates_code=True)
         return ShowError(Cause.SIGN_IN_EXPIRED if has_cookie else Cause.COOKIES_BLOCKED, target, invalidates_code=True)
     # This browser used the state before. A session opened by password is enough: people scan in it, too, to confirm.
-    invalidates_code = finding is StateFinding.USED_WITH_ANOTHER_CODE
+    invalidates_code = status is StateStatus.USED_WITH_ANOTHER_CODE
     if session.is_signed_in:
         return GoToTarget(target, invalidates_code)
     if attempt < LAST_ATTEMPT:

@@ -154,7 +154,7 @@ def plan_changes(*, snapshot: Snapshot, members: Iterable[Member], look_up: Look
     planned = DirectoryPlan()
     absent: list[Member] = []
     known: set[str] = set()
-    people, left, company = snapshot.people, snapshot.left, snapshot.company
+    people, left, company = snapshot.people, snapshot.left_userids, snapshot.company_userids
     for folded in left:
         people.pop(folded, None)
     for member in members:
@@ -180,10 +180,10 @@ def _plan_absent(
     planned: DirectoryPlan, absent: list[Member], snapshot: Snapshot, look_up: LookUp, turn: int | None
 ) -> None:
     """Plan the changes of members whom no list has, by asking WeCom about as many of them as a run may."""
-    beyond: list[Member] = []
+    beyond, has_company_list = list[Member](), snapshot.company_userids is not None
     if turn is not None:
-        outsiders = [one for one in absent if snapshot.company is None and one.presence == Presence.OUT_OF_SCOPE]
-        certain = [one for one in absent if snapshot.company is not None or one.presence != Presence.OUT_OF_SCOPE]
+        outsiders = [one for one in absent if not has_company_list and one.presence == Presence.OUT_OF_SCOPE]
+        certain = [one for one in absent if has_company_list or one.presence != Presence.OUT_OF_SCOPE]
         start = turn * OUTSIDERS_LOOKED_UP % max(len(outsiders), 1)
         beyond = certain[LOOK_UPS_AT_MOST:]
         absent = [*certain[:LOOK_UPS_AT_MOST], *[*outsiders[start:], *outsiders[:start]][:OUTSIDERS_LOOKED_UP]]
@@ -195,7 +195,7 @@ def _plan_absent(
         else:
             planned.add(compare_absent_member(member, Presence.OUT_OF_SCOPE if found.exists else Presence.DELETED))
     for member in beyond:
-        planned.add(compare_absent_member(member, Presence.MISSING if snapshot.company is None else Presence.DELETED))
+        planned.add(compare_absent_member(member, Presence.DELETED if has_company_list else Presence.MISSING))
 
 
 T = TypeVar("T")

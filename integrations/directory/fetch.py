@@ -80,14 +80,14 @@ class SeenDepartment:
 class Snapshot:
     """The result of one reading.
 
-    `people`: by folded userid. `company`: the folded userids of the whole company from the contacts secret, else None.
-    `left`: folded userids listed as having left the company. `warnings`: examples of oddities, by kind.
+    `people`: by folded userid. `company_userids`: the folded userids of the whole company; None without the contacts
+    secret. `left_userids`: those listed as having left the company. `warnings`: examples of oddities, by kind.
     """
 
     departments: dict[int, SeenDepartment] = field(default_factory=dict)
     people: dict[str, SeenMember] = field(default_factory=dict)
-    company: set[str] | None = None
-    left: set[str] = field(default_factory=set)
+    company_userids: set[str] | None = None
+    left_userids: set[str] = field(default_factory=set)
     warnings: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, person: SeenMember) -> None:
@@ -333,7 +333,7 @@ class Reader:
         if self._contacts is None:
             return
         snapshot, known = self.snapshot, self.snapshot.departments
-        company = snapshot.company = set[str]()
+        company = snapshot.company_userids = set[str]()
         self._progress(Phase.MEMBERS, 0, 0)
         for page in self._contacts.user_list_id_pages(through=self._pacer.call):
             for userid, department_id in page.rows:
@@ -358,7 +358,7 @@ class Reader:
             else:
                 userids += [userid for userid, _name in tag.members]
         named = {fold_userid(userid): userid for userid in userids}
-        people, left = self.snapshot.people, self.snapshot.left
+        people, left = self.snapshot.people, self.snapshot.left_userids
         missing = [
             userid
             for folded, userid in named.items()
@@ -375,7 +375,7 @@ class Reader:
         if not self._is_userid(user.userid):
             return
         if user.status == LEFT_COMPANY:
-            self.snapshot.left.add(fold_userid(user.userid))
+            self.snapshot.left_userids.add(fold_userid(user.userid))
             return
         self.snapshot.add(self._convert_user(user, listed_in))
 

@@ -1,6 +1,6 @@
 """Updates of the members that WeCom's events name: look them up one by one, compare and write.
 
-It makes as few calls of WeCom as possible: user/get for each person; department/list only if departments may have
+It makes as few calls to WeCom as possible: user/get for each person; department/list only if departments may have
 changed, and then user/list for the new ones; user/list_id once if the corp has a contacts secret. If that is not
 enough, a run of the whole directory is requested.
 """
@@ -188,7 +188,7 @@ class EventLookup:
             self._look_up_people()
         snapshot, reader, departments = self.reader.snapshot, self.reader, self.plan.departments
         reader.read_company({*self._wanted, *snapshot.people})
-        members = sync.read_stored_members(self._corp, {*self._wanted, *snapshot.people, *snapshot.left})
+        members = sync.read_stored_members(self._corp, {*self._wanted, *snapshot.people, *snapshot.left_userids})
         self.plan = plan_changes(snapshot=snapshot, members=members, look_up=reader.look_up, turn=None)
         self.plan.departments = departments
         explained = []
@@ -225,7 +225,7 @@ class EventLookup:
             if result.person is not None:
                 snapshot.add(result.person)
             elif result.has_left:
-                snapshot.left.add(folded)
+                snapshot.left_userids.add(folded)
 
 
 def _find_present(stored: Iterable[Department]) -> dict[int, SeenDepartment]:

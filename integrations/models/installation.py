@@ -13,8 +13,8 @@ SINGLETON_PK = 1
 
 
 class Place(Func):
-    """The identity of the database's place. A restored, copied or logically replicated database has another one; a
-    physical standby that takes over, a moved data directory and VACUUM FULL keep it.
+    """Expression for the identity of this physical database. A restored, copied or logically replicated database has
+    another one; a physical standby that takes over, a moved data directory and VACUUM FULL keep it.
 
     It consists of the server's system identifier, the database's number, and the number of our own table, which a
     restore into the same database creates anew.

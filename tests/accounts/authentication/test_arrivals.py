@@ -167,10 +167,10 @@ class TestUsedState:
         assert phone.arrive(corp, code="C", state=state).headers["Location"] == "/messages/7/"
 
     def test_is_taken_by_its_own_browser_with_one_code(self, corp: Corp) -> None:
-        text, kinds = begin_state(corp), flow.StateFinding
+        text, kinds = begin_state(corp), flow.StateStatus
 
-        def consume(code: str, *browsers: str) -> flow.StateFinding:
-            return flow.consume_state(text=text, browser_ids=browsers, corp_id=corp.pk, code=code).finding
+        def consume(code: str, *browsers: str) -> flow.StateStatus:
+            return flow.consume_state(text=text, browser_ids=browsers, corp_id=corp.pk, code=code).status
 
         assert [consume("C"), consume("C", "A", "C")] == [kinds.FOREIGN, kinds.FOREIGN]
         assert consume("C", "A", "B") is kinds.OURS
@@ -182,11 +182,11 @@ class TestUsedState:
         text = begin_state(corp)
 
         arrivals = at_once(
-            8, lambda: flow.consume_state(text=text, browser_ids=["B"], corp_id=corp.pk, code="C").finding
+            8, lambda: flow.consume_state(text=text, browser_ids=["B"], corp_id=corp.pk, code="C").status
         )
 
-        assert arrivals.count(flow.StateFinding.OURS) == 1
-        assert arrivals.count(flow.StateFinding.USED) == 7
+        assert arrivals.count(flow.StateStatus.OURS) == 1
+        assert arrivals.count(flow.StateStatus.USED) == 7
 
 
 def test_a_code_of_a_form_that_wecom_never_gives_is_not_even_asked_about(
