@@ -2,8 +2,8 @@
 
 - One username from one address (IPv6: one /48): settings.LOCKOUT_TRIES wrong passwords lock that pair.
 - One username from everywhere: TRIES_ANYWHERE wrong passwords lock out all browsers in which nobody has signed in with
-  that username and a password before. A browser in which somebody has (a known browser) is counted by itself, at any
-  address. So nobody can lock the right person out for good by wrong guesses from many addresses.
+  that username and a password before. The others (known browsers) are counted each by itself, at any address. So nobody
+  can lock the right person out for good by wrong guesses from many addresses.
 - All usernames from one address together (one common password tried on many people): after TRIES_ADDRESS wrong
   passwords each further one locks that address, but only for ADDRESS_SECONDS, since a whole company may share it. Known
   browsers are exempt.

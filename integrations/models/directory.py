@@ -319,8 +319,8 @@ class CallbackEvent(models.Model):
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, blank=True)
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
-    # Keys of the rows that this event changed, for when it is processed again after an error. Of events processed as
-    # one batch, the first one holds the keys of all.
+    # Keys of the rows that this event changed, for when it is processed again after an error. The first event of a
+    # batch holds the keys of all.
     touched = models.JSONField(default=list)
     # Why it was repeated or given up, without content of the event.
     problem = models.CharField(_("problem"), max_length=255, blank=True)
