@@ -160,7 +160,7 @@ def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attentio
         without_times = endless.exclude(repeat=Repeat.ONCE)
         silent.append((without_times, SILENT[model], _link_enabled(model)))
         if years:
-            concerned = seen.filter(is_enabled=True).by_workdays().order_by("name")
+            concerned = seen.filter(is_enabled=True).depending_on_workdays().order_by("name")
             found = list(concerned.values_list("name", flat=True)[: NAMED_AT_MOST + 1])
             names += found
             addresses += [_link_enabled(model)] if found else []

@@ -424,7 +424,7 @@ class IncomingMessageAdmin(log.LogAdmin):
             "runs": [
                 (
                     run,
-                    message.title if is_main_run(message, run) else files.get(run.first_sent.pk),
+                    message.title if is_main_run(message, run) else files.get(run.original_run.pk),
                     *(base.show_run_state(run), *base.count_run_people(run), run.error_text),
                 )
                 for run in runs

@@ -183,7 +183,7 @@ def describe_people(request: HttpRequest, **lookups: int) -> dict[str, Any]:
         deliveries.filter(run=lookups["run"]) if "run" in lookups else deliveries.filter(pk__in=lookups.values())
     )
     query = {f"{name}__id__exact": value for name, value in lookups.items()}
-    listed = receipts.not_reached() if "run" in lookups else receipts
+    listed = receipts.perhaps_unreached() if "run" in lookups else receipts
     listed = listed.select_related("user", "delivery__corp").defer("delivery__body", "delivery__text")
     # The messages' own counts, corrected by the few receipts that have a status of their own.
     counted: Counter[str] = Counter()

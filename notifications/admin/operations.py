@@ -180,7 +180,7 @@ class WorkdayCalendarAdmin(OneRowAdmin):
         super().save_model(request, obj, form, change)
         # Rows that are due already keep their time.
         now = database_now()
-        for rows in (Subscription.objects.by_workdays(), AlertRule.objects.by_workdays()):
+        for rows in (Subscription.objects.depending_on_workdays(), AlertRule.objects.depending_on_workdays()):
             reschedule_rows(rows.filter(is_enabled=True).exclude(next_run_at__lte=now), now=now)
 
 

@@ -264,8 +264,7 @@ class ReceiptItem(Schema):
             id=receipt.pk,
             user=receipt.user.username if receipt.user else None,
             # Run keys are message:<id> for the message itself and message:<id>:<number> for a further file.
-            # `first_sent` leads from a resend to the original run.
-            part=int((*receipt.run.first_sent.key.split(":"), "0", "0")[2]),
+            part=int((*receipt.run.original_run.key.split(":"), "0", "0")[2]),
             state="waiting" if state in Delivery.UNSETTLED else state,
             reason=receipt.reason,
             channel=receipt.channel,

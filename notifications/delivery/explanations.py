@@ -173,7 +173,7 @@ def explain_no_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence 
     """Explain why a run made no message at all. Return None if that was intended. `reasons`: of the skipped people."""
     if not reasons:
         return Sentence("It reached nobody: nobody is chosen.")
-    others = set(reasons) - Receipt.NOT_SENT_AGAIN
+    others = set(reasons) - Receipt.NOT_RESENT
     # If nobody has rows, an empty attribute makes no difference.
     is_intended = not others or (others == {Receipt.Reason.NO_VALUE} and len(reasons) > 1)
     return None if is_intended else _NOBODY_REACHED

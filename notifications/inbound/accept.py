@@ -247,7 +247,7 @@ _FORMS_WITH_FIGURES = frozenset({MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTIC
 
 def is_main_run(message: IncomingMessage, run: Run) -> bool:
     """Return whether the run sends the message itself, not one of its further files."""
-    return run.first_sent.key == f"message:{message.pk}"
+    return run.original_run.key == f"message:{message.pk}"
 
 
 class MessageSource(RunSource):
@@ -263,7 +263,7 @@ class MessageSource(RunSource):
         """Return the source of a message's run; None for a run of another kind (notifications.sources.run_sources)."""
         if run.message is None:
             return None
-        row = Medium.objects.filter(run=run.first_sent).only("kind", "name").order_by("pk").first()
+        row = Medium.objects.filter(run=run.original_run).only("kind", "name").order_by("pk").first()
         medium = None if row is None else ReadyMedium(row.pk, Medium.Kind(row.kind), row.name)
         return cls(run, run.message, medium)
 

@@ -70,7 +70,7 @@ class AlertSource(models.Model):
 
 class IncidentQuerySet(ScopedQuerySet["Incident"]):
     def with_people(self) -> Self:
-        """Incidents with the rows that name the people concerned, and who acted."""
+        """Incidents loaded with their channel's owner, the attribute that chooses people, and who acted on them."""
         people = ("channel__owner", "rule__split_attribute", "acknowledged_by", "silenced_by")
         return self.select_related(*people).defer("channel__last_payload")
 
@@ -108,7 +108,7 @@ class Incident(models.Model):
         REPEAT = "repeat", _("reminder")
         RECOVER = "recover", _("recovery")
 
-    # A report is drafted as an unsaved incident. True if the rule's check before this one reported it, too.
+    # Only of an unsaved incident, as apply_reports takes it: the rule's check before this one reported it, too.
     is_repeated = False
     # Rule or channel, kind, and split value or fingerprint: notifications.alerts.incidents.make_key.
     key = models.CharField(max_length=KEY_CHARACTERS)
@@ -255,7 +255,7 @@ class IncidentEvent(models.Model):
 
 
 class AlertCard(models.Model):
-    """A message in the app about incidents, from its first click or change on. Stale: its card may be out of date."""
+    """The state of a sent card about incidents, since its first click or change. Stale: it may be out of date."""
 
     delivery = models.OneToOneField("Delivery", on_delete=models.CASCADE, related_name="+")
     # Digest of the state that it shows: notifications.alerts.notices.make_digest.
@@ -302,13 +302,13 @@ class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
         """Disabled rules with counts of checks in a row, which begin anew when the rule is enabled again."""
         return self.filter(is_enabled=False).exclude(holding={}, absent={})
 
-    def by_workdays(self) -> Self:
+    def depending_on_workdays(self) -> Self:
         """Rules whose times or notices depend on the calendar of working days."""
-        return super().by_workdays() | self.filter(notifies_on_workdays_only=True)
+        return super().depending_on_workdays() | self.filter(notifies_on_workdays_only=True)
 
 
 class AlertRule(WithRecipients, ForCompany, AlertSource, StandingOrder):
-    """A condition watched on a card, and who is told. `corp`: the company of its recipients, not of the card."""
+    """A condition watched on a card, and who is notified. `corp`: the company of the recipients, not of the card."""
 
     class Join(models.TextChoices):
         ALL = "all", pgettext_lazy("conditions", "all of them hold")

@@ -29,7 +29,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def visible_to(self, person: Person) -> Self:
         """Tokens of `person`, and of people whose rights `person` may change."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
-        # Only owners are looked at, not every user.
+        # Check only the owners, not every user.
         owners = find_people_with_changeable_rights(person).filter(pk__in=self.model._base_manager.values("owner"))
         return self.filter(own | Q(owner__in=owners))
 
@@ -37,7 +37,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
 class ApiToken(WithSuccessor):
     """A token that lets another system do part of what its owner may do. The secret itself is not stored.
 
-    `reach` is separate from the two lists: deleting a company empties its list, which must not mean everything.
+    `reach` is a column of its own: deleting a company may empty `corps`, and an empty list must not mean everything.
     """
 
     class Reach(models.TextChoices):
@@ -96,7 +96,7 @@ class ApiToken(WithSuccessor):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_DAILY_LIMIT)],
         help_text=_("Counted per person: a message to five people counts as five."),
     )
-    # Without this limit the token's maker could reach services that only this machine sees, as with a data source.
+    # Off by default: otherwise the token's maker could call services that only this server can reach.
     allows_private_addresses = models.BooleanField(
         _("webhooks may go into the internal network"),
         default=False,

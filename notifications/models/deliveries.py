@@ -32,7 +32,7 @@ class CorpQueueQuerySet(ScopedQuerySet["CorpQueue"]):
 
 
 class CorpQueue(models.Model):
-    """The queue of a company; one row without a company stands for all."""
+    """The send queue of a company. The row without a company pauses all of them."""
 
     corp = models.OneToOneField(
         Corp, on_delete=models.CASCADE, null=True, editable=False, related_name="+", verbose_name=_("company")
@@ -80,7 +80,7 @@ REPEAT_SECONDS = int(3.5 * 3600)
 
 
 def new_mark() -> str:
-    """Make a mark of one delivery: unguessable, letters and digits only."""
+    """Make the mark that names a delivery in links and in WeCom's events: unguessable, letters and digits only."""
     return secrets.token_hex(16)
 
 
@@ -90,8 +90,7 @@ def tidy_mark(mark: str) -> str:
 
 
 class FrozenContent(models.Model):
-    """The full content, with tables, for those recipients of a run who see the same rows. Their messages' pages show
-    it.
+    """The full content, with tables, for those recipients of a run who see the same rows. Message pages show it.
 
     It is written with the deliveries, or with the request of a notice; never changed, and purged with the run.
     """
@@ -111,7 +110,7 @@ class FrozenContent(models.Model):
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def sendable(self, now: datetime) -> Self:
-        """Pending deliveries that may be tried now. Those of disabled companies and of paused pushes or queues wait.
+        """Pending deliveries that may be tried now. Disabled companies, paused pushes and paused queues make them wait.
 
         It has no join: after waiting for a lock, PostgreSQL checks a conditional update's own conditions again, but not
         those in a subquery on the same table, which Django makes of a join: two workers would both claim.
@@ -128,7 +127,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         )
 
     def _due_and_not_held(self, now: datetime) -> Self:
-        """Deliveries that are due, and whose company, run and subscription are not held."""
+        """Due deliveries that no disabled company, paused queue, paused subscription or recall holds back."""
         return self.filter(
             next_attempt_at__lte=now,
             expires_at__gt=now,
@@ -203,8 +202,8 @@ class Delivery(models.Model):
         db_index=False,
     )
     plain_body = models.BinaryField(default=bytes)
-    # What the message's page shows, in order: pairs of a medium's key and a title. No rows of their own: each reader
-    # wants all of them, and a medium that is gone is left out.
+    # What the message's page shows, in order: pairs of a medium's key and a title. JSON instead of rows, because they
+    # are always read together; a medium that was deleted is left out.
     shown_media = models.JSONField(default=list)
     prepare_count = models.PositiveIntegerField(default=0)
     mark = models.CharField(_("mark"), max_length=32, default=new_mark)
@@ -364,7 +363,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         skipped = Q(run_condition(person, path="run__"), delivery__isnull=True, user__in=people)
         return self.filter(Q(delivery__corp__in=corp_ids) | skipped)
 
-    def not_reached(self) -> Self:
+    def perhaps_unreached(self) -> Self:
         """Receipts of people whose message did not arrive, or may not have, by their own status or the delivery's.
 
         A union of two queries, because an OR over two tables would read all receipts of a run.
@@ -384,23 +383,23 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         return self.filter(user=person, delivery__mark=tidy_mark(mark)).select_related("delivery__content")
 
     def unreached(self, run: Run, *, mark: str = "", with_unknown: bool = False) -> Self:
-        """Receipts of people who did not get the run: skipped, invalid, without licence, failed or canceled. `mark`: of
-        this message of the run alone.
+        """Receipts of people who did not get the run: skipped, invalid, without licence, failed or canceled. `mark`:
+        only of the run's message with this mark.
 
-        Left out are people who had paused or declined it, even if they resumed since; people for whom the report had no
-        rows; recalled messages; and people to whom it was sent again since.
+        It leaves out people who had paused or declined it, even if they resumed since; people for whom the report had
+        no rows; recalled messages; and people to whom it was sent again since.
         """
         lost = [*_LOST, Delivery.Status.UNKNOWN] if with_unknown else _LOST
         all_of_run = self._of_run(run, mark)
         inherited = all_of_run.filter(status="", delivery__in=run.deliveries.filter(status__in=lost))
         found = self._union(all_of_run.exclude(status=""), inherited)
-        found = found.exclude(reason__in=Receipt.NOT_SENT_AGAIN).exclude(delivery__recall_requested_at__isnull=False)
-        return found._not_sent_again(run, lost)
+        found = found.exclude(reason__in=Receipt.NOT_RESENT).exclude(delivery__recall_requested_at__isnull=False)
+        return found._exclude_resent(run, lost)
 
     def unknown(self, run: Run, *, mark: str = "") -> Self:
         """Receipts of people who may have got the run."""
         found = self._of_run(run, mark).filter(status="", delivery__status=Delivery.Status.UNKNOWN)
-        return found._not_sent_again(run, [*_LOST, Delivery.Status.UNKNOWN])
+        return found._exclude_resent(run, [*_LOST, Delivery.Status.UNKNOWN])
 
     def _union(self, first: Self, second: Self) -> Self:
         return self.filter(pk__in=first.order_by().values("pk").union(second.order_by().values("pk"), all=True))
@@ -408,8 +407,8 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def _of_run(self, run: Run, mark: str) -> Self:
         return self.filter(run=run, delivery__mark=mark) if mark else self.filter(run=run)
 
-    def _not_sent_again(self, run: Run, lost: Sequence[Delivery.Status]) -> Self:
-        """Receipts without those of people to whom a later run sent it again, or is sending it."""
+    def _exclude_resent(self, run: Run, lost: Sequence[Delivery.Status]) -> Self:
+        """Leave out receipts of people to whom a later run sent it again, or is sending it."""
         later = run.find_later_resends()
         if not later:
             return self
@@ -447,7 +446,7 @@ class Receipt(models.Model):
     # Reasons that people chose themselves: nothing is to be repaired or sent again.
     BY_CHOICE = frozenset({Reason.PAUSED, Reason.DECLINED})
     # Reasons with which sending again would change nothing.
-    NOT_SENT_AGAIN = BY_CHOICE | {Reason.NO_ROWS}
+    NOT_RESENT = BY_CHOICE | {Reason.NO_ROWS}
     # Reasons that depend on the content, and may differ the next time.
     OF_CONTENT = frozenset({Reason.NO_ROWS, Reason.NO_VALUE, Reason.NO_BI_IDENTITY})
 

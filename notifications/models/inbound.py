@@ -51,7 +51,7 @@ class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
         """Channels of `person`, and of people whose rights `person` may change, because a channel acts with its owner's
         rights. Rights of an owner who is not staff at present count too."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
-        # Only owners are looked at, not every user.
+        # Check only the owners, not every user.
         owners = find_people_with_changeable_rights(person).filter(pk__in=self.model._base_manager.values("owner"))
         return self.filter(own | Q(owner__in=owners))
 
@@ -178,7 +178,7 @@ class InboundCallQuerySet(models.QuerySet["InboundCall"]):
 
 
 class InboundCall(models.Model):
-    """The outcome of a call, without payload or secret. Equal refusals in a row share a row with a count."""
+    """The outcome of a call, without payload or secret. Equal calls in a row that made no message share one row."""
 
     class Outcome(models.TextChoices):
         ACCEPTED = "accepted", _("accepted")
@@ -284,9 +284,9 @@ class IncomingMessage(models.Model):
     text = models.TextField(_("text"), blank=True)
     markup = models.CharField(_("markup"), max_length=16, choices=Markup.choices, default=Markup.PLAIN)
     link = models.CharField(_("link"), max_length=LINK_CHARACTERS, blank=True)
-    # A list of [caption, words].
+    # A list of [caption, value].
     figures = models.JSONField(_("key figures"), default=list)
-    # Chosen by the sender, or by the content.
+    # Chosen by the sender, else according to the content.
     form = models.CharField(_("message form"), max_length=16, choices=INCOMING_FORMS)
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority.choices, default=Priority.ORDINARY)
     lifetime_hours = models.PositiveIntegerField(
@@ -408,7 +408,7 @@ class OutgoingMail(models.Model):
         verbose_name_plural = _("mails of the mail door")
         default_permissions = ()
         indexes = [
-            # OutgoingMailQuerySet.due() and abandoned().
+            # OutgoingMailQuerySet.due(), and attempts that ended with their worker.
             models.Index(
                 fields=["next_attempt_at"], condition=Q(status__in=["waiting", "started"]), name="outgoing_mail_waiting"
             ),

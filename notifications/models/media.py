@@ -75,9 +75,9 @@ class Medium(models.Model):
     recipe = models.BinaryField()
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.WAITING)
     created_at = models.DateTimeField()
-    # No other worker makes it before this time; making it or handing it to a task moves it.
+    # No other worker makes it before this time. Making it, or queueing a task for it, moves the time on.
     make_after = models.DateTimeField()
-    # The number of tries begun: a recipe that ends its worker each time is given up.
+    # The number of tries begun: a recipe that crashes its worker each time is given up.
     make_count = models.PositiveSmallIntegerField(default=0)
     made_at = models.DateTimeField(null=True)
     # A stored sentence for the report's owner (integrations.core.sentences).
@@ -93,7 +93,7 @@ class Medium(models.Model):
     svg = models.BinaryField()
     width = models.PositiveIntegerField(default=0)
     height = models.PositiveIntegerField(default=0)
-    # For a picture of a page: the part that WeCom shows above a message, in its ratio. Else empty.
+    # For a picture of a page: the part shown above a message, cropped to WeCom's aspect ratio. Else empty.
     cover = models.BinaryField(null=True)
 
     objects = MediumQuerySet.as_manager()
@@ -202,7 +202,7 @@ class WithPagePicture(models.Model):
     picture_shown_as = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("shown with the rights of")
     )
-    # The editor whose edit ended showing the page as its owner sees it.
+    # The editor whose edit emptied `picture_shown_as`.
     picture_ended_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     picture_ended_at = models.DateTimeField(null=True)
 

@@ -33,7 +33,7 @@ class RobotQuerySet(models.QuerySet["Robot"]):
 
 
 class Robot(models.Model):
-    """A robot of a group. `corp`: the company of the group. It decides who may use the robot; calls use its proxy."""
+    """A robot of a WeCom group. `corp`: the group's company, whose proxy is used. It decides who may use the robot."""
 
     name = models.CharField(_("name"), max_length=128, help_text=_("The group's usual name, for example 销售日报群."))
     corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
@@ -112,7 +112,7 @@ class WithRecipients(models.Model):
 
     @property
     def only_corp_id(self) -> int | None:
-        """The company whose people alone are meant; None for every company."""
+        """The id of the only company whose people are recipients; None for every company."""
         raise NotImplementedError
 
 
@@ -158,7 +158,7 @@ class OperatorContactsQuerySet(models.QuerySet["OperatorContacts"]):
 
 
 class OperatorContacts(models.Model):
-    """The contacts for standstills: one row, in addition to OPERATOR_EMAILS and OPERATOR_ROBOT_URL."""
+    """The contacts to notify when nothing is sent: one row, besides OPERATOR_EMAILS and OPERATOR_ROBOT_URL."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK, editable=False)
     emails = models.TextField(

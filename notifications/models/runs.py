@@ -33,7 +33,7 @@ class RunStatus(models.TextChoices):
     SKIPPED = "skipped", _("not sent")
 
 
-# A finished run stores in `error` whom it did not reach.
+# A finished run that did not reach everybody says so in `error`.
 _WENT_WRONG = Q(status__in=["missed", "failed"]) | (Q(status="finished") & ~Q(error=""))
 
 
@@ -87,10 +87,10 @@ class Run(models.Model):
         ALERT = "alert", pgettext_lazy("trigger", "alert")
         MESSAGE = "message", _("message of another system")
 
-    # Runs to one person or to part of the recipients. A whole run of the same push may be under way meanwhile.
+    # Triggers of runs to one person or to part of the recipients. A whole run of the push may be under way meanwhile.
     PARTIAL = (Trigger.TRIAL, Trigger.RESEND, Trigger.NOTICE, Trigger.ALERT, Trigger.MESSAGE)
 
-    # Runs whose content comes from no subscription.
+    # Triggers of runs whose content comes from no subscription.
     WITHOUT_SUBSCRIPTION = (Trigger.NOTICE, Trigger.ALERT, Trigger.MESSAGE)
 
     Status: TypeAlias = RunStatus
@@ -214,8 +214,8 @@ class Run(models.Model):
         return f"{self.subscription or self.get_trigger_display()} {timezone.localtime(self.slot_at):%Y-%m-%d %H:%M}"
 
     @property
-    def first_sent(self) -> Run:
-        """The run that was first sent, of which this is a resend; the run itself if it is none."""
+    def original_run(self) -> Run:
+        """The run of which this is a resend, perhaps over several resends; the run itself if it is no resend."""
         run = self
         while run.resends is not None:
             run = run.resends
@@ -227,8 +227,8 @@ class Run(models.Model):
         return Run.objects.filter(same)
 
     def find_later_resends(self) -> list[int]:
-        """Return the ids of the later runs that sent the same again."""
-        found, newest = list[int](), [self.first_sent.pk]
+        """Return the ids of the later resends of the same original run."""
+        found, newest = list[int](), [self.original_run.pk]
         while newest:
             newest = list(Run.objects.filter(resends__in=newest).values_list("pk", flat=True))
             found += newest

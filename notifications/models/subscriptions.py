@@ -63,13 +63,13 @@ class ScheduledQuerySet(models.QuerySet[M]):
     def due(self, now: Moment) -> Self:
         return self.filter(is_enabled=True, next_run_at__lte=now)
 
-    def by_workdays(self) -> Self:
+    def depending_on_workdays(self) -> Self:
         """Rows whose times depend on the calendar of working days."""
         return self.exclude(~Q(month_day__in=WORKDAYS_OF_MONTH), free_days=FreeDays.SEND)
 
 
 class Scheduled(models.Model):
-    """Base of models with times (notifications.subscriptions.schedules). Subclasses also have `is_enabled`."""
+    """Base of models with a schedule (notifications.subscriptions.schedules). Subclasses also have `is_enabled`."""
 
     repeat = models.CharField(_("how often"), max_length=16, choices=Repeat.choices, default=Repeat.CRONTAB)
     # The day of an announcement, which is sent once.
@@ -104,15 +104,15 @@ class Scheduled(models.Model):
     time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
     valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
     valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
-    # When it is due, spread included; empty: no further slot. Set only by notifications.subscriptions.schedules and, at
-    # the claim of a slot, by notifications.delivery.runs.scheduler.
+    # When it is due, with the random delay; empty: no further slot. Set only by notifications.subscriptions.schedules
+    # and, when a run is made, by notifications.delivery.runs.scheduler.
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
 
     class Meta:
         abstract = True
 
     @property
-    def is_by_workdays(self) -> bool:
+    def depends_on_workdays(self) -> bool:
         """Return whether its times depend on the calendar of working days."""
         return self.free_days != FreeDays.SEND or self.month_day in WORKDAYS_OF_MONTH
 
@@ -122,7 +122,7 @@ class Scheduled(models.Model):
 
 
 class StandingOrder(Scheduled, WithSuccessor):
-    """Base of pushes and alert rules: a name, an owner, and times while it is enabled."""
+    """Base of pushes and alert rules: a name, an owner, and a schedule that counts while it is enabled."""
 
     name = models.CharField(_("name"), max_length=128)
     owner = models.ForeignKey(
@@ -179,12 +179,12 @@ _TEMPLATE_STEP = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 class Report(ForCompany, WithPagePicture):
     """The content of a push: a title, a body, the page that it links to, and a picture of a page of the BI."""
 
-    # True for an unsaved report of a preview: the engine reports what is wrong with it.
+    # True for an unsaved report of a preview: rendering shows its errors, so the form does not check them.
     is_draft = False
     # The length of the template; delivery.rendering.message_builder cuts the rendered title.
     title = models.CharField(_("title"), max_length=1000)
     body = models.TextField(_("body"))
-    # Off for reports from before there were templates: their braces are plain text.
+    # Off for reports older than templates: their braces are plain text.
     is_template = models.BooleanField(
         _("title and body are templates"),
         default=False,
@@ -323,7 +323,7 @@ class OwnRowsRule(models.Model):
 
 
 class ReportChart(models.Model):
-    """A chart of a card. The report's first one is the picture of messages that carry one."""
+    """A chart of a card. The report's first chart is the picture of a message whose form has a picture."""
 
     report = models.ForeignKey(Report, on_delete=models.CASCADE, related_name="charts", verbose_name=_("report"))
     alias = models.CharField(_("data"), max_length=ALIAS_CHARACTERS, help_text=_("Its name in templates."))
@@ -449,7 +449,8 @@ class Subscription(WithRecipients, StandingOrder):
             "that wait for a company do not count. 0: never."
         ),
     )
-    # When it paused itself after failures; and since when failures count. See delivery.runs.owner_notices.
+    # When failed runs disabled it, which pages call paused; and since when failures count. See
+    # delivery.runs.owner_notices.
     failures_paused_at = models.DateTimeField(null=True, editable=False)
     failures_counted_from = models.DateTimeField(null=True, editable=False)
 
@@ -574,11 +575,11 @@ def read_days(text: str) -> Mapping[date, bool]:
         try:
             numbers = [int(each) for each in found.groups()[:6] if each] if found else []
             first, last = date(*numbers[:3]), date(*numbers[-3:])
-            stretch = range((last - first).days + 1)
+            day_count = (last - first).days + 1
         except (TypeError, ValueError):
-            stretch = range(0)
-        if found and 0 < len(stretch) <= 31:  # longer than any holiday: a mistyped year
-            days |= {first + timedelta(days=ahead): not found[7] for ahead in stretch}
+            day_count = 0
+        if found and 0 < day_count <= 31:  # in a longer period, a year is mistyped
+            days |= {first + timedelta(days=ahead): not found[7] for ahead in range(day_count)}
         elif line.strip():
             sentence = gettext("Line %(number)d cannot be read: “%(line)s”.")
             raise ValidationError(sentence % {"number": number, "line": line.strip()[:64]})

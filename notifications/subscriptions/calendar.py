@@ -75,7 +75,7 @@ def describe_schedule(subscription: Scheduled) -> str:
 
 def write_calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
     """Return a warning if the schedule uses the calendar of working days and the calendar ends before the last time."""
-    if not subscription.is_by_workdays:
+    if not subscription.depends_on_workdays:
         return []
     zone = read_zone(subscription.time_zone)
     years = find_unknown_years(found.slot_at.astimezone(zone).date() for found in times)

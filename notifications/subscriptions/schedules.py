@@ -143,7 +143,7 @@ def _spread_slots(subscription: Scheduled, found: Iterator[datetime]) -> Iterato
 
 def read_preset_days(subscription: Scheduled) -> IsWorkday:
     """Return the test whether the preset fires on a day, with free days treated as the subscription says."""
-    is_workday = read_workdays() if subscription.is_by_workdays else is_published_workday
+    is_workday = read_workdays() if subscription.depends_on_workdays else is_published_workday
     weekdays = subscription.weekday_numbers
 
     def is_named(day: date) -> bool:

@@ -429,7 +429,7 @@ def build_delivery(
     run, media = draft.run, dict[WantedMedium, Medium]()
     for wanted in [*planned.media.shown, *([planned.media.carried] if planned.media.carried else [])]:
         if wanted.medium_id is not None:
-            media[wanted] = Medium.objects.only("pk").get(pk=wanted.medium_id, run=run.first_sent)
+            media[wanted] = Medium.objects.only("pk").get(pk=wanted.medium_id, run=run.original_run)
             continue
         columns = wanted.columns(now)
         if wanted.queue == models.MakerQueue.SNAPSHOTS:

@@ -511,7 +511,7 @@ class SubscriptionSource(sources.RunSource):
         tables = {one.alias: found[one.card_id].table for one in cards}
         if reason := self.find_reason_to_skip(tables):
             raise sources.NotWorthSending(reason)
-        is_trial = self.run.first_sent.trigger == Run.Trigger.TRIAL
+        is_trial = self.run.original_run.trigger == Run.Trigger.TRIAL
         pages = _find_pages(self.parts, self.subscription, slot_at, is_trial=is_trial)
         return Contents(self.parts, tables, self.subscription, slot_at, pages)
 

@@ -54,8 +54,8 @@ def request_resend(
     message, 1 for the first. The present text of the subscription is sent, and expires its full lifetime from now.
     """
     parts = [run] if delivery is not None else find_parts(run)
-    first_sent = Run.objects.filter(pk__in=[part.first_sent.pk for part in parts]).order_by("pk")
-    list(first_sent.select_for_update(of=("self",)))
+    originals = Run.objects.filter(pk__in=[part.original_run.pk for part in parts]).order_by("pk")
+    list(originals.select_for_update(of=("self",)))
     keys = {make_resend_key(part, number, delivery): part for part in parts}
     later = [pk for part in parts for pk in part.find_later_resends()]
     known = list(Run.objects.filter(Q(key__in=keys) | Q(pk__in=later, status=Run.Status.WAITING)).order_by("pk"))
