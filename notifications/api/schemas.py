@@ -10,7 +10,7 @@ from ninja import Schema
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from notifications.delivery.runs import statistics
-from notifications.inbound.accept import CAPTION_CHARACTERS, WORDS_CHARACTERS, Preview
+from notifications.inbound.accept import CAPTION_CHARACTERS, FIGURE_CHARACTERS, Preview
 from notifications.inbound.content import FILES_AT_MOST
 from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, AddressKind
 from notifications.models import Delivery, IncomingMessage, Medium, Receipt, Run, Subscription
@@ -157,7 +157,7 @@ class FigureIn(Schema):
     model_config = ConfigDict(extra="forbid")
 
     caption: Annotated[str, Field(min_length=1, max_length=CAPTION_CHARACTERS)]
-    words: Annotated[str, Field(min_length=1, max_length=WORDS_CHARACTERS)]
+    words: Annotated[str, Field(min_length=1, max_length=FIGURE_CHARACTERS)]
 
 
 class MessageIn(Schema):

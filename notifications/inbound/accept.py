@@ -44,7 +44,7 @@ from notifications.subscriptions.recipients import (
 
 # Rows per INSERT.
 PEOPLE_AT_ONCE = 2000
-CAPTION_CHARACTERS, WORDS_CHARACTERS = 50, 100
+CAPTION_CHARACTERS, FIGURE_CHARACTERS = 50, 100
 # Columns of a medium that a checked file fills.
 FILE_COLUMNS = ("kind", "name", "content_type", "width", "height", "digest", "content")
 _FORMS_WITH_PICTURE = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
@@ -83,7 +83,7 @@ class AcceptedMessage:
 @dataclass(frozen=True)
 class Preview:
     """Result of `preview_incoming`: the number of messages to each person, the people (with a reason if they get none),
-    and the addresses that name nobody. `source`: of the main run; neither source nor run is saved."""
+    and the addresses that name nobody. `run`: unsaved, of the message itself; `source`: the source of that run."""
 
     source: MessageSource
     run: Run
@@ -186,10 +186,10 @@ def _complete_message(incoming: IncomingDraft, now: datetime) -> tuple[ResolvedA
     message.title = content.clean_title(message.title) or str(sender.name)
     message.text, message.link = content.clean_text(message.text), content.clean_link(message.link)
     message.figures = [
-        [content.clean_title(caption)[:CAPTION_CHARACTERS], content.clean_title(words)[:WORDS_CHARACTERS]]
-        for caption, words in message.figures[:FIGURES_AT_MOST]
+        [content.clean_title(caption)[:CAPTION_CHARACTERS], content.clean_title(value)[:FIGURE_CHARACTERS]]
+        for caption, value in message.figures[:FIGURES_AT_MOST]
     ]
-    # The form that shows all parts, unless the sender names one.
+    # Unless the sender names a form, choose one that shows all parts.
     has_picture = any(file.kind == Medium.Kind.PICTURE for file in incoming.files)
     has_words = bool(message.text or message.figures or message.link)
     form = MessageForm.TEXTCARD if len(message.text.encode()) <= builders.DESCRIPTION_BYTES else MessageForm.TEXT
@@ -251,8 +251,8 @@ def is_main_run(message: IncomingMessage, run: Run) -> bool:
 
 
 class MessageSource(RunSource):
-    """Source of a message's run, or of the run of a file that came with it. The audience are the people whom the
-    addresses named when the message was accepted; of a resend, those of them whom the earlier run did not reach."""
+    """Source of a message's run, or of the run of a further file. The audience are the people whom the addresses named
+    when the message was accepted; in a resend, only those whom the resent run did not reach."""
 
     def __init__(self, run: Run, message: IncomingMessage, medium: ReadyMedium | None) -> None:
         self._run, self._message, self._medium = run, message, medium

@@ -91,9 +91,9 @@ def take_call(channel: InboundChannel, payload: Payload, *, request_key: str, no
             if channel.is_alert:
                 alerts, left_out_count = read_alerts(payload, now=now)
                 found = incidents.receive_alerts(alerts, channel=channel, left_out_count=left_out_count, now=now)
-                # Of repeated alerts only texts and times are saved. Nobody is notified.
-                is_news = bool(found.opened or found.reopened or found.resolved)
-                result = CallResult(Outcome.ACCEPTED if is_news else Outcome.REPEATED)
+                # A call that only repeats alerts updates their texts and times; nobody is notified.
+                is_new = bool(found.opened or found.reopened or found.resolved)
+                result = CallResult(Outcome.ACCEPTED if is_new else Outcome.REPEATED)
                 log_call(channel, result.outcome, now=now)
             else:
                 result = _take_message(channel, payload, request_key, now)
@@ -114,9 +114,9 @@ def _take_message(channel: InboundChannel, payload: Payload, request_key: str, n
     key = make_message_key(channel, mapped.key or request_key)
     job_key = hashlib.sha256(key.encode()).hexdigest()
     if mapped.urls:
-        # A repeat waits for the first call and then finds its job, which it would take over otherwise.
+        # The lock makes a repeat wait for the first call and find its job. Otherwise it would take the job over.
         InboundChannel.objects.select_for_update(of=("self",), no_key=True).get(pk=channel.pk)
-    # The job first, because its key is free once the message is made.
+    # Look for the job first: once the message is made, the job has no key any more.
     is_repeat = Job.objects.unfinished().filter(kind=FETCH, key=job_key).exists()
     message_id = IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first()
     is_repeat = is_repeat or message_id is not None
@@ -152,7 +152,7 @@ def make_incoming(
     chosen: Audience | None = None,
     only_user_id: int | None = None,
 ) -> IncomingDraft:
-    """Return the message to accept. `fetched`: files fetched from its addresses; `left_out`: reasons why others are not
+    """Return the message to accept. `fetched`: files fetched from its URLs; `left_out`: reasons why other files are not
     sent. `chosen`: people instead of those chosen for the channel. `only_user_id`: for a trial, this person only."""
     files, message = [*mapped.files, *fetched], mapped.message
     if mapped.refused or left_out:
@@ -229,7 +229,7 @@ def log_missing_files(channel: InboundChannel, reasons: Iterable[Sentence], *, n
 # Limits for one file, and for all files of a message.
 FILE_SECONDS = 20.0
 TOTAL_SECONDS = 60.0
-# After this many tries the message goes without its files.
+# After this many tries the message is made without its files.
 TRIES_AT_MOST = 3
 # After this many tries the message is given up.
 GIVEN_UP_AFTER = 6
@@ -291,7 +291,7 @@ def fetch_files(run: JobRun) -> list[int] | Again:
 
 def _update_log_entry(job: Job, **changes: Any) -> int:
     """Update the log entry of a call that waited for its files. Entry and job have the same time. Return 0 if there is
-    none: an administrator repeats the job."""
+    none, as when an administrator repeats the job."""
     waiting = InboundCall.objects.filter(outcome=Outcome.ACCEPTED, message=None, first_at=job.requested_at)
     return waiting.filter(channel=job.payload["channel"]).update(**changes)
 
@@ -348,7 +348,7 @@ def _fetch_files(
 
 
 def _explain_failure(error: SourceError, words: dict[str, str], *, is_full: bool) -> Sentence:
-    """Return why a file is missing. `is_full`: other files left it less room than a single file may have."""
+    """Return why a file is missing. `is_full`: the other files left less than a file's usual limit for it."""
     if error.problem != Problem.TOO_BIG:
         reason = NoData(error.problem.value, error.facts)
         return Sentence("“%(name)s” was not fetched: %(reason)s") % {**words, "reason": reason}
@@ -383,6 +383,6 @@ def purge_calls(*, now: datetime) -> int:
     counts = InboundCall.objects.order_by().values("channel").annotate(call_count=Count("pk"))
     for channel_id in counts.filter(call_count__gt=CALLS_SHOWN).values_list("channel", flat=True):
         calls = InboundCall.objects.filter(channel=channel_id)
-        # Deleted by their keys: "all others" would include a call that comes in at this moment.
+        # By their keys: excluding the newest ones instead would delete a call that comes in at this moment.
         calls.filter(pk__in=list(calls.newest_first().values_list("pk", flat=True)[CALLS_SHOWN:])).delete()
     return len(ids)

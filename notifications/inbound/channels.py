@@ -150,7 +150,7 @@ def verify_proof(channel: InboundChannel | None, proof: Proof, *, now: float) ->
 
 
 def _read_signatures(scheme: Scheme, proof: Proof, now: float) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each signature that the call gives, behind the content that it should sign."""
+    """Yield pairs for each signature of the call: the content that it should sign, and the signature."""
     value = proof.headers.get(scheme.name, "").strip()
     if scheme.where == "hmac":
         if value.startswith(scheme.prefix):

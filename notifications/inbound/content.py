@@ -113,7 +113,7 @@ def format_text(form: str, text: str, markup: str) -> str:
         return "\n".join(escape_markup(line, form) for line in lines)
     if form == MessageForm.MARKDOWN:
         return "\n".join(map(_filter_markdown, lines))
-    plain = []  # in plain words, each address behind its label
+    plain = []  # lines without Markdown, with each link's address behind its label
     for line in lines:
         start = _START.match(line)
         bullet = "- " if start and start["bullet"] else ""
@@ -217,7 +217,7 @@ def tidy_name(name: str) -> str:
 
 
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-# The last record of an archive, and the most bytes from its beginning: the record and a comment.
+# How the last record of a zip archive begins, and the longest such record: with a comment of 64 KB.
 _END_OF_ARCHIVE, _END_BYTES = b"PK\x05\x06", 22 + 65535
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "png", "image/png"),
@@ -258,7 +258,7 @@ def _detect_type(extension: str, content: bytes) -> tuple[str, str] | None:
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp", "image/webp"
     if content.startswith(_ZIP):
-        # Recognised by names in it. They are only searched for: reading the list of members could be costly.
+        # An Office file is known by a member's name. It is only searched for: parsing the archive may be costly.
         if _END_OF_ARCHIVE not in content[-_END_BYTES:]:
             return None
         for real_extension, (member, content_type) in _OFFICE.items():
@@ -291,9 +291,9 @@ def decode_by_first(content: bytes, encodings: Iterable[str]) -> str | None:
 _PICTURES = frozenset({"png", "jpg", "gif", "webp"})
 # Bytes of a file up to the end of the picture's size. JPEG is missing: its size comes after segments of any length.
 _HEADER_BYTES = {"png": 24, "gif": 10, "webp": 30}
-# How and where these two have width and height.
+# The struct format and the offset of width and height.
 _SIZE_PLACES = {"png": (">II", 16), "gif": ("<HH", 6)}
-# Of a JPEG.
+# Limit of the segments read of a JPEG, and the markers of those that hold its size.
 _SEGMENTS_AT_MOST = 1000
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -301,7 +301,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 def _read_picture_size(extension: str, content: bytes) -> tuple[int, int] | None:
     """Return width and height in pixels of a picture of this type; None if its header is broken."""
     if extension == "jpg":
-        # The first frame has it; segments before it are skipped.
+        # The first frame segment holds the size; segments before it are skipped.
         at = 2
         for _segment in range(_SEGMENTS_AT_MOST):
             if at + 9 > len(content) or content[at] != 0xFF:
@@ -314,18 +314,18 @@ def _read_picture_size(extension: str, content: bytes) -> tuple[int, int] | None
             is_alone = marker in {0xFF, 0x01} or 0xD0 <= marker <= 0xD8
             at += (1 if marker == 0xFF else 2) if is_alone else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
         return None
-    head = content[12:16]
-    if len(content) < _HEADER_BYTES[extension] or (extension == "png" and head != b"IHDR"):
+    chunk_type = content[12:16]
+    if len(content) < _HEADER_BYTES[extension] or (extension == "png" and chunk_type != b"IHDR"):
         return None
     width, height = 0, 0
     if extension in _SIZE_PLACES:
         pattern, at = _SIZE_PLACES[extension]
         width, height = struct.unpack_from(pattern, content, at)
-    elif head == b"VP8X":
+    elif chunk_type == b"VP8X":
         width, height = 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
-    elif head == b"VP8L":
+    elif chunk_type == b"VP8L":
         bits = int.from_bytes(content[21:25], "little")
         width, height = 1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)
-    elif head == b"VP8 ":
+    elif chunk_type == b"VP8 ":
         width, height = (side & 0x3FFF for side in struct.unpack("<HH", content[26:30]))
     return width, height

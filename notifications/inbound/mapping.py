@@ -115,9 +115,9 @@ def map_payload(channel: InboundChannel, payload: Payload, *, now: datetime) -> 
                 markup=IncomingMessage.Markup.MARKDOWN if mapping.is_markdown else IncomingMessage.Markup.PLAIN,
                 link=_write_text(expressions.find_value(mapping.link_path, payload)),
                 figures=[
-                    [caption, words]
+                    [caption, value]
                     for caption, path in mapping.figures[:FIGURES_AT_MOST]
-                    if (words := _write_text(expressions.find_value(path, payload)))
+                    if (value := _write_text(expressions.find_value(path, payload)))
                 ],
             )
             severity = _write_text(expressions.find_value(mapping.severity_path, payload)).lower()
@@ -177,15 +177,15 @@ _Files = tuple[tuple[CheckedFile, ...], tuple[tuple[str, str], ...], tuple[Sente
 
 
 def _collect_files(paths: Sequence[str], payload: Payload) -> _Files:
-    """Return the files in the payload, the addresses of others, and the reasons why some are not sent."""
+    """Return the files in the payload, name and URL of those to fetch, and the reasons why some are not sent."""
     files: list[CheckedFile] = []
     urls: list[tuple[str, str]] = []
     refused: list[Sentence] = []
     for one in (one for path in paths for one in _to_list(expressions.find_value(path, payload))):
         # A file is a text, or an object that has name and content.
         members = one if isinstance(one, dict) else {}
-        content = one if isinstance(one, str) else _first_text(members, _CONTENTS)
-        name = _first_text(members, _NAMES)
+        content = one if isinstance(one, str) else _find_first_text(members, _CONTENTS)
+        name = _find_first_text(members, _NAMES)
         if not content:
             continue
         if len(files) + len(urls) == FILES_AT_MOST:
@@ -211,7 +211,7 @@ def _collect_files(paths: Sequence[str], payload: Payload) -> _Files:
     return tuple(files), tuple(urls), tuple(refused)
 
 
-def _first_text(members: dict[str, Any], names: Sequence[str]) -> str:
+def _find_first_text(members: dict[str, Any], names: Sequence[str]) -> str:
     return next((cast("str", members[name]) for name in names if isinstance(members.get(name), str)), "")
 
 
@@ -264,7 +264,7 @@ class PayloadList(Exposed, tuple[Any, ...]):
 
 
 def _write_whole(payload: Payload) -> str:
-    """Write an object or a list as JSON. Only we write _LINE_END: a sender's is a blank."""
+    """Write an object or a list as JSON. A _LINE_END that the sender wrote becomes a blank."""
     return json.dumps(payload, ensure_ascii=False).replace(_LINE_END, " ")[:SHOWN_CHARACTERS]
 
 
@@ -283,8 +283,8 @@ def expose_payload(payload: Payload) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class PayloadLine:
-    """A line of the tree. `path`: in JMESPath; `template`: text that a click inserts. `example`: its value, cut; empty
-    for an object or a list. `depth`: from 0."""
+    """A line of the payload's tree on the page. `path`: in JMESPath; `template`: text that a click adds. `example`:
+    its value, cut; empty for an object or a list. `depth`: from 0."""
 
     name: str
     path: str

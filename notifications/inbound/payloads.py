@@ -173,7 +173,7 @@ def _parse_multipart(body: bytes, content_type: str) -> dict[str, Any]:
     return found
 
 
-# Limit for one call; people are told how many more there were.
+# Limit for one call. The message says how many more there were.
 ALERTS_AT_MOST = 1000
 LABELS_AT_MOST = 64
 LABEL_CHARACTERS = 1024
@@ -277,7 +277,7 @@ def _write_text(value: Any) -> str:
 
 
 def _read_moment(value: Any) -> datetime | None:
-    """Read ISO 8601 or seconds since 1970 as a moment in UTC; None if there is none or it can only mean none."""
+    """Read ISO 8601 or seconds since 1970 as a moment in UTC; None for anything else, such as a date for "none"."""
     try:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return datetime.fromtimestamp(value, UTC)

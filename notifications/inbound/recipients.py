@@ -193,7 +193,7 @@ def _find_by_userid(addresses: Sequence[Address], people: QuerySet[User], corps:
 def _find_by_department(
     addresses: Sequence[Address], people: QuerySet[User], corps: QuerySet[Corp]
 ) -> _PeopleOrProblem:
-    """Find the people in a department and below it. Among departments of one name, those with nobody in them do not
+    """Find the people in a department and its subdepartments. Of departments with the same name, empty ones do not
     count. If several remain, the name is ambiguous: the sender has to give number and company."""
     candidates = _find_departments(addresses, corps)
     tree = departments.DepartmentTree({one.corp_id for same_named in candidates.values() for one in same_named})

@@ -339,7 +339,7 @@ class Attempt(models.Model):
         verbose_name_plural = _("attempts")
         ordering = ["delivery_id", "number"]
         constraints = [models.UniqueConstraint(fields=["delivery", "number"], name="one_attempt_per_number")]
-        # For refilling the limiter: notifications.delivery.sending.send.
+        # For refilling the limiter (notifications.delivery.sending.send), and for statistics.
         indexes = [models.Index(fields=["started_at"], name="attempt_started")]
 
     def __str__(self) -> str:

@@ -123,7 +123,7 @@ class Medium(models.Model):
                 condition=Q(run__isnull=True, incident__isnull=True, token__isnull=True),
                 name="medium_preview",
             ),
-            # The waiting uploads of a token, and those to delete: notifications.inbound.accept.
+            # The waiting uploads of a token (notifications.inbound.accept), and those to delete (notifications.tasks).
             models.Index(fields=["token", "created_at"], condition=Q(token__isnull=False), name="medium_upload"),
         ]
 

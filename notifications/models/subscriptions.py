@@ -104,8 +104,8 @@ class Scheduled(models.Model):
     time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
     valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
     valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
-    # When it is due, with the random delay; empty: no further slot. Set only by notifications.subscriptions.schedules
-    # and, when a run is made, by notifications.delivery.runs.scheduler.
+    # When it is due, with the random delay; empty: no further slot. Computed only by
+    # notifications.subscriptions.schedules, and moved on when a slot is claimed.
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
 
     class Meta:

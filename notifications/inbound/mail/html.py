@@ -131,10 +131,10 @@ def _limit_html(html: str) -> str:
     return html[:HTML_CHARACTERS] if len(html) <= HTML_CHARACTERS else _DROPPED_BLOCK.sub("", html)[:HTML_CHARACTERS]
 
 
-def convert_html(html: str, *, is_marked: bool = False, has_links: bool = True) -> str:
-    """Convert the HTML to plain text, in which a link's address follows its words, or is left out. `is_marked`: to
+def convert_html(html: str, *, is_markdown: bool = False, has_links: bool = True) -> str:
+    """Convert the HTML to plain text, in which a link's address follows its words, or is left out. `is_markdown`: to
     WeCom's Markdown (headings, bold, links to http and https, quotes), with look-alikes for characters that would be
-    marks."""
+    markup."""
     cleaned = nh3.clean(
         _limit_html(html),
         tags=_READ_TAGS,
@@ -142,8 +142,8 @@ def convert_html(html: str, *, is_marked: bool = False, has_links: bool = True) 
         attributes={"a": {"href"}},
         url_schemes={"http", "https"},
     )
-    # Blanks are joined: markdownify's time grows with the square of a run of them. A tag that is cut ends there.
-    converter = _Converter(is_marked=is_marked, has_links=has_links)
+    # Blanks are joined: markdownify's time grows with the square of a run of them. A tag cut in two is dropped.
+    converter = _Converter(is_markdown=is_markdown, has_links=has_links)
     return _tidy(converter.convert(_BLANKS.sub(" ", cleaned)[: 4 * TEXT_CHARACTERS]))
 
 
@@ -161,12 +161,12 @@ class _Converter(MarkdownConverter):
     """Converter to words and lines, as `convert_html` says. WeCom's Markdown:
     developer.work.weixin.qq.com/document/path/90236, read 2026-11-26."""
 
-    def __init__(self, *, is_marked: bool, has_links: bool) -> None:
+    def __init__(self, *, is_markdown: bool, has_links: bool) -> None:
         super().__init__(bullets="-")
-        self._is_marked, self._has_links = is_marked, has_links
+        self._is_markdown, self._has_links = is_markdown, has_links
 
     def escape(self, text: str, parent_tags: set[str]) -> str:
-        if not self._is_marked:
+        if not self._is_markdown:
             return text
         return "\n".join(escape_markup(line, MessageForm.MARKDOWN) for line in text.split("\n"))
 
@@ -174,7 +174,7 @@ class _Converter(MarkdownConverter):
         label, link = text.strip(), str(el.get("href") or "").strip()
         if not self._has_links or not _LINK.fullmatch(link):
             return text
-        if self._is_marked:
+        if self._is_markdown:
             label = " ".join(label.split()).replace("**", "") or escape_markup(link, MessageForm.MARKDOWN)
             return f"[{label}]({link})"
         return text if label == link else f"{label} {link}".strip()
@@ -183,13 +183,13 @@ class _Converter(MarkdownConverter):
         line = " ".join(text.split())
         is_inside = parent_tags & (_HEADING_TAGS | {"a", "b", "strong"})
         is_plain = not line or "\n" in text.strip() or "**" in line or is_inside
-        return text if is_plain or not self._is_marked else f"**{line}**"
+        return text if is_plain or not self._is_markdown else f"**{line}**"
 
     convert_strong = convert_b
 
-    def convert_hN(self, n: int, el: Any, text: str, parent_tags: set[str]) -> str:  # their name
+    def convert_hN(self, n: int, el: Any, text: str, parent_tags: set[str]) -> str:  # markdownify's name
         line = " ".join(text.split())
-        if line and self._is_marked:
+        if line and self._is_markdown:
             line = f"{'#' * min(n, 3)} {line.replace('**', '')}"
         return f"\n\n{line}\n\n" if line else ""
 
@@ -211,7 +211,7 @@ class _Converter(MarkdownConverter):
     def convert_blockquote(self, el: Any, text: str, parent_tags: set[str]) -> str:
         lines = [line for line in text.strip().split("\n") if line.strip()]
         quoted = "\n".join(f"> {line.lstrip('> ')}" for line in lines)
-        return f"\n\n{quoted if self._is_marked else text.strip()}\n\n"
+        return f"\n\n{quoted if self._is_markdown else text.strip()}\n\n"
 
     def convert_table(self, el: Any, text: str, parent_tags: set[str]) -> str:
         """Write a row of data as one line with bars between its cells, also empty ones. A table whose rows never have
@@ -255,13 +255,13 @@ def convert_mail(mail: ParsedMail, rules: MailRules, form: str) -> tuple[Incomin
                 break
     is_markdown = form == MessageForm.MARKDOWN or (not form and picture is None)
     links = re.findall(r"""\bhref\s*=\s*["']?(https?://[^\s"'<>]{1,1500})""", _limit_html(mail.html))
-    pages = (found[0] for one in [*links, mail.text] if (found := _LINK.search(unescape(one))))
-    link = next(pages, "").rstrip(".,;:!?。，；：")
+    urls = (found[0] for one in [*links, mail.text] if (found := _LINK.search(unescape(one))))
+    link = next(urls, "").rstrip(".,;:!?。，；：")
     message = IncomingMessage(title=mail.subject, link=link)
     if rules.takes_text:
         # Cards have no room for addresses: they link to the page.
         has_links = is_markdown or form == MessageForm.TEXT
-        text = convert_html(mail.html, is_marked=is_markdown, has_links=has_links)
+        text = convert_html(mail.html, is_markdown=is_markdown, has_links=has_links)
         if is_markdown and text:
             message.markup = IncomingMessage.Markup.MARKDOWN
         markers = [*rules.footers, *(escape_markup(marker, MessageForm.MARKDOWN) for marker in rules.footers)]
@@ -275,8 +275,9 @@ def convert_mail(mail: ParsedMail, rules: MailRules, form: str) -> tuple[Incomin
                 break
     files, left_out = choose_files(mail, rules)
     if line := describe_unsent_files(left_out):
-        is_marked = message.markup == IncomingMessage.Markup.MARKDOWN
-        message.text = f"{message.text}\n\n{escape_markup(line, MessageForm.MARKDOWN) if is_marked else line}".strip()
+        if message.markup == IncomingMessage.Markup.MARKDOWN:
+            line = escape_markup(line, MessageForm.MARKDOWN)
+        message.text = f"{message.text}\n\n{line}".strip()
     return message, ((picture,) if picture else ()) + files
 
 
@@ -311,7 +312,7 @@ _POLICY = {
     "frame-ancestors": ["'self'"],
     "sandbox": SANDBOX,
 }
-# Mails are meant for white paper, whatever the page around them does.
+# Mails are designed for a white background, even where the page around them is dark.
 _HEAD = """<!doctype html><html><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>:root{color-scheme:light}body{margin:12px;background:#fff;color:#1d2129;font:15px/1.6 sans-serif;
@@ -320,9 +321,7 @@ overflow-wrap:anywhere}img{max-width:100%;height:auto}pre{white-space:pre-wrap}i
 
 
 def answer_with_page(message_id: int) -> HttpResponse:
-    """Return the mail's page. The caller checks that the person may see the message. Raise Http404 if it was no
-    mail.
-    """
+    """Return the mail's page. The caller checks the rights to see it. Raise Http404 if it is no mail."""
     mail = IncomingMessage.objects.filter(pk=message_id, origin=IncomingMessage.Origin.MAIL)
     message = mail.only("title", "page").first()
     if message is None:

@@ -1,4 +1,4 @@
-"""Mails that the mail door sends through our mail server: reports of unreached people, and forwarded mails.
+"""Mails that the mail door sends through our mail server: bounces, which report unreached people, and forwarded mails.
 
 They are written with the message and sent by the tick. An attempt with an unknown outcome is not repeated.
 """
@@ -49,7 +49,7 @@ RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 48
 # Time for which mails that became no message are kept.
 MAILS_KEPT = timedelta(days=7)
 NAMED_AT_MOST = 200
-# Limit of one channel: nobody reads the same report again and again.
+# Limit of one channel: people do not read the same report again and again.
 BOUNCES_PER_HOUR = 60
 # An address without quotes: quoted parts may hold any words.
 _PLAIN_ADDRESS = re.compile(r"""[^\s"\\<>()\[\]:;,/]{1,64}@[\w.-]{1,255}""")
@@ -69,11 +69,11 @@ def write_mails(draft: OutgoingMail, *, prefix: str, sender: str, forwarded: Seq
     wanted = [(OutgoingMail.Kind.BOUNCE, sender, reported)]
     wanted += [(OutgoingMail.Kind.FORWARD, address, "") for address in forwarded]
     rows = []
-    for kind, recipient, subject in wanted:
+    for kind, recipient, about in wanted:
         if _is_address(recipient):
             row = copy(draft)
             row.kind, row.recipient, row.next_attempt_at, row.created_at = kind, recipient, now, now
-            row.key = hashlib.sha256("\n".join((prefix, kind, recipient, subject)).encode()).hexdigest()
+            row.key = hashlib.sha256("\n".join((prefix, kind, recipient, about)).encode()).hexdigest()
             if kind == OutgoingMail.Kind.FORWARD:
                 row.unknown = []
             if kind == OutgoingMail.Kind.BOUNCE or draft.message is not None:
@@ -94,7 +94,7 @@ def _is_address(text: str) -> bool:
 
 def hand_out_mails(*, now: datetime) -> list[int]:
     """Claim the due mails for a task and return their ids. Nobody else takes them during their lease."""
-    # Their workers died during the attempt.
+    # The workers of these died during the attempt.
     abandoned = OutgoingMail.objects.filter(status=OutgoingMail.Status.STARTED, next_attempt_at__lte=now)
     abandoned.update(status=OutgoingMail.Status.FAILED, error="it may have been sent, or not")
     due = OutgoingMail.objects.due(now).order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:AT_ONCE]

@@ -93,7 +93,7 @@ _CODECS = frozenset(
         *(f"iso8859-{number}" for number in range(1, 17)),
     }
 )
-# GB 18030 contains both, and the characters that senders write under their names.
+# GB 18030 contains all of these, and more characters that senders write although they name one of these.
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "cp936": "gb18030"}
 # Signatures of the mail itself, which nobody opens.
 _SIGNATURES = {"application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature"}
@@ -169,7 +169,7 @@ def parse_mail(content: bytes) -> ParsedMail:
     shown = sorted((part for part in pictures if part.cid in places), key=lambda part: places[part.cid])
     attached = [part for part in pictures if part.cid not in places] if shown else []
     shown = shown or pictures
-    answers = _read_header(message, "auto-submitted").lower().partition(";")[0].strip()
+    auto_submitted = _read_header(message, "auto-submitted").lower().partition(";")[0].strip()
     is_bulk = _read_header(message, "precedence").lower() in {"bulk", "junk", "list"}
     return ParsedMail(
         subject=_read_subject(message),
@@ -179,7 +179,7 @@ def parse_mail(content: bytes) -> ParsedMail:
         pictures=tuple(shown),
         files=tuple([*attached, *found.files][:READ_FILES_AT_MOST]),
         left_out=(*found.left_out, *(part.name for part in [*attached, *found.files][READ_FILES_AT_MOST:])),
-        is_automatic=answers not in {"", "no"} or is_bulk or message.get("list-id") is not None,
+        is_automatic=auto_submitted not in {"", "no"} or is_bulk or message.get("list-id") is not None,
         is_forwarded_by_us=message.get(PASSED_ON) is not None,
     )
 
@@ -209,8 +209,8 @@ _POLICY = _Policy(message_factory=_Message)
 
 
 @dataclass
-class _Collected:
-    """The leaves of a mail, by kind."""
+class _Leaves:
+    """The parts of a mail that have no parts of their own, by kind."""
 
     html: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
@@ -219,9 +219,9 @@ class _Collected:
     left_out: list[str] = field(default_factory=list)
 
 
-def _collect_parts(message: Message) -> _Collected:
+def _collect_parts(message: Message) -> _Leaves:
     """Decode the mail's first PARTS_AT_MOST leaves and sort them into texts, pictures and files."""
-    found = _Collected()
+    found = _Leaves()
     # The leaves in the mail's order, without recursion. A mail inside the mail is one leaf.
     waiting, count = [message], 0
     while waiting and count < PARTS_AT_MOST:
@@ -254,7 +254,7 @@ def _collect_parts(message: Message) -> _Collected:
     return found
 
 
-def _is_file(part: Message, found: _Collected) -> bool:
+def _is_file(part: Message, found: _Leaves) -> bool:
     """Return whether a text part is an attachment: it has a file name. The first text is the body even if its type has
     a name, as some senders write."""
     if part.get_param("filename", None, "content-disposition") is not None:
@@ -303,7 +303,7 @@ def _read_subject(message: Any) -> str:
 
 
 def _decode_header(line: str) -> str:
-    """Decode a header's encoded words (RFC 2047) into text in its reading order."""
+    """Decode a header's encoded words (RFC 2047) into one line of text, without marks of reading direction."""
     pieces: list[tuple[bytes | str, str | None]] = [(line, None)]
     if _ENCODED_WORDS.search(line):
         try:
@@ -314,7 +314,7 @@ def _decode_header(line: str) -> str:
     for piece, charset in pieces:
         if isinstance(piece, bytes):
             content = piece
-        else:  # with its original bytes; other characters are encoded as UTF-8
+        else:  # get the original bytes back; a character that was none of them is encoded as UTF-8
             try:
                 content = piece.encode("ascii", "surrogateescape")
             except UnicodeEncodeError:

@@ -38,9 +38,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMail:
-    """A mail as it came. `sender`: of the envelope, NULL_SENDER for a bounce; `recipients`: of the envelope, in
-    order.
-    """
+    """A mail as it came. `sender`, `recipients`: of the envelope; the sender of a bounce is NULL_SENDER."""
 
     sender: str
     recipients: tuple[str, ...]

@@ -20,7 +20,7 @@ REPORT = """<html><head><style>td{color:red}</style><title>t</title></head><body
 
 
 def test_a_report_in_markdown_and_in_plain_text() -> None:
-    assert convert_html(REPORT, is_marked=True) == (
+    assert convert_html(REPORT, is_markdown=True) == (
         "## 昨日 销售\n\nHello **王伟**, see [the dashboard](https://bi.example.com/d/1?x=1&y=2).\n\nsecond\nline\n\n"
         "- one\n- two **x**\n\n> quoted\n> text\n\n城市 | 金额\n上海 | 1,200\n北京 | 900"
     )
@@ -52,7 +52,7 @@ def test_a_report_in_markdown_and_in_plain_text() -> None:
     ],
 )
 def test_nothing_of_its_text_is_a_mark(html: str, text: str) -> None:
-    assert convert_html(html, is_marked=True) == text
+    assert convert_html(html, is_markdown=True) == text
 
 
 def test_a_style_sheet_of_a_megabyte_hides_no_text() -> None:
@@ -134,9 +134,9 @@ def test_an_empty_cell_of_data_keeps_its_place_and_one_of_a_layout_has_none() ->
     table = f"<table>{head}<tr><td>华东</td><td></td><td>5</td></tr><tr><td></td><td> </td><td>7</td></tr></table>"
     layout = f"<table><tr><td></td><td>您好</td><td></td></tr><tr><td>&nbsp;</td><td>{table}</td></tr></table>"
 
-    for is_marked in (True, False):
-        assert convert_html(table, is_marked=is_marked) == "区域 | 目标 | 实际\n华东 | | 5\n| | 7"
-        assert convert_html(layout, is_marked=is_marked) == "您好\n区域 | 目标 | 实际\n华东 | | 5\n| | 7"
+    for is_markdown in (True, False):
+        assert convert_html(table, is_markdown=is_markdown) == "区域 | 目标 | 实际\n华东 | | 5\n| | 7"
+        assert convert_html(layout, is_markdown=is_markdown) == "您好\n区域 | 目标 | 实际\n华东 | | 5\n| | 7"
 
 
 RULES = MailRules()
