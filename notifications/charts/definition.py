@@ -118,13 +118,13 @@ def to_document(chart: Chart) -> dict[str, Any]:
 
 
 def from_document(document: Mapping[str, Any]) -> Chart:
-    """Return the chart of a document of `to_document`."""
-    kinds: dict[str, Callable[[Any], Any]] = {"kind": ChartKind, "sort": Sort, "aggregate": Aggregate}
-    kinds |= {"y": tuple, "thresholds": tuple}
-    return Chart(**{**document, **{name: kind(document[name]) for name, kind in kinds.items() if name in document}})
+    """Return the chart that `to_document` made a document of."""
+    types: dict[str, Callable[[Any], Any]] = {"kind": ChartKind, "sort": Sort, "aggregate": Aggregate}
+    types |= {"y": tuple, "thresholds": tuple}
+    return Chart(**{**document, **{name: make(document[name]) for name, make in types.items() if name in document}})
 
 
-# The most places along an axis. More times are grouped by a longer unit; of other places, the first are left out.
+# The most places along an axis. If there are more, times get a longer unit, and the first names are left out.
 POINTS_AT_MOST = 120
 TIMED_BARS_AT_MOST = 31
 # Slightly less than the room of a name, so that the renderer never cuts a name that fits.
@@ -132,7 +132,7 @@ LABEL_PIXELS = 100
 _DAY = 24 * 60 * 60 * 1000
 
 
-class Unit(StrEnum):
+class TimeUnit(StrEnum):
     """The span of time of one place on a time axis."""
 
     MOMENT = "moment"
@@ -154,19 +154,19 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class ChartPoints:
-    """The points of a chart, its `places` and `series` in order. `rest`: the name of the place or series that stands
-    for the smaller ones. `negatives`: values below zero of a pie or a donut, which are not drawn."""
+    """The points of a chart, its `places` and `series` in order. `time_unit`: of a time axis. `rest`: the name of the
+    place or series that combines the smaller ones. `negatives`: the values below zero that a pie or donut lacks."""
 
     points: list[Point]
     places: list[str] | None
     series: list[str]
     notes: list[str]
-    unit: Unit | None = None
+    time_unit: TimeUnit | None = None
     rest: str = ""
     negatives: Sequence[Decimal] = ()
 
 
-_FIGURES: dict[Aggregate, Callable[[Sequence[Decimal]], Decimal | None]] = {
+_AGGREGATORS: dict[Aggregate, Callable[[Sequence[Decimal]], Decimal | None]] = {
     Aggregate.SUM: total,
     Aggregate.AVERAGE: average,
     Aggregate.MAXIMUM: lambda numbers: max(numbers, default=None),
@@ -177,7 +177,7 @@ _FIGURES: dict[Aggregate, Callable[[Sequence[Decimal]], Decimal | None]] = {
 
 def compute_figure(aggregate: Aggregate, numbers: Sequence[Decimal]) -> Decimal | None:
     """Return the aggregate of the numbers; None if there are none, or it is too large to be drawn."""
-    return to_drawable(_FIGURES[aggregate](numbers))
+    return to_drawable(_AGGREGATORS[aggregate](numbers))
 
 
 Place = str | int
@@ -208,12 +208,12 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
     if table.find_column(chart.x).is_temporal and chart.kind not in ROUND:
         # The finest unit in which the times fit side by side. Days often come as moments at midnight.
         times = {value for value in table.list_values(chart.x) if isinstance(value, date)}
-        has_clock = any(_to_wall_clock(value) != _floor_moment(value, Unit.DAY) for value in times)
-        units = [*([Unit.MOMENT, Unit.HOUR] if has_clock else []), Unit.DAY, Unit.WEEK, Unit.MONTH]
-        units = [Unit.MONTH] if _has_only_months(times) else units
+        has_clock = any(_to_wall_clock(value) != _floor_moment(value, TimeUnit.DAY) for value in times)
+        units = [*([TimeUnit.MOMENT, TimeUnit.HOUR] if has_clock else []), TimeUnit.DAY, TimeUnit.WEEK, TimeUnit.MONTH]
+        units = [TimeUnit.MONTH] if _has_only_months(times) else units
         limit = TIMED_BARS_AT_MOST if chart.kind in {ChartKind.BAR, ChartKind.STACKED} else POINTS_AT_MOST
         fitting = (one for one in units if len({_floor_moment(value, one) for value in times}) <= limit)
-        unit = next(fitting, Unit.YEAR)
+        unit = next(fitting, TimeUnit.YEAR)
     groups = _group_rows(chart, table, unit)
     if not any(groups.values()):
         raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
@@ -234,10 +234,10 @@ def build_points(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) 
         groups = _rename_groups(groups, lambda place, name: (place, name if name in kept else rest))
     series = list(dict.fromkeys(name for _place, name in groups))
     if unit is not None:
-        if unit not in {Unit.MOMENT, Unit.DAY} and not (
-            unit is Unit.MONTH and _has_only_months(table.list_values(chart.x))
+        if unit not in {TimeUnit.MOMENT, TimeUnit.DAY} and not (
+            unit is TimeUnit.MONTH and _has_only_months(table.list_values(chart.x))
         ):
-            notes.append(_UNIT_NOTES[unit]() % {"counting": _COUNTING[chart.aggregate]()})
+            notes.append(_TIME_UNIT_NOTES[unit]() % {"counting": _AGGREGATE_NAMES[chart.aggregate]()})
         places: list[str] | None = None
     else:
         top = min(chart.top, top_at_most, PARTS_AT_MOST if chart.kind in ROUND else TOP_AT_MOST)
@@ -255,17 +255,18 @@ def aggregate_places(chart: Chart, table: Table) -> tuple[list[Decimal | None], 
     day are plans, and left out.
     """
     is_timed = bool(chart.x) and table.find_column(chart.x).is_temporal
-    groups = _group_rows(replace(chart, series=""), table, Unit.MOMENT if is_timed else None)
+    groups = _group_rows(replace(chart, series=""), table, TimeUnit.MOMENT if is_timed else None)
     order = [place for place, _series in groups]
     if is_timed:
-        end = _to_milliseconds(_floor_moment(table.as_of, Unit.DAY)) + _DAY
+        end = _to_milliseconds(_floor_moment(table.as_of, TimeUnit.DAY)) + _DAY
         order = sorted((place for place in order if _to_number(place) < end), key=_to_number)
     return [compute_figure(chart.aggregate, groups[place, ""]) for place in order], _write_cut_notes(table)
 
 
 def is_planned(value: Value, table: Table) -> bool:
     """Return whether a day or time is after the data's day, so that its row is a plan."""
-    return isinstance(value, date) and _to_wall_clock(value) >= _floor_moment(table.as_of, Unit.DAY) + timedelta(days=1)
+    today = _floor_moment(table.as_of, TimeUnit.DAY)
+    return isinstance(value, date) and _to_wall_clock(value) >= today + timedelta(days=1)
 
 
 def find_number_format(chart: Chart, table: Table) -> tuple[str, int | None]:
@@ -275,10 +276,10 @@ def find_number_format(chart: Chart, table: Table) -> tuple[str, int | None]:
     columns = [column for column in table.columns if column.name in names]
     units = {"%" if column.kind is Kind.PERCENT else column.unit for column in columns}
     decimals = {column.decimals for column in columns}
-    places = decimals.pop() if len(decimals) == 1 else None
+    decimal_count = decimals.pop() if len(decimals) == 1 else None
     if chart.aggregate == Aggregate.AVERAGE:
-        places = places or None  # averages of whole numbers may have decimals
-    return to_one_line(chart.unit or (units.pop() if len(units) == 1 else ""), 20), places
+        decimal_count = decimal_count or None  # averages of whole numbers may have decimals
+    return to_one_line(chart.unit or (units.pop() if len(units) == 1 else ""), 20), decimal_count
 
 
 def _write_cut_notes(table: Table) -> list[str]:
@@ -302,7 +303,7 @@ def _find_group_name(value: Value, names: dict[Value, str]) -> str:
     return names[value]
 
 
-def _group_rows(chart: Chart, table: Table, unit: Unit | None) -> Groups:
+def _group_rows(chart: Chart, table: Table, unit: TimeUnit | None) -> Groups:
     at, values_at = (
         table.find_position(chart.x) if chart.x else None,
         [(name, table.find_position(name)) for name in chart.y],
@@ -338,18 +339,18 @@ def _to_wall_clock(value: date) -> datetime:
     return in_zone(value, timezone.get_current_timezone()).replace(tzinfo=UTC)
 
 
-def _floor_moment(value: date, unit: Unit) -> datetime:
+def _floor_moment(value: date, unit: TimeUnit) -> datetime:
     moment = _to_wall_clock(value)
-    if unit is Unit.MOMENT:
+    if unit is TimeUnit.MOMENT:
         return moment
-    if unit is Unit.HOUR:
+    if unit is TimeUnit.HOUR:
         return moment.replace(minute=0, second=0, microsecond=0)
     day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    if unit is Unit.WEEK:  # the first days of year 1 have no Monday before them
+    if unit is TimeUnit.WEEK:  # the first days of year 1 have no Monday before them
         return day - timedelta(days=min(day.weekday(), day.toordinal() - 1))
-    if unit is Unit.YEAR:
+    if unit is TimeUnit.YEAR:
         return day.replace(month=1, day=1)
-    return day.replace(day=1) if unit is Unit.MONTH else day
+    return day.replace(day=1) if unit is TimeUnit.MONTH else day
 
 
 def _to_milliseconds(moment: datetime) -> int:
@@ -360,13 +361,13 @@ def _has_only_months(values: Iterable[Value]) -> bool:
     return all(value is None or isinstance(value, Month) for value in values)
 
 
-_UNIT_NOTES: dict[Unit, Callable[[], str]] = {
-    Unit.HOUR: lambda: _("%(counting)s of each hour"),
-    Unit.WEEK: lambda: _("%(counting)s of each week"),
-    Unit.MONTH: lambda: _("%(counting)s of each month"),
-    Unit.YEAR: lambda: _("%(counting)s of each year"),
+_TIME_UNIT_NOTES: dict[TimeUnit, Callable[[], str]] = {
+    TimeUnit.HOUR: lambda: _("%(counting)s of each hour"),
+    TimeUnit.WEEK: lambda: _("%(counting)s of each week"),
+    TimeUnit.MONTH: lambda: _("%(counting)s of each month"),
+    TimeUnit.YEAR: lambda: _("%(counting)s of each year"),
 }
-_COUNTING: dict[Aggregate, Callable[[], str]] = {
+_AGGREGATE_NAMES: dict[Aggregate, Callable[[], str]] = {
     Aggregate.SUM: lambda: pgettext("of a chart's place", "sum"),
     Aggregate.AVERAGE: lambda: pgettext("of a chart's place", "average"),
     Aggregate.MAXIMUM: lambda: pgettext("of a chart's place", "maximum"),

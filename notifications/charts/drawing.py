@@ -40,8 +40,8 @@ BAND = "#f4f6f8"
 # Okabe and Ito's colours, which colour-blind people can tell apart; those that stand out on white come first. Source:
 # jfly.uni-koeln.de/color (Color Universal Design, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# One more for the parts of a whole, and a grey. For people who see no red, green or blue too, both are as far from the
-# others as possible (tests/notifications/charts/test_colours.py).
+# One more for the parts of a whole, and a grey. Both differ from the others as much as possible, also for people who do
+# not see red, green or blue (tests/notifications/charts/test_colours.py).
 PART_COLOURS = (*COLOURS, "#5A2D00")
 REST = "#54595e"
 THRESHOLD = COLOURS[1]
@@ -211,7 +211,7 @@ def write_moment(moment: datetime) -> str:
 
 
 def find_head_unit(column: Column) -> str:
-    """Return the unit in a column's head; percentages have theirs in each cell."""
+    """Return the unit for a column's heading; a column of percentages has its % in each cell."""
     return "" if column.kind is Kind.PERCENT else column.unit
 
 
@@ -266,8 +266,8 @@ def estimate_width(text: str) -> float:
 
 
 def find_cut_width(text: str, pixels: float, font_size: float = FONT_SIZE) -> float:
-    """Return the width at which the renderer cuts the text; 0 if it fits. Measuring letters is most of a drawing's
-    cost."""
+    """Return the width at which the renderer cuts the text. Return 0 if it fits: the renderer then does not measure the
+    letters, which is most of a drawing's cost."""
     return 0 if estimate_width(text) * font_size / FONT_SIZE <= _SAFETY_FACTOR * pixels else round(pixels, 1)
 
 

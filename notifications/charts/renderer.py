@@ -65,11 +65,10 @@ def _load_renderer(font_folder: Path) -> ModuleType:
 
 
 def prepare_font() -> Path:
-    """Return the folder of the packaged font, one face copied under its own name. If that fails, the original's.
+    """Return a folder with one face of the packaged font, copied under our own name, else the package's own folder.
 
-    The renderer prefers a system's font of the same name. With Debian's, or all ten faces, drawing takes half as long
-    again.
-    Call this before each drawing: the renderer draws no letters after a cleanup of temporary files deleted the copy.
+    The renderer prefers a system's font of the same name. With Debian's, or with all ten faces, drawing takes half as
+    long again. Call this before each drawing: if a cleanup of temporary files deletes the copy, no letters are drawn.
     """
     packaged = Path(str(resources.files("noto_cjk_sans_otc")))
     folder = Path(tempfile.gettempdir()) / f"guanwecom-font-{os.geteuid()}"

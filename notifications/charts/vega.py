@@ -30,7 +30,7 @@ from notifications.charts.definition import (
     ChartKind,
     ChartPoints,
     Sort,
-    Unit,
+    TimeUnit,
     aggregate_places,
     build_points,
     find_number_format,
@@ -55,49 +55,48 @@ _SHARE_AT_LEAST = 1e-4
 # Legends of lines show lines: filled points with a dashed edge would look like blots.
 _STROKES = {"symbolType": "stroke", "symbolSize": 300, "symbolFillColor": "transparent"}
 _TIME_FORMATS = {
-    Unit.MOMENT: "%m-%d %H:%M",
-    Unit.HOUR: "%m-%d %H:%M",
-    Unit.DAY: "%m-%d",
-    Unit.WEEK: "%m-%d",
-    Unit.MONTH: "%Y-%m",
-    Unit.YEAR: "%Y",
+    TimeUnit.MOMENT: "%m-%d %H:%M",
+    TimeUnit.HOUR: "%m-%d %H:%M",
+    TimeUnit.DAY: "%m-%d",
+    TimeUnit.WEEK: "%m-%d",
+    TimeUnit.MONTH: "%Y-%m",
+    TimeUnit.YEAR: "%Y",
 }
 
 
-def build_spec(chart: Chart, table: Table, *, shape_of: drawing.Shape = drawing.Shape.FREE) -> Spec:
+def build_spec(chart: Chart, table: Table, *, shape: drawing.Shape = drawing.Shape.FREE) -> Spec:
     """Return the spec of `table`, 390 pixels wide. Equal arguments give equal specs. Raises ChartError."""
     charts.check_chart(chart, table)
-    size = drawing.SIZES[shape_of]
+    size = drawing.SIZES[shape]
     match chart.kind:
         case ChartKind.TABLE:
             return _COMMON | build_table_spec(chart, table, size)
         case ChartKind.NUMBER:
             return _COMMON | build_number_spec(chart, table, size)
-    shaped = build_points(chart, table, top_at_most=size.row_count)
+    plot = build_points(chart, table, top_at_most=size.row_count)
     is_round = chart.kind in charts.ROUND
-    body = (_draw_parts if is_round else _draw_along_axis)(chart, shaped, table)
-    if chart.thresholds and len(shaped.series) <= 1 and not is_round:
-        body = _add_thresholds(body, chart.thresholds, is_horizontal=_is_horizontal(chart, shaped))
+    body = (_draw_parts if is_round else _draw_along_axis)(chart, plot, table)
+    if chart.thresholds and len(plot.series) <= 1 and not is_round:
+        body = _add_thresholds(body, chart.thresholds, is_horizontal=_is_horizontal(chart, plot))
     height = size.height
-    if not size.is_fixed and _is_horizontal(chart, shaped):
-        height = max(height, 110 + _ROW * len(shaped.places or ()))
-    title = _make_title(chart, shaped, table, size)
-    place = _place_plot(chart, shaped, body, title, height)
-    if place is None:
+    if not size.is_fixed and _is_horizontal(chart, plot):
+        height = max(height, 110 + _ROW * len(plot.places or ()))
+    title = _make_title(chart, plot, table, size)
+    layout = _lay_out_plot(chart, plot, body, title, height)
+    if layout is None:
         fit = {"type": "fit", "contains": "padding"}
-        place = {"width": drawing.WIDTH, "height": height, "padding": drawing.MARGIN, "autosize": fit}
-    return {**_COMMON, **place, "title": title, **body}
+        layout = {"width": drawing.WIDTH, "height": height, "padding": drawing.MARGIN, "autosize": fit}
+    return {**_COMMON, **layout, "title": title, **body}
 
 
-def _place_plot(chart: Chart, shaped: ChartPoints, body: Spec, title: Spec, height: int) -> Spec | None:
-    """Return the place of a plot over days or years, and set its ticks in `body`. None if only the renderer knows it.
+def _lay_out_plot(chart: Chart, plot: ChartPoints, body: Spec, title: Spec, height: int) -> Spec | None:
+    """Return the layout of a plot over times, and set its ticks in `body`; None to let the renderer find the layout.
 
-    The renderer draws everything twice to fit a plot between its title and labels, which takes a third of the time of a
-    line chart.
+    For that the renderer draws everything twice, which takes a third of the time of a line chart.
     """
-    numbers = [float(point.value) for point in shaped.points if point.value is not None]
-    is_line, several = chart.kind == ChartKind.LINE, len(shaped.series) > 1
-    if shaped.unit is None or (several and not is_line) or chart.thresholds or not title["text"] or not numbers:
+    numbers = [float(point.value) for point in plot.points if point.value is not None]
+    is_line, several = chart.kind == ChartKind.LINE, len(plot.series) > 1
+    if plot.time_unit is None or (several and not is_line) or chart.thresholds or not title["text"] or not numbers:
         return None
     x, y = body["encoding"]["x"], body["encoding"]["y"]
     # The first and last place are at least 8 pixels from the ends of the axis, so that half a label fits.
@@ -107,7 +106,7 @@ def _place_plot(chart: Chart, shaped: ChartPoints, body: Spec, title: Spec, heig
     # Nearly equal numbers have no round ones between them.
     if high - low <= 1e-9 * max(1.0, -low, high):
         return None
-    # The range is widened to round numbers, as long as that calls for another distance of ticks.
+    # Widen the range to round numbers, again until the distance of ticks stays the same.
     before = None
     while (found := _find_step(low, high, 10)) != before:
         before, (step, is_inverse) = found, found
@@ -122,15 +121,15 @@ def _place_plot(chart: Chart, shaped: ChartPoints, body: Spec, title: Spec, heig
     ticks = [number / step if is_inverse else number * step for number in wholes]
     y["axis"]["values"] = ticks
     y["scale"] = {"domain": [low, high], "nice": False, "zero": False}
-    # What the renderer adds for the gap to the labels, the title, a line below it, a line of the legend or half a
-    # label above the plot, and the labels below it.
+    # The room that the renderer leaves: left for the labels; above for the title, each line below it, and the legend or
+    # half a label; below for the labels.
     widths = []
     for tick in ticks:  # written as by the axis's expression
         scales = ((scale, word) for scale, word, _decimals in drawing.choose_scales() if abs(tick) >= scale)
         scale, word = next(scales, (1, ""))
         widths.append(drawing.estimate_width(f"{tick / float(scale):,g}{word}"))
     left = drawing.MARGIN + 2 + math.ceil(max(widths))
-    rows = math.ceil(len(shaped.series) / drawing.CONFIG["legend"]["columns"])
+    rows = math.ceil(len(plot.series) / drawing.CONFIG["legend"]["columns"])
     top = drawing.MARGIN + 23 + 14 * len(title.get("subtitle", ())) + (18 * rows + 2 if several else 6)
     bottom = drawing.MARGIN + 18
     padding = {"left": left, "top": top, "right": drawing.MARGIN, "bottom": bottom}
@@ -138,14 +137,14 @@ def _place_plot(chart: Chart, shaped: ChartPoints, body: Spec, title: Spec, heig
     return {"width": width, "height": height - top - bottom, "padding": padding, "autosize": "none"}
 
 
-def _make_title(chart: Chart, shaped: ChartPoints, table: Table, size: drawing.Size) -> Spec:
+def _make_title(chart: Chart, plot: ChartPoints, table: Table, size: drawing.Size) -> Spec:
     """Return the title with notes below it, as many on a line as fit; without room for notes only the note about parts
     of a whole that are not drawn, against misreading."""
     unit, decimals = find_number_format(chart, table)
     text = drawing.to_one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": unit} if unit else "")
     notes, room = list[str](), drawing.WIDTH - 2 * drawing.MARGIN
-    if count := len(shaped.negatives):
-        added = drawing.write_short(drawing.to_drawable(total(shaped.negatives)), unit, decimals)
+    if count := len(plot.negatives):
+        added = drawing.write_short(drawing.to_drawable(total(plot.negatives)), unit, decimals)
         sentence = ngettext(
             "%(count)d part below zero, not drawn: %(sum)s",
             "%(count)d parts below zero, not drawn: %(sum)s together",
@@ -153,7 +152,7 @@ def _make_title(chart: Chart, shaped: ChartPoints, table: Table, size: drawing.S
         )
         notes.append(sentence % {"count": count, "sum": added})
     lines: list[str] = []
-    for note in [drawing.write_as_of(table), *notes, *shaped.notes] if size.has_notes else notes:
+    for note in [drawing.write_as_of(table), *notes, *plot.notes] if size.has_notes else notes:
         if lines and drawing.estimate_width(f"{lines[-1]} · {note}") <= room:
             lines[-1] = f"{lines[-1]} · {note}"
         else:
@@ -163,47 +162,47 @@ def _make_title(chart: Chart, shaped: ChartPoints, table: Table, size: drawing.S
     return {"text": drawing.fit_text(text, room, 16), "limit": limit, **({"subtitle": lines} if lines else {})}
 
 
-def _is_horizontal(chart: Chart, shaped: ChartPoints) -> bool:
+def _is_horizontal(chart: Chart, plot: ChartPoints) -> bool:
     """Return whether the bars are horizontal: names are read from left to right, and times go that way."""
-    return chart.kind in {ChartKind.BAR, ChartKind.STACKED} and shaped.places is not None
+    return chart.kind in {ChartKind.BAR, ChartKind.STACKED} and plot.places is not None
 
 
-def _make_data(shaped: ChartPoints) -> Spec:
-    rows = [{"x": point.place, "y": drawing.to_float(point.value), "s": point.series} for point in shaped.points]
+def _make_data(plot: ChartPoints) -> Spec:
+    rows = [{"x": point.place, "y": drawing.to_float(point.value), "s": point.series} for point in plot.points]
     return {"values": rows}
 
 
-def _make_colours(shaped: ChartPoints) -> Spec:
+def _make_colours(plot: ChartPoints) -> Spec:
     """Return the colours of the series; the rest is always grey."""
-    if len(shaped.series) <= 1:
+    if len(plot.series) <= 1:
         return {"value": drawing.COLOURS[0]}
     colours = [
-        drawing.REST if series == shaped.rest else drawing.COLOURS[number % 6]
-        for number, series in enumerate(shaped.series)
+        drawing.REST if series == plot.rest else drawing.COLOURS[number % 6]
+        for number, series in enumerate(plot.series)
     ]
-    return {"field": "s", "type": "nominal", "scale": {"domain": shaped.series, "range": colours}, "sort": None}
+    return {"field": "s", "type": "nominal", "scale": {"domain": plot.series, "range": colours}, "sort": None}
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _choose_time_format(shaped: ChartPoints) -> str:
+def _choose_time_format(plot: ChartPoints) -> str:
     """Return the format of times, with the year if it differs among them."""
-    years = {(_EPOCH + timedelta(milliseconds=time)).year for time in _find_times(shaped)}
-    wanted = _TIME_FORMATS[shaped.unit or Unit.DAY]
+    years = {(_EPOCH + timedelta(milliseconds=time)).year for time in _find_times(plot)}
+    wanted = _TIME_FORMATS[plot.time_unit or TimeUnit.DAY]
     return f"%Y-{wanted}" if len(years) > 1 and "%Y" not in wanted else wanted
 
 
-def _find_times(shaped: ChartPoints) -> set[int]:
-    return {point.place for point in shaped.points if isinstance(point.place, int)}
+def _find_times(plot: ChartPoints) -> set[int]:
+    return {point.place for point in plot.points if isinstance(point.place, int)}
 
 
-def _make_place_axis(shaped: ChartPoints) -> Spec:
-    if shaped.unit is not None:
-        axis = {"format": _choose_time_format(shaped), "grid": False, "tickCount": 5, "labelFlush": True}
+def _make_place_axis(plot: ChartPoints) -> Spec:
+    if plot.time_unit is not None:
+        axis = {"format": _choose_time_format(plot), "grid": False, "tickCount": 5, "labelFlush": True}
         return {"field": "x", "type": "temporal", "scale": {"type": "utc", "padding": 8}, "axis": axis}
     axis = {"grid": False, "labelLimit": 120, "labelAngle": 0}
-    return {"field": "x", "type": "ordinal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
+    return {"field": "x", "type": "ordinal", "scale": {"domain": plot.places}, "sort": None, "axis": axis}
 
 
 def make_value_axis() -> Spec:
@@ -216,8 +215,8 @@ def make_value_axis() -> Spec:
 
 
 def _find_step(low: float, high: float, count: int) -> tuple[float, bool]:
-    """Return the distance of some `count` round ticks, 1, 2 or 5 times a power of ten; or, if True, its inverse, which
-    is whole where the distance is not. Source: d3-array, ticks.js, which the renderer uses."""
+    """Return the distance of about `count` round ticks, 1, 2 or 5 times a power of ten, and False. For a distance below
+    1, return its inverse, a whole number, and True. Source: d3-array, ticks.js, which the renderer uses."""
     step = (high - low) / count
     power = math.floor(math.log10(step))
     error = step / 10.0**power
@@ -225,64 +224,64 @@ def _find_step(low: float, high: float, count: int) -> tuple[float, bool]:
     return (10.0**-power / factor, True) if power < 0 else (10.0**power * factor, False)
 
 
-def _draw_along_axis(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
-    if _is_horizontal(chart, shaped):
-        return _draw_horizontal_bars(chart, shaped, table)
-    place, values, colour = _make_place_axis(shaped), make_value_axis(), _make_colours(shaped)
-    several = len(shaped.series) > 1
+def _draw_along_axis(chart: Chart, plot: ChartPoints, table: Table) -> Spec:
+    if _is_horizontal(chart, plot):
+        return _draw_horizontal_bars(chart, plot, table)
+    place, values, colour = _make_place_axis(plot), make_value_axis(), _make_colours(plot)
+    several = len(plot.series) > 1
     match chart.kind:
         case ChartKind.LINE:
             values["scale"] = {"zero": False, "nice": True}
-            dashes: Spec = {"domain": shaped.series, "range": list(drawing.DASHES[: len(shaped.series)])}
+            dashes: Spec = {"domain": plot.series, "range": list(drawing.DASHES[: len(plot.series)])}
             dash = {"field": "s", "type": "nominal", "scale": dashes, "sort": None, "legend": _STROKES}
             if several:
                 colour["legend"] = _STROKES
             mark: Spec = {"type": "line", "strokeWidth": 2.5, "strokeJoin": "round"}
-            if len({point.place for point in shaped.points}) <= 31:
+            if len({point.place for point in plot.points}) <= 31:
                 mark["point"] = {"size": 36, "filled": True}
             encoding = {"x": place, "y": values, "color": colour} | ({"strokeDash": dash} if several else {})
-            return {"data": _make_data(shaped), "mark": mark, "encoding": encoding}
+            return {"data": _make_data(plot), "mark": mark, "encoding": encoding}
         case ChartKind.AREA:
             mark = {"type": "area", "opacity": 0.85, "line": not several}
-            return {"data": _make_data(shaped), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
+            return {"data": _make_data(plot), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
         case ChartKind.BAR if several:
             # Each time is a named place, because a time axis has no room for bars side by side.
-            wanted = _choose_time_format(shaped)
-            names = {time: f"{_EPOCH + timedelta(milliseconds=time):{wanted}}" for time in sorted(_find_times(shaped))}
-            points = [replace(one, place=names[one.place]) for one in shaped.points if isinstance(one.place, int)]
-            named = replace(shaped, points=points, places=list(names.values()), unit=None)
-            offset = {"field": "s", "sort": shaped.series}
+            wanted = _choose_time_format(plot)
+            names = {time: f"{_EPOCH + timedelta(milliseconds=time):{wanted}}" for time in sorted(_find_times(plot))}
+            points = [replace(one, place=names[one.place]) for one in plot.points if isinstance(one.place, int)]
+            named = replace(plot, points=points, places=list(names.values()), time_unit=None)
+            offset = {"field": "s", "sort": plot.series}
             encoding = {"x": _make_place_axis(named), "y": values, "color": colour, "xOffset": offset}
             return {"data": _make_data(named), "mark": {"type": "bar"}, "encoding": encoding}
         case _:  # bars over a time axis, as wide as their unit
-            count = max(1, len({point.place for point in shaped.points}))
+            count = max(1, len({point.place for point in plot.points}))
             width = max(2, min(28, round((drawing.WIDTH - 80) / count * 0.7)))
             # The middle of the first bar is at the beginning of the axis: its half must not cover the numbers.
             place["scale"] = {**place["scale"], "padding": max(8, width / 2 + 4)}
             encoding = {"x": place, "y": values, "color": colour}
-            return {"data": _make_data(shaped), "mark": {"type": "bar", "width": width}, "encoding": encoding}
+            return {"data": _make_data(plot), "mark": {"type": "bar", "width": width}, "encoding": encoding}
 
 
-def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
-    several = len(shaped.series) > 1
+def _draw_horizontal_bars(chart: Chart, plot: ChartPoints, table: Table) -> Spec:
+    several = len(plot.series) > 1
     axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": _NAME_PIXELS, "labelColor": drawing.INK}
     axis["labelOverlap"] = False
-    names = {"field": "x", "type": "nominal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
+    names = {"field": "x", "type": "nominal", "scale": {"domain": plot.places}, "sort": None, "axis": axis}
     bars: Spec = {"y": names, "x": make_value_axis()}
     if several:
-        bars["color"] = _make_colours(shaped)
+        bars["color"] = _make_colours(plot)
         if chart.kind == ChartKind.BAR:
-            bars["yOffset"] = {"field": "s", "sort": shaped.series}
-        return {"data": _make_data(shaped), "mark": {"type": "bar"}, "encoding": bars}
+            bars["yOffset"] = {"field": "s", "sort": plot.series}
+        return {"data": _make_data(plot), "mark": {"type": "bar"}, "encoding": bars}
     unit, decimals = find_number_format(chart, table)
     rows: list[Spec] = [
         {
             "x": point.place,
             "y": drawing.to_float(point.value),
             "t": drawing.write_short(point.value, unit, decimals),
-            "c": drawing.REST if point.place == shaped.rest else drawing.COLOURS[0],
+            "c": drawing.REST if point.place == plot.rest else drawing.COLOURS[0],
         }
-        for point in shaped.points
+        for point in plot.points
     ]
     # The range of the bars has room for the figures beyond both ends and for the names.
     values = [*chart.thresholds, *(row["y"] for row in rows if row["y"] is not None)]
@@ -297,7 +296,7 @@ def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Sp
     span = [low - left * step, high + right * step]
     bars["x"] = {"field": "y", "type": "quantitative", "scale": {"domain": span, "nice": False}, "axis": None}
     lengths = {"mark": {"type": "bar"}, "encoding": {"color": {"field": "c", "type": "nominal", "scale": None}}}
-    # Beyond the ends: on the right, for negative bars on the left.
+    # A figure is beyond the end of its bar: on the right, for a negative bar on the left.
     ends = {"align": {"expr": FIGURE_ALIGN}, "dx": {"expr": FIGURE_OFFSET}}
     figures = {
         "mark": {"type": "text", "fontSize": 12, "invalid": "show", **ends},
@@ -307,8 +306,8 @@ def _draw_horizontal_bars(chart: Chart, shaped: ChartPoints, table: Table) -> Sp
 
 
 def _add_thresholds(body: Spec, thresholds: Sequence[float], *, is_horizontal: bool) -> Spec:
-    """Add a dashed line with its figure for each threshold. The line is drawn between a bar and the bar's figure, so it
-    never crosses the figure out. Over time the threshold's figure is at the oldest values."""
+    """Add a dashed line with its figure for each threshold. The line is drawn over the bars and under
+    their figures, so it never crosses a figure out. On a time axis the threshold's figure is at the oldest values."""
     drawn = {name: part for name, part in body.items() if name != "data"}
     axis = "x" if is_horizontal else "y"
     along = {axis: body["encoding"][axis]}
@@ -342,13 +341,13 @@ def _outline_text(text: Spec) -> list[Spec]:
     return [{"mark": mark, "encoding": encoding}, text]
 
 
-def _draw_parts(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
+def _draw_parts(chart: Chart, plot: ChartPoints, table: Table) -> Spec:
     """Draw the parts of a whole, each with its share in the legend. Raises ChartError."""
-    totals = {str(point.place): point.value for point in shaped.points if point.value is not None and point.value > 0}
+    totals = {str(point.place): point.value for point in plot.points if point.value is not None and point.value > 0}
     whole = total(list(totals.values()))
     if whole is None:
         raise ChartError(Sentence("There is nothing to draw: no value is above zero."))
-    places = [place for place in shaped.places or () if place in totals]
+    places = [place for place in plot.places or () if place in totals]
     parts = [totals[place] / whole for place in places]
     names = [
         f"{drawing.cut_to_width(place, LABEL_PIXELS)} {format_number(part * 100, 1)}%"
@@ -359,7 +358,7 @@ def _draw_parts(chart: Chart, shaped: ChartPoints, table: Table) -> Spec:
         for number, (name, part) in enumerate(zip(names, parts, strict=True))
     ]
     colours = [
-        drawing.REST if place == shaped.rest else drawing.PART_COLOURS[number] for number, place in enumerate(places)
+        drawing.REST if place == plot.rest else drawing.PART_COLOURS[number] for number, place in enumerate(places)
     ]
     legend = {"orient": "right", "direction": "vertical", "columns": 1, "labelLimit": 150, "symbolType": "square"}
     colour = {"field": "x", "type": "nominal", "scale": {"domain": names, "range": colours}, "sort": None}
@@ -398,8 +397,8 @@ Cells = list[list[str]]
 def lay_out_columns(
     columns: Sequence[Column], rows: Sequence[Sequence[Value]]
 ) -> tuple[list[tuple[Column, float, float]], Cells]:
-    """Return as many of the first columns as fit, each with its beginning and its width with its gap; and their cells
-    by row: numbers in full, or all in short (1,235万) if that makes room. `rows` hold a value for each column."""
+    """Return as many of the first columns as fit, each with its left edge and its width including the gap; and their
+    cells by row: numbers in full, or all in short (1,235万) if that makes room. `rows` hold a value for each column."""
     cells = [[drawing.write_cell(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
     if not _do_columns_fit(columns, cells):
         for row, texts in zip(rows, cells, strict=True):
@@ -449,8 +448,8 @@ def _find_widths(columns: Sequence[Column], cells: Cells) -> list[tuple[float, f
     return found
 
 
-_LINE, _HEAD, _FOOT = 26, 34, 28
-_FIGURE = 40
+_LINE, _HEAD, _FOOT = 26, 34, 28  # heights in pixels
+_FIGURE = 40  # font size
 _NUMBER_HEIGHT = 220
 # The most places of a sparkline.
 _SPARKS = 60

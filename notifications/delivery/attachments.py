@@ -255,7 +255,7 @@ def make_from_recipe(kind: str, recipe: bytes) -> dict[str, Any]:
     with translation.override(document["language"]), timezone.override(zone):
         if kind == "picture":
             chart, table = charts.from_document(document["chart"]), from_document(document["table"])
-            spec = build_spec(chart, table, shape_of=drawing.Shape(document["shape"]))
+            spec = build_spec(chart, table, shape=drawing.Shape(document["shape"]))
             try:
                 drawn = renderer.draw(spec, scale=drawing.SCALE)
             except renderer.DrawingError as error:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.charts import drawing
-from notifications.charts.definition import LABEL_PIXELS, Chart, ChartKind, Unit, build_points
+from notifications.charts.definition import LABEL_PIXELS, Chart, ChartKind, TimeUnit, build_points
 from notifications.charts.drawing import cut_to_width, find_cut_width, make_distinct_labels
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, FIRST, SVG, make_spec, parsed, texts
@@ -46,7 +46,7 @@ def test_a_placed_plot_looks_as_the_renderer_would_place_it(
 ) -> None:
     columns = (Column("日期", Kind.DATE), *(Column(name, Kind.NUMBER) for name in names))
     rows: Any = tuple((FIRST + timedelta(days=day), *[number] * len(names)) for day, number in enumerate(numbers))
-    found = make_spec(Chart(kind, "日期", tuple(names)), Table(columns, rows, AS_OF), shape_of=shape)
+    found = make_spec(Chart(kind, "日期", tuple(names)), Table(columns, rows, AS_OF), shape=shape)
     y = found["encoding"]["y"]
     axis = {name: part for name, part in y["axis"].items() if name != "values"} | {"tickCount": 4}
     scale = {"zero": kind != ChartKind.LINE, "nice": True}
@@ -97,11 +97,12 @@ def test_moments_that_are_all_midnights_are_days(draw: Draw) -> None:
     table = table_of(Kind.DATETIME, *[MIDNIGHT + timedelta(days=n) for n in range(24)])
     chart = Chart(ChartKind.LINE, "x", ("v",))
 
-    assert build_points(chart, table).unit == Unit.DAY
+    assert build_points(chart, table).time_unit == TimeUnit.DAY
     assert build_points(chart, table).notes == []
     assert "11-01" in labels(draw, chart, table)
     # One moment that is no midnight keeps the times of all.
-    assert build_points(chart, table_of(Kind.DATETIME, MIDNIGHT, MIDNIGHT + timedelta(hours=30))).unit == Unit.MOMENT
+    later = MIDNIGHT + timedelta(hours=30)
+    assert build_points(chart, table_of(Kind.DATETIME, MIDNIGHT, later)).time_unit == TimeUnit.MOMENT
     assert not [text for text in texts(draw(make_spec(chart, table)).svg) if text.endswith("00:00")]
 
 

@@ -142,7 +142,7 @@ def parts_of(*values: Any) -> Table:
 
 @pytest.mark.parametrize("shape", list(drawing.Shape))
 def test_what_is_below_zero_is_told_with_its_sum(draw: Draw, shape: drawing.Shape) -> None:
-    found = make_spec(Chart(ChartKind.PIE, "n", ("v",)), parts_of(100, -40, 100, -2.5), shape_of=shape)
+    found = make_spec(Chart(ChartKind.PIE, "n", ("v",)), parts_of(100, -40, 100, -2.5), shape=shape)
 
     words = texts(draw(found).svg)
     assert any("2 项为负，未画出，合计 -42.5元" in text for text in words)

@@ -97,7 +97,7 @@ def test_nothing_of_the_data_is_a_field_an_expression_or_an_address(
 ) -> None:
     try:
         with translation.override(language):
-            found, again = (build_spec(*drawing, shape_of=shape) for _time in range(2))
+            found, again = (build_spec(*drawing, shape=shape) for _time in range(2))
             expression = make_value_axis()["axis"]["labelExpr"]
     except ChartError:
         return
@@ -161,11 +161,11 @@ def test_times_that_have_no_room_are_counted_together() -> None:
     moments = tuple((datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=30 * i), 1) for i in range(10_000))
     table = Table((Column("t", Kind.DATETIME), Column("v", Kind.NUMBER)), moments, AS_OF)
 
-    shaped = charts.build_points(Chart(ChartKind.LINE, "t", ("v",)), table)
+    plot = charts.build_points(Chart(ChartKind.LINE, "t", ("v",)), table)
 
-    assert shaped.unit == charts.Unit.WEEK
-    assert sum(point.value or 0 for point in shaped.points) == 10_000
-    assert shaped.notes == ["按周汇总"]
+    assert plot.time_unit == charts.TimeUnit.WEEK
+    assert sum(point.value or 0 for point in plot.points) == 10_000
+    assert plot.notes == ["按周汇总"]
 
 
 @pytest.mark.parametrize(
@@ -184,11 +184,11 @@ def test_months_and_the_rest_are_counted_as_the_others_are(aggregate: str, note:
     table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("a", 9), ("b", 3), ("c", 4), ("a", 9)), AS_OF)
     counted = Aggregate(aggregate)
 
-    shaped = charts.build_points(Chart(ChartKind.BAR, "n", ("v",), top=1, aggregate=counted), table)
+    plot = charts.build_points(Chart(ChartKind.BAR, "n", ("v",), top=1, aggregate=counted), table)
 
     assert charts.build_points(Chart(ChartKind.LINE, "d", ("v",), aggregate=counted), monthly).notes == [note]
-    assert shaped.places == ["a", "其他"]
-    assert [point.value for point in shaped.points if point.place == "其他"] == [rest]
+    assert plot.places == ["a", "其他"]
+    assert [point.value for point in plot.points if point.place == "其他"] == [rest]
 
 
 def test_more_series_than_can_be_told_apart_become_one() -> None:
@@ -198,10 +198,10 @@ def test_more_series_than_can_be_told_apart_become_one() -> None:
         AS_OF,
     )
 
-    shaped = charts.build_points(Chart(ChartKind.AREA, "d", ("v",), series="s"), table)
+    plot = charts.build_points(Chart(ChartKind.AREA, "d", ("v",), series="s"), table)
 
-    assert shaped.series == ["s5", "s6", "s7", "s8", "s9", "其他"]
-    assert {point.value for point in shaped.points if point.series == "其他"} == {10.0}
+    assert plot.series == ["s5", "s6", "s7", "s8", "s9", "其他"]
+    assert {point.value for point in plot.points if point.series == "其他"} == {10.0}
 
 
 def test_the_rest_has_another_name_where_the_data_has_that_one() -> None:
@@ -217,10 +217,10 @@ def test_what_is_no_number_is_left_out() -> None:
         AS_OF,
     )
 
-    shaped = charts.build_points(Chart(ChartKind.BAR, "n", ("v",)), table)
+    plot = charts.build_points(Chart(ChartKind.BAR, "n", ("v",)), table)
 
-    assert [(point.place, point.value) for point in shaped.points if point.value is not None] == [("d", Decimal(5))]
-    assert shaped.notes == []
+    assert [(point.place, point.value) for point in plot.points if point.value is not None] == [("d", Decimal(5))]
+    assert plot.notes == []
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ GOLDEN: dict[str, tuple[dict[str, int], list[str]]] = {
 @pytest.mark.parametrize("shape", [Shape.CARD, Shape.NEWS])
 @pytest.mark.parametrize("name", ["bar", "donut", "table", "number"])
 def test_each_shape_has_its_size(draw: Draw, name: str, shape: Shape) -> None:
-    drawn = draw(make_spec(*CHARTS[name], shape_of=shape))
+    drawn = draw(make_spec(*CHARTS[name], shape=shape))
 
     assert (drawn.width, drawn.height) == (WIDTH, SIZES[shape].height)
 
