@@ -1,4 +1,4 @@
-"""Conversion of contents of reports: to and from the bytes stored with a delivery, and to tables of a page."""
+"""Converts contents of reports to and from the bytes stored with a delivery, and to tables of a page."""
 
 from __future__ import annotations
 

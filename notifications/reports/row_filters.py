@@ -2,8 +2,8 @@
 
 A condition compares the cells of a column with the person's values of an attribute, or with a fixed value. Both are
 folded like attributes (accounts.models.fold_value) and must be equal as a whole; with several values, one of them. All
-conditions of a card must hold. A person without a value sees nothing of that card, and nobody sees cells without a
-value. A card without conditions is seen whole.
+conditions of a card must hold. A person without a value sees nothing of that card, and nobody sees a row whose cell in
+the column is empty. A card without conditions is seen whole.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class OwnRows:
                 if folded := fold(write_comparable_text(row[position])):
                     rows[folded].append(number)
             self._rows_of[condition] = rows
-        self._known: dict[Hashable, tuple[tuple[int, ...], ...]] = {}
+        self._cached_keys: dict[Hashable, tuple[tuple[int, ...], ...]] = {}
 
     @property
     def attribute_ids(self) -> set[Key]:
@@ -79,14 +79,14 @@ class OwnRows:
             if condition.attribute_id is not None:
                 compared = values.get(condition.attribute_id, frozenset())
             wanted[condition] = frozenset(compared & rows.keys())
-        known = tuple(wanted.values())
-        if known not in self._known:
+        cached_by = tuple(wanted.values())
+        if cached_by not in self._cached_keys:
             numbers_by_card = []
             for conditions in self._conditions.values():
                 fitting = [{row for value in wanted[one] for row in self._rows_of[one][value]} for one in conditions]
                 numbers_by_card.append(tuple(sorted(set.intersection(*fitting))))
-            self._known[known] = tuple(numbers_by_card)
-        return self._known[known]
+            self._cached_keys[cached_by] = tuple(numbers_by_card)
+        return self._cached_keys[cached_by]
 
     def filter_tables(self, key: tuple[tuple[int, ...], ...]) -> dict[str, Table]:
         """Return the tables as people with this key see them."""

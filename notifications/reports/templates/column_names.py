@@ -32,13 +32,13 @@ _IN_TAG = re.compile(
 )
 _WORD = re.compile(r"[^\W\d_]\w*")
 # For each function of a table, the positions and keywords of the arguments that name a column.
-_COLUMN = {
+_COLUMN_ARGUMENTS = {
     **dict.fromkeys(("sum", "avg", "min", "max", "filled", "distinct", "value", "first", "last"), ((0,), ("column",))),
     **dict.fromkeys(("unit", "where", "latest"), ((0,), ("column",))),
     **dict.fromkeys(("on", "within", "top", "bottom"), ((1,), ("column",))),
     "change": ((0, 3), ("column", "by")),
 }
-_TABLES = frozenset({"on", "within", "where", "top", "bottom", "head"})
+_SELECTING_ROWS = frozenset({"on", "within", "where", "top", "bottom", "head"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +99,22 @@ def find_column_places(source: str, aliases: Collection[str]) -> Iterator[tuple[
 
 
 class _NameResolver:
-    """The known names of a template: for each the kind (table, rows or row) and the alias of its card."""
+    """Finds the columns that a template names. It knows the kind (table, rows or row) and the card of each name."""
 
     def __init__(self, places: list[_Place], aliases: Collection[str]) -> None:
         self._places = places
         self._known = {alias: ("table", alias) for alias in aliases}
 
     def read_node(self, node: nodes.Node) -> Iterator[tuple[_Place, ColumnName]]:
-        """Learn the name that this node gives, and yield the columns that it names itself."""
+        """Remember the name that this node assigns, and yield the columns that the node names."""
         if isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name):
             self._known[node.target.name] = self._find_kind(node.node)
         elif isinstance(node, nodes.For) and isinstance(node.target, nodes.Name):
             kind, alias = self._find_kind(node.iter)
             self._known[node.target.name] = ("row", alias) if kind == "rows" else ("", "")
         elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
-            kind, alias = self._find_kind(node.node.node)
-            positions, keywords = _COLUMN.get(self._find_name(node.node), ((), ())) if kind == "table" else ((), ())
+            (kind, alias), name = self._find_kind(node.node.node), self._find_name(node.node)
+            positions, keywords = _COLUMN_ARGUMENTS.get(name, ((), ())) if kind == "table" else ((), ())
             named = [one.value for one in node.kwargs if one.key in keywords]
             for argument in [*(node.args[at] for at in positions if at < len(node.args)), *named]:
                 yield from self._read_column(argument, alias)
@@ -134,7 +134,7 @@ class _NameResolver:
             return self._known.get(node.name, ("", ""))
         if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
             kind, alias = self._find_kind(node.node.node)
-            return (kind, alias) if kind == "table" and self._find_name(node.node) in _TABLES else ("", "")
+            return (kind, alias) if kind == "table" and self._find_name(node.node) in _SELECTING_ROWS else ("", "")
         if isinstance(node, nodes.Getattr):
             kind, alias = self._find_kind(node.node)
             return ("rows", alias) if kind == "table" and self._find_name(node) == "rows" else ("", "")
@@ -148,19 +148,19 @@ class _NameResolver:
         return ("", "")
 
     def _find_name(self, node: nodes.Getattr) -> str:
-        """Return the name behind the dot; empty if it is not marked."""
+        """Return the name behind the dot; empty if no number stands for it."""
         place = self._find_place(node.attr[1:])
         return "" if place is None else place.value
 
     def _read_column(self, node: nodes.Node, alias: str) -> Iterator[tuple[_Place, ColumnName]]:
-        """Yield the column of the card that a quoted text names, if the text is marked."""
+        """Yield the column of the card that a quoted text names, if a number stands for the text."""
         if isinstance(node, nodes.Const) and isinstance(node.value, str):
             place = self._find_place(node.value)
             if place is not None:
                 yield place, (alias, place.value)
 
     def _find_place(self, number: str) -> _Place | None:
-        """Return the marked place; None for other texts, as two adjacent texts become one."""
+        """Return the place with this number; None for other texts, as Jinja2 joins adjacent texts into one."""
         is_number = number.isascii() and number.isdigit() and int(number) < len(self._places)
         return self._places[int(number)] if is_number else None
 

@@ -147,7 +147,7 @@ def _split_opening(opening: str) -> str:
 def read_parts(template: str, headings: Mapping[str, str]) -> list[Part] | None:
     """Return the texts and merge fields of a template that the picker could have written; None for any other.
 
-    `headings`: the heading of each card by alias. A field of another card is no field.
+    `headings`: the heading of each card by alias. A template with a field of another card cannot be read.
     """
     parts: list[Part] = []
     position = 0
@@ -182,7 +182,7 @@ def _read_part(template: str, begin: int, headings: Mapping[str, str]) -> tuple[
 
 
 class _Match:
-    """A part that has a shape: its groups, texts unquoted."""
+    """A match of a shape. Its groups are given with quoted texts unescaped."""
 
     def __init__(self, found: re.Match[str]) -> None:
         self._found = found.groupdict(default="")
@@ -247,7 +247,7 @@ _PARTS = {
 
 
 def _compile(shape: str) -> re.Pattern[str]:
-    """Return the pattern of a template in which `<name>` stands for a part, and repeated for the same text."""
+    """Return the pattern of a template in which `<name>` stands for a part; if repeated, for the same text again."""
     known: set[str] = set()
     pattern, *pieces = re.split(r"<(\w+)>", re.escape(shape))
     for name, text in zip(pieces[::2], pieces[1::2], strict=True):
@@ -335,8 +335,8 @@ def _label_named_days() -> dict[str, str]:
     }
 
 
-# For a wide table only the first columns are offered with days and comparisons, and fewer as rankings: a list of
-# thousands of choices helps nobody. Others can be written as a template.
+# Only the first columns of a wide table are offered with days and comparisons, and fewer as rankings, because nobody
+# can use a list of thousands. For the others, a template can be written by hand.
 COLUMNS_COMBINED = 20
 COLUMNS_RANKED = 5
 
@@ -369,7 +369,7 @@ def list_columns(table: Table, alias: str) -> list[ColumnFields]:
         write_output(write_row_count(alias, days=days, day_column=day), "thousands") for days in _list_offered_days(day)
     )
     found.append(ColumnFields(_("number of rows"), (FieldGroup(_("Most used"), _read_fields(counts, alias)),)))
-    # Of the latest day if there are days: over several days names would repeat.
+    # Rankings are over the latest day if there are days: over several days names would repeat.
     days = "latest" if day else ""
     for name in [column for column in table.columns if column.kind is Kind.TEXT][:COLUMNS_RANKED]:
         rankings = (
@@ -383,8 +383,8 @@ def list_columns(table: Table, alias: str) -> list[ColumnFields]:
 
 
 def _group_number_fields(alias: str, column: Column, day: str, others: Sequence[Column]) -> tuple[FieldGroup, ...]:
-    """Return the fields of a column of numbers. `others`: the columns that it can be a share of; empty for
-    one of the many of a wide table, which is offered over all rows only."""
+    """Return the fields of a column of numbers. `others`: the columns that it can be a share of; empty for a column
+    beyond COLUMNS_COMBINED, which is offered over all rows only."""
     measure, days = choose_measure(column), "latest" if day and others else ""
     usual = [
         write_output(write_aggregate(alias, measure, column.name, days=one, day_column=day), "thousands")
@@ -407,7 +407,7 @@ def _group_number_fields(alias: str, column: Column, day: str, others: Sequence[
             for each in measures
         ]
         groups[label_day(one) if one else _("Of all rows")] = [each for each in templates if each not in usual]
-    return tuple(FieldGroup(label, fields) for label, them in groups.items() if (fields := _read_fields(them, alias)))
+    return tuple(FieldGroup(label, fields) for label, each in groups.items() if (fields := _read_fields(each, alias)))
 
 
 def _list_offered_days(day: str) -> tuple[str, ...]:
@@ -482,8 +482,8 @@ class StartingPoint:
 @dataclass(frozen=True)
 class _Outline:
     """Facts of a table on `today`. `day`: its first column with a day up to today, empty if there is none; `newest`:
-    the rows of the newest such day, else all rows. `numbers`: the columns to show, `names`: the one that tells rows
-    apart, if there is one. `against`: the earlier day with which the newest is compared, empty if there is none."""
+    the rows of the newest such day, else all rows. `numbers`: the columns to show; `names`: the column whose values
+    distinguish rows, if any. `against`: the earlier day with which the newest is compared, empty if there is none."""
 
     day: str
     newest: Table

@@ -60,7 +60,7 @@ TOO_LONG = Sentence("The text would be longer than %(most)d characters.") % {"mo
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """An environment through which everything passes that a template does to a value; it allows known names only."""
+    """The sandbox: everything that a template does to a value passes through it. It allows known names only."""
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
     intercepted_unops = frozenset({"+", "-"})
@@ -132,8 +132,8 @@ class _Environment(ImmutableSandboxedEnvironment):
 @pass_context
 def _write_output(context: Context, value: Any) -> str:
     """Write any output of a template, escaped for the form."""
-    work: _Rendering = context[RENDERING]
-    return escape_markup(_write_value(value), work.form)
+    rendering: _Rendering = context[RENDERING]
+    return escape_markup(_write_value(value), rendering.form)
 
 
 def _write_value(value: Any) -> str:
@@ -395,18 +395,18 @@ def render_template(source: str, context: RenderContext, form: str, *, is_cut: b
     if "{" not in source and len(source) <= TEMPLATE_CHARACTERS:  # it computes nothing, as most titles
         return _LINE_END.sub("\n", source)
     template = compile_template(source, frozenset({*context.tables, *context.values}))
-    work = _Rendering(form)
+    rendering = _Rendering(form)
     names = {**values.find_named_times(context.slot_at, context.zone)}
     today = context.slot_at.astimezone(context.zone).date()
     if any(name in source for name in LAST_WORKDAY):
         names |= dict.fromkeys(LAST_WORKDAY, find_last_workday(today, context.calendar()))
     names |= {
-        alias: UnknownView(context.zone, work.charge)
+        alias: UnknownView(context.zone, rendering.charge)
         if table is None
-        else TableView(table, context.zone, work.charge, today)
+        else TableView(table, context.zone, rendering.charge, today)
         for alias, table in context.tables.items()
     }
-    names |= {**context.values, **_FUNCTIONS, RENDERING: work}
+    names |= {**context.values, **_FUNCTIONS, RENDERING: rendering}
     parts, size = [], 0
     try:
         for part in template.generate(names):

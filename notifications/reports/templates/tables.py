@@ -25,9 +25,9 @@ from integrations.data.table import LARGEST, NUMERIC, TEMPORAL, Column, Kind, Ta
 from notifications.reports.templates.values import (
     NOTHING,
     ColumnGoneError,
+    ColumnNumber,
     Exposed,
     ExpressionError,
-    Figure,
     Nothing,
     compare_values,
     find_exposed,
@@ -35,7 +35,7 @@ from notifications.reports.templates.values import (
     to_number,
 )
 
-# Called with the number of rows to read: the work of a rendering is limited.
+# Called with the number of rows to read, because a rendering may read a limited number.
 Charge = Callable[[int], None]
 # Converts a cell for a comparison; None if it cannot be compared, such as an empty one.
 Convert = Callable[[Any], Any]
@@ -112,7 +112,7 @@ class TableView(Exposed):
         value, column = from_cell(row[position], self._zone), self._get_column(position)
         if column.kind not in NUMERIC or isinstance(value, bool) or not isinstance(value, int | Decimal):
             return value
-        return Figure.of(Decimal(value), column) if column.decimals is not None or column.unit == "%" else value
+        return ColumnNumber.of(Decimal(value), column) if column.decimals is not None or column.unit == "%" else value
 
     def _get_column(self, position: int) -> Column:
         return self._table.columns[position]
@@ -150,15 +150,15 @@ class TableView(Exposed):
             self._numbers_of[position] = numbers
         return self._numbers_of[position]
 
-    def _make_figure(self, column: Any, number: Decimal | None, *, keeps_decimals: bool = True) -> Any:
+    def _make_number(self, column: Any, number: Decimal | None, *, keeps_decimals: bool = True) -> Any:
         if number is None:
             return NOTHING
-        return Figure.of(number, self._get_column(self._resolve_column(column)), keeps_decimals=keeps_decimals)
+        return ColumnNumber.of(number, self._get_column(self._resolve_column(column)), keeps_decimals=keeps_decimals)
 
     def _read_comparable(self, column: Any) -> list[Any]:
         """Return the numbers of a numeric column, else its values, which are of one kind."""
         if self._get_column(self._resolve_column(column)).kind in {*NUMERIC, Kind.BOOLEAN}:
-            return [self._make_figure(column, number) for number in self._read_numbers(column)]
+            return [self._make_number(column, number) for number in self._read_numbers(column)]
         return [value for value in self._read_present_values(column) if not is_unknown(value)]
 
     def _read_present_values(self, column: Any) -> list[Any]:
@@ -292,8 +292,8 @@ class TableView(Exposed):
 
 # The only names of a table in templates, first those that take arguments.
 _METHODS: Mapping[str, Callable[..., Any]] = {
-    "sum": lambda view, column: view._make_figure(column, figures.total(view._read_numbers(column))),
-    "avg": lambda view, column: view._make_figure(
+    "sum": lambda view, column: view._make_number(column, figures.total(view._read_numbers(column))),
+    "avg": lambda view, column: view._make_number(
         column, figures.average(view._read_numbers(column)), keeps_decimals=False
     ),
     "min": lambda view, column: min(view._read_comparable(column), default=NOTHING),
@@ -333,8 +333,8 @@ _ONE_EMPTY_ROW = Table((Column("", Kind.TEXT),), ((None,),), datetime(2026, 1, 1
 
 
 class UnknownView(TableView):
-    """A row in which every column is without a value, whatever is asked for. A template that fails over it names
-    something missing, passes wrong arguments, or would fail on the first empty cell."""
+    """Stand-in for a table that is not known yet: one row, with an empty cell in any column. A template that fails over
+    it names something missing, passes wrong arguments, or would fail on the first empty cell."""
 
     __slots__ = ()
 

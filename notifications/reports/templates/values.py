@@ -32,7 +32,7 @@ from notifications.models.subscriptions import MessageForm
 
 
 class TemplateError(SentenceError):
-    """A template has failed. `line` counts from 1; 0 if no line is to blame."""
+    """A template has failed. `line` counts from 1; 0 if the line is unknown."""
 
     def __init__(self, line: int, reason: Sentence) -> None:
         at_line = Sentence("Line %(line)d: %(reason)s") % {"line": line, "reason": reason}
@@ -41,7 +41,7 @@ class TemplateError(SentenceError):
 
 
 class ExpressionError(SentenceError):
-    """An expression of a template has no result. The engine adds the line."""
+    """An expression of a template has no result. The renderer adds the line."""
 
 
 class ColumnGoneError(ExpressionError):
@@ -143,7 +143,7 @@ _TOKENS: dict[str, Callable[[Any], str]] = {
     "W": lambda at: str(at.isocalendar().week),
     "Q": lambda at: str((at.month + 2) // 3),
 }
-# With one of these the year is the day's, not the week's.
+# A pattern with one of these shows the calendar year, not the year to which the ISO week belongs.
 _WITHIN_YEARS = {"MM", "M", "DD", "D", "Q"}
 MOST_DAYS = 10_000
 _FORMAT_CHARACTERS = 64
@@ -215,7 +215,7 @@ MOST_DECIMALS = 10
 WAN, YI = Decimal(10_000), Decimal(100_000_000)
 
 
-class Figure(Decimal):
+class ColumnNumber(Decimal):
     """A number of a column, with the column's decimals and whether it is a percentage."""
 
     __slots__ = ("decimals", "is_percent")
@@ -229,9 +229,9 @@ class Figure(Decimal):
         is_percent, decimals = column.kind is Kind.PERCENT, column.decimals if keeps_decimals else None
         if not is_percent and decimals is None:
             return number
-        figure = cls(number)
-        figure.is_percent, figure.decimals = is_percent, decimals
-        return figure
+        found = cls(number)
+        found.is_percent, found.decimals = is_percent, decimals
+        return found
 
 
 def format_plain(value: Any, decimals: int | None = None, *, grouped: bool = False) -> str:
@@ -264,8 +264,8 @@ def format_percent(value: Any, decimals: int = 1) -> str:
 
 
 def compare_values(now: Any, before: Any) -> Change:
-    """Return the change from `before` to `now`, shown as ↑5.0%, ↓5.0% or →0.0%, in words without a percentage, else as
-    a dash."""
+    """Return the change from `before` to `now`. It is shown as ↑5.0%, ↓5.0% or →0.0%; in words if a percentage would
+    mislead; as a dash if unknown."""
     is_percent = getattr(now, "is_percent", False) and getattr(before, "is_percent", False)
     return Change(to_number(now), to_number(before), is_percent=is_percent)
 
