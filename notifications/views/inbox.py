@@ -46,7 +46,7 @@ ROWS_PER_PAGE = 100
 # Messages on a page.
 PAGE_SIZE = 20
 UNREAD_COUNTED = 99
-WORDS_CHARACTERS = 64
+SEARCH_CHARACTERS = 64
 ALERT_SHOWN_FOR = timedelta(days=7)  # after it is resolved
 ALERTS_AT_MOST = 100
 _CHOICE_ANSWERS = {
@@ -59,9 +59,9 @@ _CHOICE_ANSWERS = {
 @require_safe
 @never_cache
 def show_home(request: HttpRequest) -> HttpResponse:
-    """Show the person's messages, or redirect to the page named in the URL (a link of the specification)."""
-    arrived = account.answer_arrival_on_first_page(request)
-    return _show_messages(request) if arrived is None else arrived
+    """Show the person's messages. A request with a page of the BI or WeCom's code in its query is answered instead."""
+    answer = account.answer_arrival_on_first_page(request)
+    return _show_messages(request) if answer is None else answer
 
 
 @login_required
@@ -71,7 +71,7 @@ def _show_messages(request: HttpRequest) -> HttpResponse:
     older = request.GET.get("older", "")
     is_id = older.isascii() and older.isdigit() and len(older) < 19
     # PostgreSQL fails on a NUL.
-    words = request.GET.get("q", "").replace("\x00", "").strip()[:WORDS_CHARACTERS]
+    words = request.GET.get("q", "").replace("\x00", "").strip()[:SEARCH_CHARACTERS]
     arrived = Receipt.objects.arrived().filter(user=person)
     receipts = prepare_names(arrived.select_related("delivery__corp"), path="run__").order_by("-pk")
     receipts = receipts.defer(*(f"delivery__{name}" for name in ("body", "plain_body", *CORP_SECRETS)))
@@ -81,7 +81,7 @@ def _show_messages(request: HttpRequest) -> HttpResponse:
         receipts = receipts.filter(Q(delivery__title__icontains=words) | Q(delivery__text__icontains=words))
     found = list(receipts[: PAGE_SIZE + 1])
     page = found[:PAGE_SIZE]
-    # By push or sending system; the group with the newest message comes first. Alerts and notices form one group each.
+    # Messages by push or sending system; the group with the newest message is first. All alerts are one group.
     groups: dict[str, list[tuple[Receipt, str]]] = {}
     for receipt in page:
         run = receipt.run
@@ -119,10 +119,10 @@ def show_message(request: HttpRequest, mark: str) -> HttpResponse:
         # A page of rows of the report's tables, which hold only rows that the recipients may see.
         content, asked = load_content(bytes(delivery.content.document)), request.GET.get("page", "")
         longest = max((len(card.table.rows) for card in content.cards), default=0)
-        pages = max(1, -(-longest // ROWS_PER_PAGE))  # those of the longest table
+        pages = max(1, -(-longest // ROWS_PER_PAGE))  # as many as the longest table needs
         number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 1
         number = max(min(number, pages), 1)
-        zone = ZoneInfo(content.time_zone or settings.TIME_ZONE)  # that of the message's text
+        zone = ZoneInfo(content.time_zone or settings.TIME_ZONE)  # the zone in which the text was written
         with timezone.override(zone):
             sent_at = timezone.localtime(delivery.settled_at or delivery.next_attempt_at)
             tables = paginate_tables(content, ROWS_PER_PAGE, number, at=sent_at)
@@ -202,7 +202,7 @@ def find_mail_id(receipt: Receipt) -> int | None:
     return runs.values_list("message_id", flat=True).first()
 
 
-# Actions allowed here. Incidents are closed in the admin only.
+# Actions on these pages, with their answers. Incidents are closed in the admin only.
 _ALERT_ANSWERS = {
     Action.ACKNOWLEDGE: _("You have taken it. Everybody who was told sees that."),
     Action.TAKE_OVER: _("You have taken it over. Everybody who was told sees that."),

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 DAYS = 14
-# More companies are only found in their list.
+# Further companies are shown only in the list of companies.
 CARDS_SHOWN = 60
 ATTENTIONS_SHOWN = 20
 
@@ -55,7 +55,7 @@ def collect_overview(
     returns lines by the company's pk, `attentions_of` returns warnings. Both get the companies that the person may see,
     and check further permissions themselves, as `list_today` does, which returns the lines of today's timeline."""
     visible = Corp.objects.visible_to(request.user).order_by("name", "pk")
-    corps = list(visible.defer(*_UNREAD)[: CARDS_SHOWN + 1])
+    corps = list(visible.defer(*_DEFERRED)[: CARDS_SHOWN + 1])
     shown = corps[:CARDS_SHOWN]
     lines: dict[int, list[Line]] = {corp.pk: [] for corp in shown}
     for find_lines in lines_of:
@@ -93,13 +93,13 @@ def collect_overview(
 
 
 # Ciphertexts and certificates are not needed here.
-_UNREAD = (
+_DEFERRED = (
     *("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key"),
     *("callback_token", "callback_aes_key", "proxy_url", "ca_bundle"),
 )
 
 
-# Heights in hundredths of the drawing. A part is at least so high that three refused among thousands stay visible.
+# Least height of a part, in hundredths of the drawing, so that three refused among thousands stay visible.
 LOWEST = 2
 
 
@@ -258,7 +258,7 @@ def _make_data_step(request: HttpRequest, facts: Any) -> Step:
     purpose = _("Cards of the BI, or queries of a database or web service, of which messages are made.")
     if facts.has_cards:
         return Step(name, purpose, _("There is data to choose from."), is_done=True)
-    # The test after each change of the connection also tries the password.
+    # Whether the connection works is known from its test, which runs after each change and also signs in.
     tested = {one["step"]: one["status"] for one in facts.bi_results or []}
     if facts.has_bi and tested.get("api") == bi.OK:
         return Step(name, purpose, _("The BI is connected: a push takes its cards."), is_done=True)
