@@ -119,9 +119,9 @@ def send_message(
     # Parsed without database access, so that a repeated request has the same fingerprint even if what it names is gone.
     sent: list[Any] = []
     if request.content_type == MULTIPART:
-        fields, named = _read_form(request)
+        fields, files = _read_form(request)
         document = read_json(fields.get("message", "").encode("utf-8", "surrogatepass"))
-        sent = named.getlist("files")
+        sent = files.getlist("files")
     elif request.content_type == JSON:
         document = read_json(request.body)
     else:
@@ -190,14 +190,14 @@ class _SendRequest:
 
 
 def _build_message(token: ApiToken, send_request: _SendRequest) -> IncomingDraft:
-    """Build the message; look up its uploads and company. Raises ProblemError."""
+    """Build the message, with its uploads and company from the database. Raises ProblemError."""
     body = send_request.body
     known = find_uploads(token, body.uploads, now=database_now())
     missing = [pk for pk in body.uploads if pk not in known]
     if missing:
         raise ProblemError("upload_not_found", more={"errors": [{"where": ["body", "uploads"], "what": str(missing)}]})
-    everything = [*send_request.files, *(known[pk] for pk in body.uploads)]
-    if len(everything) > content.FILES_AT_MOST:
+    files = [*send_request.files, *(known[pk] for pk in body.uploads)]
+    if len(files) > content.FILES_AT_MOST:
         raise ProblemError("too_many_files")
     if (url := body.callback_url) and not (url.isascii() and is_callable_address(url) and token.signing_secret):
         raise ProblemError("callback_not_possible")
@@ -221,7 +221,7 @@ def _build_message(token: ApiToken, send_request: _SendRequest) -> IncomingDraft
         corp=corps[0],
         callback_url=body.callback_url or "",
     )
-    return IncomingDraft(token, message, [one.address for one in body.recipients], everything)
+    return IncomingDraft(token, message, [one.address for one in body.recipients], files)
 
 
 def _read_form(request: HttpRequest) -> tuple[Any, Any]:
@@ -262,7 +262,7 @@ def _accept_request(request: HttpRequest, token: ApiToken, send_request: _SendRe
 
 
 def answer_accepted(answer: str, is_repeated: bool, location: str) -> HttpResponse:
-    """Return 202 with the stored answer and the address that tells the outcome."""
+    """Return 202 with the stored answer, and in `Location` the URL where the outcome can be read."""
     headers = {"Location": location, **({"Idempotency-Replayed": "true"} if is_repeated else {})}
     return HttpResponse(answer, status=202, content_type="application/json; charset=utf-8", headers=headers)
 

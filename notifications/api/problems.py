@@ -82,7 +82,7 @@ class ProblemError(Exception):
 
 
 def make_problem(error: InboundError, *, detail: str = "") -> ProblemError:
-    """Return the problem for a refusal of content, with the recipients that name nobody unless there is a detail."""
+    """Return the problem for a refusal. Without `detail`, it lists the recipients that name nobody."""
     wait = {"Retry-After": str(error.retry_after_seconds)} if error.retry_after_seconds else {}
     unknown = [
         UnknownRecipient.from_document({**one.to_document(), "reason": why}).model_dump() for one, why in error.unknown

@@ -192,9 +192,9 @@ class UnknownRecipient(Schema):
     reason: str
 
     @classmethod
-    def from_document(cls, found: dict[str, str]) -> UnknownRecipient:
-        members = {name: found.get(name, "") for name in ("value", "corp", "attribute", "reason")}
-        return cls(by=found["kind"], **members)
+    def from_document(cls, document: dict[str, str]) -> UnknownRecipient:
+        members = {name: document.get(name, "") for name in ("value", "corp", "attribute", "reason")}
+        return cls(by=document["kind"], **members)
 
 
 class Reachable(Schema):

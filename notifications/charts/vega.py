@@ -92,7 +92,7 @@ def build_spec(chart: Chart, table: Table, *, shape: drawing.Shape = drawing.Sha
 def _lay_out_plot(chart: Chart, plot: ChartPoints, body: Spec, title: Spec, height: int) -> Spec | None:
     """Return the layout of a plot over times, and set its ticks in `body`; None to let the renderer find the layout.
 
-    For that the renderer draws everything twice, which takes a third of the time of a line chart.
+    To find it, the renderer draws everything twice, which takes a third of the time of a line chart.
     """
     numbers = [float(point.value) for point in plot.points if point.value is not None]
     is_line, several = chart.kind == ChartKind.LINE, len(plot.series) > 1

@@ -178,7 +178,7 @@ class InboundCallQuerySet(models.QuerySet["InboundCall"]):
 
 
 class InboundCall(models.Model):
-    """The outcome of a call, without payload or secret. Equal calls share a row unless accepted."""
+    """The outcome of a call, without payload or secret. Equal calls one after another share a row, unless accepted."""
 
     class Outcome(models.TextChoices):
         ACCEPTED = "accepted", _("accepted")

@@ -76,7 +76,7 @@ def read_mail(content: bytes, rules: MailRules, form: str) -> MailReading:
 
 def _send_readings(sender: Connection, content: bytes, rules: MailRules, form: str, language: str) -> None:
     """Send a reading for each step, or UnreadableMailError: the beginning as plain text, the whole mail as plain text
-    with its files, and the mail with its HTML. Runs in the process."""
+    with its files, and the mail with its HTML. Runs in the mail's own process."""
     memory = MEMORY_BYTES + MEMORY_PER_BYTE * len(content)
     for limit, most in (
         (resource.RLIMIT_CORE, 0),
