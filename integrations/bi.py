@@ -36,9 +36,9 @@ from integrations.clients.guandata_sso import (
     merge_query,
     remove_reserved_parameters,
 )
-from integrations.clients.lasting_browser import LastingBrowser
 from integrations.clients.network import parse_http_date
 from integrations.clients.snapshots import Access, Picture, PictureOptions, PictureProblem, SnapshotError
+from integrations.clients.supervised_browser import SupervisedBrowser
 from integrations.core import client_factory, hooks
 from integrations.core.client_factory import bi_token_store, forget_tokens, trial_guandata_client
 from integrations.core.http import is_own_page, is_plain
@@ -502,7 +502,7 @@ ALIVE_WITHIN_SECONDS = 5
 
 
 # The browser of this process, by its arguments. For each picture it signs in anew.
-_browsers: dict[tuple[str, Access], LastingBrowser] = {}
+_browsers: dict[tuple[str, Access], SupervisedBrowser] = {}
 
 
 def take_picture(path: str, identity: str, options: PictureOptions, *, now: datetime) -> Picture:
@@ -523,7 +523,7 @@ def take_picture(path: str, identity: str, options: PictureOptions, *, now: date
         if (program, access) not in _browsers:  # another connection needs a new browser, which reaches only its hosts
             while _browsers:
                 _browsers.popitem()[1].close()
-            _browsers[program, access] = LastingBrowser(program, access)
+            _browsers[program, access] = SupervisedBrowser(program, access)
         return _browsers[program, access].take_picture(address, options, snapshots.PageMarks(**marks))
     except SnapshotError as error:
         if error.reason == PictureProblem.UNREACHABLE:

@@ -15,9 +15,9 @@ _OPERATION = re.compile(r"[a-z]+ (\w+)(?: -?\d+)?: ")
 class IntegrationError(Exception):
     """An outside system did not do what was asked.
 
-    `system` names the other side ("wecom"), `operation` the call ("message_send"), `code` its error number if it
-    gave one, `message` a short text without URL, token or secret, `hint` the other side's own reference for its
-    support, `answer` what it said, clipped, and `caller_ip` the address that it saw us come from.
+    `system` names the other side ("wecom"), `operation` the call ("message_send"), `code` the other side's error
+    number, if any, `message` a short text without URL, token or secret, `hint` the reference that its support asks
+    for, `answer` its answer, clipped, and `caller_ip` our own address as the other side saw it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ConfigurationError(IntegrationError):
     """Stop and tell an administrator: no retry helps until somebody changes a setting."""
 
 
-# Our own code: the system was not called, because its stored secret cannot be decrypted.
+# An error code of our own: the system was not called, because its stored secret cannot be decrypted.
 UNREADABLE_SECRET = -9001
 
 

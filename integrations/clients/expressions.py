@@ -1,7 +1,7 @@
 """JMESPath evaluation, bounded in steps, size and time. Pure.
 
-An expression can double its result with every few letters, so each value that it builds is counted, and the size of
-a function's text is checked before the text is made. Incoming calls need a quick answer, so their limits are lower.
+An expression can double its result with every few letters, so each value that it builds is counted, and the length of
+a text is checked before a function makes it. Incoming calls need a quick answer, so their limits are lower.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PAYLOAD_ERRORS = (JMESPathError, TypeError, ValueError, KeyError, AttributeErro
 
 
 class InvalidExpressionError(Exception):
-    """The expression is not JMESPath. `position`: the character not understood, from 0; -1 if no single one is."""
+    """The expression is not JMESPath. `position`: the index of the character where it fails; -1 if it is unknown."""
 
     def __init__(self, position: int) -> None:
         super().__init__("not a JMESPath expression")
@@ -131,7 +131,7 @@ class _BoundedInterpreter(TreeInterpreter):
 
 
 def _walk_values(value: Any) -> Iterator[Any]:
-    """Yield every nested value and key, repeated ones repeatedly."""
+    """Yield the value and all keys and values nested in it; a value that occurs twice is yielded twice."""
     waiting = [value]
     while waiting:
         yield (one := waiting.pop())

@@ -2,8 +2,8 @@
 
 The client is constructed from plain values and does not import Django. The BI reports success in `result`, never in
 the HTTP status. No error carries an address or a secret. There are two credentials: a login, for the data of cards,
-and an app token made in the platform, for pages. Every call here reads, so the caller may repeat it after an unclear
-failure.
+and an app token made in the BI, for the lists of pages and cards. Every call here only reads, so the caller may repeat
+it after an unclear failure.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTok
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A dashboard, or a card of one. `entry_id`: the BI's; the address of a dashboard contains it. `kind`: the BI's
-    name, such as PAGE, CHART or SELECTOR."""
+    """A dashboard, or a card of one. `entry_id`: its id in the BI, part of a dashboard's address. `kind`: the BI's word
+    for what it is, such as PAGE, CHART or SELECTOR."""
 
     entry_id: str
     name: str
@@ -136,7 +136,7 @@ class GuandataClient:
             token = self._call(
                 SIGN_IN,
                 "/public-api/sign-in",
-                lambda found: read_text(_require_object(found, "response"), "token"),
+                lambda response: read_text(_require_object(response, "response"), "token"),
                 body=body,
             )
             return FetchedToken(token, TOKEN_SECONDS)
@@ -144,7 +144,8 @@ class GuandataClient:
         return self._tokens.get(self._token_key, NO_APPLICATION, sign_in)
 
     def open_page(self, page: str) -> Reply:
-        """Return how the BI answers a browser at `page`, whatever the status. No cookies, redirections or API token.
+        """Return the BI's answer to a browser that opens `page`, whatever the status. Sends no cookies and no API
+        token, and follows no redirections.
 
         `page`: a path with its query. It may hold a sign-in token, so no error shows it. Raises TransientError or
         ConfigurationError if nothing answers within `total_seconds`.

@@ -25,7 +25,7 @@ from integrations.clients.transport import (
 )
 
 CONTENT_BYTES_AT_MOST = 4096
-# Without a token, WeCom answers it with errcode 41001 and does not count an attempt with a wrong Secret.
+# WeCom answers this call without a token with errcode 41001, and does not count it as one with a wrong Secret.
 PROBE_PATH = "/cgi-bin/get_api_domain_ip"
 _PORTS = {"http": 80, "https": 443}
 _ADDRESSES_KEPT = 8
@@ -70,28 +70,28 @@ def probe_route(
         message = "not an address with http or https, a host and a port from 1 to 65535"
         raise ConfigurationError(message, system="wecom", operation="base_url")
     try:
-        known_addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         return ProbeResult(host, port, failed_at="dns", reason=_describe_os_error(error))
-    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in known_addresses))[:_ADDRESSES_KEPT]
+    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in entries))[:_ADDRESSES_KEPT]
     try:
         socket.create_connection((host, port), timeout=connect_seconds).close()
     except OSError as error:
         return ProbeResult(host, port, addresses, failed_at="tcp", reason=_describe_os_error(error))
-    known: dict[str, Any] = {"host": host, "port": port, "addresses": addresses}
+    hop: dict[str, Any] = {"host": host, "port": port, "addresses": addresses}
     try:
         with total_deadline(total_seconds), open_session(connections=1) as session:
             route = Route(session, system="wecom", connect_seconds=connect_seconds, proxy=proxy, ca_bundle=ca_bundle)
             answer = route.send("GET", base_url.rstrip("/") + PROBE_PATH, beginning_bytes=CONTENT_BYTES_AT_MOST)
     except FAILURES as error:
-        return _describe_failure(error, known)
+        return _describe_failure(error, hop)
     try:
-        found = json.loads(answer.content)
+        document = json.loads(answer.content)
     except (ValueError, RecursionError):
-        found = None
+        document = None
     date = parse_http_date(answer.headers.get("Date", ""))
-    is_wecom = isinstance(found, dict) and isinstance(found.get("errcode"), int)
-    return ProbeResult(**known, server_date=date, http_status=answer.status, is_wecom=is_wecom)
+    is_wecom = isinstance(document, dict) and isinstance(document.get("errcode"), int)
+    return ProbeResult(**hop, server_date=date, http_status=answer.status, is_wecom=is_wecom)
 
 
 def _describe_os_error(error: BaseException) -> str:
@@ -102,18 +102,19 @@ def _describe_os_error(error: BaseException) -> str:
     return str(text) if text else type(error).__name__
 
 
-def _describe_failure(error: Exception, known: dict[str, Any]) -> ProbeResult:
-    """Return the result of a failed request by its causes' classes; their texts may hold the proxy's password."""
+def _describe_failure(error: Exception, hop: dict[str, Any]) -> ProbeResult:
+    """Return the result of a failed request, from the classes of its causes: their texts may hold the proxy's password.
+    `hop`: the fields about the first hop."""
     for cause in list_causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             reason = str(cause.verify_message)
-            return ProbeResult(**known, failed_at="tls", reason=reason, is_certificate_refused=True)
+            return ProbeResult(**hop, failed_at="tls", reason=reason, is_certificate_refused=True)
         if isinstance(cause, NotConnectedError) and cause.proxy_status:
             reason = f"HTTP {cause.proxy_status}"
-            return ProbeResult(**known, failed_at="proxy", reason=reason, proxy_status=cause.proxy_status)
+            return ProbeResult(**hop, failed_at="proxy", reason=reason, proxy_status=cause.proxy_status)
         if isinstance(cause, ssl.SSLError):
-            return ProbeResult(**known, failed_at="tls", reason=str(cause.reason or type(cause).__name__))
-    return ProbeResult(**known, failed_at="http", reason=_describe_os_error(list_causes(error)[-1]))
+            return ProbeResult(**hop, failed_at="tls", reason=str(cause.reason or type(cause).__name__))
+    return ProbeResult(**hop, failed_at="http", reason=_describe_os_error(list_causes(error)[-1]))
 
 
 def parse_http_date(date: str) -> datetime | None:
@@ -156,7 +157,7 @@ def fetch_certificate_end(host: str, port: int, *, seconds: float) -> datetime |
             socket.create_connection((host, port), timeout=seconds) as plain,
             context.wrap_socket(plain, server_hostname=host) as encrypted,
         ):
-            found = encrypted.getpeercert(binary_form=True)
-            return x509.load_der_x509_certificate(found).not_valid_after_utc if found else None
+            der = encrypted.getpeercert(binary_form=True)
+            return x509.load_der_x509_certificate(der).not_valid_after_utc if der else None
     except (OSError, ValueError):  # an invalid name, too
         return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Frame, Page, Playwright, Request, Response, Route
 
 
-# --- The options of a picture, and why there is none ------------------------------------------------------------------
+# --- Options of a picture, and reasons why it could not be taken ------------------------------------------------------
 
 
 class Width(StrEnum):
@@ -106,8 +106,8 @@ UNLOADED_SECONDS = 5
 CHECKED_EVERY_MS = 100
 # Time limit for drawing the cards that a higher window uncovers, on a page that was ready before.
 UNFOLDED_WITHIN_SECONDS = 5
-# Runs before the page's own scripts. The page does not see elements that a frame adds, but it sees that it was blocked
-# for 50 ms.
+# Runs before the page's own scripts. It does not notice elements that a frame adds, but any script that blocks the page
+# for 50 ms, also one of a frame.
 INIT_SCRIPT = """
     delete window.RTCPeerConnection;
     delete window.webkitRTCPeerConnection;
@@ -166,8 +166,8 @@ _ERROR_WORDS = (
 
 @dataclass
 class Traffic:
-    """The requests of a page that are under way, including its frames. Streams that never end do not count.
-    `address`: the page's last target, even if it was not reached."""
+    """The requests of a page and its frames that are under way. Streams that never end do not count. `address`: where
+    the page itself went last, even if it was not reached."""
 
     _open: set[Request] = field(default_factory=set)
     changed_at: float = field(default_factory=time.monotonic)
@@ -213,10 +213,10 @@ def _is_quiet(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
 def check_is_dashboard(page: Page, marks: PageMarks) -> None:
     """Raise SnapshotError unless the page is a dashboard with content."""
     state: dict[str, Any] = page.evaluate(_READ_PAGE_STATE, [marks.card, marks.error])
-    place = urlsplit(page.url)
-    if state["asksPassword"] or _SIGN_IN_PATH.search(place.path) or _SIGN_IN_PATH.search(place.fragment):
+    url = urlsplit(page.url)
+    if state["asksPassword"] or _SIGN_IN_PATH.search(url.path) or _SIGN_IN_PATH.search(url.fragment):
         raise SnapshotError(PictureProblem.SIGN_IN_PAGE)
-    if state["hasError"] or place.scheme not in {"http", "https"}:  # the browser's own page of an error
+    if state["hasError"] or url.scheme not in {"http", "https"}:  # the browser's own error page
         raise SnapshotError(PictureProblem.ERROR_PAGE)
     text, has_drawings = state["text"].lower(), state["drawings"] > 0
     has_known_cards = bool(marks.card) and state["hasCards"]
@@ -255,9 +255,9 @@ _PHONE_USER_AGENT = (
 
 # The browser's version of Access.reaches: which host and port a request may go to.
 _PROXY_SCRIPT = """function FindProxyForURL(url, host) {
-    const [, place, port] = url.match(/^[a-z]+:\\/\\/((?:\\[[^\\]]*\\]|[^:\\/?#]*)(?::(\\d+))?)/);
+    const [, hostAndPort, port] = url.match(/^[a-z]+:\\/\\/((?:\\[[^\\]]*\\]|[^:\\/?#]*)(?::(\\d+))?)/);
     const isWeb = port === undefined || %(ports)s.includes(port);
-    const isReached = isWeb ? %(names)s.includes(host) : %(hosts)s.includes(place);
+    const isReached = isWeb ? %(names)s.includes(host) : %(hosts)s.includes(hostAndPort);
     return isReached ? %(way)s : "PROXY 127.0.0.1:9";
 }"""
 # Nothing listens there.
@@ -280,8 +280,8 @@ class Access:
         return list(dict.fromkeys(name for host in self.hosts if (name := urlsplit(f"//{host}").hostname)))
 
     @property
-    def places(self) -> list[str]:
-        """Hosts, each with each allowed port."""
+    def hosts_with_ports(self) -> list[str]:
+        """Every host with every port that is allowed for it."""
         hosts = [f"[{name}]" if ":" in name else name for name in self.names]
         return [
             *(f"{host}:{port}" for host in hosts for port in sorted(WEB_PORTS)),
@@ -409,7 +409,8 @@ class SnapshotBrowser:
 
 
 def _list_flags(access: Access) -> Iterator[str]:
-    """Yield Chromium's flags. The rules for resolver and proxy catch redirects and web sockets, which skip routes."""
+    """Yield Chromium's flags. The rules for resolver and proxy also stop redirects and web sockets, which Playwright's
+    `context.route` does not see."""
     yield "--disable-dev-shm-usage"
     yield f"--js-flags=--max-old-space-size={RENDERER_MEGABYTES}"
     resolved = [urlsplit(access.proxy_url).hostname] if access.proxy_url else access.names
@@ -429,7 +430,7 @@ def _list_flags(access: Access) -> Iterator[str]:
     else:
         # Not by a script: Chromium does not ask one about loopback names, and would reach all of their ports.
         yield f"--proxy-server={_CLOSED_PROXY}"
-        yield f"--proxy-bypass-list=<-loopback>;{';'.join(access.places)}"
+        yield f"--proxy-bypass-list=<-loopback>;{';'.join(access.hosts_with_ports)}"
     # WebRTC asks neither proxy nor resolver. INIT_SCRIPT removes it from pages, too.
     yield "--webrtc-ip-handling-policy=disable_non_proxied_udp"
     if os.geteuid() == 0:
@@ -447,8 +448,8 @@ def _show_whole_page(page: Page, traffic: Traffic, marks: PageMarks, options: Pi
     page.set_viewport_size({"width": WIDTHS[options.width], "height": height})
     page.evaluate("() => { window.__changedAt = performance.now(); }")  # the quiet time begins again
     if marks.ready:
-        # This mark was there before, so it says nothing about what is unfolded; and a page with this mark may never be
-        # quiet, so this first wait is limited.
+        # The mark was there before the window grew, so it says nothing about the cards that are uncovered now. A page
+        # with this mark may never be quiet, so this wait is limited.
         settled_by = min(deadline, time.monotonic() + UNFOLDED_WITHIN_SECONDS)
         while not _is_quiet(page, traffic, marks) and time.monotonic() < settled_by:
             page.wait_for_timeout(CHECKED_EVERY_MS)
@@ -473,8 +474,8 @@ def _capture_page(page: Page, options: PictureOptions, marks: PageMarks) -> Pict
         clip = page.evaluate(_CARDS_BOX, marks.card) if is_cropped else clip
         cover = b""
         if options.cover_ratio:
-            above = min(clip["height"], clip["width"] / options.cover_ratio)
-            cover = _take_screenshot(page, {**clip, "height": above}, is_sharp=clip["width"] < COVER_WIDTH)
+            cover_height = min(clip["height"], clip["width"] / options.cover_ratio)
+            cover = _take_screenshot(page, {**clip, "height": cover_height}, is_sharp=clip["width"] < COVER_WIDTH)
         content = _take_screenshot(page, clip, is_sharp=clip["width"] * clip["height"] <= SHARP_PIXELS_AT_MOST)
         picture = Picture(content, round(clip["width"]), round(clip["height"]), cover)
     if len(picture.content) > BYTES_AT_MOST[options.kind]:

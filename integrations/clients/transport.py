@@ -46,9 +46,9 @@ from integrations.clients.errors import (
 _thread = threading.local()
 # A system without a clock that counts sleep, such as macOS, uses its monotonic clock.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-# A socket's time-out is set again only if it differs from the remaining time by more than this.
-_UNNOTICED_SECONDS, _UNNOTICED_SHARE = 0.02, 0.02
-# Per host and process. Calls beyond this number would each open a connection of their own.
+# A socket's time-out is set again only if it differs from the remaining time by more than the larger of these.
+_TOLERATED_SECONDS, _TOLERATED_SHARE = 0.02, 0.02
+# Connections kept open per host and process. Each further parallel call opens one of its own.
 CONNECTIONS_KEPT = 500
 # http.client gives the status only in the error's text.
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
@@ -96,10 +96,10 @@ def _find_remaining(ends_at: float | None) -> float | None:
 
 
 def _limit_socket(sock: socket.socket, ends_at: float | None) -> None:
-    """Set the socket's time-out to the remaining time, unless the set one is close enough: each setting is a system
-    call, at which all other threads may run."""
-    left, known = _find_remaining(ends_at), sock.gettimeout()
-    if left is None or known is None or abs(known - left) > max(_UNNOTICED_SECONDS, left * _UNNOTICED_SHARE):
+    """Set the socket's time-out to the remaining time, unless the present one is close enough: setting it is a system
+    call, at which another thread may take the interpreter."""
+    left, present = _find_remaining(ends_at), sock.gettimeout()
+    if left is None or present is None or abs(present - left) > max(_TOLERATED_SECONDS, left * _TOLERATED_SHARE):
         sock.settimeout(left)
 
 
@@ -125,8 +125,8 @@ def take_turn() -> Iterator[None]:
     """Let one thread of this process at a time run the block; a thread that waits for the other side lets others in.
 
     The interpreter hands over at every system call, and each thread that waits for it wakes up 200 times a second.
-    With 400 calls under way a message costs the workers 1.17 ms without turns (benchmarks/push_engine.py: own_speed). A
-    thread that waits for this lock sleeps. The block may wait only on this module's connections.
+    A thread that waits for this lock sleeps. With 400 calls under way, a message costs the workers 0.88 ms instead of
+    1.17 ms (benchmarks/push_engine.py: own_speed). The block may wait only on this module's connections.
     """
     with _turn.lock:
         _thread.has_turn = True
@@ -154,23 +154,23 @@ def _release_turn() -> Iterator[None]:
 class NotConnectedError(NewConnectionError):
     """A connection that was not made, so nothing of the request was sent.
 
-    `refused_certificate`: why a certificate was not trusted, empty for another cause; `is_bundle_unreadable`: the file
-    of trusted certificates cannot be read; `proxy_status`: the proxy's refusing status, else 0.
+    `certificate_problem`: why a certificate was not trusted, empty for another cause; `is_bundle_unreadable`: the file
+    of trusted certificates cannot be read; `proxy_status`: the status with which the proxy refused, else 0.
     """
 
     def __init__(self, connection: HTTPConnection, cause: Exception) -> None:
         super().__init__(connection, type(cause).__name__)
         self.cause_name = type(cause).__name__
-        self.refused_certificate = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else ""
-        # urllib3 wraps an SSL error in its own class only while it loads that file.
+        self.certificate_problem = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else ""
+        # urllib3 wraps an SSL error in its own class only while it loads the file of trusted certificates.
         self.is_bundle_unreadable = isinstance(cause, SSLError)
         refused = _TUNNEL_REFUSED.match(str(cause))
         self.proxy_status = int(refused[1]) if refused else 0
 
     def explain(self) -> tuple[type[IntegrationError], str]:
         """Return the class of error (whether somebody must change a setting) and its message."""
-        if self.refused_certificate:
-            return ConfigurationError, f"the certificate is not trusted ({self.refused_certificate})"
+        if self.certificate_problem:
+            return ConfigurationError, f"the certificate is not trusted ({self.certificate_problem})"
         if self.is_bundle_unreadable:
             return ConfigurationError, "the file of trusted certificates cannot be read"
         if self.proxy_status:
@@ -295,12 +295,12 @@ class DeadlineAdapter(HTTPAdapter):
         if self._process != os.getpid():
             # A socket used by two processes mixes their answers. The parent keeps its own.
             self.proxy_manager = {}
-            self.init_poolmanager(*self._pools[0], **self._pools[1])
+            self.init_poolmanager(*self._pool_arguments[0], **self._pool_arguments[1])
         return super().get_connection_with_tls_context(*args, **kwargs)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self._process, self._pools = os.getpid(), (args, kwargs)
+        self._process, self._pool_arguments = os.getpid(), (args, kwargs)
         self.poolmanager.pool_classes_by_scheme = self.pool_classes
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
@@ -400,8 +400,8 @@ class Route:
     def open(
         self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[requests.Response]:
-        """Make one request, without cookies and redirections, and yield the answer, of which only the head was read.
-        Raises one of FAILURES."""
+        """Make one request, without cookies and redirections, and yield the answer once its headers are read. Raises
+        one of FAILURES."""
         # Not request.prepare(): it takes a seventh of a call's time, for cookies, hooks and authentication.
         request = requests.PreparedRequest()
         request.method, request.body = method, body

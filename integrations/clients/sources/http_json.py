@@ -193,7 +193,7 @@ def explain_http_failure(error: Exception, seconds: float) -> SourceError:
     for cause in chain:
         if isinstance(cause, AddressForbiddenError):
             return SourceError(cause.problem)
-        if isinstance(cause, NotConnectedError) and (cause.refused_certificate or cause.is_bundle_unreadable):
+        if isinstance(cause, NotConnectedError) and (cause.certificate_problem or cause.is_bundle_unreadable):
             return SourceError(Problem.CERTIFICATE)
         if isinstance(cause, TimeoutError) and not is_connecting:
             return SourceError(Problem.TOO_SLOW, seconds=round(seconds), silent=1)

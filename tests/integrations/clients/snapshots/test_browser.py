@@ -13,9 +13,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from integrations.clients import guandata_sso, lasting_browser
+from integrations.clients import guandata_sso, supervised_browser
 from integrations.clients.guandata_sso import build_sign_in_url, encrypt_claims
-from integrations.clients.lasting_browser import LastingBrowser
 from integrations.clients.snapshots import (
     Access,
     PageMarks,
@@ -28,6 +27,7 @@ from integrations.clients.snapshots import (
     Width,
     read_host,
 )
+from integrations.clients.supervised_browser import SupervisedBrowser
 from tests.bi_pages import card, picture_of, rows_on
 from tests.chromium import picture_browser
 from tests.sandbox_process import SandboxHandle, start_sandbox
@@ -188,23 +188,23 @@ def test_no_other_host_is_reached(snapshots: InThread, address: str) -> None:
 
 
 @pytest.fixture
-def browser(bi: SandboxHandle) -> Iterator[LastingBrowser]:
-    opened = LastingBrowser(picture_browser(), Access(hosts=(read_host(bi.base_url),)), megabytes_at_most=2000)
+def browser(bi: SandboxHandle) -> Iterator[SupervisedBrowser]:
+    opened = SupervisedBrowser(picture_browser(), Access(hosts=(read_host(bi.base_url),)), megabytes_at_most=2000)
     yield opened
     opened.close()
 
 
-def rows(browser: LastingBrowser, bi: SandboxHandle) -> int:
+def rows(browser: SupervisedBrowser, bi: SandboxHandle) -> int:
     return rows_on(browser.take_picture(address_of(bi, "late"), PictureOptions(), MARKS, within_seconds=30).content)
 
 
-def started(browser: LastingBrowser) -> list[psutil.Process]:
+def started(browser: SupervisedBrowser) -> list[psutil.Process]:
     pids = {one.pid for one in browser._list_processes_and_descendants()}
     return [one for one in psutil.process_iter() if one.pid in pids]  # without those that have ended since
 
 
 def test_a_browser_that_died_was_used_for_long_or_grew_too_large_is_followed_by_another(
-    browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch
+    browser: SupervisedBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows(browser, bi)
     for process in reversed(started(browser)):
@@ -216,7 +216,7 @@ def test_a_browser_that_died_was_used_for_long_or_grew_too_large_is_followed_by_
 
     assert caught.value.reason == PictureProblem.BROWSER_FAILED
     assert rows(browser, bi) == 6
-    monkeypatch.setattr(lasting_browser, "PICTURES_AT_MOST", 1)
+    monkeypatch.setattr(supervised_browser, "PICTURES_AT_MOST", 1)
     second = started(browser)
     assert rows(browser, bi) == 6
     assert psutil.wait_procs(second, timeout=30)[1] == []
@@ -228,14 +228,16 @@ def test_a_browser_that_died_was_used_for_long_or_grew_too_large_is_followed_by_
     assert psutil.wait_procs(third, timeout=30)[1] == []
 
 
-def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_hangs_is_killed(
+    browser: SupervisedBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert browser.measure_megabytes() == 0
     assert rows(browser, bi) == 6
     processes = started(browser)
     assert browser.measure_megabytes() > 50
-    [folder] = lasting_browser._find_folders(browser._list_processes_and_descendants())
+    [folder] = supervised_browser._find_folders(browser._list_processes_and_descendants())
     assert Path(folder).exists()
-    monkeypatch.setattr(lasting_browser, "HANGS_AFTER_SECONDS", 1)
+    monkeypatch.setattr(supervised_browser, "HANGS_AFTER_SECONDS", 1)
     for process in processes:
         with suppress(psutil.NoSuchProcess):  # Chromium ends its own helpers
             process.suspend()
@@ -267,14 +269,14 @@ def test_folders_that_killed_workers_left_are_removed(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sleeper:
         assert sleeper.stdout
         sleeper.stdout.readline()  # until then the process may still have our own command line
-        lasting_browser.remove_abandoned_folders(tmp_path)
+        supervised_browser.remove_abandoned_folders(tmp_path)
         sleeper.kill()
 
     assert [folder.exists() for folder in (left, artifacts, young, used, other)] == [False, False, True, True, True]
 
 
 def test_a_program_that_is_no_browser_is_said(tmp_path: object) -> None:
-    browser = LastingBrowser(f"{tmp_path}/chromium", Access(hosts=()), megabytes_at_most=2000)
+    browser = SupervisedBrowser(f"{tmp_path}/chromium", Access(hosts=()), megabytes_at_most=2000)
 
     with pytest.raises(SnapshotError) as caught:
         browser.take_picture("http://127.0.0.1:9/", PictureOptions(), MARKS)

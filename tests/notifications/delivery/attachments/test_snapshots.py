@@ -69,7 +69,7 @@ class Chromium:
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[responses.RequestsMock]:
     make_bi()
     monkeypatch.setattr(snapshots, "find_installed_browser", lambda: "chromium")
-    monkeypatch.setattr(bi_snapshots, "LastingBrowser", Chromium)
+    monkeypatch.setattr(bi_snapshots, "SupervisedBrowser", Chromium)
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
     while bi_snapshots._browsers:

@@ -30,7 +30,7 @@ HANGS_AFTER_SECONDS = 20
 STARTS_WITHIN_SECONDS = 30  # a browser that takes longer is killed
 ENDS_WITHIN_SECONDS = 5
 CHECKED_EVERY_SECONDS = 1.0
-PICTURES_AT_MOST = 200  # browsers leak memory, so a new one is started then
+PICTURES_AT_MOST = 200  # then a new browser is started, because browsers leak memory
 # A folder that is older than this and belongs to no running process is deleted.
 ABANDONED_AFTER_SECONDS = 24 * 60 * 60
 # Names of the temporary folders that Playwright makes, and the option of Chromium that names its profile folder.
@@ -38,7 +38,7 @@ _TEMPORARY_FOLDERS = ("playwright_*", "playwright-artifacts-*")
 _FOLDER_FLAG = "--user-data-dir="
 
 
-class LastingBrowser:
+class SupervisedBrowser:
     """A browser that starts at the first request and takes pictures one after the other. Use it from one thread only.
 
     The browser has a thread of its own, because Playwright leaves an event loop in its thread, where Django's database
@@ -56,7 +56,7 @@ class LastingBrowser:
     def take_picture(
         self, address: str, options: PictureOptions, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
     ) -> Picture:
-        """Take a picture, as SnapshotBrowser does. BROWSER_FAILED: it hung or took too much memory."""
+        """Take a picture, as SnapshotBrowser does. BROWSER_FAILED: also if it hangs or takes too much memory."""
         if self._picture_count >= PICTURES_AT_MOST or (
             self._browser and self.measure_megabytes() > self._megabytes_at_most
         ):
