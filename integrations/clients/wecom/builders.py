@@ -1,9 +1,9 @@
 """Messages: build the payload and its bytes from a content and its recipients. Pure.
 
-Each msgtype has one builder. It refuses what WeCom would refuse or cut in silence; the error names the field.
-The module `cards` builds template cards. Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236
-(page of 2025-09-24); group chats of an application 90245 to 90248; updating a card 94945 (page of 2025-07-24);
-group robots (now called 消息推送) 91770.
+Each msgtype has one builder. It refuses a required value that WeCom would refuse or cut in silence, and the error names
+the field; the caller keeps optional texts within their limits. The module `cards` builds template cards. Source:
+"发送应用消息", developer.work.weixin.qq.com/document/path/90236 (page of 2025-09-24); group chats of an application
+90245 to 90248; updating a card 94945 (page of 2025-07-24); group robots (now called 消息推送) 91770.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def check_bytes(field: str, value: str, limit_bytes: int) -> None:
 def check_count(field: str, count: int, limit: int) -> None:
     """Raise MessageError unless `count` is from 1 to `limit`."""
     if not 1 <= count <= limit:
-        raise MessageError(field, f"{count}, 1 to {limit}")
+        raise MessageError(field, f"{count} entries, 1 to {limit} are allowed")
 
 
 def check_link(field: str, url: str, limit_bytes: int = LINK_BYTES) -> None:
@@ -73,9 +73,9 @@ def check_link(field: str, url: str, limit_bytes: int = LINK_BYTES) -> None:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise MessageError(field, "not an address") from None
+        raise MessageError(field, "is not an address") from None
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise MessageError(field, "a full address with http or https")
+        raise MessageError(field, "is not a full address with http or https")
 
 
 def drop_direction_marks(text: str) -> str:
@@ -84,10 +84,10 @@ def drop_direction_marks(text: str) -> str:
 
 
 def clip_utf8(text: str, limit_bytes: int, suffix: str = "…") -> str:
-    """Return `text`, if longer than `limit_bytes` bytes of UTF-8 cut between two characters and ended by `suffix`.
+    """Return `text`, cut to `limit_bytes` bytes of UTF-8 if it is longer: between two characters, with `suffix` behind.
 
-    WeCom itself cuts in silence and possibly inside a character. Raises ValueError if `suffix` alone is longer,
-    MessageError for half of a surrogate pair.
+    WeCom itself cuts in silence and possibly inside a character. Raises ValueError if `suffix` alone is longer than
+    the limit, MessageError for half of a surrogate pair.
     """
     try:
         encoded = text.encode()
@@ -119,7 +119,7 @@ def build_text_content(content: str) -> Content:
 
 
 def build_markdown_content(content: str, limit_bytes: int = MARKDOWN_BYTES) -> Content:
-    """Build Markdown: headings, bold, links, code, quotes, three colours; of a robot also mentions with `<@userid>`.
+    """Build Markdown: headings, bold, links, code, quotes, three colours. A robot's may mention people by `<@userid>`.
 
     `limit_bytes`: MARKDOWN_BYTES, or ROBOT_MARKDOWN_BYTES for a robot.
     """
@@ -169,7 +169,7 @@ def check_userids(userids: Sequence[str]) -> None:
     if any(not userid or "|" in userid or userid.strip() != userid for userid in userids):
         raise MessageError("touser", 'a userid is empty, has spaces around it or contains "|"')
     if EVERYBODY in userids:
-        raise MessageError("touser", "persons, not everybody")
+        raise MessageError("touser", "must name persons, not everybody")
 
 
 def build_app_message(
@@ -203,7 +203,7 @@ def build_chat_message(*, chatid: str, content: Content) -> Payload:
 def check_chatid(chatid: str) -> None:
     """Raise MessageError unless the id of a group chat has 1 to 32 letters and digits."""
     if not _CHATID.fullmatch(chatid):
-        raise MessageError("chatid", "1 to 32 letters and digits")
+        raise MessageError("chatid", "must have 1 to 32 letters and digits")
 
 
 def build_card_update(*, agentid: int, response_code: str, card: Content) -> Payload:
@@ -229,7 +229,7 @@ def build_robot_text(
 def build_robot_image(picture: bytes) -> Payload:
     """Build a message that contains a JPG or PNG of at most 2 MB. Raises MessageError."""
     if not picture.startswith(_ROBOT_PICTURE_STARTS):
-        raise MessageError("image", "neither JPG nor PNG")
+        raise MessageError("image", "is neither JPG nor PNG")
     if len(picture) > ROBOT_PICTURE_BYTES:
         raise MessageError("image", f"{len(picture)} bytes, at most {ROBOT_PICTURE_BYTES}")
     digest = hashlib.md5(picture, usedforsecurity=False).hexdigest()
@@ -245,7 +245,8 @@ def build_robot_message(content: Content) -> Payload:
 
 
 def encode_body(payload: Mapping[str, Any]) -> bytes:
-    """Return the JSON bytes of a payload: compact, keys in order, without marks that change the reading direction.
+    """Return the JSON bytes of a payload: compact, keys as ordered in it, without marks that change the reading
+    direction.
 
     Characters are not escaped, because WeCom rejects `\\uXXXX` (40033). Raises MessageError for half of a surrogate
     pair, which UTF-8 cannot encode, and for a number like NaN.
@@ -256,4 +257,4 @@ def encode_body(payload: Mapping[str, Any]) -> bytes:
     except UnicodeEncodeError as error:
         raise MessageError("body", "a text holds half of a surrogate pair") from error
     except ValueError as error:
-        raise MessageError("body", "not possible in JSON") from error
+        raise MessageError("body", "holds a value that JSON cannot express") from error

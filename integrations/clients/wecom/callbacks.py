@@ -96,9 +96,9 @@ class CallbackCrypto:
 
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.token):
-            raise ValueError("the token has 1 to 32 letters and digits")
+            raise ValueError("the token must have 1 to 32 letters and digits")
         if not _AES_KEY.fullmatch(self.encoding_aes_key):
-            raise ValueError("an EncodingAESKey has 43 letters and digits")
+            raise ValueError("an EncodingAESKey must have 43 letters and digits")
         # Decoded leniently: 43 characters carry two bits more than 32 bytes need, and real keys have them set.
         object.__setattr__(self, "_key", base64.b64decode(self.encoding_aes_key + "="))
 
@@ -128,7 +128,7 @@ class CallbackCrypto:
             raise CallbackError("the length is wrong")
         message, receiveid = plain[start : start + length], plain[start + length :]
         if not hmac.compare_digest(receiveid, self.receiveid.encode()):
-            raise CallbackError("it is for another receiver")
+            raise CallbackError("the message is for another receiver")
         return message
 
     def encrypt(self, message: bytes, *, timestamp: str, nonce: str, random: bytes | None = None) -> tuple[str, str]:

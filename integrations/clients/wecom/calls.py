@@ -52,14 +52,15 @@ API_BASE_URL = "https://qyapi.weixin.qq.com"
 class Timeouts:
     """Time-outs in seconds. `connect_seconds`: for each address of the host. `total_seconds`: for a whole call, from
     waiting for a token to the last byte of the answer, including a repeat with another token; `transfer_seconds`: for
-    a call with a file. A lease on work with a call must be longer: see the limits in `transport`."""
+    a call with a file. They do not bound the name look-up (see `transport`), so a lease must last longer."""
 
     connect_seconds: float = 5.0
     total_seconds: float = 15.0
     transfer_seconds: float = 60.0
 
 
-_LEAST_TIME_SHARE = 0.25  # of a call's time that must be left when the request is sent
+# The share of a call's time limit that must be left when its request is sent.
+_LEAST_TIME_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Call:
 
     def clip(self, content: bytes) -> str:
         """Return the beginning of an answer without our secrets."""
-        # Removed before clipping, because a cut secret would not be recognised.
+        # The secrets are removed before clipping, because half of one would not be recognised.
         return self.remove_secrets(content[: 64 * 1024].decode(errors="replace"))[:CLIPPED_CHARACTERS]
 
     def make_unclear_error(self, cls: type[IntegrationError], message: str, **known: Any) -> IntegrationError:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from integrations.clients.wecom.builders import Content, MessageError, check_bytes, check_link, drop_empty_fields
 
 KEY_BYTES = 1024
-HORIZONTAL_ITEMS_AT_MOST = 6
+LINES_AT_MOST = 6
 _FIELD_PREFIX = "template_card."
 # Two texts of a part, such as a name and its value.
 Pair: TypeAlias = tuple[str, str]

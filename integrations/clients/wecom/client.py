@@ -1,4 +1,4 @@
-"""Client of WeCom's server API. Sources: section titles at each call, all on developer.work.weixin.qq.com.
+"""Client of WeCom's server API. Each method names its source, a page of developer.work.weixin.qq.com.
 
 The client is constructed from plain values and does not import Django. A call is: token, deadline, send, HTTP status,
 JSON, `errcode`, typed answer. It is repeated only once, after a stale token; every other retry belongs to the caller.
@@ -125,18 +125,18 @@ MEDIA_BYTES_AT_MOST: dict[MediaKind, int] = {"image": 10 * 1024 * 1024, "file": 
 
 
 def parse_media_id(answer: Answer) -> str:
-    """Parse media/upload and webhook/upload_media."""
+    """Parse the answer to media/upload or webhook/upload_media."""
     return read_text(answer, "media_id")
 
 
 def _make_upload(
     path: str, content: bytes, *, kind: MediaKind, file_name: str, media_type: str, secrets: tuple[str, ...] = ()
 ) -> Call:
-    """Return the upload of a file as a form with one part named `media`.
+    """Return the call that uploads a file, as a form with one part named `media`.
 
-    requests cannot make the form: the name must be raw UTF-8. WeCom does not understand `filename*=utf-8''…` (44001)
-    and shows the recipient a percent-encoded name as it is. Raises MessageError for another size, and for a name with
-    line breaks.
+    The library requests cannot build this form, because the name must be raw UTF-8: WeCom does not understand
+    `filename*=utf-8''…` (44001), and shows the recipient a percent-encoded name as it is. Raises MessageError for a
+    wrong size, and for a name with line breaks.
     """
     if not MEDIA_BYTES_AT_LEAST <= len(content) <= MEDIA_BYTES_AT_MOST[kind]:
         raise MessageError("media", f"{len(content)} bytes, {MEDIA_BYTES_AT_LEAST} to {MEDIA_BYTES_AT_MOST[kind]}")
@@ -221,7 +221,7 @@ class WeComClient:
     def _gettoken(self) -> FetchedToken:
         credentials = {"corpid": self.corpid, "corpsecret": self._secret}
         answer = self._wire.send_call(Call("gettoken", secrets=(self._secret,)), credentials)
-        # `expires_in` may count down on a repeated get.
+        # WeCom may give a token again; `expires_in` is then the rest of its lifetime.
         return parse_answer("gettoken", lambda fields: read_token(fields, "access_token"), answer)
 
     @property
@@ -283,7 +283,7 @@ class WeComClient:
         return self._read("getcallbackip", lambda answer: read_texts(answer, "ip_list", required=True))
 
     def get_jsapi_ticket(self) -> FetchedToken:
-        """Fetch the company's ticket for `wx.config`, at most 100 an hour (use `jsapi_ticket`). Source: path/90506."""
+        """Fetch the ticket for `jsapi_ticket`, which stores it: at most 100 an hour. Source: document/path/90506."""
         return self._read("get_jsapi_ticket", lambda answer: read_token(answer, "ticket"))
 
     # --- People: sign-in codes and the directory ----------------------------------------------------------------------

@@ -61,7 +61,6 @@ TO_DIRECTORY = _("Start a directory synchronisation; the details are kept with i
 TO_SIGN_IN = _("Open the app from WeCom's workbench again, or scan the QR code again.")
 TO_WAIT = _("Nothing to be done: it is tried again later. If it lasts for hours, ask WeCom's support.")
 
-
 _TO_PICTURE = _("Use a JPG or PNG of less than 10 MB.")
 _TO_ROBOT = _("The group in WeCom → its message pushes (robot): make a new one and enter its address here.")
 _TO_SECRET = _(
@@ -72,9 +71,10 @@ _TO_LICENCE = _("WeCom's console → App management → the app → Interface li
 _TO_ACCOUNT = _(
     "People → the person → WeCom account: compare it with WeCom's console → Contacts → the member → Account."
 )
-# Each code of such a group has its own place: see _PLACES_BY_CODE.
-_PLACE_BY_CODE = ""
+# In a group with this in place of the last text, every code has a text of its own in _PLACES.
+_OWN_PLACE = ""
 
+# By error class, who can fix it and where to click: the codes, each with what happened.
 _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
     (TransientError, NOBODY, TO_WAIT): {
         -1: _("WeCom is busy."),
@@ -82,12 +82,12 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         40014: _("WeCom refuses the access token, also a fresh one."),
         42001: _("The access token has expired, also a fresh one."),
     },
-    (TransientError, NOBODY, _PLACE_BY_CODE): {50100: _("WeCom lost the place in a long list.")},
-    (RateLimitedError, NOBODY, _PLACE_BY_CODE): {
+    (TransientError, NOBODY, _OWN_PLACE): {50100: _("WeCom lost the place in a long list.")},
+    (RateLimitedError, NOBODY, _OWN_PLACE): {
         45009: _("Too many calls: WeCom's frequency limit is reached."),
         45033: _("Too many calls at the same time."),
     },
-    (ConfigurationError, SITE_ADMIN, _PLACE_BY_CODE): {
+    (ConfigurationError, SITE_ADMIN, _OWN_PLACE): {
         40001: _(
             "WeCom refuses the Secret: it is wrong, was reset, belongs to another company, or the app is disabled."
         ),
@@ -103,7 +103,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         41002: _("The CorpId is empty."),
         41004: _("The Secret is empty."),
     },
-    (ConfigurationError, WECOM_ADMIN, _PLACE_BY_CODE): {
+    (ConfigurationError, WECOM_ADMIN, _OWN_PLACE): {
         43012: _("WeCom asks for a callback address before this can be used."),
         45031: _("WeCom considers the Secret unsafe."),
         48006: _("WeCom has suspended the app, because nobody used it for a long time."),
@@ -139,7 +139,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         93008: _("The group robot is no longer in the group."),
     },
     (ConfigurationError, WECOM_ADMIN, _TO_ROBOT): {93004: _("The group robot is disabled.")},
-    (RecipientError, SITE_ADMIN, _PLACE_BY_CODE): {
+    (RecipientError, SITE_ADMIN, _OWN_PLACE): {
         40003: _("The WeCom account does not exist or has left."),
         60111: _("There is no such WeCom account, or the app may not see it."),
         81013: _("Nobody can receive the message: all recipients are unknown or outside the visible scope."),
@@ -155,7 +155,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         ),
     },
     (RecipientError, NOBODY, TO_RECIPIENTS): {42052: _("The message is older than 24 hours and cannot be recalled.")},
-    (RecipientError, NOBODY, _PLACE_BY_CODE): {
+    (RecipientError, NOBODY, _OWN_PLACE): {
         46003: _("The app has no menu."),
         60140: _("The card can no longer be changed: its code was used or is older than 72 hours."),
     },
@@ -209,7 +209,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         45008: _("The message has more than eight articles."),
         45034: _("An address has neither http nor https."),
     },
-    (BadRequestError, AUTHOR, _PLACE_BY_CODE): {
+    (BadRequestError, AUTHOR, _OWN_PLACE): {
         40007: _("The uploaded file is unknown, of another kind, or older than three days."),
     },
     (BadRequestError, AUTHOR, _TO_PICTURE): {
@@ -218,7 +218,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
     },
 }
 
-_PLACES_BY_CODE = {
+_PLACES = {
     40001: _TO_SECRET,
     40003: _TO_ACCOUNT,
     40007: _("Send the message again: its files are then uploaded anew."),
@@ -251,7 +251,7 @@ _PLACES_BY_CODE = {
 }
 
 ENTRIES = {
-    code: Entry(error, Explanation(what, who, where or _PLACES_BY_CODE[code]))
+    code: Entry(error, Explanation(what, who, where or _PLACES[code]))
     for (error, who, where), group in _GROUPS.items()
     for code, what in group.items()
 }

@@ -2,7 +2,7 @@
 
 The key is corpid + agentid, because tokens differ per application and no part of a secret belongs in a key.
 
-- One caller fetches, the others wait for its token (single flight).
+- One caller, the leader, fetches; the others wait for its token (single flight).
 - A token is renewed before it ends: one caller renews it, the others use the old one, which is still valid.
 - A failed fetch is shared as well. A wrong secret becomes a *pause*: every caller gets the error at once and does not
   ask again, because WeCom blocks an address that keeps sending wrong secrets. `forget()` ends the pause.
@@ -188,19 +188,20 @@ class TokenStore:
             return stored.value
 
     def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
-        """Fetch a new token even if one is stored. Publish it, or the failure, unless another caller is fetching.
+        """Fetch a new token even if one is stored. Share it, or the failure, unless another caller is fetching.
 
-        Raises the error of `fetch`. If the Secret was just refused, or during a block, raises that earlier error.
+        Raises the error of `fetch`. Raises the stored error without a call if WeCom has just refused the Secret, or
+        still gives this address no token.
         """
         key = _make_key(corpid, agentid, "token")
         try:
             with self._claim_lead(key) as owner:
                 pause = self._read(key)[1]
                 is_recent = pause is not None and pause.remaining_seconds > self._pause_seconds - SHARED_SECONDS
-                known = {errcodes.RATE_LIMITED, *(errcodes.SECRET_REFUSED if is_recent else ())}
-                if pause is not None and pause.code in known:
+                lasting_codes = {errcodes.RATE_LIMITED, *(errcodes.SECRET_REFUSED if is_recent else ())}
+                if pause is not None and pause.code in lasting_codes:
                     raise pause.make_error(system=self._system)
-                self._publish(key, owner, fetch)
+                self._fetch_and_publish(key, owner, fetch)
         finally:
             self._copies.pop(key, None)
 
@@ -254,7 +255,7 @@ class TokenStore:
 
     @contextmanager
     def _claim_lead(self, key: str) -> Iterator[str]:
-        """Claim the right to fetch. Yield the claim's name; an empty text if another caller has it."""
+        """Claim the right to fetch. Yield the claim's id; an empty text if another caller has the right."""
         _token_key, _pause_key, lead_key = self._list_keys(key)
         lead = self._client.lock(lead_key, timeout=LEADER_SECONDS, thread_local=False)
         with _convert_redis_error():
@@ -301,14 +302,14 @@ class TokenStore:
                 return latest
             if pause is not None:
                 raise pause.make_error(system=self._system)
-            return self._publish(key, owner, fetch)
+            return self._fetch_and_publish(key, owner, fetch)
         except IntegrationError:
             if stored is None:
                 raise
             return stored
 
-    def _publish(self, key: str, owner: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
-        """Fetch, and publish the token or the failure if `owner` still leads."""
+    def _fetch_and_publish(self, key: str, owner: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
+        """Fetch a token. Store it, or the failure, for all callers if `owner` still has the right to fetch."""
         try:
             token = fetch()
         except IntegrationError as error:
@@ -316,8 +317,8 @@ class TokenStore:
             seconds: float = self._pause_seconds if cls is ConfigurationError else BRIEF_PAUSE_SECONDS
             if isinstance(error, RateLimitedError):
                 seconds = error.retry_after_seconds
-            columns = ("operation", "code", "message", "hint", "caller_ip")
-            failure = {"kind": cls.__name__, **{name: getattr(error, name) for name in columns}}
+            names = ("operation", "code", "message", "hint", "caller_ip")
+            failure = {"kind": cls.__name__, **{name: getattr(error, name) for name in names}}
             with _convert_redis_error():
                 self._publish_script(
                     keys=self._list_keys(key), args=[owner, 2, json.dumps(failure), _to_milliseconds(seconds)]

@@ -161,7 +161,7 @@ def _build_card(form: MessageForm, words: Words) -> builders.Content:
 
 def _build_lines(figures: Sequence[Figure]) -> list[cards.Pair]:
     """Build a line for each figure. WeCom shows six; the last one tells how many more there are."""
-    at_most = cards.HORIZONTAL_ITEMS_AT_MOST
+    at_most = cards.LINES_AT_MOST
     shown = figures if len(figures) <= at_most else figures[: at_most - 1]
     lines = [(clip_text(figure.caption, ITEM_NAME) or "–", clip_text(figure.words, ITEM_VALUE)) for figure in shown]
     if len(shown) < len(figures):

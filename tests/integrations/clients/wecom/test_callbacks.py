@@ -123,7 +123,7 @@ def _encrypted(plain: bytes) -> str:
         (_encrypted(b"x" * 30 + b"\x01\x02"), "the padding is wrong"),
         (_encrypted(b"\x20" * 32), "the plaintext is too short"),
         (_encrypted(b"r" * 16 + b"\xff\xff\xff\xff" + b"\x0c" * 12), "the length is wrong"),
-        (_encrypted(b"r" * 16 + b"\x00\x00\x00\x01m" + b"\x0b" * 11), "it is for another receiver"),
+        (_encrypted(b"r" * 16 + b"\x00\x00\x00\x01m" + b"\x0b" * 11), "the message is for another receiver"),
     ],
 )
 def test_what_is_no_message_is_refused(encrypted: str, reason: str) -> None:
