@@ -18,7 +18,7 @@ from integrations.clients.sources.addresses import (
     parse_headers,
 )
 from integrations.clients.sources.guandata_card import read_card
-from integrations.clients.sources.http_json import JsonQuestion, read_json
+from integrations.clients.sources.http_json import JsonRequest, read_json
 from integrations.core.client_factory import find_certificate_path, guandata_client
 from integrations.data import Problem, SourceError
 from integrations.data.table import Column, Table
@@ -41,7 +41,7 @@ def find_allowed_network(*, allows_private_addresses: bool) -> AllowedNetwork:
     return AllowedNetwork.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else AllowedNetwork.PRIVATE
 
 
-# How often a database is asked for the rights of its account, and the time limit of the question.
+# How often a database is asked for the rights of its account, and the time limit of that query.
 ACCOUNT_CHECKED_EVERY = timedelta(days=1)
 ACCOUNT_SECONDS = 5.0
 
@@ -57,7 +57,7 @@ def read_card_data(card: Card, *, rows_at_most: int, now: datetime) -> Table:
     raise failure
 
 
-# With these problems the service has answered. Only its base address is tried, and its queries have longer addresses.
+# Problems that show that the service answered: `try_source` requests only its base address, where no data need be.
 _ANSWERED = frozenset({Problem.NOT_FOUND, Problem.NO_TABLE, Problem.NOT_UNDERSTOOD, Problem.EXPRESSION})
 
 
@@ -90,7 +90,7 @@ def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
 
 def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
     source = card.source
-    question = sql.SqlQuestion(
+    sql_query = sql.SqlQuery(
         url=parse_database_url(require_readable(source.sql_url), settings.DATA_SQL_DRIVERS),
         statement=card.sql,
         parameters=card.sql_parameters,
@@ -98,15 +98,15 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
         ca_bundle=find_certificate_path(source.ca_bundle) or "",
         choices=_make_column_choices(card),
     )
-    table = sql.read_query(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
+    table = sql.read_query(sql_query, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
     if source.account_checked_at is None or now - source.account_checked_at >= ACCOUNT_CHECKED_EVERY:
         # Store the account's rights beyond reading tables, so that people who see the source are warned.
         try:
-            privileges = sql.find_privileges(question, seconds=ACCOUNT_SECONDS)
+            privileges = sql.find_privileges(sql_query, seconds=ACCOUNT_SECONDS)
         except SourceError:  # some databases do not report rights, but the data was read
             privileges = frozenset()
-        # Nothing is stored if somebody saved another address meanwhile.
-        rows = DataSource.objects.filter(pk=source.pk, account_checked_at=source.account_checked_at)
+        # Nothing is stored if somebody saved the source meanwhile, perhaps with another address.
+        rows = DataSource.objects.filter(pk=source.pk, changed_at=source.changed_at)
         rows.update(account_powers=",".join(sorted(privileges)), account_checked_at=now)
     return table
 
@@ -115,7 +115,7 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
     source = card.source
     if not source.http_url:
         raise SourceError(Problem.NOT_SET_UP, missing="address")
-    question = JsonQuestion(
+    request = JsonRequest(
         url=append_path(source.http_url, card.http_path),
         method="POST" if card.http_method == "POST" else "GET",
         body=card.http_body,
@@ -125,7 +125,7 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
         ca_bundle=find_certificate_path(source.ca_bundle) or "",
         choices=_make_column_choices(card),
     )
-    return read_json(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
+    return read_json(request, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
 
 
 def _make_column_choices(card: Card) -> ColumnChoices:

@@ -17,7 +17,7 @@ import pytest
 
 from guanwecom import environment
 from integrations.clients.sources.addresses import AllowedNetwork, parse_database_url
-from integrations.clients.sources.sql import SqlQuestion, read_query
+from integrations.clients.sources.sql import SqlQuery, read_query
 from integrations.data import Problem, SourceError
 from tests.authority import Authority
 from tests.integrations.clients.sources.place import NOW
@@ -109,10 +109,10 @@ def test_a_source_that_asks_for_tls_verifies_its_server(
     scheme, listening = server
     url = parse_database_url(f"{scheme}://reader:password@{host}:{listening.port}/sales{option}")
     bundle = str(authority.file) if is_trusted else ""
-    question = SqlQuestion(url, "SELECT 1", allowed_network=AllowedNetwork.THIS_MACHINE, ca_bundle=bundle)
+    query = SqlQuery(url, "SELECT 1", allowed_network=AllowedNetwork.THIS_MACHINE, ca_bundle=bundle)
 
     with pytest.raises(SourceError) as refused:
-        read_query(question, rows_at_most=1, seconds=30, now=NOW)
+        read_query(query, rows_at_most=1, seconds=30, now=NOW)
 
     assert (refused.value.problem, listening.are_encrypted) == (problem, are_encrypted)
 

@@ -60,7 +60,7 @@ class AddressForbiddenError(OSError):
     """A name resolves to an address that the source may not reach. `needed`: the level that would allow it."""
 
     def __init__(self, needed: AllowedNetwork) -> None:
-        super().__init__("not an admitted address")
+        super().__init__("the address is not allowed")
         self.needed = needed
 
     @property
@@ -77,7 +77,7 @@ _PROBLEMS = {
 
 
 def find_needed_network(address: str) -> AllowedNetwork:
-    """Return the lowest level with which a source may connect to this IP address."""
+    """Return the lowest level that allows a source to connect to this IP address."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -288,7 +288,7 @@ class InvalidEntryError(ValueError):
     """An invalid header or address. `line`: the invalid header line, from 1; 0 if the whole text is invalid."""
 
     def __init__(self, line: int = 0) -> None:
-        super().__init__("not admitted")
+        super().__init__("an invalid header or address")
         self.line = line
 
 

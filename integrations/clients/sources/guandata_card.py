@@ -1,8 +1,8 @@
 """Read a Guandata card as a Table. The shape of its header shows which of several layouts it has.
 
 Single columns (GRAPH): `column.values[i][0].title`. Levels (a pivot in GRID): each of `column.values` is a row of
-the header whose cells span `colSpan` columns. Leading columns that the header does not count are the dimensions named
-by `row.meta`. docs/en/data-sources.md says what is known of the format, and how surely.
+the header whose cells span `colSpan` columns. Leading columns without a cell in the header are dimensions, which
+`row.meta` names. docs/en/data-sources.md says what is known of the format, and how surely.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _NOT_FOUND = 404
 
 @dataclass(slots=True)
 class _CardContent:
-    """The content read so far. `fronts`: for each row, the dimensions that came separately.
+    """The content read so far. `row_headers`: for each row, the dimensions that came separately from `rows`.
 
     There are two grids, because a merged cell's pointer counts the columns of its own grid.
     """
 
     names: list[str] = field(default_factory=list)
-    fronts: list[list[Mapping[str, Any]]] = field(default_factory=list)
+    row_headers: list[list[Mapping[str, Any]]] = field(default_factory=list)
     rows: list[list[Mapping[str, Any]]] = field(default_factory=list)
     characters: int = 0
 
@@ -47,24 +47,24 @@ def read_card(
     now: datetime,
     choices: ColumnChoices | None = None,
 ) -> Table:
-    """Return the first `rows_at_most` rows, within `seconds` for all parts together. Raises SourceError.
+    """Return the first `rows_at_most` rows, within `seconds` for all calls together. Raises SourceError.
 
-    `charts`: of GuandataClient.card_data. The displayed texts of the cells give a column's unit, decimals and scale of
-    percentages.
+    `charts`: from GuandataClient.card_data. The displayed texts of the cells give a column's unit, decimals and the
+    scale of percentages.
     """
     failure: IntegrationError | None = None
-    read, is_cut = _CardContent(), False
+    content, is_cut = _CardContent(), False
     try:
         with total_deadline(seconds):
-            is_cut = _read_charts(charts, rows_at_most, read)
+            is_cut = _read_charts(charts, rows_at_most, content)
     except IntegrationError as error:
         failure = error
     if failure is not None:
         # Raised outside the block: inside, it would carry the other error with the BI's text.
         raise explain_call_failure(failure, seconds)
-    cells = [[*front, *row] for front, row in zip(read.fronts, read.rows, strict=True)][:rows_at_most]
+    cells = [[*headers, *row] for headers, row in zip(content.row_headers, content.rows, strict=True)][:rows_at_most]
     return build_table(
-        read.names,
+        content.names,
         [[cell.get("v") for cell in row] for row in cells],
         fetched_at=now,
         is_cut=is_cut,
@@ -73,39 +73,40 @@ def read_card(
     )
 
 
-def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, read: _CardContent) -> bool:
-    """Read the charts into `read`. Return whether the card has more rows than requested."""
+def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, content: _CardContent) -> bool:
+    """Read the charts into `content`. Return whether the card has more rows than requested."""
     for chart in charts:
         if not all(isinstance(row, list) for row in chart["data"]):
             raise SourceError(Problem.NOT_UNDERSTOOD, what="rows")
         rows: list[list[Mapping[str, Any]]] = [
             [cell if isinstance(cell, dict) else {"v": cell} for cell in row] for row in chart["data"]
         ]
-        fronts = _read_row_headers(chart, len(rows)) or [[] for _row in rows]
-        if not read.rows:
-            front_count = len(fronts[0]) if fronts else 0
-            width = max((len(front) + len(row) for front, row in zip(fronts, rows, strict=True)), default=0)
-            read.names = _find_column_names(chart, width, front_count)
-        cells = (cell for grid in (fronts, rows) for row in grid for cell in row)
-        read.characters += sum(len(one) for cell in cells for one in cell.values() if isinstance(one, str))
-        if read.characters > CHARACTERS_AT_MOST:
+        row_headers = _read_row_headers(chart, len(rows)) or [[] for _row in rows]
+        if not content.rows:
+            header_count = len(row_headers[0]) if row_headers else 0
+            width = max((len(headers) + len(row) for headers, row in zip(row_headers, rows, strict=True)), default=0)
+            content.names = _find_column_names(chart, width, header_count)
+        cells = (cell for grid in (row_headers, rows) for row in grid for cell in row)
+        content.characters += sum(len(value) for cell in cells for value in cell.values() if isinstance(value, str))
+        if content.characters > CHARACTERS_AT_MOST:
             raise SourceError(Problem.TOO_BIG, megabytes=CHARACTERS_AT_MOST // 2**20)
-        before = len(read.rows)
-        read.fronts += fronts
-        read.rows += rows
-        for grid in (read.fronts, read.rows):
+        before = len(content.rows)
+        content.row_headers += row_headers
+        content.rows += rows
+        for grid in (content.row_headers, content.rows):
             for row in grid[before:]:
                 row[:] = [_resolve_merged_cell(cell, grid, before) for cell in row]
-        if len(read.rows) >= rows_at_most:
-            return chart.get("hasMoreData") is True or len(read.rows) > rows_at_most
+        if len(content.rows) >= rows_at_most:
+            return chart.get("hasMoreData") is True or len(content.rows) > rows_at_most
     return False
 
 
 # --- Header -----------------------------------------------------------------------------------------------------------
 
 
-def _find_column_names(chart: Mapping[str, Any], width: int, front_count: int) -> list[str]:
-    """Return the name of each column. `width`: of the data, 0 without data. `front_count`: how many came separately."""
+def _find_column_names(chart: Mapping[str, Any], width: int, header_count: int) -> list[str]:
+    """Return the name of each column. `width`: the number of columns, 0 without data. `header_count`: how many of them
+    came as row headers."""
     column, row = chart.get("column"), chart.get("row")
     dimensions = row.get("meta") if isinstance(row, dict) else None
     meta = [
@@ -119,11 +120,11 @@ def _find_column_names(chart: Mapping[str, Any], width: int, front_count: int) -
         if not any(header):
             return meta
         return [*meta, *_read_levels(header)] if _has_levels(header) else _read_singles(header)
-    if front_count:
-        meta = [*meta[:front_count], *([""] * (front_count - len(meta)))]
+    if header_count:
+        meta = [*meta[:header_count], *([""] * (header_count - len(meta)))]
     single, levels = _read_singles(header), _read_levels(header)
-    for names in (levels, single) if _has_levels(header) else (single, levels):  # the likelier first
-        if len(names) == width and not front_count:
+    for names in (levels, single) if _has_levels(header) else (single, levels):  # the likelier names first
+        if len(names) == width and not header_count:
             return names
         if meta and len(meta) + len(names) == width:
             return [*meta, *names]
@@ -157,7 +158,7 @@ def _read_title(cell: Any) -> str:
 
 
 def _read_row_headers(chart: Mapping[str, Any], row_count: int) -> list[list[Mapping[str, Any]]]:
-    """Return the dimensions of each row if they came separately from the data; otherwise nothing."""
+    """Return the dimensions of each row if they came separately from the data; else an empty list."""
     row = chart.get("row")
     values = row.get("values") if isinstance(row, dict) else None
     if not isinstance(values, list) or not values or len(values) != row_count:
@@ -174,18 +175,19 @@ def _read_row_headers(chart: Mapping[str, Any], row_count: int) -> list[list[Map
 
 
 def _resolve_merged_cell(cell: Mapping[str, Any], rows: list[list[Mapping[str, Any]]], first: int) -> Mapping[str, Any]:
-    """Return the cell that holds the value of a merged cell of the rows from `first` on; any other cell itself.
+    """Return the cell to which a merged cell points; any other cell itself.
 
-    `t_idx` counts rows within its own answer; a number beyond it counts from the card's first row.
+    `first`: where the rows of the cell's own answer begin. `t_idx` counts rows from there; a number that is too large
+    for that counts from the card's first row.
     """
     seen: set[tuple[int, int]] = set()
     while isinstance(pointer := cell.get("t_idx"), str) and (found := _POINTER.fullmatch(pointer)):
-        line, place = int(found[1]), int(found[2])
-        line = first + line if first + line < len(rows) else line
-        if (line, place) in seen or line >= len(rows) or place >= len(rows[line]) or rows[line][place] is cell:
+        row, column = int(found[1]), int(found[2])
+        row = first + row if first + row < len(rows) else row
+        if (row, column) in seen or row >= len(rows) or column >= len(rows[row]) or rows[row][column] is cell:
             return cell
-        seen.add((line, place))
-        cell = rows[line][place]
+        seen.add((row, column))
+        cell = rows[row][column]
     return cell
 
 
@@ -193,7 +195,7 @@ def _resolve_merged_cell(cell: Mapping[str, Any], rows: list[list[Mapping[str, A
 
 
 def explain_call_failure(error: IntegrationError, seconds: float) -> SourceError:
-    """Translate a failed call of the BI for the owner of a card. `seconds`: the time limit that was set."""
+    """Return what a failed call of the BI means for the owner of a card. `seconds`: the time limit that was set."""
     if isinstance(error, RateLimitedError):
         return SourceError(Problem.BUSY)
     if isinstance(error, TransientError):

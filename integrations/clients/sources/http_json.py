@@ -46,11 +46,11 @@ _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # One more than a table keeps of a text, so that the table cuts it visibly.
 _CELL_CHARACTERS = 20_001
-_NESTED = json.JSONEncoder(ensure_ascii=False, default=str)
+_NESTED_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 @dataclass(frozen=True, slots=True)
-class JsonQuestion:
+class JsonRequest:
     """A request for JSON. `url`: complete. `body`: sent as JSON with POST. `ca_bundle`: a path. An empty `expression`
     takes the whole answer. `accept`: the accepted types. `bytes_at_most`: of the answer, decompressed."""
 
@@ -66,19 +66,19 @@ class JsonQuestion:
     bytes_at_most: int = ANSWER_BYTES_AT_MOST
 
 
-def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
+def read_json(request: JsonRequest, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
     """Return the first `rows_at_most` rows, within `seconds` in total. Raises SourceError.
 
     The answer's Last-Modified is the time of the data, unless the card names a column.
     """
     began = time.monotonic()
-    answer = _fetch(question, seconds)
+    answer = _fetch(request, seconds)
     value = _parse_json(answer.content)
     what = ""
-    if question.expression:
+    if request.expression:
         try:
             left = max(1.0, seconds - (time.monotonic() - began))
-            value = expressions.evaluate_expression(question.expression, value, seconds=left)
+            value = expressions.evaluate_expression(request.expression, value, seconds=left)
         except ExpressionTooCostlyError:
             what = "memory"
         except ExpressionMismatchError:
@@ -88,8 +88,8 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
     names, rows = _read_rows(value, rows_at_most)
     if not rows and not names:
         # An empty list names no columns: use the last known ones and those that the card names.
-        last = [column.name for column in question.choices.known_last()]
-        names = list(dict.fromkeys([*last, *question.choices.kinds, *question.choices.units]))
+        last = [column.name for column in request.choices.known_last()]
+        names = list(dict.fromkeys([*last, *request.choices.kinds, *request.choices.units]))
     if not names:
         return Table((), (), now, is_fetch_time=True)
     return build_table(
@@ -98,14 +98,14 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
         fetched_at=now,
         said_at=answer.modified_at,
         is_cut=len(rows) > rows_at_most,
-        choices=question.choices,
+        choices=request.choices,
     )
 
 
 def fetch_file(url: str, *, allowed_network: AllowedNetwork, seconds: float, bytes_at_most: int) -> bytes:
     """Return the content of an address, within `seconds`. Raises SourceError, also for a web page."""
     return _fetch(
-        JsonQuestion(url, allowed_network=allowed_network, accept="*/*", bytes_at_most=bytes_at_most), seconds
+        JsonRequest(url, allowed_network=allowed_network, accept="*/*", bytes_at_most=bytes_at_most), seconds
     ).content
 
 
@@ -119,39 +119,39 @@ class _Answer(NamedTuple):
     modified_at: datetime | None
 
 
-def _fetch(question: JsonQuestion, seconds: float) -> _Answer:
+def _fetch(request: JsonRequest, seconds: float) -> _Answer:
     """Return the answer. Follow redirects within the same origin only, because our headers may go nowhere else. Raises
     SourceError."""
     failure: SourceError | None = None
-    url = question.url
-    if question.ca_bundle and not Path(question.ca_bundle).is_file():  # requests would call the host unreachable
+    url = request.url
+    if request.ca_bundle and not Path(request.ca_bundle).is_file():  # requests would call the host unreachable
         raise SourceError(Problem.CERTIFICATE)
     try:
-        with total_deadline(seconds), open_session(adapter=GuardedAdapter(question.allowed_network)) as session:
-            route = Route(session, system="source", connect_seconds=CONNECT_SECONDS, ca_bundle=question.ca_bundle)
+        with total_deadline(seconds), open_session(adapter=GuardedAdapter(request.allowed_network)) as session:
+            route = Route(session, system="source", connect_seconds=CONNECT_SECONDS, ca_bundle=request.ca_bundle)
             for _hop in range(REDIRECTS_AT_MOST + 1):
-                found = _send_request(route, question, url)
-                if not isinstance(found, str):
-                    return found
-                url = found
+                answer = _send_request(route, request, url)
+                if not isinstance(answer, str):
+                    return answer
+                url = answer
     except AnswerTooLongError:
-        failure = SourceError(Problem.TOO_BIG, megabytes=question.bytes_at_most // 2**20)
+        failure = SourceError(Problem.TOO_BIG, megabytes=request.bytes_at_most // 2**20)
     except FAILURES as error:
         failure = explain_http_failure(error, seconds)
     # Raised outside the block: inside, it would carry the other error, whose text holds the address.
     raise failure or SourceError(Problem.REDIRECTED)
 
 
-def _send_request(route: Route, question: JsonQuestion, url: str) -> _Answer | str:
+def _send_request(route: Route, request: JsonRequest, url: str) -> _Answer | str:
     """Return the answer, or the address of a redirect to the same origin."""
-    headers, body = {"Accept": question.accept}, None
-    if question.method == "POST":
-        body, headers["Content-Type"] = json.dumps(question.body, ensure_ascii=False).encode(), "application/json"
-    headers |= question.headers
-    with route.open(question.method, url, body=body, headers=headers) as response:
+    headers, body = {"Accept": request.accept}, None
+    if request.method == "POST":
+        body, headers["Content-Type"] = json.dumps(request.body, ensure_ascii=False).encode(), "application/json"
+    headers |= request.headers
+    with route.open(request.method, url, body=body, headers=headers) as response:
         if response.status_code in _REDIRECTS:
             target: str = urljoin(url, response.headers.get("Location", url))
-            is_repeated = question.method == "GET" or response.status_code in (307, 308)
+            is_repeated = request.method == "GET" or response.status_code in (307, 308)
             if target == url or _find_origin(target) != _find_origin(url) or not is_repeated:
                 raise SourceError(Problem.REDIRECTED)
             return target
@@ -160,7 +160,7 @@ def _send_request(route: Route, question: JsonQuestion, url: str) -> _Answer | s
             raise SourceError(Problem.NOT_UNDERSTOOD, what="web-page")
         if response.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
             raise SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
-        content = read_content(response, question.bytes_at_most)
+        content = read_content(response, request.bytes_at_most)
         return _Answer(content, parse_http_date(response.headers.get("Last-Modified", "")))
 
 
@@ -189,13 +189,13 @@ def check_status(status: int) -> None:
 def explain_http_failure(error: Exception, seconds: float) -> SourceError:
     """Return why a call over HTTP failed, without its address."""
     chain = list_causes(error)
-    is_connecting = any(isinstance(cause, NotConnectedError) for cause in chain)
+    is_not_connected = any(isinstance(cause, NotConnectedError) for cause in chain)
     for cause in chain:
         if isinstance(cause, AddressForbiddenError):
             return SourceError(cause.problem)
         if isinstance(cause, NotConnectedError) and (cause.certificate_problem or cause.is_bundle_unreadable):
             return SourceError(Problem.CERTIFICATE)
-        if isinstance(cause, TimeoutError) and not is_connecting:
+        if isinstance(cause, TimeoutError) and not is_not_connected:
             return SourceError(Problem.TOO_SLOW, seconds=round(seconds), silent=1)
         if isinstance(cause, zlib.error):
             return SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
@@ -226,8 +226,8 @@ def _parse_json(content: bytes) -> Any:
 
 
 def _read_rows(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]]]:
-    """Return names and rows. Objects give a column for each key, lists and plain values numbered columns, and
-    `{columns: …, rows: …}` gives its own. One row more than `rows_at_most` means that there are more.
+    """Return names and rows. Objects give a column for each key, lists and plain values give numbered columns, and
+    `{columns: …, rows: …}` names its own. Up to `rows_at_most` + 1 rows are returned, to show that there are more.
     """
     if value is None:
         raise SourceError(Problem.EXPRESSION, what="nothing")
@@ -254,13 +254,14 @@ def _read_rows(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]
 
 
 def _clip_cell(value: Any) -> Any:
-    """Return a nested value as the beginning of its text: shared nested lists are small here but huge when written."""
+    """Cut a long text. Return a list or object as the beginning of its JSON: one that repeats an inner list is small
+    in memory but may be huge when written."""
     if isinstance(value, str):
         return value[:_CELL_CHARACTERS]
     if not isinstance(value, dict | list):
         return value
     text = ""
-    for piece in _NESTED.iterencode(value):
+    for piece in _NESTED_ENCODER.iterencode(value):
         text += piece
         if len(text) > _CELL_CHARACTERS:
             break

@@ -1,7 +1,7 @@
 """Read an SQL query as a Table through SQLAlchemy: read-only, limited in time and rows.
 
-A query is bounded by a read-only transaction, the database's own time limit for a statement, streamed rows of which we
-take a limited number, and a timer that cuts the connection if the time is over all the same.
+Four things bound a query: a read-only transaction, the database's own time limit for a statement, a limited number of
+streamed rows, and a timer that cuts the connection if the query still takes too long.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, b
 
 STATEMENT_CHARACTERS = 20_000
 _READING = frozenset({"select", "with", "values", "table"})
-# Literals, quoted names and comments, in which no keyword counts. Their syntax differs by database, and a wrong match
-# would hide what follows. For an unknown kind of database every known syntax counts.
+# Passive parts of a statement: literals, quoted names and comments, in which no keyword counts. Their syntax differs by
+# database, and a wrong match would hide what follows. "": for other databases, the syntax that most of them share.
 _TEXT, _NAME, _COMMENT = r"'(?:[^']|'')*'", r'"(?:[^"]|"")*"', r"/\*.*?\*/"
 _DOLLARS = r"(?<![\w$])(?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?P=tag)"
 _ESCAPED = r"'(?:[^'\\]|\\.|'')*'"
@@ -63,9 +63,9 @@ _TOKENS = {
     backend: re.compile(rf"(?P<passive>{'|'.join(passive)})|(?P<name>(?<![:\w\\]):[A-Za-z_]\w*)", re.S)
     for backend, passive in _PASSIVE_SYNTAX.items()
 }
-# These end a time limit or write a file although the transaction only reads. File words are refused in texts, too,
-# because what is a text depends on settings of MySQL that we do not know (ANSI_QUOTES, NO_BACKSLASH_ESCAPES).
-_ODD_COMMENT = re.compile(r"/\*(?:M?!|\+.*?(?:max_execution_time|set_var))", re.I | re.S)
+# These change a time limit or write a file even in a read-only transaction. File words are refused in literals, too,
+# because what is a literal depends on settings of MySQL that we do not know (ANSI_QUOTES, NO_BACKSLASH_ESCAPES).
+_EXECUTED_COMMENT = re.compile(r"/\*(?:M?!|\+.*?(?:max_execution_time|set_var))", re.I | re.S)
 _TO_FILE = re.compile(r"\b(?:out|dump)file\b", re.I)
 
 
@@ -85,7 +85,7 @@ def check_statement(statement: str, *, backend: str = "") -> str:
     words = re.match(r"[\s(]*([A-Za-z]+)", bare)
     if not words or words[1].lower() not in _READING or ";" in bare or len(text) > STATEMENT_CHARACTERS:
         raise SourceError(Problem.NOT_A_QUERY)
-    if _ODD_COMMENT.search(text) or "\0" in text or (backend != "postgresql" and _TO_FILE.search(text)):
+    if _EXECUTED_COMMENT.search(text) or "\0" in text or (backend != "postgresql" and _TO_FILE.search(text)):
         raise SourceError(Problem.NOT_A_QUERY)
     return text
 
@@ -109,11 +109,11 @@ def open_engine(
 ) -> Engine:
     """Return an engine without a pool, because sources are asked rarely and should not keep connections.
 
-    `seconds`: for each answer of the server. Raises SourceError for a driver that is not one of ours unless the source
-    may reach the internal network, because its options choose the target; AddressForbiddenError; and OSError for an
-    unknown name.
+    `seconds`: for each answer of the server. Raises AddressForbiddenError, OSError for an unknown name, and SourceError
+    for an additional driver of a source that may not reach the internal network: options that we do not know may
+    choose another target.
     """
-    known: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
+    options: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
     match url.get_backend_name():
         case "postgresql":
             # libpq connects to `hostaddr`, and expects `host` in the certificate.
@@ -123,7 +123,7 @@ def open_engine(
             arguments |= {"connect_timeout": connect_seconds, "gssencmode": "disable", "passfile": os.devnull}
             if authorities := _find_authorities(url, ca_bundle):
                 arguments |= {"sslrootcert": authorities, "sslmode": "verify-full"}
-            return create_engine(url, connect_args=arguments, **known)
+            return create_engine(url, connect_args=arguments, **options)
         case "mysql":
 
             def connect() -> Any:
@@ -131,8 +131,8 @@ def open_engine(
                 sock = open_guarded_socket(
                     url.host or "", url.port or 3306, connect_seconds, allowed_network=allowed_network
                 )
-                positional, found = url.get_dialect()().create_connect_args(url)
-                named = {name: value for name, value in found.items() if name != "sslmode"}
+                positional, named = url.get_dialect()().create_connect_args(url)
+                named = {name: value for name, value in named.items() if name != "sslmode"}
                 named |= {"read_timeout": seconds, "write_timeout": seconds}
                 named |= {"local_infile": False, "defer_connect": True}
                 if authorities := _find_authorities(url, ca_bundle):
@@ -143,15 +143,15 @@ def open_engine(
                 connection.connect(sock)
                 return connection
 
-            return create_engine(url, creator=connect, **known)
+            return create_engine(url, creator=connect, **options)
     if allowed_network < AllowedNetwork.PRIVATE:
         raise SourceError(Problem.DRIVER_UNCHECKED)
     look_up_addresses(url.host or "", url.port or 0, allowed_network=allowed_network)
-    return create_engine(url, **known)
+    return create_engine(url, **options)
 
 
 def _find_authorities(url: URL, ca_bundle: str) -> str:
-    """Return the path of the certificates for verifying the server; empty if no TLS is asked for."""
+    """Return the path of the certificates for verifying the server; empty if the address asks for no TLS."""
     return ca_bundle or ("" if url.query.get("sslmode") in _SSLMODES_WITHOUT_TLS else certifi.where())
 
 
@@ -169,7 +169,7 @@ _TIMER_MARGIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class SqlQuestion:
+class SqlQuery:
     """A query. `url`: from parse_database_url. `parameters`: for each :name; a list for IN. `ca_bundle`: a path."""
 
     url: URL = field(repr=False)
@@ -180,13 +180,13 @@ class SqlQuestion:
     choices: ColumnChoices = field(default_factory=ColumnChoices)
 
 
-def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
-    """Return the first `rows_at_most` rows, within `seconds` from connecting on. Raises SourceError.
+def read_query(query: SqlQuery, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
+    """Return the first `rows_at_most` rows, within `seconds` including connecting. Raises SourceError.
 
-    The database's types give the kind of a column without values.
+    The database's type decides the kind of a column without values.
     """
-    backend, values = question.url.get_backend_name(), question.parameters
-    statement = check_statement(question.statement, backend=backend)
+    backend, values = query.url.get_backend_name(), query.parameters
+    statement = check_statement(query.statement, backend=backend)
     names = find_parameters(statement, backend=backend)
     for name in names:
         if name not in values:
@@ -202,14 +202,14 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
     clause = text(_find_token_pattern(backend).sub(rewrite, statement)).bindparams(
         *(bindparam(name, values[name], expanding=isinstance(values[name], list)) for name in names)
     )
-    found = execute_query(question, clause, rows_at_most + 1, seconds)
+    result = execute_query(query, clause, rows_at_most + 1, seconds)
     return build_table(
-        found.names,
-        found.rows[:rows_at_most],
+        result.names,
+        result.rows[:rows_at_most],
         fetched_at=now,
-        is_cut=len(found.rows) > rows_at_most,
-        choices=question.choices,
-        source_kinds=found.kinds,
+        is_cut=len(result.rows) > rows_at_most,
+        choices=query.choices,
+        source_kinds=result.kinds,
     )
 
 
@@ -221,14 +221,14 @@ class QueryResult(NamedTuple):
     rows: list[Sequence[Any]]
 
 
-def execute_query(question: SqlQuestion, clause: TextClause, rows_at_most: int, seconds: float) -> QueryResult:
+def execute_query(query: SqlQuery, clause: TextClause, rows_at_most: int, seconds: float) -> QueryResult:
     """Return the first `rows_at_most` rows, within `seconds`.
 
     The time starts with connecting. Raises SourceError, which holds neither the statement nor its values.
     """
     limit = _TimeLimit(seconds)
     try:
-        with _open_connection(question, limit) as connection:
+        with _open_connection(query, limit) as connection:
             result = connection.execution_options(stream_results=True).execute(clause)
             by_code = _POSTGRESQL_KINDS if result.dialect.name == "postgresql" else _MYSQL_KINDS
             description = result.cursor.description if result.cursor is not None else None
@@ -236,7 +236,7 @@ def execute_query(question: SqlQuestion, clause: TextClause, rows_at_most: int, 
             names, kinds = list(result.keys()), [by_code.get(code) for code in codes]
             return QueryResult(names, kinds, _read_rows(connection, result, rows_at_most, limit))
     except (SQLAlchemyError, OSError, ImportError, *_PROTOCOL_ERRORS) as error:
-        failure = explain_failure(error, question.url.drivername, seconds=seconds, is_late=limit.is_over())
+        failure = explain_failure(error, query.url.drivername, seconds=seconds, is_late=limit.is_over())
     # Raised outside the block: inside, it would carry the driver's error with the statement and its values.
     raise failure if limit.is_connected else hide_port_state(failure)
 
@@ -305,28 +305,28 @@ def _read_rows(
 
 
 @contextmanager
-def _open_connection(question: SqlQuestion, limit: _TimeLimit) -> Iterator[Connection]:
+def _open_connection(query: SqlQuery, limit: _TimeLimit) -> Iterator[Connection]:
     """Yield a connection in a read-only transaction. Roll it back, and cut it when the time is over."""
     connect_seconds = max(1, math.ceil(min(CONNECT_SECONDS, limit.seconds_left())))
     engine = open_engine(
-        question.url,
-        allowed_network=question.allowed_network,
-        ca_bundle=question.ca_bundle,
+        query.url,
+        allowed_network=query.allowed_network,
+        ca_bundle=query.ca_bundle,
         connect_seconds=connect_seconds,
         seconds=max(1, math.ceil(limit.seconds)),
     )
-    watches: list[threading.Timer] = []
+    timers: list[threading.Timer] = []
 
-    def watch(raw: Any, _record: Any) -> None:
+    def start_timer(raw: Any, _record: Any) -> None:
         limit.is_connected = True
-        watches.append(
+        timers.append(
             threading.Timer(limit.seconds_left() + _TIMER_MARGIN_SECONDS, _cut_connection, (raw, engine.dialect.name))
         )
-        watches[-1].daemon = True
-        watches[-1].start()
+        timers[-1].daemon = True
+        timers[-1].start()
 
-    # Listen first: SQLAlchemy's own listener asks the database for its version, which may never answer.
-    event.listen(engine, "connect", watch, insert=True)
+    # Before SQLAlchemy's own listener, which asks the database for its version and may wait for ever.
+    event.listen(engine, "connect", start_timer, insert=True)
     try:
         connection = engine.connect()
         try:
@@ -343,8 +343,8 @@ def _open_connection(question: SqlQuestion, limit: _TimeLimit) -> Iterator[Conne
             with suppress(SQLAlchemyError, OSError):
                 connection.close()
     finally:
-        for one in watches:
-            one.cancel()
+        for timer in timers:
+            timer.cancel()
         engine.dispose()
 
 
@@ -457,8 +457,8 @@ _PROBLEMS_BEFORE_SIGN_IN = frozenset(
 
 
 def hide_port_state(failure: SourceError) -> SourceError:
-    """Return the failure to report if the database did not let us in. Any other answer looks like none, so that nobody
-    can scan for open ports."""
+    """Return the failure to report if the database did not let us in. Most become UNREACHABLE, or TOO_SLOW marked as
+    `silent`, of which only superusers read the cause: nobody else can scan for open ports."""
     if failure.problem in _PROBLEMS_BEFORE_SIGN_IN:
         return failure
     if failure.problem is Problem.TOO_SLOW:
@@ -478,7 +478,7 @@ def _make_error(problem: Problem, code: str | int, seconds: float, said: str = "
 
 def _read_psycopg_error(cause: Any, seconds: float) -> SourceError:
     state = cause.sqlstate
-    if state is None and type(cause).__name__ == "DataError":  # of the driver: Python has no year 10000, no infinity
+    if state is None and type(cause).__name__ == "DataError":  # the driver's own: Python has no year 10000, no infinity
         return SourceError(Problem.NO_TABLE, what="beyond")
     if state is None:
         return _read_libpq_message(str(cause))
@@ -493,7 +493,7 @@ def _read_psycopg_error(cause: Any, seconds: float) -> SourceError:
 
 
 def _read_libpq_message(said: str) -> SourceError:
-    """Return why there is no connection. libpq says it only in words, which hold the address, so none is passed on."""
+    """Return why there is no connection. libpq tells it only in a text with the address, which is not passed on."""
     text = said.lower()
     if "authentication failed" in text or "pg_hba" in text or "no password supplied" in text:
         return SourceError(Problem.NOT_ADMITTED)
@@ -542,12 +542,12 @@ _PRIVILEGE_QUERIES = {
 }
 
 
-def find_privileges(question: SqlQuestion, *, seconds: float) -> frozenset[DatabasePrivilege]:
+def find_privileges(query: SqlQuery, *, seconds: float) -> frozenset[DatabasePrivilege]:
     """Return the rights of the source's account, as far as the database tells them. Raises SourceError."""
-    query = _PRIVILEGE_QUERIES.get(question.url.get_backend_name())
-    if query is None:
+    statement = _PRIVILEGE_QUERIES.get(query.url.get_backend_name())
+    if statement is None:
         return frozenset()
-    rows = execute_query(question, text(query), 1, seconds).rows
+    rows = execute_query(query, text(statement), 1, seconds).rows
     if not rows:
         return frozenset()
     return frozenset(one for one, has_it in zip(DatabasePrivilege, rows[0], strict=True) if has_it)

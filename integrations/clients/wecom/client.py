@@ -331,14 +331,14 @@ class WeComClient:
 
         `limit`: 1 to 10000. An empty `next_cursor` is the end. Source: document/path/96067 (page of 2024-07-23).
         """
-        question = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
+        cursor_fields = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
 
         def parse(answer: Answer) -> MemberPage:
             rows = read_objects(answer, "dept_user", required=True)
             members = tuple(MemberRow(read_text(row, "userid"), read_integer(row, "department")) for row in rows)
             return MemberPage(members, read_optional_text(answer, "next_cursor"))
 
-        return parse_answer("user_list_id", parse, self._write("user/list_id", question))
+        return parse_answer("user_list_id", parse, self._write("user/list_id", cursor_fields))
 
     def user_list_id_pages(
         self,

@@ -10,7 +10,7 @@ import pytest
 from django.utils import translation
 
 from integrations.clients.sources.addresses import AllowedNetwork, parse_database_url
-from integrations.clients.sources.sql import SqlQuestion, read_query
+from integrations.clients.sources.sql import SqlQuery, read_query
 from integrations.data import Problem, SourceError
 from integrations.data.table import Table
 from integrations.models import datasources
@@ -28,11 +28,11 @@ class Database:
     ) -> None:
         self.url, self.drivers, self.reach = url, drivers, reach
 
-    def question(self, statement: str = "SELECT 1", **parameters: Any) -> SqlQuestion:
-        return SqlQuestion(parse_database_url(self.url, self.drivers), statement, parameters, self.reach)
+    def query(self, statement: str = "SELECT 1", **parameters: Any) -> SqlQuery:
+        return SqlQuery(parse_database_url(self.url, self.drivers), statement, parameters, self.reach)
 
     def ask(self, statement: str, *, rows_at_most: int = 1000, seconds: float = 30, **parameters: Any) -> Table:
-        return read_query(self.question(statement, **parameters), rows_at_most=rows_at_most, seconds=seconds, now=NOW)
+        return read_query(self.query(statement, **parameters), rows_at_most=rows_at_most, seconds=seconds, now=NOW)
 
     def of_account(self, name: str) -> Database:
         """Return the database with another account: `filer` may read files, `chief` may do everything."""

@@ -115,6 +115,17 @@ def test_what_the_account_may_do_is_asked_once_a_day(mariadb: Database) -> None:
     assert DataSource.objects.get().account_checked_at == NOW + timedelta(hours=24)
 
 
+def test_rights_are_not_stored_for_a_source_that_was_saved_meanwhile(mariadb: Database) -> None:
+    url = mariadb.of_account("filer").url
+    source = make_source(name="库", kind="sql", sql_url=url, allows_private_addresses=True)
+    DataSource.objects.get().save()  # perhaps with the address of another account
+
+    query.read_card_data(make_card(source, sql="SELECT n FROM facts"), rows_at_most=10, now=NOW)
+
+    saved = DataSource.objects.get()
+    assert (saved.account_powers, saved.account_checked_at) == ("", None)
+
+
 def test_what_is_not_set_up_is_said() -> None:
     assert problem(make_card(make_source(name="空", kind="json"))) is Problem.NOT_SET_UP
     assert problem(make_card(make_source(name="空 BI"), name="b")) is Problem.NOT_SET_UP

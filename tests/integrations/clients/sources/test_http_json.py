@@ -20,7 +20,7 @@ from integrations.clients.sources.addresses import (
     parse_headers,
     stays_below_base,
 )
-from integrations.clients.sources.http_json import ANSWER_BYTES_AT_MOST, JsonQuestion, read_json
+from integrations.clients.sources.http_json import ANSWER_BYTES_AT_MOST, JsonRequest, read_json
 from integrations.data import Problem, SourceError
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import ColumnChoices
@@ -44,10 +44,10 @@ LITTLE, SECONDS = 1.5, 30
 
 def asked(answer: Answer, *, rows_at_most: int = 100, seconds: float = SECONDS, **values: Any) -> Table:
     with web_service(answer) as service:
-        question = JsonQuestion(
+        request = JsonRequest(
             **{"url": f"{service.url}/v1/facts", "allowed_network": AllowedNetwork.THIS_MACHINE, **values}
         )
-        return read_json(question, rows_at_most=rows_at_most, seconds=seconds, now=NOW)
+        return read_json(request, rows_at_most=rows_at_most, seconds=seconds, now=NOW)
 
 
 def says_json(value: Any, **known: Any) -> Answer:
@@ -150,7 +150,7 @@ CASES: dict[str, tuple[Answer, str, Problem]] = {
     "an expression that doubles for ever": (says_json([1]), DOUBLING, Problem.EXPRESSION),
     "more values than a process may hold": (says(b"[" + b"0," * 4_000_000 + b"0]"), "", Problem.TOO_BIG),
     "an expired token": (says_json({}, status="401 Unauthorized"), "", Problem.NOT_ADMITTED),
-    "a deleted question": (says_json({}, status="404 Not Found"), "", Problem.NOT_FOUND),
+    "a deleted query": (says_json({}, status="404 Not Found"), "", Problem.NOT_FOUND),
     "too many questions": (says_json({}, status="429 Too Many Requests"), "", Problem.BUSY),
     "a mistake of ours": (says_json({}, status="400 Bad Request"), "", Problem.REFUSED),
     "a busy service": (says_json({}, status="503 Service Unavailable"), "", Problem.BROKEN),
@@ -252,7 +252,7 @@ class TestAddresses:
 
     def test_a_service_of_this_machine_is_not_asked_without_leave(self) -> None:
         with web_service(says_json([1])) as service, pytest.raises(SourceError) as found:
-            read_json(JsonQuestion(url=service.url), rows_at_most=1, seconds=SECONDS, now=NOW)
+            read_json(JsonRequest(url=service.url), rows_at_most=1, seconds=SECONDS, now=NOW)
 
         assert found.value.problem is Problem.LOOPBACK_FORBIDDEN
         assert service.requests == []
@@ -276,7 +276,7 @@ class TestAddresses:
         monkeypatch.setattr(socket, "create_connection", connection)
 
         with pytest.raises(SourceError):
-            read_json(JsonQuestion(url="http://rebind.example.com/"), rows_at_most=1, seconds=SECONDS, now=NOW)
+            read_json(JsonRequest(url="http://rebind.example.com/"), rows_at_most=1, seconds=SECONDS, now=NOW)
 
         assert (looked_up, connected) == (["rebind.example.com"], [("1.1.1.1", 80)])
 
@@ -285,7 +285,7 @@ class TestAddresses:
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_known: found)
 
         with pytest.raises(SourceError) as refused:
-            read_json(JsonQuestion(url="http://both.example.com/"), rows_at_most=1, seconds=SECONDS, now=NOW)
+            read_json(JsonRequest(url="http://both.example.com/"), rows_at_most=1, seconds=SECONDS, now=NOW)
 
         assert refused.value.problem is Problem.ADDRESS_FORBIDDEN
 
@@ -328,8 +328,8 @@ class TestWriting:
         assert append_path("https://a/v1/", path) == url
 
 
-def test_nothing_of_a_question_is_in_its_representation() -> None:
-    question = JsonQuestion(url="https://sim-host/", headers={"X": "sim-secret"}, body="sim-body")
+def test_nothing_of_a_request_is_in_its_representation() -> None:
+    request = JsonRequest(url="https://sim-host/", headers={"X": "sim-secret"}, body="sim-body")
 
-    assert "sim-" not in repr(question)
+    assert "sim-" not in repr(request)
     assert ANSWER_BYTES_AT_MOST == 16 * 2**20

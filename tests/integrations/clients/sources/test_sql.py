@@ -18,7 +18,7 @@ from integrations.clients.sources.addresses import (
     parse_database_url,
 )
 from integrations.clients.sources.sql import (
-    SqlQuestion,
+    SqlQuery,
     check_statement,
     explain_failure,
     find_parameters,
@@ -345,12 +345,12 @@ def test_a_mysql_that_falls_silent_is_too_slow() -> None:
     assert (found.problem, found.facts) == (Problem.TOO_SLOW, {"seconds": 2})
 
 
-def test_nothing_of_a_question_is_in_its_representation() -> None:
+def test_nothing_of_a_query_is_in_its_representation() -> None:
     url = parse_database_url(f"postgresql://u:{SECRET}@sim-host/db")
-    question = SqlQuestion(url, "SELECT 1", {"x": "sim-value"}, choices=ColumnChoices())
+    query = SqlQuery(url, "SELECT 1", {"x": "sim-value"}, choices=ColumnChoices())
 
-    assert SECRET not in repr(question)
-    assert "sim-" not in repr(question)
+    assert SECRET not in repr(query)
+    assert "sim-" not in repr(query)
 
 
 ORACLE = ("oracle+oracledb",)
@@ -437,7 +437,7 @@ def test_what_an_account_may_do_beyond_reading_tables_is_known(kind: str, reques
     database: Database = request.getfixturevalue(kind)
 
     found = {
-        account: find_privileges(database.of_account(account).question(), seconds=10)
+        account: find_privileges(database.of_account(account).query(), seconds=10)
         for account in ("reader", "filer", "chief")
     }
 
@@ -447,4 +447,4 @@ def test_what_an_account_may_do_beyond_reading_tables_is_known(kind: str, reques
 
 
 def test_other_databases_are_not_asked_about_their_accounts() -> None:
-    assert find_privileges(Database("oracle+oracledb://u:p@h/db", ORACLE).question(), seconds=10) == frozenset()
+    assert find_privileges(Database("oracle+oracledb://u:p@h/db", ORACLE).query(), seconds=10) == frozenset()
