@@ -43,7 +43,7 @@ class Problem(StrEnum):
 
 
 # Problems that may be gone at the next try.
-PASSING = frozenset({Problem.UNREACHABLE, Problem.TOO_SLOW, Problem.BROKEN, Problem.BUSY})
+TEMPORARY = frozenset({Problem.UNREACHABLE, Problem.TOO_SLOW, Problem.BROKEN, Problem.BUSY})
 
 
 class SourceError(Exception):
@@ -59,6 +59,6 @@ class SourceError(Exception):
         self.facts = facts
 
     @property
-    def may_pass(self) -> bool:
+    def is_temporary(self) -> bool:
         """True if another try later may succeed."""
-        return self.problem in PASSING
+        return self.problem in TEMPORARY

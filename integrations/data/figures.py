@@ -162,7 +162,7 @@ def is_unknown(value: Value) -> bool:
 
 
 def clean_text(text: str) -> str:
-    """Remove characters that no database and no XML accepts: half characters and NUL."""
+    """Replace halves of surrogate pairs by "?" and remove NUL: databases and XML accept neither."""
     return text.encode("utf-8", "replace").decode().replace("\0", "") if not text.isascii() else text.replace("\0", "")
 
 
@@ -181,7 +181,7 @@ UNITS = frozenset(
     + ["吨", "kg", "公斤", "克", "km", "公里", "米", "升", "天", "小时", "分钟", "秒"]
 )
 NUMBER_CHARACTERS = 100
-SAFE_DIGITS = 15
+SAFE_DIGITS = 15  # every float keeps so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,11 +312,11 @@ class NotNumericError(ValueError):
 
 
 def to_decimal(value: Value) -> Decimal | None:
-    """Return a number with the digits that it shows; None for an unknown number and for other values."""
+    """Return a number as a decimal with the digits that it shows. None: unknown, beyond every float, or no number."""
     if isinstance(value, float):
         return Decimal(repr(value)) if math.isfinite(value) else None
     if isinstance(value, Decimal):
-        return value if value.is_finite() and math.isfinite(value) else None  # a signalling NaN is no float
+        return value if value.is_finite() and math.isfinite(value) else None  # isfinite() raises for a signalling NaN
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -339,7 +339,7 @@ def read_column_numbers(table: Table, name: str, rows: Iterable[int] | None = No
 
 
 def total(numbers: Sequence[Decimal]) -> Decimal | None:
-    """Add up numbers exactly; return None without numbers."""
+    """Return the sum, added up exactly; None without numbers."""
     if not numbers:
         return None
     with localcontext(_EXACT):
@@ -385,14 +385,14 @@ def find_newest_day(values: Iterable[Value], *, until: date, zone: tzinfo) -> da
 
 
 def find_reached_day_column(table: Table, *, today: date, zone: tzinfo) -> str:
-    """Return the first column with a day up to `today`; empty if there is none, as in a plan."""
+    """Return the name of the first column with a day up to `today`; empty if all days are later, as in a plan."""
     columns = (one.name for one in table.columns if one.is_temporal)
     return next((name for name in columns if find_newest_day(table.list_values(name), until=today, zone=zone)), "")
 
 
 def sort_newest_first(table: Table, *, today: date, zone: tzinfo) -> Table:
-    """Return the rows with the newest up to `today` first, then planned ones, the soonest first, then those without a
-    day. Rows that their source has ranked by a number stay as they are."""
+    """Sort the rows by day: first those up to `today`, the newest first; then later, planned ones, the soonest first;
+    then those without a day. Rows that their source has sorted by a number stay as they are."""
     first = next((one.name for one in table.columns if one.is_temporal), "")
     if not (name := find_reached_day_column(table, today=today, zone=zone) or first):
         return table

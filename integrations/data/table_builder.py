@@ -1,8 +1,8 @@
 """Construction of a table from a source's answer: the kind of each column, and its values. Pure.
 
-A column's kind is the administrator's choice, else the source's statement, else the kind that nearly all its known
-values fit. A single odd value never changes the kind, unit or scale of the others: a few values that do not fit become
-unknown and are counted; with more of them the column is text.
+A column's kind is the administrator's choice, else the kind that nearly all its known values fit; a column without
+known values gets the kind that the source states. A few values that do not fit, the misfits, become unknown and are
+counted; they do not change the kind, unit or scale of the others. With more of them the column is text.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ NAME_CHARACTERS = 200
 CELL_CHARACTERS = 20_000
 # The limit of all texts of a table together.
 CHARACTERS_AT_MOST = 32 * 1024 * 1024
-# One of this many values may be odd, that is, may not fit.
-ONE_ODD_IN = 20
+# One of this many values may be a misfit.
+ONE_MISFIT_IN = 20
 EXAMPLES_AT_MOST = 3
-_NEVER_DISPLAYED_FROM = 10**100
+_TOO_LARGE_TO_COMPARE = 10**100  # with a displayed text, for which both become floats
 
 # A choice of the administrator that is not a Kind: percentages given as ratios, 0.125 for 12.5 %.
 RATIO = "ratio"
@@ -55,7 +55,7 @@ _CODE_NAME = re.compile(
 _PHONE_NAME, _PHONE = re.compile(r"(?:电话|手机)$"), re.compile(r"\+?[\d -]{7,}")
 # Days since 1899-12-30, as spreadsheets count them: from 1954 to 2119.
 _EXCEL_DAYS = range(20_000, 80_000)
-_NO_DAY_FROM = 10**8
+_NO_DAY_FROM = 10**8  # larger than 20261123, a day written as a number
 _EPOCH = re.compile(r"\d{10}|\d{13}")
 
 # --- Values of a kind -------------------------------------------------------------------------------------------------
@@ -147,15 +147,15 @@ class ColumnChoices:
     """The administrator's choices for a card's columns, by name. They take precedence.
 
     `kinds`: a Kind, or RATIO. `as_of_column`: the column whose newest value is the time of the data; empty if none was
-    chosen. `zone`: for values without one. `known_last`: returns the columns of the last answer, for the kind of a
-    column without known values.
+    chosen. `zone`: for values without one. `load_last_columns`: returns the columns of the last answer, which decide
+    the kind of a column without known values.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     as_of_column: str = ""
     zone: tzinfo = UTC
-    known_last: Callable[[], Sequence[Column]] = tuple
+    load_last_columns: Callable[[], Sequence[Column]] = tuple
 
 
 @dataclass(slots=True)
@@ -168,19 +168,19 @@ class _Reading:
     decimals: int | None = None
     scale: int = 1
     is_percent: bool = False
-    odd: list[Value] = field(default_factory=list)
+    misfits: list[Value] = field(default_factory=list)
 
 
-def count_allowed_odd(known_count: int) -> int:
-    """Return how many of the known values may not fit: one in 20, at least one, but less than half."""
-    return max(0, min(max(1, known_count // ONE_ODD_IN), (known_count - 1) // 2))
+def count_allowed_misfits(known_count: int) -> int:
+    """Return how many misfits a column may have: one in 20 of its known values, at least one, but less than half."""
+    return max(0, min(max(1, known_count // ONE_MISFIT_IN), (known_count - 1) // 2))
 
 
 def _convert(reading: _Reading, read: Callable[[Value], Value]) -> tuple[list[Value], list[Value]] | None:
     """Read every known value. Return the values and the misfits; None if there are too many misfits."""
-    allowed = count_allowed_odd(reading.known_count)
+    allowed = count_allowed_misfits(reading.known_count)
     read_values: list[Value] = []
-    odd: list[Value] = []
+    misfits: list[Value] = []
     seen: dict[str, Value] = {}
     for value in reading.values:
         if isinstance(value, str) and value in seen:
@@ -191,15 +191,15 @@ def _convert(reading: _Reading, read: Callable[[Value], Value]) -> tuple[list[Va
             try:
                 converted = read(value)
             except _MisfitError:
-                odd.append(value)
-                if len(odd) > allowed:
+                misfits.append(value)
+                if len(misfits) > allowed:
                     return None
                 read_values.append(None)
                 continue
         read_values.append(converted)
         if isinstance(value, str):
             seen[value] = converted
-    return read_values, odd
+    return read_values, misfits
 
 
 def _make_number_reader(
@@ -233,7 +233,7 @@ def multiply(value: float | Decimal, scale: int) -> int | float | Decimal:
 
 def _read_numbers(reading: _Reading, *, is_chosen: bool, scale: int = 1) -> Kind | None:
     """Read the column as numbers with one unit. Return PERCENT or NUMBER; None if it holds no numbers."""
-    allowed, odd_count = count_allowed_odd(reading.known_count), 0
+    allowed, misfit_count = count_allowed_misfits(reading.known_count), 0
     numbers: dict[str, NumberText] = {}
     texts: list[NumberText] = []
     for value in reading.values:
@@ -244,20 +244,20 @@ def _read_numbers(reading: _Reading, *, is_chosen: bool, scale: int = 1) -> Kind
             numbers[value] = number
             texts.append(number)
             continue
-        odd_count += 1
-        if odd_count > allowed:
+        misfit_count += 1
+        if misfit_count > allowed:
             return None
     digits_count = sum(isinstance(value, str) and value.isdecimal() for value in reading.values)
     if not is_chosen and 2 * digits_count >= reading.known_count and any(number.is_code for number in texts):
-        return None  # a code among digits means that all are codes; among amounts it is odd
+        return None  # a code among plain digits shows that all are codes; a code among amounts is a misfit
     units = Counter(number.unit for number in texts if is_chosen or number.unit in UNITS or not number.unit)
     unit = next((unit for unit, count in units.most_common(2) if unit and 2 * count >= reading.known_count), "")
     unit = "%" if reading.is_percent else unit
     converted = _convert(reading, _make_number_reader(unit, numbers, is_chosen=is_chosen, scale=scale))
     if converted is None:
         return None
-    reading.values, odd = converted
-    reading.odd += odd
+    reading.values, misfits = converted
+    reading.misfits += misfits
     reading.unit = reading.unit or unit
     if reading.decimals is None and len(texts) == reading.known_count:
         decimals = [number.decimals for number in texts]
@@ -281,9 +281,9 @@ def _read_days(reading: _Reading, zone: tzinfo) -> Kind | None:
     converted = _convert(reading, read)
     if converted is None:
         return None
-    found, reading.odd = converted
+    found, reading.misfits = converted
     moments = sum(isinstance(value, datetime) for value in found)
-    if moments > count_allowed_odd(sum(value is not None for value in found)):
+    if moments > count_allowed_misfits(sum(value is not None for value in found)):
         reading.values = [None if value is None else _as_moment(value, zone) for value in found]
         return Kind.DATETIME
     reading.values = [value.date() if isinstance(value, datetime) else value for value in found]
@@ -291,10 +291,10 @@ def _read_days(reading: _Reading, zone: tzinfo) -> Kind | None:
 
 
 def _are_compact_days(name: str, numbers: Sequence[Value]) -> bool:
-    """Return whether nearly all numbers are days like 20261123. A single day counts only if the column's name names
-    days."""
+    """Return whether nearly all numbers are days like 20261123. If all are the same day, the column's name must also
+    speak of days."""
     is_named = any(word in name.casefold() for word in ("日期", "日", "date", "day", "dt"))
-    allowed, days = count_allowed_odd(len(numbers)), set()
+    allowed, days = count_allowed_misfits(len(numbers)), set()
     for number in numbers:
         day = None
         if isinstance(number, int | float | Decimal) and 0 < number < _NO_DAY_FROM and number == int(number):
@@ -306,12 +306,12 @@ def _are_compact_days(name: str, numbers: Sequence[Value]) -> bool:
     return is_named or len(days - {None}) > 1
 
 
-def _are_names(name: str, known: Sequence[Value], types: set[Any]) -> bool:
-    """Return whether the column's name shows that its digits are no numbers: years, which are not written 2,026,
-    versions, and texts that identify things (工号, 手机, 邮编, order_id)."""
+def _are_labels(name: str, known: Sequence[Value], types: set[Any]) -> bool:
+    """Return whether the column's name shows that its digits are labels, not amounts: years, which are not written
+    2,026, versions, and texts that identify things (工号, 手机, 邮编, order_id)."""
     if _YEAR_NAME.search(name):
         others = [value for value in known if not _YEAR.fullmatch(str(value))]
-        if len(others) <= count_allowed_odd(len(known)):
+        if len(others) <= count_allowed_misfits(len(known)):
             return all(isinstance(value, str) and read_number(value) is None for value in others)
     if types != {str}:
         return False
@@ -326,13 +326,13 @@ def _read_column(name: str, reading: _Reading, choice: str, source_kind: Kind | 
     reading.known_count = len(known)
     types: set[Any] = {type(value) for value in known}
     if choice not in KIND_CHOICES:
-        choice = Kind.TEXT if known and _are_names(name, known, types) else ""
+        choice = Kind.TEXT if known and _are_labels(name, known, types) else ""
     if choice:
         kind = _read_chosen(reading, choice, zone)
     elif not known:
         kind = Kind.PERCENT if reading.is_percent else source_kind
         reading.values = [None] * len(values) if kind not in (None, Kind.TEXT) else values
-    elif bool in types and sum(isinstance(value, bool) for value in known) >= len(known) - count_allowed_odd(
+    elif bool in types and sum(isinstance(value, bool) for value in known) >= len(known) - count_allowed_misfits(
         len(known)
     ):
         kind = _read_chosen(reading, Kind.BOOLEAN, zone)
@@ -368,7 +368,7 @@ def _read_chosen(reading: _Reading, choice: str, zone: tzinfo) -> Kind | None:
     converted = _convert(reading, readers[choice])
     if converted is None:
         return None
-    reading.values, reading.odd = converted
+    reading.values, reading.misfits = converted
     return Kind(choice)
 
 
@@ -387,7 +387,7 @@ def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
     """Read raw numbers with their displayed texts, which give unit, decimals and the scale of percentages.
 
     The scale is the ratio of displayed to raw numbers in most cells; cells with 0 or "-" do not count. A few cells with
-    another ratio are odd; with more of them, the displayed numbers become the values.
+    another ratio are misfits; with more of them, the displayed numbers become the values.
     """
     raws = [_find_bare_number(raw, text) for raw, text in zip(raws, displays, strict=True)]
     cells = [
@@ -413,13 +413,13 @@ def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
     reading.unit, reading.is_percent, reading.decimals = "%", True, decimals
     reading.scale = 100 if scales[100] >= scales[1] else 1
     contradicting = {cell.position for cell in same_unit if not _is_rounded(cell, reading.scale)}
-    if len(contradicting) > count_allowed_odd(len(cells)):
+    if len(contradicting) > count_allowed_misfits(len(cells)):
         # The raw numbers have two scales; the displayed ones do not.
         reading.scale = 1
         displayed = {cell.position: cell.shown.value for cell in cells}
         reading.values = [displayed.get(position) for position in range(len(raws))]
         return reading
-    reading.odd = [displays[position] for position in sorted(contradicting)]
+    reading.misfits = [displays[position] for position in sorted(contradicting)]
     reading.values = [
         multiply(raw, reading.scale) if isinstance(raw, int | float | Decimal) and not isinstance(raw, bool) else raw
         for raw in raws
@@ -441,7 +441,7 @@ def _find_bare_number(raw: Value, text: Any) -> Value:
 def _is_rounded(cell: _Cell, scale: int) -> bool:
     """Return whether the shown number is the raw number times `scale`, rounded to the shown decimals."""
     raw, shown = cell.raw, cell.shown
-    if not -_NEVER_DISPLAYED_FROM < raw < _NEVER_DISPLAYED_FROM:
+    if not -_TOO_LARGE_TO_COMPARE < raw < _TOO_LARGE_TO_COMPARE:
         return False
     tolerance = 0.51 * 10.0 ** -(shown.decimals or 0) if shown.decimals is not None else 0.06 * abs(float(shown.value))
     return abs(float(shown.value) - float(raw) * scale) <= tolerance
@@ -455,7 +455,7 @@ def build_table(
     rows: Iterable[Sequence[Any]],
     *,
     fetched_at: datetime,
-    said_at: datetime | None = None,
+    source_as_of: datetime | None = None,
     is_cut: bool = False,
     choices: ColumnChoices = ColumnChoices(),
     displays: Sequence[Sequence[Any]] = (),
@@ -463,8 +463,8 @@ def build_table(
 ) -> Table:
     """Build a table from a source's answer. Raises SourceError.
 
-    `said_at`: the time of the data, according to the source. `displays`: for each row the displayed texts of its
-    values. `source_kinds`: the kind of each column, according to the source.
+    `source_as_of`: the time of the data, according to the source. `displays`: for each row the displayed texts of its
+    values. `source_kinds`: the kind of each column, according to the source; None if it states none.
     """
     if not names:
         raise SourceError(Problem.NO_TABLE, what="no-columns")
@@ -478,7 +478,7 @@ def build_table(
     columns: list[Column] = []
     contents: list[list[Value]] = []
     misfits: list[Misfit] = []
-    known_last: dict[str, Column] | None = None
+    last_columns: dict[str, Column] | None = None
     for position, name in enumerate(unique):
         raws = [row[position] for row in plain]
         reading = _read_displays(raws, [row[position] for row in displays]) if displays else _Reading(raws)
@@ -490,19 +490,19 @@ def build_table(
         source_name = "" if str(names[position]) == name else str(names[position])[:NAME_CHARACTERS]
         column = Column(name, kind, unit, reading.decimals, reading.scale, source_name)
         if kind is Kind.TEXT and not reading.known_count and choices.kinds.get(name) not in KIND_CHOICES:
-            if known_last is None:
-                known_last = {column.name: column for column in choices.known_last()}
-            column = known_last.get(name, column)
+            if last_columns is None:
+                last_columns = {column.name: column for column in choices.load_last_columns()}
+            column = last_columns.get(name, column)
             column = replace(column, unit=choices.units.get(name, column.unit))
             reading.values = [None] * len(plain)
         columns.append(column)
         contents.append(reading.values)
-        if reading.odd:
-            examples = tuple(dict.fromkeys(str(value)[:100] for value in reading.odd))[:EXAMPLES_AT_MOST]
-            misfits.append(Misfit(name, len(reading.odd), examples))
-    newest = _find_newest_moment(columns, contents, choices, fetched_at, is_said=said_at is not None)
-    as_of = min(fetched_at, newest or said_at or fetched_at)
-    is_fetch_time = newest is None and said_at is None
+        if reading.misfits:
+            examples = tuple(dict.fromkeys(str(value)[:100] for value in reading.misfits))[:EXAMPLES_AT_MOST]
+            misfits.append(Misfit(name, len(reading.misfits), examples))
+    newest = _find_newest_moment(columns, contents, choices, fetched_at, has_source_time=source_as_of is not None)
+    as_of = min(fetched_at, newest or source_as_of or fetched_at)
+    is_fetch_time = newest is None and source_as_of is None
     return Table(tuple(columns), tuple(zip(*contents, strict=True)), as_of, is_cut, is_fetch_time, tuple(misfits))
 
 
@@ -512,18 +512,18 @@ def _find_newest_moment(
     choices: ColumnChoices,
     fetched_at: datetime,
     *,
-    is_said: bool,
+    has_source_time: bool,
 ) -> datetime | None:
     """Return the newest moment of the chosen column that is not in the future. If no column is chosen and the source
-    says no time, the only column of days is used. A day or month counts to its end: yesterday's figures are as of this
-    midnight. Raises SourceError if the chosen column is missing or holds no times.
+    states no time, the only column of dates or times is used. A day or month stands for its end: yesterday's figures
+    are as of 0:00 today. Raises SourceError if the chosen column is missing or holds no dates or times.
     """
     position = next((index for index, column in enumerate(columns) if column.name == choices.as_of_column), None)
     if choices.as_of_column and position is None:
         raise SourceError(Problem.NO_TABLE, what="no-time-column", column=choices.as_of_column)
     if position is None:
         temporal = [index for index, column in enumerate(columns) if column.is_temporal]
-        if is_said or len(temporal) != 1:
+        if has_source_time or len(temporal) != 1:
             return None
         position = temporal[0]
     values = [value for value in contents[position] if value is not None]

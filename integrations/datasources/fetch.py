@@ -218,7 +218,7 @@ def _build_failure(row: CardData, error: SourceError, now: datetime) -> dict[str
     """Return the columns of a failure: a final one, or the time of the next try."""
     logger.info("data card=%s try=%s problem=%s", row.card.pk, row.try_count, error.problem)
     found: dict[str, object] = {"problem_code": error.problem.value, "problem_facts": error.facts}
-    if error.may_pass and row.slot_at is not None and row.try_count <= len(WAITS):
+    if error.is_temporary and row.slot_at is not None and row.try_count <= len(WAITS):
         return {**found, "next_try_at": now + WAITS[row.try_count - 1]}
     return {**found, "status": CardData.Status.FAILED}
 

@@ -129,7 +129,7 @@ def _read_json(card: Card, rows_at_most: int, now: datetime) -> Table:
 
 
 def _make_column_choices(card: Card) -> ColumnChoices:
-    def known_last() -> tuple[Column, ...]:
+    def load_last_columns() -> tuple[Column, ...]:
         """Return the columns of the card's last answer; none if no answer is stored."""
         ready = CardData.objects.filter(card_id=card.pk, status=CardData.Status.READY)
         row = ready.order_by("-finished_at", "-pk").first()
@@ -140,7 +140,7 @@ def _make_column_choices(card: Card) -> ColumnChoices:
         units=card.units,
         as_of_column=card.as_of_column,
         zone=timezone.get_default_timezone(),
-        known_last=known_last,
+        load_last_columns=load_last_columns,
     )
 
 

@@ -88,7 +88,7 @@ def read_json(request: JsonRequest, *, rows_at_most: int, seconds: float, now: d
     names, rows = _read_rows(value, rows_at_most)
     if not rows and not names:
         # An empty list names no columns: use the last known ones and those that the card names.
-        last = [column.name for column in request.choices.known_last()]
+        last = [column.name for column in request.choices.load_last_columns()]
         names = list(dict.fromkeys([*last, *request.choices.kinds, *request.choices.units]))
     if not names:
         return Table((), (), now, is_fetch_time=True)
@@ -96,7 +96,7 @@ def read_json(request: JsonRequest, *, rows_at_most: int, seconds: float, now: d
         names,
         rows[:rows_at_most],
         fetched_at=now,
-        said_at=answer.modified_at,
+        source_as_of=answer.modified_at,
         is_cut=len(rows) > rows_at_most,
         choices=request.choices,
     )

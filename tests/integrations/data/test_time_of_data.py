@@ -28,7 +28,7 @@ def test_where_no_column_was_chosen_the_only_one_of_days_says_it() -> None:
 def test_what_the_source_says_goes_before_a_column_that_nobody_chose_and_of_several_none_says_it() -> None:
     said = NOW - timedelta(hours=5)
 
-    table = build_table(["时间"], [(date(2026, 11, 1),)], fetched_at=NOW, said_at=said)
+    table = build_table(["时间"], [(date(2026, 11, 1),)], fetched_at=NOW, source_as_of=said)
     two = build_table(["开业", "关店"], [(date(2019, 5, 1), date(2020, 1, 1))], fetched_at=NOW)
 
     assert (table.as_of, table.is_fetch_time) == (said, False)

@@ -191,4 +191,4 @@ def test_a_bi_that_counts_questions_is_busy(bi: GuandataAnswers) -> None:
     with pytest.raises(SourceError) as found:
         read()
 
-    assert (found.value.problem, found.value.may_pass) == (Problem.BUSY, True)
+    assert (found.value.problem, found.value.is_temporary) == (Problem.BUSY, True)

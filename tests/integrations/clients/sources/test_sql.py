@@ -213,7 +213,7 @@ class TestServers:
             postgresql.ask(f"SELECT {value} AS until")
 
         assert (found.value.problem, found.value.facts) == (Problem.NO_TABLE, {"what": "beyond"})
-        assert found.value.may_pass is False
+        assert found.value.is_temporary is False
         with translation.override("en"):
             assert "infinity" in datasources.explain_problem(found.value.problem, found.value.facts)
 
