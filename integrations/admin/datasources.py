@@ -449,7 +449,7 @@ def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show the pages of the BI, or the cards of one page, as the BI last listed them. A POST requests a new list."""
     source, page_id = _read_choice(model_admin, request)
     if request.method == "POST":
-        catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now(), anew="again" in request.POST)
+        catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now(), refresh="again" in request.POST)
         return HttpResponseRedirect(build_choices_url(source.pk, page=page_id))
     context = {
         "title": gettext("Choose a card of the BI"),

@@ -26,8 +26,8 @@ FRESH_FOR = timedelta(minutes=10)
 
 
 def find_listing(page_id: str = "") -> Job | None:
-    """Return the last listing for the present connection, finished or under way. `page_id`: whose cards are listed;
-    empty for the list of pages."""
+    """Return the last listing for the present connection, finished or under way. `page_id`: the page whose cards are
+    listed; empty for the list of pages."""
     job = requests.find_newest_job(LIST, f"/{page_id}")
     return job if job is not None and job.payload.get("version") == _read_connection_version() else None
 
@@ -46,14 +46,14 @@ def read_entries(listing: Job | None) -> list[ListedEntry]:
     return [ListedEntry(*entry) for entry in entries]
 
 
-def request_listing(*, page_id: str, by: Person, now: datetime, anew: bool = False) -> Job:
-    """Request a listing, unless a fresh one exists or is under way. `anew`: repeat a finished one, too; failures are
+def request_listing(*, page_id: str, by: Person, now: datetime, refresh: bool = False) -> Job:
+    """Request a listing, unless a fresh one exists or is under way. `refresh`: repeat a fresh one, too. A failed one is
     always repeated."""
-    known = find_listing(page_id)
-    if known is not None:
-        is_fresh = known.status == Job.Status.DONE and known.requested_at > now - FRESH_FOR
-        if known.is_unfinished or (is_fresh and not anew):
-            return known
+    last = find_listing(page_id)
+    if last is not None:
+        is_fresh = last.status == Job.Status.DONE and last.requested_at > now - FRESH_FOR
+        if last.is_unfinished or (is_fresh and not refresh):
+            return last
     payload = {"page": page_id, "version": _read_connection_version()}
     return requests.request_job(LIST, key=f"/{page_id}", subject=page_id, payload=payload, by=by, now=now)
 

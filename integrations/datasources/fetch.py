@@ -2,15 +2,15 @@
 
     fetch.request_data(card_ids, slot_at=slot, now=now)  # one row each, queued
     fetch.find_card_data(card_ids, slot_at=slot)         # waiting, ready with a table, or failed with a sentence
-    fetch.card_data_finished.register(function)          # called as soon as one of them is ready or failed
+    fetch.card_data_finished.register(function)          # called as soon as the data of a card is ready or has failed
     token = fetch.request_preview(cards, now=now)        # for a page
     fetch.read_preview(token, cards, now=now)            # the progress, which the page polls
 
 A worker fetches under a lease with a token: a worker whose lease was lost cannot write any more. Failures that may pass
 are tried again after increasing waits; all others are final at once.
 
-A source that hangs occupies a thread for its whole time limit. So each source has few places (its `parallel_limit`),
-and all sources whose last fetch hit the limit share SLOW_PLACES: the other threads stay free for sources that answer.
+A source that hangs occupies a thread for its whole time limit. So few fetches of a source run at once (`parallel_limit`
+places), and sources whose last fetch hit the limit share SLOW_PLACES: other threads stay free for sources that answer.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ WAITS = (timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=60), tim
 SLOW_PLACES = 2
 # How soon to check again whether a source has a free place.
 TURN_WAIT = timedelta(seconds=5)
-# If a finished row has no notification after this time, its worker has died.
+# If a finished row is not marked as notified after this time, its worker has died.
 NOTIFIED_WITHIN = timedelta(seconds=15)
 # How long previews for a page are kept, and for how long other pages share a new one.
 PREVIEW_KEPT = timedelta(hours=1)
@@ -70,9 +70,9 @@ SWEPT_AT_ONCE = 200
 PURGED_AT_ONCE = 200
 
 _FETCHES = CountedMetric("guanwecom_source_fetches", "Fetches of data, by outcome", "kind", "outcome")
-_SECONDS = TimedMetric("guanwecom_source_fetch_duration_seconds", "How long they took", "kind", edges=LONG_SECONDS)
+_SECONDS = TimedMetric("guanwecom_source_fetch_duration_seconds", "How long fetches took", "kind", edges=LONG_SECONDS)
 
-# Called with a card's id and the slot, in a worker, after the commit of the result; perhaps twice.
+# Called in a worker with a card's id and the slot, after the commit of the result; perhaps twice.
 card_data_finished: Hook[[int, datetime], None] = Hook()
 
 
@@ -111,7 +111,7 @@ def repair_times(*, now: datetime) -> None:
 
 
 def fetch_row(*, row_id: int, clock: Clock) -> None:
-    """Fetch the data of one row, save and announce it, and queue the next fetch that waits for the source.
+    """Fetch the data of one row, save it, call `card_data_finished`, and queue the next fetch waiting for the source.
 
     Does nothing if the row is claimed by another worker, finished, or not due.
     """
@@ -210,7 +210,7 @@ def _fetch(row: CardData, clock: Clock) -> bool:
 
 
 def _record_pace(source: DataSource, *, is_slow: bool, now: datetime) -> None:
-    """Record whether the source hit its time limit. Mostly nothing changes."""
+    """Record whether the source hit its time limit. Writes only if that has changed."""
     DataSource.objects.filter(pk=source.pk, slow_since__isnull=is_slow).update(slow_since=now if is_slow else None)
 
 
@@ -241,9 +241,9 @@ def _find_next_waiting(source: DataSource, *, now: datetime) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class DataPreview:
-    """The progress of a preview. While it waits, the page polls with `token`, and `hindrance` is a sentence on a long
-    delay. Then there is a `problem`, also a sentence, or the `tables`, by card. `lost`: cards that the source refuses
-    or does not know, for which a new try is useless.
+    """The progress of a preview. While it waits, the page polls with `token`, and `hindrance` is a sentence on why it
+    takes long. In the end there is a `problem`, also a sentence, or the `tables`, by card. `lost`: cards that the
+    source refuses or does not know, for which a new try is useless.
     """
 
     seconds: int = 0
@@ -254,7 +254,7 @@ class DataPreview:
     lost: frozenset[int] = frozenset()
 
     @property
-    def is_there(self) -> bool:
+    def is_ready(self) -> bool:
         return not self.token and not self.problem
 
 
@@ -264,8 +264,8 @@ def request_preview(cards: Sequence[Card], *, now: datetime) -> str:
     A request of another page that no worker has started is shared, so that impatient clicks make no queue.
     """
     card_ids = dict.fromkeys(card.pk for card in cards)
-    unbegun = CardData.objects.previews().waiting().filter(try_count=0, lease_until__isnull=True)
-    shared = unbegun.filter(card__in=card_ids, requested_at__gt=now - PREVIEW_SHARED).order_by("-pk")
+    unstarted = CardData.objects.previews().waiting().filter(try_count=0, lease_until__isnull=True)
+    shared = unstarted.filter(card__in=card_ids, requested_at__gt=now - PREVIEW_SHARED).order_by("-pk")
     found = dict(shared.values_list("card_id", "pk"))
     rows = [CardData(card_id=pk, requested_at=now, next_try_at=now) for pk in card_ids if pk not in found]
     found |= {row.card_id: row.pk for row in CardData.objects.bulk_create(rows)}
@@ -329,9 +329,9 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
 def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:
     """Call the functions of `card_data_finished`, but not for a preview, for which its page polls."""
     if slot_at is not None:
-        for follower in card_data_finished:
-            with log_errors(logger, "data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower)):
-                follower(card_id, slot_at)
+        for function in card_data_finished:
+            with log_errors(logger, "data card=%s function=%s", card_id, getattr(function, "__qualname__", function)):
+                function(card_id, slot_at)
     CardData.objects.filter(pk=row_id).update(notified_at=clock())
 
 
@@ -346,12 +346,12 @@ def _find_unnotified(now: Moment) -> QuerySet[CardData]:
 
 def _find_old(now: Moment) -> list[QuerySet[CardData]]:
     old = CardData.objects.filter(requested_at__lt=now - timedelta(days=settings.CARD_DATA_RETENTION_DAYS))
-    unbegun = Q(status=CardData.Status.WAITING, lease_until__isnull=True, requested_at__lt=now - PREVIEW_WAITED)
-    return [old, CardData.objects.previews().filter(Q(requested_at__lt=now - PREVIEW_KEPT) | unbegun)]
+    unstarted = Q(status=CardData.Status.WAITING, lease_until__isnull=True, requested_at__lt=now - PREVIEW_WAITED)
+    return [old, CardData.objects.previews().filter(Q(requested_at__lt=now - PREVIEW_KEPT) | unstarted)]
 
 
 def requeue_lost_rows(*, clock: Clock) -> None:
-    """Queue due rows that a queue or a worker lost, and send the notifications of dead workers."""
+    """Queue due rows whose task was lost in the queue or with a worker, and notify in place of dead workers."""
     now = clock()
     unnotified = _find_unnotified(now).values_list("pk", "card_id", "slot_at")
     for row_id, card_id, slot_at in unnotified[:SWEPT_AT_ONCE]:

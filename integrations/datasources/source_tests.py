@@ -30,14 +30,14 @@ from integrations.models.datasources import SECRETS, explain_problem
 from integrations.models.fields import Person, Unreadable, get_cipher
 
 SOURCE_TEST = "source.test"
-# The problem of a test of unsaved input that starts after its input has expired.
-FORGOTTEN = "forgotten"
+# The problem of a test that starts after its unsaved input has expired.
+INPUT_EXPIRED = "forgotten"
 # How long a page shows a finished test; afterwards it offers a new one.
 SHOWN_FOR = timedelta(hours=1)
 
 
 def can_be_tested(source: DataSource) -> bool:
-    """Return whether the source has this test; the BI has its own (integrations.bi)."""
+    """Return whether the source can be tested here; the BI has a test of its own (integrations.bi)."""
     return source.kind in (SourceKind.SQL, SourceKind.JSON)
 
 
@@ -48,7 +48,7 @@ def request_source_test(source: DataSource, *, by: Person | None, now: datetime)
 
 def explain_test(job: Job) -> str:
     """Return the sentence on why a test failed."""
-    if job.problem == FORGOTTEN:
+    if job.problem == INPUT_EXPIRED:
         return _("No worker came in time, and what was typed is not kept any longer. Test it on its page once more.")
     if job.problem == Problem.SOURCE_OFF and job.facts.get("deleted"):
         return _("The data source was deleted.")
@@ -109,7 +109,7 @@ _CARD_COLUMNS = tuple(
 def request_unsaved_test(source: DataSource, card: Card | None, *, by: Person, now: datetime) -> str:
     """Request a test of unsaved input. Return the token by which the page finds its job.
 
-    `card` None: the input is `source`. Else the input is `card`, and the worker reads the saved `source` again.
+    `card` None: the source is tested as typed. Else the card is tested as typed, with the source as saved.
     """
     typed: dict[str, Any]
     if card is None:
@@ -124,7 +124,7 @@ def request_unsaved_test(source: DataSource, card: Card | None, *, by: Person, n
 
 
 def find_first_rows(job: Job) -> Table | None:
-    """Return the first rows of a tested card that answered, while they are kept."""
+    """Return the first rows that a test of a card has read, while the cache keeps them."""
     rows = _read_cached(f"{job.key}:rows")
     return from_document(rows) if rows is not None else None
 
@@ -141,7 +141,7 @@ def try_unsaved(run: JobRun) -> dict[str, Any]:
     """Test the source, or fetch the first rows of the card. Return the milliseconds that it took."""
     typed = _read_cached(f"{run.job.key}:typed")
     if not typed:
-        raise JobFailedError(FORGOTTEN if typed is None else Problem.KEY_MISSING.value)
+        raise JobFailedError(INPUT_EXPIRED if typed is None else Problem.KEY_MISSING.value)
 
     def read(now: datetime) -> Table | None:
         if "card" not in typed:
@@ -165,5 +165,5 @@ def _cache_encrypted(name: str, document: Any) -> None:
 
 
 def _read_cached(name: str) -> Any:
-    sealed = cache.get(f"{UNSAVED_TEST}:{name}")
-    return None if sealed is None else json.loads(get_cipher().decrypt(sealed))
+    encrypted = cache.get(f"{UNSAVED_TEST}:{name}")
+    return None if encrypted is None else json.loads(get_cipher().decrypt(encrypted))

@@ -544,7 +544,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         if card is None:
             return context, None, None
         data = self.read_data(request, [card])
-        table = data.tables[card.pk] if data is not None and data.is_there else None
+        table = data.tables[card.pk] if data is not None and data.is_ready else None
         if table is None or wrong:
             if table is not None and not shown:
                 context["hint"] = gettext("Write a condition: it is tried on these rows.")

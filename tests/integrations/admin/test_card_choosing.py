@@ -53,7 +53,7 @@ class TestListing:
         assert (bi.calls("page_list"), bi.calls("page_cards")) == (1, 1)
 
     @pytest.mark.parametrize(
-        ("listed", "minutes", "anew", "is_asked"),
+        ("listed", "minutes", "refresh", "is_asked"),
         [
             ({}, 9, False, False),
             ({}, 9, True, True),
@@ -64,11 +64,11 @@ class TestListing:
         ],
     )
     def test_what_is_fresh_or_under_way_is_not_asked_for_again(
-        self, bi: GuandataAnswers, listed: dict[str, Any], minutes: int, anew: bool, is_asked: bool
+        self, bi: GuandataAnswers, listed: dict[str, Any], minutes: int, refresh: bool, is_asked: bool
     ) -> None:
         known = make_listing([["p1", "x", ""]], at=NOW, **listed)
 
-        job = request_listing(page_id="", by=AnonymousUser(), now=NOW + timedelta(minutes=minutes), anew=anew)
+        job = request_listing(page_id="", by=AnonymousUser(), now=NOW + timedelta(minutes=minutes), refresh=refresh)
 
         assert (job.pk != known.pk) is is_asked
 

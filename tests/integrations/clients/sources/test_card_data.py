@@ -333,11 +333,11 @@ def test_what_is_asked_for_is_waited_for_and_then_there(bi: GuandataAnswers, clo
     clock.advance(seconds=3)
     waiting = read(token, clock, card)
 
-    assert (waiting.is_there, waiting.token, waiting.seconds, waiting.hindrance) == (False, token, 3, "")
+    assert (waiting.is_ready, waiting.token, waiting.seconds, waiting.hindrance) == (False, token, 3, "")
     assert bi.calls("card_data") == 0
     work(clock)
     found = read(token, clock, card)
-    assert (found.is_there, found.token, found.problem) == (True, "", "")
+    assert (found.is_ready, found.token, found.problem) == (True, "", "")
     assert found.tables[card.pk].rows == (("华东", 128.5), ("华南", 96))
     row = CardData.objects.get()
     assert (row.slot_at, row.notified_at) == (None, clock())
@@ -346,7 +346,7 @@ def test_what_is_asked_for_is_waited_for_and_then_there(bi: GuandataAnswers, clo
 def test_nothing_to_ask_for_is_there_at_once(clock: Clock) -> None:
     found = read(ask(clock), clock)
 
-    assert (found.is_there, found.tables) == (True, {})
+    assert (found.is_ready, found.tables) == (True, {})
     assert not CardData.objects.exists()
 
 
@@ -393,7 +393,7 @@ def test_a_source_that_fails_is_asked_once_and_the_sentence_says_what_to_do(
     found = read(token, clock, card)
     assert said in found.problem
     assert "“区域销售额”" in found.problem
-    assert (found.token, found.is_there, found.tables) == ("", False, {})
+    assert (found.token, found.is_ready, found.tables) == ("", False, {})
     assert bi.calls("card_data") == 1
 
 
@@ -411,7 +411,7 @@ class TestNoWorker:
         assert late.hindrance.startswith("No worker has taken it yet. Check that one takes from the queue “data”")
         assert late.token == token
         work(clock)
-        assert read(token, clock, card).is_there
+        assert read(token, clock, card).is_ready
 
     def test_ends_the_waiting_at_last(self, clock: Clock) -> None:
         card = make_card(make_source(timeout_seconds=20))
@@ -479,7 +479,7 @@ class TestWhose:
     def test_what_is_no_token_shows_nothing(self, clock: Clock, token: str) -> None:
         found = read(token, clock, make_card())
 
-        assert (found.is_there, found.token, found.problem[:7]) == (False, "", "This is")
+        assert (found.is_ready, found.token, found.problem[:7]) == (False, "", "This is")
 
     def test_it_shows_no_data_of_a_report_and_is_good_for_an_hour(self, clock: Clock) -> None:
         card = make_card()
@@ -502,7 +502,7 @@ class TestRows:
         work(clock)
 
         assert (CardData.objects.count(), bi.calls("card_data")) == (1, 1)
-        assert all(read(token, clock, card).is_there for token in tokens)
+        assert all(read(token, clock, card).is_ready for token in tokens)
         ask(clock, card)  # ready data may be old, so it is fetched anew
         assert CardData.objects.count() == 2
 
