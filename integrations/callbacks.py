@@ -34,7 +34,7 @@ from integrations.core.client_factory import CALLBACK_COLUMNS, callback_crypto
 from integrations.core.redis import valkey
 from integrations.hooks import Registry
 from integrations.jobs import requests
-from integrations.jobs.registry import Again, job_kind
+from integrations.jobs.registry import RunAgain, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import CallbackEvent, Corp
 from integrations.models.jobs import LeaseLostError
@@ -126,7 +126,7 @@ def retry_failed_events(*, corp: Corp, now: datetime) -> int:
     tries=1000,
     repeats_errors=True,
 )
-def process_events(run: JobRun) -> dict[str, Any] | Again:
+def process_events(run: JobRun) -> dict[str, Any] | RunAgain:
     """Process the due events of one company for one consumer, in batches; the job starts again for those to repeat."""
     corp_id, _colon, name = str(run.job.key).partition(":")
     consumer = next((one for one in consumers if one.name == name), None)
@@ -137,9 +137,9 @@ def process_events(run: JobRun) -> dict[str, Any] | Again:
     while events := list(waiting.due(run.clock()).order_by("happened_at", "pk")[:BATCH]):
         _consume_events(run, consumer, events)
         if read_boot_clock() > until:
-            return Again(run.clock())
+            return RunAgain(run.clock())
     later = waiting.order_by("next_try_at").values_list("next_try_at", flat=True).first()
-    return {} if later is None else Again(later)
+    return {} if later is None else RunAgain(later)
 
 
 def _consume_events(run: JobRun, consumer: Consumer, events: Sequence[CallbackEvent]) -> None:

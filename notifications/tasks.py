@@ -21,7 +21,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext_lazy, override
 
 from integrations.core.background import Tick, database_clock, database_now
-from integrations.jobs.registry import Again, job_kind
+from integrations.jobs.registry import RunAgain, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Installation
 from integrations.models.jobs import Moment
@@ -284,10 +284,10 @@ def prepare_deliveries(delivery_ids: list[int]) -> None:
     see="notifications.view_inboundchannel",
     retry="notifications.change_inboundchannel",
 )
-def fetch_inbound(run: JobRun) -> dict[str, Any] | Again:
+def fetch_inbound(run: JobRun) -> dict[str, Any] | RunAgain:
     """Fetch the pictures and files that a call of an inbound channel names, and make its message."""
     result = calls.fetch_files(run)
-    if isinstance(result, Again):
+    if isinstance(result, RunAgain):
         return result
     enqueue_runs(result)
     return {}

@@ -34,7 +34,7 @@ from integrations.core.background import database_now, repeat_on_conflict
 from integrations.core.hooks import RenameRefusedError
 from integrations.directory.sync import JOB, request_run, run_sync
 from integrations.hooks import Hook
-from integrations.jobs.registry import BROKEN, Again, job_kind
+from integrations.jobs.registry import BROKEN, RunAgain, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Job, Member, SyncRun
 
@@ -256,7 +256,7 @@ def give_up_sync(job: Job) -> None:
     repeats_errors=True,
     give_up=give_up_sync,
 )
-def continue_sync(job: JobRun) -> dict[str, Any] | Again:
+def continue_sync(job: JobRun) -> dict[str, Any] | RunAgain:
     """Carry out both halves of a company's run, or what is left of them after an interruption."""
     runs = SyncRun.objects.select_related("corp").filter(corp=int(job.job.key or 0))
     newest = runs.first()
@@ -267,7 +267,7 @@ def continue_sync(job: JobRun) -> dict[str, Any] | Again:
         policy = DirectoryPolicy.objects.filter(corp=run.corp_id).first()
         run = run_sync(run=run, job=job, number_field=policy.number_field if policy is not None else "")
         if run.next_try_at is not None and run.is_unfinished:
-            return Again(run.next_try_at)
+            return RunAgain(run.next_try_at)
     last = runs.filter(status=SyncRun.Status.DONE).first()
     if last is not None and last.applied_at is None:
         apply_run(run=last, job=job)

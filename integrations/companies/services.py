@@ -26,7 +26,7 @@ from integrations.core.background import database_now
 from integrations.core.client_factory import forget_tokens, token_store, trial_client
 from integrations.core.validators import remove_invisible
 from integrations.jobs import requests
-from integrations.jobs.registry import Again, job_kind
+from integrations.jobs.registry import RunAgain, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import CheckRun, Corp, CredentialsState, SiteAddress
 
@@ -180,7 +180,7 @@ def check_credentials_again(*, corp: Corp, by: Person, now: datetime) -> bool:
     see="integrations.change_corp",
     retry="integrations.change_corp",
 )
-def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
+def confirm_credentials(run: JobRun) -> dict[str, Any] | RunAgain:
     """Have WeCom confirm the new credentials of a company, then check its connection with them."""
     # Without the present Secret, because an unreadable one is replaced in this way, too.
     waiting = Corp.objects.defer("secret").filter(staged_state=CredentialsState.WAITING)
@@ -208,7 +208,7 @@ def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
         staged_finding={**answer, "errcode": finding.errcode, "caller_ip": finding.caller_ip},
     )
     logger.info("new credentials corp=%s problem=%s code=%s", corp.pk, finding.problem, finding.errcode)
-    return Again(now + TRY_AGAIN) if goes_on else {}
+    return RunAgain(now + TRY_AGAIN) if goes_on else {}
 
 
 def _judge_credentials(corp: Corp) -> Finding:

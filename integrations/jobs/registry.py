@@ -3,8 +3,8 @@
     @job_kind("source.test", label=_("Test of a data source"), queue="data", seconds=120)
     def test_source(run: JobRun) -> dict[str, Any]: ...
 
-It returns the job's result, or Again, or raises JobFailedError with a code and plain values, which `explain` turns into
-a sentence when it is shown. It may be called again after its worker died, so it must tolerate its own earlier effects.
+It returns the job's result or RunAgain, or raises JobFailedError with a code and plain values, which `explain` turns
+into a sentence when shown. It may be called again after its worker died, so it must tolerate its own earlier effects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from integrations.jobs.runner import JobRun
 
 DEFAULT_QUEUE = "celery"
-# A job that waits longer gets a sentence that says why.
+# The page of a job that waits longer says why.
 LONG_WAIT = timedelta(seconds=20)
 # Problems that the runner itself may write.
 BROKEN, LOST = "broken", "lost"
@@ -41,22 +41,22 @@ class JobFailedError(Exception):
 
 
 @dataclass(frozen=True)
-class Again:
-    """The result of a function whose work waits for something else: the job starts again at this time."""
+class RunAgain:
+    """The result of a function whose work must wait: the same job starts again at this time."""
 
     at: datetime
 
 
-JobFunction = Callable[["JobRun"], "dict[str, Any] | Again"]
+JobFunction = Callable[["JobRun"], "dict[str, Any] | RunAgain"]
 
 
 @dataclass(frozen=True)
 class JobKind:
-    """A kind of jobs. `seconds`: the time limit. `tries`: how many workers may die of it. `keep`: how long a finished
-    job stays. `see` and `retry`: permissions for the jobs of the companies that a person sees; without `see` only the
-    requester sees a job. `template`: shown on a job's page beside its state. `repeats_errors`: an unexpected error
-    counts as a try like a worker's death; otherwise it ends the job. `give_up`: called when the runner itself ends a
-    job as failed, in the same transaction.
+    """A kind of jobs. `do`: its function. `explain`: returns the sentence on a failure. `seconds`: the time limit.
+    `tries`: how many workers may die of a job. `keep`: how long a finished job stays. `see` and `retry`: permissions to
+    see and repeat jobs of one's companies; without `see` only the requester sees a job. `template`: shown on a job's
+    page beside its state. `repeats_errors`: after an unexpected error the job is tried again; otherwise the error ends
+    it. `give_up`: called when the runner itself ends a job as failed, in the same transaction.
     """
 
     name: str
@@ -88,7 +88,7 @@ def job_kind(name: str, **options: Any) -> Callable[[JobFunction], JobFunction]:
 
 
 def label_job(job: Job) -> str:
-    """Return the kind's label in the reader's language; the name for a kind of another release."""
+    """Return the kind's label in the reader's language; for a kind that this release does not know, its name."""
     return str(kinds[job.kind].label) if job.kind in kinds else job.kind
 
 
@@ -107,7 +107,7 @@ def explain_failure(job: Job) -> str:
     if job.status != Job.Status.FAILED:
         return ""
     if job.problem == LOST:
-        return _("Every worker that did this ended, or was too slow. Try again, and check the log of the workers.")
+        return _("Every worker that did this stopped or was too slow. Try again, and check the log of the workers.")
     if job.problem == BROKEN or job.kind not in kinds:
         return _("This stopped because of an error in this program. See the log of the worker.")
     return kinds[job.kind].explain(job)

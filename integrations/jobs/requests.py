@@ -25,9 +25,9 @@ from integrations.models.jobs import JobQuerySet, Moment
 logger = logging.getLogger(__name__)
 
 TASK = "integrations.run_job"
-# A message that no worker has taken after so long is lost, and sent again.
+# A message that no worker has taken after so long counts as lost, and the job is sent again.
 QUEUED_FOR = timedelta(seconds=60)
-QUEUED_AT_MOST = 100  # at once; other due jobs wait for the next tick
+SENT_AT_ONCE = 100  # other due jobs wait for the next tick
 
 
 def request_job(
@@ -42,7 +42,7 @@ def request_job(
     corp: Corp | None = None,
     by: Person | None = None,
 ) -> Job:
-    """Request a job. `key`: what it works on, such as the primary key of a row; `subject`: the name of that for people.
+    """Request a job. `key`: what it works on, such as the primary key of a row; `subject`: the same, named for people.
     If a job of this kind and key waits, it gets the new payload and is returned; if one runs, the new job waits."""
     wanted = {
         "payload": payload or {},
@@ -89,16 +89,16 @@ def _send_job(job: Job) -> Job:
 
 @transaction.atomic
 def _reset_failed_job(job: Job, by: Person, now: datetime) -> Job:
-    held = Job.objects.select_for_update(no_key=True, of=("self",)).get(pk=job.pk)
-    waiting = held.key and Job.objects.filter(kind=held.kind, key=held.key, status=Job.Status.WAITING).first()
-    if waiting or held.status != Job.Status.FAILED:
-        return waiting or held
-    held.status, held.requested_at, held.due_at = Job.Status.WAITING, now, Now()
-    held.asked_by_id, held.asked_by = by.pk, by.get_username()[:255]
-    held.started_at = held.finished_at = held.forget_at = held.queued_until = None
-    held.problem, held.facts, held.try_count, held.done_count, held.total_count = "", {}, 0, 0, 0
-    held.save()
-    return held
+    job = Job.objects.select_for_update(no_key=True, of=("self",)).get(pk=job.pk)
+    waiting = job.key and Job.objects.filter(kind=job.kind, key=job.key, status=Job.Status.WAITING).first()
+    if waiting or job.status != Job.Status.FAILED:
+        return waiting or job
+    job.status, job.requested_at, job.due_at = Job.Status.WAITING, now, Now()
+    job.asked_by_id, job.asked_by = by.pk, by.get_username()[:255]
+    job.started_at = job.finished_at = job.forget_at = job.queued_until = None
+    job.problem, job.facts, job.try_count, job.done_count, job.total_count = "", {}, 0, 0, 0
+    job.save()
+    return job
 
 
 # --- Messages to the workers: one after the commit, and another if that one is lost -----------------------------------
@@ -121,9 +121,9 @@ def sweep_jobs(now: datetime) -> None:
 
 
 def _send_messages(jobs: QuerySet[Job]) -> None:
-    """Send messages; without a broker the rows wait for the next tick. A job that a worker has just taken is not marked
-    as queued: if that worker died, the next tick could not send the job again."""
-    found = list(jobs.order_by("due_at").values_list("pk", "kind")[:QUEUED_AT_MOST])
+    """Send messages; without a broker the rows wait for the next tick. Mark only jobs that are still due as queued: a
+    job that a worker has just taken must be sent again at once if that worker dies."""
+    found = list(jobs.order_by("due_at").values_list("pk", "kind")[:SENT_AT_ONCE])
     rows = Job.objects.filter(pk__in=[pk for pk, _kind in found])
     if not rows.due(Now()).update(queued_until=Now() + QUEUED_FOR):
         return

@@ -18,7 +18,7 @@ from django.db.models import Model, QuerySet
 
 from integrations.core.background import database_clock, database_now, is_database_away, keep_lease, log_errors
 from integrations.core.metrics import LONG_SECONDS, TimedMetric
-from integrations.jobs.registry import BROKEN, LOST, Again, JobFailedError, JobKind, kinds
+from integrations.jobs.registry import BROKEN, LOST, JobFailedError, JobKind, RunAgain, kinds
 from integrations.jobs.requests import send_jobs_on_commit
 from integrations.models import Job
 from integrations.models.jobs import LeaseLostError
@@ -31,7 +31,7 @@ Row = TypeVar("Row", bound=Model)
 LEASE_SECONDS = 30
 # How often the lease is renewed and the reported progress is saved.
 RENEW_SECONDS = 2.0
-# The shortest time that a failed job with a retry stays.
+# A failed job that people may repeat stays at least so long.
 FAILED_FOR = timedelta(days=7)
 
 _SECONDS = TimedMetric(
@@ -40,7 +40,7 @@ _SECONDS = TimedMetric(
 
 
 class JobRun:
-    """A job claimed by this worker, for its function. `clock`: the database's."""
+    """A job that this worker has claimed, as its function sees it. `clock`: the database's."""
 
     def __init__(self, job: Job, kind: JobKind) -> None:
         self.job, self.kind, self.clock = job, kind, database_clock()
@@ -77,11 +77,11 @@ class JobRun:
             return
         counts = {"done_count": self.job.done_count, "total_count": self.job.total_count}
         if not self._find_own_row().update(due_at=now + timedelta(seconds=LEASE_SECONDS), **counts):
-            # A test's own transaction hides the row from here: only a visible row can be lost.
+            # In a test, an open transaction may hide the row from this connection: only a visible row can be lost.
             self._is_lost = Job.objects.filter(pk=self.job.pk).exists()
 
-    def write_end(self, **columns: Any) -> None:
-        """Write the end of a job that is ours. Raises LeaseLostError."""
+    def write_outcome(self, **columns: Any) -> None:
+        """Write the outcome of a job that is still ours, and release it. Raises LeaseLostError."""
         columns |= {"done_count": self.job.done_count, "total_count": self.job.total_count}
         if not self._find_own_row().update(lease_token="", **columns):
             raise LeaseLostError
@@ -91,7 +91,7 @@ class JobRun:
 
 
 def run_job(job_id: int) -> None:
-    """Execute a job that is due; do nothing if another worker has it, or if it is over."""
+    """Execute a job that is due; do nothing if another worker has it, or if it has finished."""
     job = _claim_job(job_id)
     if job is not None:
         try:
@@ -112,7 +112,7 @@ def _execute_job(job: Job) -> None:
         except JobFailedError as failure:
             outcome = {"status": Job.Status.FAILED, "problem": failure.problem, "facts": failure.facts}
         else:
-            if isinstance(result, Again):
+            if isinstance(result, RunAgain):
                 outcome = {"status": Job.Status.WAITING, "due_at": result.at, "try_count": 0}
             else:
                 outcome["result"] = result
@@ -125,9 +125,9 @@ def _execute_job(job: Job) -> None:
         with transaction.atomic():
             if block.error is not None and kind.give_up is not None:
                 kind.give_up(job)
-            run.write_end(**outcome, **_end_columns(kind, outcome["status"], now))
-    except IntegrityError:  # the same job was requested meanwhile and goes on instead
-        run.write_end(status=Job.Status.DONE, **_end_columns(kind, Job.Status.DONE, now))
+            run.write_outcome(**outcome, **_end_columns(kind, outcome["status"], now))
+    except IntegrityError:  # the same job was requested meanwhile: that one continues instead of this one
+        run.write_outcome(status=Job.Status.DONE, **_end_columns(kind, Job.Status.DONE, now))
     _SECONDS.add((now - started_at).total_seconds(), job.kind, outcome["status"])
     _send_waiting_job(job)
 
@@ -138,7 +138,7 @@ def _claim_job(job_id: int) -> Job | None:
     now = database_now()
     due = Job.objects.due(now).filter(pk=job_id)
     job = due.select_for_update(no_key=True, skip_locked=True, of=("self",)).first()
-    if job is None or job.kind not in kinds:  # or of a newer release
+    if job is None or job.kind not in kinds:  # a kind of a newer release
         return None
     kind = kinds[job.kind]
     job.queued_until = None
@@ -157,7 +157,7 @@ def _claim_job(job_id: int) -> Job | None:
 
 
 def _end_columns(kind: JobKind, status: str, now: datetime) -> dict[str, Any]:
-    """Return the columns, beside the outcome, of a job that leaves its worker with `status`."""
+    """Return further columns of a job whose run ends with `status`: when it finished, and when it is to be deleted."""
     if status == Job.Status.WAITING:
         return {}
     if status == Job.Status.FAILED and kind.retry:

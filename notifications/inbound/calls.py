@@ -30,7 +30,7 @@ from integrations.core.sentences import NoData, Sentence
 from integrations.data import Problem, SourceError
 from integrations.datasources.query import find_allowed_network
 from integrations.jobs import requests
-from integrations.jobs.registry import Again
+from integrations.jobs.registry import RunAgain
 from integrations.jobs.runner import JobRun
 from integrations.models import Job
 from integrations.models.fields import require_readable
@@ -242,7 +242,7 @@ _TOMORROW = Sentence("It waits for the next day: the channel has sent as much as
 _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no longer send messages.")
 
 
-def fetch_files(run: JobRun) -> list[int] | Again:
+def fetch_files(run: JobRun) -> list[int] | RunAgain:
     """Fetch the files of one call and accept its message. Return the runs to hand out. Files that cannot be fetched are
     left out and noted in the log. Raise LeaseLostError."""
     job = run.job
@@ -280,7 +280,7 @@ def fetch_files(run: JobRun) -> list[int] | Again:
     # If only the daily limit is reached, and the message still lives then, wait for the next day.
     if now < tomorrow <= job.requested_at + timedelta(hours=channel.lifetime_hours):
         _update_log_entry(job, reason=_TOMORROW.stored())
-        return Again(tomorrow)
+        return RunAgain(tomorrow)
     # Otherwise log the refusal, because the sender was told that the message is accepted.
     with transaction.atomic():
         log_call(channel, Outcome.REFUSED, refusal.sentence, now=now)

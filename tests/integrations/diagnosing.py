@@ -48,7 +48,7 @@ def carry_out(run: CheckRun, clock: Callable[[], dt.datetime] = timezone.now) ->
     run.refresh_from_db()
     job = take_job(Job.objects.filter(kind=checks.DIAGNOSIS, corp=run.corp_id).latest("pk"), clock)
     checks.execute_check(run, job)
-    Job.objects.filter(pk=job.job.pk).update(status="waiting", try_count=0)  # as after Again
+    Job.objects.filter(pk=job.job.pk).update(status="waiting", try_count=0)  # as after RunAgain
     run.refresh_from_db()
     return list(runs.exclude(pk__in=before).values_list("pk", flat=True))
 

@@ -44,7 +44,7 @@ from integrations.core.client_factory import token_store
 from integrations.core.hooks import CallsRefused
 from integrations.core.sentences import translate_explanation
 from integrations.jobs import requests
-from integrations.jobs.registry import Again, job_kind
+from integrations.jobs.registry import RunAgain, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import CheckRun, Corp
 from integrations.models.fields import EncryptedTextField, Person, Unreadable
@@ -403,16 +403,16 @@ def repair_times(*, now: datetime) -> None:
     see="integrations.change_corp",
     retry="integrations.change_corp",
 )
-def run_next_check(job_run: JobRun) -> dict[str, Any] | Again:
+def run_next_check(job_run: JobRun) -> dict[str, Any] | RunAgain:
     """Execute the first due check of a company, in the diagnosis' order. The job runs again while other checks wait."""
     runs = CheckRun.objects.filter(corp=job_run.job.corp_id, check_name__in=CHECKS)
     due = runs.filter(_UNFINISHED | Q(next_try_at__lte=job_run.clock())).order_by("pk")
     if first := min(due, key=lambda run: list(CHECKS).index(run.check_name), default=None):
         execute_check(first, job_run)
     if runs.filter(_UNFINISHED).exists():
-        return Again(job_run.clock())
+        return RunAgain(job_run.clock())
     next_try_at = runs.aggregate(Min("next_try_at"))["next_try_at__min"]
-    return {} if next_try_at is None else Again(next_try_at)
+    return {} if next_try_at is None else RunAgain(next_try_at)
 
 
 def execute_check(run: CheckRun, job_run: JobRun) -> None:

@@ -199,7 +199,7 @@ def test_a_change_is_previewed_in_the_background_confirmed_once_and_written(admi
 
     Job.objects.update(status="failed", problem="lost")
     died = text_of(admin_client.get(address(corp, "write", write.pk)))
-    assert all(one in died for one in ("Every worker that did this ended", "Try again", "Make a new preview"))
+    assert all(one in died for one in ("Every worker that did this stopped", "Try again", "Make a new preview"))
 
     write = make_preview(corp)
     shown = text_of(admin_client.get(address(corp, "write", write.pk)))

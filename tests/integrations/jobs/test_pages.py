@@ -62,7 +62,7 @@ def test_who_asked_without_the_right_sees_the_failure_and_cannot_retry(corp: Cor
     asker, keeper = staff("asker", corp), staff("keeper", corp, permissions=(CHANGE,))
     job = make_job(corp=corp, asked_by_id=asker.pk, status="failed", problem=LOST, finished_at=timezone.now())
 
-    assert "Every worker that did this ended" in page_of(client_of(asker), job)
+    assert "Every worker that did this stopped" in page_of(client_of(asker), job)
     assert ">Try again<" not in page_of(client_of(asker), job)
     assert retry(client_of(asker), job) == 403
     assert ">Try again<" in page_of(client_of(keeper), job)

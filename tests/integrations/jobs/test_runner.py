@@ -17,7 +17,7 @@ from accounts.models import User
 from integrations import tasks
 from integrations.core.background import database_now
 from integrations.jobs import registry, requests, runner
-from integrations.jobs.registry import Again, JobFailedError, JobFunction, JobKind
+from integrations.jobs.registry import JobFailedError, JobFunction, JobKind, RunAgain
 from integrations.jobs.runner import JobRun
 from integrations.models import Job
 from tests.jobs import do_jobs
@@ -119,7 +119,7 @@ def test_a_secret_of_a_job_is_encrypted_not_listed_and_gone_once_it_has_ended_fo
 
 def test_a_job_that_waits_for_something_begins_anew_at_its_time(install: Install) -> None:
     at = timezone.now() + timedelta(minutes=1)
-    install(lambda _run: Again(at))
+    install(lambda _run: RunAgain(at))
     job = ask(7)
     tasks.run_job(job.pk)
 
@@ -131,11 +131,11 @@ def test_a_job_that_waits_for_something_begins_anew_at_its_time(install: Install
 def test_a_job_that_waits_for_something_gives_way_to_the_same_one_asked_for_meanwhile(install: Install) -> None:
     asked: list[Job] = []
 
-    def work(_run: JobRun) -> dict[str, Any] | Again:
+    def work(_run: JobRun) -> dict[str, Any] | RunAgain:
         if asked:
             return {}
         asked.append(ask(7))
-        return Again(timezone.now() + timedelta(minutes=1))
+        return RunAgain(timezone.now() + timedelta(minutes=1))
 
     install(work)
     ask(7)

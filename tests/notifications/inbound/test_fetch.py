@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from integrations import tasks
 from integrations.jobs import requests
-from integrations.jobs.registry import Again
+from integrations.jobs.registry import RunAgain
 from integrations.models import Corp, Job
 from integrations.models.jobs import LeaseLostError
 from notifications.inbound import calls
@@ -76,7 +76,7 @@ def fetch_newest(clock: FakeClock) -> list[int]:
 
 def fetch(job: Job, clock: FakeClock) -> list[int]:
     found = calls.fetch_files(take_job(job, clock))
-    assert not isinstance(found, Again)
+    assert not isinstance(found, RunAgain)
     return found
 
 
@@ -172,7 +172,7 @@ def test_what_was_accepted_over_the_days_limit_waits_for_the_next(
     first, second = Job.objects.order_by("pk")
     assert len(fetch(first, clock)) == 1
     again = calls.fetch_files(take_job(second, clock))
-    assert isinstance(again, Again)
+    assert isinstance(again, RunAgain)
     statuses.append(call(channel, {"title": "2", "url": f"{site}/a.png"}).status_code)
 
     assert statuses == [202, 202, 429]
