@@ -193,7 +193,7 @@ def find_external_id(saved: BiConnection, person: Person) -> str:
     source = hooks.find_external_id_by_key(saved.external_id_source)
     if source is None:
         raise CannotEnter(Obstacle.NO_SOURCE)
-    external_id = source.of(person)
+    external_id = source.find_value(person)
     if not external_id:
         raise CannotEnter(Obstacle.NO_EXTERNAL_ID, source)
     return external_id

@@ -232,11 +232,11 @@ def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     Browser tests are left out: they wait until a page changes.
     """
     if "live_server" not in request.fixturenames:
-        monkeypatch.setattr("integrations.core.http.ADMITTED_SECONDS", 3600)
-        monkeypatch.setattr("integrations.core.http.READ_SECONDS", 3600)
+        monkeypatch.setattr("integrations.core.http.HOST_CACHE_SECONDS", 3600)
+        monkeypatch.setattr("integrations.core.http.ORIGIN_CACHE_SECONDS", 3600)
         # No earlier test has made a copy of this database.
-        monkeypatch.setattr("integrations.core.installation._known.is_copy", False)
-        monkeypatch.setattr("integrations.core.installation._known.until", math.inf)
+        monkeypatch.setattr("integrations.core.installation._cache.is_copy", False)
+        monkeypatch.setattr("integrations.core.installation._cache.until", math.inf)
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def test_what_is_about_the_whole_form_stands_first(admin_client: Client, admin_u
 
     assert problems(page) == [
         "Somebody else saved this after you had opened the page. What you typed is kept below and not saved yet. "
-        'Save once more to put it in place of that. <a href="">Show what is saved now, without my changes</a>',
+        'Save once more to overwrite what is saved now. <a href="">Show what is saved now, without my changes</a>',
         '<a href="#id_username">Username</a>: This field is required.',
     ]
 

@@ -133,7 +133,7 @@ def find_identities(user_ids: Collection[int]) -> dict[int, str]:
         ~barred_by_wecom(), corp__in=find_bi_corps(), user__is_active=True
     )
     may_enter = set(accounts.filter(user__in=user_ids).values_list("user_id", flat=True))
-    return {pk: found for pk, found in source.of_all(may_enter).items() if found}
+    return {pk: found for pk, found in source.find_values(may_enter).items() if found}
 
 
 def find_bi_corps() -> QuerySet[Corp]:

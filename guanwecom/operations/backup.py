@@ -148,7 +148,7 @@ def restore(
     # A database in another place is recognised as a copy anyway. This also marks one that is restored in its own place.
     installation.load_installation()
     Installation.objects.update(is_held=True)
-    installation.forget_known_copy()
+    installation.clear_copy_cache()
     if has_former_tables:
         _execute_statements(f"DROP SCHEMA {FORMER_SCHEMA} CASCADE")
     return description

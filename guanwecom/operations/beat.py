@@ -106,7 +106,7 @@ class HeartbeatScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_cel
         next turn."""
         is_copy = False
         with suppress(Error):  # DatabaseScheduler logs the error
-            is_copy = installation.is_known_copy()
+            is_copy = installation.is_copy_by_cache()
         if is_copy:
             installation.copy_warning.log("beat queues no task")
             wait = COPY_CHECK_SECONDS

@@ -39,7 +39,7 @@ def mark_as_installation() -> int | None:
         place=Place(), deployment=settings.INSTALLATION_NAME, is_held=False, confirmed_at=timezone.now()
     )
     _record_note("This database is the real installation. %d runs that had waited were ended.", count)
-    transaction.on_commit(installation.forget_known_copy)
+    transaction.on_commit(installation.clear_copy_cache)
     return count
 
 
@@ -50,7 +50,7 @@ def mark_as_copy() -> bool:
     if not Installation.objects.filter(pk=SINGLETON_PK, is_held=False).update(is_held=True):
         return False
     _record_note("This database is a copy: nothing is sent from it.")
-    transaction.on_commit(installation.forget_known_copy)
+    transaction.on_commit(installation.clear_copy_cache)
     return True
 
 

@@ -96,7 +96,7 @@ class CopyMiddleware:
         if (
             path in ANSWERED_UNDER_EVERY_HOST
             or path.startswith(PATHS_SERVED_IN_COPY)
-            or not installation.is_known_copy()
+            or not installation.is_copy_by_cache()
         ):
             return self.get_response(request)
         if path.startswith(ROOTS):

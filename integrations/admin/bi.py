@@ -311,7 +311,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
             "place_of_key": PLACE_OF_KEY,
             "caution": " ".join(filter(None, (source.objection(), source.caution()))) if source else "",
             "source": source.label if source else "",
-            "own_id": source.of(request.user) if source else "",
+            "own_id": source.find_value(request.user) if source else "",
             "test": test,
             "connection_state": test["parts"]["connection-state"],
         }

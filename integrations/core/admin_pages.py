@@ -101,8 +101,8 @@ class VersionedForm(AnyModelForm):
     """A form that does not silently overwrite what somebody else saved after the page was opened.
 
     The page carries its version: the time, and a keyed digest of the values that it shows. A digest needs no column,
-    and also covers values that services write without `save()`, such as the end of a leaver's sign-in. If the versions
-    differ, the page comes back with the input and the new version; saving it again overwrites.
+    and also covers values that services write without `save()`, such as the end of a leaver's sign-in. If the row's
+    version differs, the page comes back with the input and the new version; saving it again overwrites.
 
     `version_columns`: columns that no page shows, such as a secret. `unversioned_fields`: fields that are not compared.
     `edits_rows`: whether the page edits related rows, which `read_values` includes.
@@ -139,7 +139,7 @@ class VersionedForm(AnyModelForm):
         return salted_hmac("integrations.page_version", repr((row._meta.label, row.pk, values))).hexdigest()
 
     def list_saved_rows(self) -> Sequence[models.Model]:
-        """Return the rows among whose saves the warning names the last: the row, and rows whose pages also save it."""
+        """Return the rows of which the warning names the last save: this row, and rows whose pages also save it."""
         return [self.instance]
 
     def clean(self) -> dict[str, Any] | None:
@@ -171,7 +171,7 @@ class VersionedForm(AnyModelForm):
         since = datetime.fromtimestamp(int(opened_at) if _SECONDS.fullmatch(opened_at) else 0, UTC)
         who = describe_saving(hooks.people().find_last_save(self.list_saved_rows(), since))
         sentence = gettext(
-            "%(who)s What you typed is kept below and not saved yet. Save once more to put it in place of that."
+            "%(who)s What you typed is kept below and not saved yet. Save once more to overwrite what is saved now."
         )
         link = gettext("Show what is saved now, without my changes")
         self.add_error(None, format_html('{} <a href="">{}</a>', sentence % {"who": who}, link))
@@ -183,7 +183,7 @@ def _add_timestamp(version: str) -> str:
 
 
 def describe_saving(saved: LastSave | None) -> str:
-    """Return a sentence on who saved after the page was opened. None: unknown."""
+    """Return a sentence on who saved after the page was opened. `saved`: None if that is unknown."""
     if saved is None:
         return gettext("Somebody else saved this after you had opened the page.")
     by = _("%(person)s saved this at %(at)s, after you had opened the page.")
@@ -193,7 +193,7 @@ def describe_saving(saved: LastSave | None) -> str:
 
 
 class VersionedFormSet(AnyInlineFormSet):
-    """The related rows of a versioned page. Saving again restores a row that somebody else removed, as a new row."""
+    """The related rows of a versioned page. Saving again inserts a row that somebody else removed as a new one."""
 
     @cached_property
     def management_form(self) -> ManagementForm:

@@ -122,7 +122,7 @@ def trial_guandata_client(connection: BiConnection) -> GuandataClient:
 
 def forget_tokens(store: TokenStore, applications: Iterable[tuple[str, int | None]]) -> None:
     """Drop the tokens of these applications, because an administrator saved other credentials."""
-    with suppress(TransientError):  # without Valkey no wrong token is stored
+    with suppress(TransientError):  # without Valkey the old tokens stay, until the other side refuses them
         for corpid, agentid in applications:
             store.forget(corpid, agentid)
 

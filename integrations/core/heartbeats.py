@@ -24,8 +24,7 @@ from integrations.clients.transport import read_boot_clock
 from integrations.core.redis import valkey
 from integrations.models import Heartbeat
 
-# How often a process writes a heartbeat, in seconds.
-HEARTBEAT_SECONDS = 5
+HEARTBEAT_SECONDS = 5  # from one heartbeat of a process to the next
 # A process without a heartbeat for so many seconds, four intervals, counts as dead.
 STALE_SECONDS = 20
 # The row of a dead process is deleted when a similar process starts so much later, and in any case after some days.
@@ -106,10 +105,11 @@ def find_own_migrations() -> frozenset[tuple[str, str]]:
 
 @lru_cache(maxsize=1)
 def probe_writes(_moment: int) -> None:
-    """Write this process's heartbeat, once for a moment, but after a failure at every call. Raises django.db.Error."""
+    """Write this process's heartbeat, once for each `_moment`; after a failure the next call tries again. Raises
+    django.db.Error."""
     with transaction.atomic():
         write_heartbeat(kind=Heartbeat.Kind.WEB, name=build_process_name())
-        # On a full disk there is long room for the heartbeat's row, but not for people's data.
+        # On a full disk the heartbeat's row still fits for a long time, but people's data does not.
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL work_mem = '64kB'")
             cursor.execute(_SPILL)

@@ -1,4 +1,4 @@
-"""Hooks for higher apps about a company and its people. Apps register in AppConfig.ready()."""
+"""What this app asks higher apps about a company and its people. They register their answers in AppConfig.ready()."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # --- The page of a company --------------------------------------------------------------------------------------------
 
-# Called when the confirmation page is shown. Returns whole sentences on what disabling the corp would do, with the
+# Called when the page that confirms disabling a corp is shown. Returns whole sentences on what it would do, with the
 # number of people or rows. It must be quick and write nothing.
 corp_disabling: Hook[[Corp], list[str]] = Hook()
 
@@ -39,12 +39,12 @@ class CallsRefused:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The calls that a higher app makes to send messages.
+    """Functions of notifications about the calls that send its messages.
 
-    `find_refused`: return the refusal of each of these corps whose last calls were refused, by key, in a constant
-    number of queries. `probe_company_at_once`: try again, because the corp's credentials were saved or it passed a
-    check; the time is the database's. `find_newest_success`: return the newest success since a time and the number of
-    recipients since then, by the key of the corp.
+    `find_refused`: map the keys of those corps whose last calls were refused to the refusals, in a constant number of
+    queries. `probe_company_at_once`: try again, because the corp's credentials were saved or it passed a check; the
+    time is the database's. `find_newest_success`: map the corps' keys to the newest success since a time and the number
+    of recipients since then.
     """
 
     find_refused: Callable[[Sequence[Corp], datetime], dict[int, CallsRefused]]
@@ -113,7 +113,7 @@ class Attention:
 class ExternalId:
     """A value of people that can be their account in the BI.
 
-    `of_all`: return the value for each of these people's keys, if it is theirs alone, in a fixed number of queries.
+    `find_values`: map people's keys to their values, if these are theirs alone, in a fixed number of queries.
     `where`: the sentence on where it is set. `caution`: what an administrator should consider, in whole sentences.
     `objection`: why it cannot be chosen now, as a sentence; empty if it can.
     """
@@ -121,13 +121,13 @@ class ExternalId:
     key: str
     label: str | _StrPromise
     where: str | _StrPromise
-    of_all: Callable[[Collection[int]], dict[int, str]]
+    find_values: Callable[[Collection[int]], dict[int, str]]
     caution: Callable[[], str] = str
     objection: Callable[[], str] = str
 
-    def of(self, person: Person) -> str:
+    def find_value(self, person: Person) -> str:
         """Return the value of one person; empty if there is none."""
-        return "" if person.pk is None else self.of_all([person.pk]).get(person.pk, "")
+        return "" if person.pk is None else self.find_values([person.pk]).get(person.pk, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def find_external_id_by_key(key: str) -> ExternalId | None:
 
 
 class RenameRefusedError(Exception):
-    """An event alone must not transfer what belongs to these userids: the member keeps the old one."""
+    """The member keeps the old userid: an event alone must not transfer what belongs to the two userids."""
 
 
 # Called in the transaction that renames the member, maybe again for a known rename. May raise RenameRefusedError.

@@ -88,13 +88,13 @@ def _parse_address(text: str) -> IPAddress | None:
 
 # --- Host names of this site: the saved site addresses, and the names that the environment adds -----------------------
 
-# How long a process still accepts an address that was changed or deleted. A new one is accepted at once.
-ADMITTED_SECONDS = 3.0
+# How long a process still accepts a site address that was changed or deleted. A new one is accepted at once.
+HOST_CACHE_SECONDS = 3.0
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-# By host: the scheme, and until when it is used without a query.
-_admitted: dict[str, tuple[str, float]] = {}
+# By host: the scheme of its saved address, and until when it is used without a query.
+_cached_schemes: dict[str, tuple[str, float]] = {}
 
 
 def find_saved_scheme(host: str) -> str | None:
@@ -102,17 +102,17 @@ def find_saved_scheme(host: str) -> str | None:
 
     Only hits are cached: a miss queries the database, so a newly saved address works in every process.
     """
-    known, now = _admitted.get(host), read_boot_clock()
-    if known is not None and now < known[1]:
-        return known[0]
+    cached, now = _cached_schemes.get(host), read_boot_clock()
+    if cached is not None and now < cached[1]:
+        return cached[0]
     # The canonical addresses that a Host header can stand for; some clients write the default port, too.
     addresses = [f"{scheme}://{host.removesuffix(f':{port}')}/" for scheme, port in _DEFAULT_PORTS.items()]
     saved = set(SiteAddress.objects.filter(url__in=addresses).values_list("url", flat=True))
     if not saved:
-        _admitted.pop(host, None)
+        _cached_schemes.pop(host, None)
         return None
     scheme = max(urlsplit(url).scheme for url in saved)  # https, if both are saved
-    _admitted[host] = scheme, now + ADMITTED_SECONDS
+    _cached_schemes[host] = scheme, now + HOST_CACHE_SECONDS
     return scheme
 
 
@@ -125,13 +125,13 @@ def is_extra_host(host: str) -> bool:
 
 def clear_caches() -> None:
     """Clear this process's caches, because an address was changed here."""
-    _admitted.clear()
+    _cached_schemes.clear()
     _read_origins.cache_clear()
 
 
-# --- Views for programs: WeCom's fetches and callbacks, monitors. They neither read nor write a session ---------------
+# --- Views for programs (WeCom, monitors), which neither read nor write a session -------------------------------------
 
-_KNOWN = "_needs_no_session"
+_CACHE_ATTRIBUTE = "_needs_no_session"
 View = TypeVar("View", bound=Callable[..., object])
 
 
@@ -143,11 +143,11 @@ def mark_without_session(view: View) -> View:
 
 def needs_no_session(request: HttpRequest) -> bool:
     """Return whether the request is for a marked view, by its path: middleware runs before a view is chosen."""
-    known: bool | None = getattr(request, _KNOWN, None)  # several callers ask, and resolving takes long
-    if known is None:
-        known = _is_marked(request.path_info)
-        setattr(request, _KNOWN, known)
-    return known
+    is_marked: bool | None = getattr(request, _CACHE_ATTRIBUTE, None)  # several callers ask, and resolving takes long
+    if is_marked is None:
+        is_marked = _is_marked(request.path_info)
+        setattr(request, _CACHE_ATTRIBUTE, is_marked)
+    return is_marked
 
 
 @lru_cache(maxsize=256)  # for the most frequent paths, because Django goes through all patterns each time
@@ -159,8 +159,10 @@ def _is_marked(path: str) -> bool:
     return getattr(view, "is_without_session", False)
 
 
+# --- Content-Security-Policy of every answer: settings.CONTENT_SECURITY_POLICY, and the additions for sign-in ---------
+
 # How long a process uses the origins that it read, because pages are shown far more often than a corp changes.
-READ_SECONDS = 3.0
+ORIGIN_CACHE_SECONDS = 3.0
 # Characters allowed in a policy: a semicolon or a comma would begin a new directive or policy.
 _ORIGIN = re.compile(r"https?://[0-9A-Za-z.\-\[\]:]+")
 
@@ -185,9 +187,6 @@ def _read_origins(_moment: int) -> list[str]:
     return sorted(origin for origin in {read_origin(url) for url in urls if url} if origin)
 
 
-# --- Content-Security-Policy of every answer: settings.CONTENT_SECURITY_POLICY, and the additions for sign-in ---------
-
-
 class ContentPolicyMiddleware(CSPMiddleware):
     """Adds to the content policy that forms may redirect to a sign-in.
 
@@ -206,7 +205,7 @@ class ContentPolicyMiddleware(CSPMiddleware):
         if not report_only and response.headers.get("Content-Type", "").startswith("text/html"):
             allowed = dict(parts.update or {})
             try:
-                origins = _read_origins(int(read_boot_clock() / READ_SECONDS))
+                origins = _read_origins(int(read_boot_clock() / ORIGIN_CACHE_SECONDS))
             except DatabaseError:  # the page is served even then, to report the failure
                 origins = []
             allowed["form-action"] = [*allowed.get("form-action", ()), *origins]
@@ -221,13 +220,15 @@ def allow_sources(response: HttpResponseBase, directive: str, sources: Iterable[
     response._csp_update = added  # type: ignore[attr-defined]  # the place where django-csp looks
 
 
+# --- Pages of this site, to which a link or redirect may lead ---------------------------------------------------------
+
 HOME = "/"
 LONGEST = 2048
 # An inner page is encoded twice in a link: with more characters the whole link could exceed the 1024 bytes of a menu
 # entry.
 LONGEST_IN_LINK = 640
-# The specification writes `/?path_url=survey-engine&a=1` for the page `/survey-engine?a=1`.
-_AS_SPECIFIED = re.compile(r"(?:/?\?)?path_url=(?P<page>[^&]*)(?:&(?P<further>.*))?", re.DOTALL)
+# The form of a link in the product's specification: `/?path_url=survey-engine&a=1` for the page `/survey-engine?a=1`.
+_PATH_URL = re.compile(r"(?:/?\?)?path_url=(?P<page>[^&]*)(?:&(?P<further>.*))?", re.DOTALL)
 # Pages of signing in and out: landing there would start over.
 _NOT_LANDINGS = ("/login/", "/logout/", "/wecom/")
 # Limit of nested percent-encoding: no ordinary link has more.
@@ -277,8 +278,7 @@ def parse_inner_page(typed: str, *, site_url: str) -> str:
     """Parse the page that an administrator typed for a deep link. Empty: the usual page.
 
     It may be a path (`survey-engine`, `/reports/1?tab=2`), a whole address of this site (`site_url`), of which the
-    path is kept, or the specification's `path_url=survey-engine`, alone or in either. Raises ValidationError with a
-    sentence.
+    path is kept, or the form `path_url=survey-engine`, alone or in either. Raises ValidationError with a sentence.
     """
     page, origin = remove_invisible(typed), site_url.rstrip("/")
     if page.lower().startswith(("http://", "https://")):
@@ -290,7 +290,7 @@ def parse_inner_page(typed: str, *, site_url: str) -> str:
                 params={"site": site_url},
             )
         page = rest if rest.startswith("/") else f"/{rest}"
-    if found := _AS_SPECIFIED.fullmatch(page):
+    if found := _PATH_URL.fullmatch(page):
         page, further = unquote_plus(found["page"]), found["further"]
         page += f"{'&' if '?' in page else '?'}{further}" if further else ""
     if not page:

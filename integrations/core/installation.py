@@ -21,8 +21,8 @@ from integrations.models.installation import SINGLETON_PK, Place
 
 logger = logging.getLogger(__name__)
 
-# How long a web process and a drawing process use a cached result.
-KNOWN_SECONDS = 5.0
+# How long a web process, and a process that draws, use a cached result.
+COPY_CACHE_SECONDS = 5.0
 _HOUR_SECONDS = 3600.0
 
 
@@ -32,38 +32,39 @@ class _CachedAnswer:
     until: float = float("-inf")  # by the boot clock
 
 
-_known = _CachedAnswer()
+_cache = _CachedAnswer()
 
 
 def is_copy() -> bool:
     """Return whether the database is an unconfirmed copy, from which nothing is sent and nobody signs in with WeCom.
-    One query. An installation without a row is the real one and gets its row. Raises django.db.Error."""
-    # Asked before each task: a column that a migration is still to add must not stop the tasks.
+    One query; also stores a new version or timeline. An installation without a row is the real one and gets its row.
+    Raises django.db.Error."""
+    # Only these columns: this runs before each task, which a column of a migration still to come must not stop.
     row = load_installation("is_held", "place", "deployment", "version", "timeline")
     if parse_version(row.version) < parse_version(settings.VERSION):
         Installation.objects.filter(pk=SINGLETON_PK, version=row.version).update(version=settings.VERSION)
     timeline: int = row.timeline_here  # type: ignore[attr-defined]  # annotated by `load_installation`
     if row.timeline != timeline:
-        is_elsewhere = row.timeline is None or row.place != row.here  # type: ignore[attr-defined]  # annotated by it, too
-        failover = {} if is_elsewhere else {"failed_over_at": Now()}
+        is_failover = row.timeline is not None and row.place == row.here  # type: ignore[attr-defined]  # annotated, too
+        failover = {"failed_over_at": Now()} if is_failover else {}
         Installation.objects.filter(pk=SINGLETON_PK, timeline=row.timeline).update(timeline=timeline, **failover)
     return belongs_to_copy(row)
 
 
-def is_known_copy() -> bool:
-    """Return `is_copy()`, at most KNOWN_SECONDS old."""
-    if read_boot_clock() >= _known.until:
-        _known.is_copy, _known.until = is_copy(), read_boot_clock() + KNOWN_SECONDS
-    return _known.is_copy
+def is_copy_by_cache() -> bool:
+    """Return `is_copy()`, at most COPY_CACHE_SECONDS old."""
+    if read_boot_clock() >= _cache.until:
+        _cache.is_copy, _cache.until = is_copy(), read_boot_clock() + COPY_CACHE_SECONDS
+    return _cache.is_copy
 
 
-def forget_known_copy() -> None:
-    _known.until = float("-inf")
+def clear_copy_cache() -> None:
+    _cache.until = float("-inf")
 
 
 def load_installation(*columns: str) -> Installation:
-    """Return the row with these columns, or all, and its present place and timeline as `here` and `timeline_here`.
-    Create it if it is missing."""
+    """Return the row with these columns, or all, and the database's present place and timeline as `here` and
+    `timeline_here`. Create the row if it is missing."""
     row = (_query_installation().only(*columns) if columns else _query_installation()).first()
     if row is not None:
         return row
@@ -90,17 +91,16 @@ def parse_version(version: str) -> tuple[int, ...]:
 
 
 class InstallationTask(Task[Any, Any]):
-    """Base of all tasks, which skips them in a copy of the database; guanwecom.celery names it. The rows hold the work,
-    so a skipped task is queued again once the copy is confirmed, unless that settled its row."""
+    """Base class of all tasks (guanwecom.celery): in a copy of the database they do nothing. The rows hold the work, so
+    it is queued again once the copy is confirmed, unless the confirmation itself settled its row."""
 
     abstract = True
-    # True for tasks that only draw: they may notice some seconds late that the database became a copy
-    # (guanwecom.celery).
+    # True for tasks that only draw: they may notice some seconds late that the database became a copy.
     sends_nothing = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self.request.called_directly:
-            if is_known_copy() if self.sends_nothing else is_copy():
+            if is_copy_by_cache() if self.sends_nothing else is_copy():
                 copy_warning.log(f"{self.name} and all other tasks are left out")
                 return None
             return self.run(*args, **kwargs)

@@ -158,7 +158,7 @@ def _split_labels(field: str) -> list[str]:
 _SENDS = frozenset({"message_send", "webhook_send"})
 
 _WECOM_CALLS = CountedMetric(
-    "guanwecom_wecom_calls", "Calls of WeCom, by errcode or by what was there instead", "operation", "errcode"
+    "guanwecom_wecom_calls", "Calls of WeCom, by errcode or by kind of failure", "operation", "errcode"
 )
 _WECOM_SECONDS = TimedMetric(
     "guanwecom_wecom_call_duration_seconds", "How long calls of WeCom took", "operation", edges=QUICK_SECONDS
@@ -180,7 +180,7 @@ def count_wecom_call(operation: str, outcome: str, seconds: float) -> None:
 
 
 def count_bi_call(operation: str, outcome: str, seconds: float) -> None:
-    """Count and log a call of the BI. Its error numbers are like HTTP's."""
+    """Count and log a call of the BI. A code of more than three digits, unlike HTTP's, counts as "other"."""
     is_known = not outcome.lstrip("-").isdigit() or len(outcome) <= 3
     _BI_CALLS.add(operation, outcome if is_known else "other")
     _BI_SECONDS.add(seconds, operation)

@@ -55,7 +55,7 @@ def _script(url: str, text: str) -> Script:
 # --- Limits per minute ------------------------------------------------------------------------------------------------
 
 LIMIT_SECONDS = 60
-# For scripts that count, too. `at_most` -1: no limit, nothing is counted.
+# A Lua function, also for scripts of other modules. `at_most` -1: no limit, nothing is counted.
 COUNTING = f"""
 local function is_over(key, at_most)
     if at_most == '-1' then return false end
@@ -76,7 +76,7 @@ class Limit:
     at_most: int
 
     def allows(self) -> bool:
-        """Count one more; False past the limit."""
+        """Count one more. Return False past the limit."""
         return allows(self.key, at_most=self.at_most)
 
 
@@ -86,7 +86,7 @@ def read_limit_arguments(limit: Limit | None) -> tuple[str, int]:
 
 
 def allows(key: str, *, at_most: int) -> bool:
-    """Count one more under `key`; return False past `at_most` in the minute that the first one started."""
+    """Count one more under `key`. Return False past `at_most`. The count starts anew a minute after its first one."""
     return not script(_COUNT)(keys=[_make_limit_key(key)], args=[at_most])
 
 

@@ -93,7 +93,7 @@ def normalise_proxy_url(text: str) -> str:
     text = remove_spaces(text)
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018  # raises for a port that is none
+        parts.port  # noqa: B018  # raises for an invalid port
         is_proxy = parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and parts.path in {"", "/"}
     except ValueError:
         is_proxy = False

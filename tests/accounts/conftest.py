@@ -200,8 +200,8 @@ def desktop() -> Visitor:
 @pytest.fixture
 def _addresses_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the site's addresses once per test, because tests count queries."""
-    monkeypatch.setattr(http, "ADMITTED_SECONDS", 3600.0)
-    monkeypatch.setattr(http, "READ_SECONDS", 3600.0)
+    monkeypatch.setattr(http, "HOST_CACHE_SECONDS", 3600.0)
+    monkeypatch.setattr(http, "ORIGIN_CACHE_SECONDS", 3600.0)
 
 
 @pytest.fixture(autouse=True)

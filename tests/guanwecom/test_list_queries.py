@@ -55,7 +55,7 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Client]:
 
     What a process caches for seconds is not read again, however slowly pages open.
     """
-    cached = ((http, "ADMITTED_SECONDS"), (http, "READ_SECONDS"), (installation, "KNOWN_SECONDS"))
+    cached = ((http, "HOST_CACHE_SECONDS"), (http, "ORIGIN_CACHE_SECONDS"), (installation, "COPY_CACHE_SECONDS"))
     for module, name in (*cached, (monitoring, "SECRETS_CACHE_SECONDS")):
         monkeypatch.setattr(module, name, 1e9)
     monkeypatch.setattr(sessions, "STAFF_USE_RECORDED_EVERY", timedelta(days=1))

@@ -93,7 +93,7 @@ def test_a_new_address_is_answered_at_once_and_a_removed_one_refused_after_a_few
 
     save("https://new.example.com/")
     now = read_boot_clock()
-    monkeypatch.setattr(http, "read_boot_clock", lambda: now + http.ADMITTED_SECONDS + 0.1)
+    monkeypatch.setattr(http, "read_boot_clock", lambda: now + http.HOST_CACHE_SECONDS + 0.1)
 
     assert status("bi.example.com") == 400
 

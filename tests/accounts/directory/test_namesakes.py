@@ -175,7 +175,7 @@ def made(corp: Corp, other_corp: Corp, admin: Client) -> User:
 def bi_identity(user: User) -> str:
     source = hooks.find_external_id_by_key(USERNAME)
     assert source is not None
-    return source.of(user)
+    return source.find_value(user)
 
 
 def test_no_identity_in_the_bi_until_an_administrator_gives_another(made: User, admin: Client) -> None:

@@ -42,9 +42,9 @@ PAST = datetime(2026, 3, 1, 1, 0, tzinfo=UTC)
 def copy() -> Iterator[None]:
     installation.load_installation()
     Installation.objects.update(is_held=True)
-    installation.forget_known_copy()
+    installation.clear_copy_cache()
     yield
-    installation.forget_known_copy()
+    installation.clear_copy_cache()
 
 
 def command(*arguments: str) -> str:
@@ -207,8 +207,8 @@ def test_imports_that_were_under_way_are_stopped() -> None:
 
 @pytest.fixture
 def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "_known", installation._CachedAnswer())
-    monkeypatch.setattr(installation, "KNOWN_SECONDS", 3600)
+    monkeypatch.setattr(installation, "_cache", installation._CachedAnswer())
+    monkeypatch.setattr(installation, "COPY_CACHE_SECONDS", 3600)
     installation.load_installation()
 
 
@@ -232,5 +232,5 @@ def test_a_task_that_could_send_asks_each_time_and_one_that_draws_once_in_a_whil
 
     assert sum('FROM "integrations_installation"' in query["sql"] for query in asked) == times
     command("--hold")
-    installation.forget_known_copy()
+    installation.clear_copy_cache()
     assert not is_file_made()

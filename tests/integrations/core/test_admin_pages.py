@@ -26,7 +26,7 @@ from tests.integrations.conftest import client_of
 from tests.integrations.pages import text_of, version_on
 
 pytestmark = pytest.mark.django_db
-KEPT = "What you typed is kept below and not saved yet. Save once more to put it in place of that."
+KEPT = "What you typed is kept below and not saved yet. Save once more to overwrite what is saved now."
 
 
 @pytest.fixture
