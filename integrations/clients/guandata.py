@@ -2,8 +2,7 @@
 
 The client is constructed from plain values and does not import Django. The BI reports success in `result`, never in
 the HTTP status. No error carries an address or a secret. There are two credentials: a login, for the data of cards,
-and an app token made in the BI, for the lists of pages and cards. Every call here only reads, so the caller may repeat
-it after an unclear failure.
+and an app token made in the BI, for lists of pages and cards. All calls only read, so repeating one does no harm.
 """
 
 from __future__ import annotations
@@ -144,8 +143,7 @@ class GuandataClient:
         return self._tokens.get(self._token_key, NO_APPLICATION, sign_in)
 
     def open_page(self, page: str) -> Reply:
-        """Return the BI's answer to a browser that opens `page`, whatever the status. Sends no cookies and no API
-        token, and follows no redirections.
+        """Return the BI's answer to a browser at `page`, of any status, without cookies, redirections and API token.
 
         `page`: a path with its query. It may hold a sign-in token, so no error shows it. Raises TransientError or
         ConfigurationError if nothing answers within `total_seconds`.

@@ -103,8 +103,7 @@ def _describe_os_error(error: BaseException) -> str:
 
 
 def _describe_failure(error: Exception, hop: dict[str, Any]) -> ProbeResult:
-    """Return the result of a failed request, from the classes of its causes: their texts may hold the proxy's password.
-    `hop`: the fields about the first hop."""
+    """Return the result of a failed request from its causes' classes: their texts may hold the proxy's password."""
     for cause in list_causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             reason = str(cause.verify_message)

@@ -281,7 +281,7 @@ class Access:
 
     @property
     def hosts_with_ports(self) -> list[str]:
-        """Every host with every port that is allowed for it."""
+        """The hosts, each with all ports that are allowed for it."""
         hosts = [f"[{name}]" if ":" in name else name for name in self.names]
         return [
             *(f"{host}:{port}" for host in hosts for port in sorted(WEB_PORTS)),
@@ -409,8 +409,7 @@ class SnapshotBrowser:
 
 
 def _list_flags(access: Access) -> Iterator[str]:
-    """Yield Chromium's flags. The rules for resolver and proxy also stop redirects and web sockets, which Playwright's
-    `context.route` does not see."""
+    """Yield Chromium's flags. Resolver and proxy rules also stop redirects and web sockets, unlike `context.route`."""
     yield "--disable-dev-shm-usage"
     yield f"--js-flags=--max-old-space-size={RENDERER_MEGABYTES}"
     resolved = [urlsplit(access.proxy_url).hostname] if access.proxy_url else access.names

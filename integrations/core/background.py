@@ -175,8 +175,7 @@ class Tick:
     """The steps of an app's background work, run every few seconds. Most ticks find nothing, so beat checks first: a
     message, a task and a query of each step would cost ten times as much.
 
-    `name`: of its task and of its entry in beat. `at_least_every_seconds`: beat queues it after this time even if
-    nothing is due."""
+    `name`: of its task and beat entry. `at_least_every_seconds`: beat queues it so often even if nothing is due."""
 
     def __init__(self, name: str, *, at_least_every_seconds: float) -> None:
         self.name, self.at_least_every_seconds = name, at_least_every_seconds
@@ -184,8 +183,9 @@ class Tick:
         self._due = AnyRowQuery(lambda now: [rows for _do, find_due in self._steps for rows in find_due(now)])
 
     def step(self, find_due: FindDue) -> Callable[[StepFunction], StepFunction]:
-        """Add the decorated function as the next step. `find_due`: returns the rows that it should handle at a moment,
-        besides those of earlier steps. A tick without due rows ends after one query; otherwise all steps run."""
+        """Add the decorated function as the next step. `find_due`: returns the rows that it should handle at a moment;
+        rows that an earlier step returns may be left out. Without due rows a tick ends after one query; otherwise all
+        steps run."""
 
         def add(do: StepFunction) -> StepFunction:
             self._steps.append((do, find_due))

@@ -1,4 +1,4 @@
-"""What this app asks higher apps about a company and its people. They register their answers in AppConfig.ready()."""
+"""Questions of this app to higher apps about a company and its people; they register answers in AppConfig.ready()."""
 
 from __future__ import annotations
 

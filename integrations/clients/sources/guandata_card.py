@@ -105,8 +105,7 @@ def _read_charts(charts: Iterator[Mapping[str, Any]], rows_at_most: int, content
 
 
 def _find_column_names(chart: Mapping[str, Any], width: int, header_count: int) -> list[str]:
-    """Return the name of each column. `width`: the number of columns, 0 without data. `header_count`: how many of them
-    came as row headers."""
+    """Return all columns' names. `width`: how many columns the data has; `header_count`: how many are row headers."""
     column, row = chart.get("column"), chart.get("row")
     dimensions = row.get("meta") if isinstance(row, dict) else None
     meta = [

@@ -254,8 +254,7 @@ def _read_rows(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]
 
 
 def _clip_cell(value: Any) -> Any:
-    """Cut a long text. Return a list or object as the beginning of its JSON: one that repeats an inner list is small
-    in memory but may be huge when written."""
+    """Cut a long text, and the JSON of a list or object, which may be huge when it repeats an inner list."""
     if isinstance(value, str):
         return value[:_CELL_CHARACTERS]
     if not isinstance(value, dict | list):

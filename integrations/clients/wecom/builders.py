@@ -245,8 +245,7 @@ def build_robot_message(content: Content) -> Payload:
 
 
 def encode_body(payload: Mapping[str, Any]) -> bytes:
-    """Return the JSON bytes of a payload: compact, keys as ordered in it, without marks that change the reading
-    direction.
+    """Return a payload's JSON bytes: compact, keys in the payload's order, no marks that change the reading direction.
 
     Characters are not escaped, because WeCom rejects `\\uXXXX` (40033). Raises MessageError for half of a surrogate
     pair, which UTF-8 cannot encode, and for a number like NaN.

@@ -59,8 +59,7 @@ class Timeouts:
     transfer_seconds: float = 60.0
 
 
-# The share of a call's time limit that must be left when its request is sent.
-_LEAST_TIME_SHARE = 0.25
+_LEAST_TIME_SHARE = 0.25  # the part of a call's time limit that must be left when its request is sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,7 @@ def build_authorize_url(*, base_url: str, corpid: str, agentid: int, redirect_ur
 
 
 def build_wwlogin_url(*, base_url: str, corpid: str, agentid: int, redirect_uri: str, state: str, lang: str) -> str:
-    """Return the address of the page with the QR code, for an ordinary browser. `lang`: zh or en; the other values are
-    those of build_authorize_url."""
+    """Return the page with the QR code, for an ordinary browser. `lang`: zh or en; the rest as build_authorize_url."""
     return (
         f"{base_url}/wwlogin/sso/login?login_type=CorpApp&appid={corpid}&agentid={agentid}"
         f"&redirect_uri={quote(redirect_uri, safe='')}&state={state}&lang={lang}"

@@ -190,8 +190,7 @@ class TokenStore:
     def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
         """Fetch a new token even if one is stored. Share it, or the failure, unless another caller is fetching.
 
-        Raises the error of `fetch`. Raises the stored error without a call if WeCom has just refused the Secret, or
-        still gives this address no token.
+        Raises the error of `fetch`; the last one, without a call, if the Secret was just refused or calls are limited.
         """
         key = _make_key(corpid, agentid, "token")
         try:
