@@ -52,8 +52,8 @@ def when_ready(server: Any) -> None:
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Worker that marks requests that waited too long. Never marked are a request behind which none waits, and requests
-    from before the worker's start while no more of them wait than there are threads."""
+    """Worker that marks requests that waited too long. Never marked are a request behind which none waits, and one from
+    before the worker's start while at most as many requests wait as there are threads."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

@@ -92,7 +92,7 @@ def offer_languages(
 
 
 def _has_page(folder: Path, name: str) -> bool:
-    """Return whether this language has the page: a guide (some are in English only), or a page of Sphinx."""
+    """Return whether this language has the page. The pages that Sphinx makes itself have no file."""
     return (folder / f"{name}.md").exists() or name in {"search", "genindex"}
 
 

@@ -19,7 +19,7 @@ SALES_DAYS, STOCK_DAYS, OVERDUE_DAYS = 62, 45, 30
 SLOW_SALES = 1_150_000
 _WAREHOUSES = ("上海仓", "广州仓", "北京仓", "成都仓")
 _PRODUCTS = {"常温乳品": 9_400, "冷藏乳品": 3_100, "饮料": 12_600}
-# A stock that days_of_stock for fewer days is short.
+# A stock that lasts for fewer days is short.
 SHORT_STOCK_DAYS = 3
 _TOWNS = ("南塘", "西岭", "北桥", "东汇", "长汀", "白渡")
 _TRADES = dict(zip(REGIONS, ("超市", "便利店", "商贸", "生鲜"), strict=True))
