@@ -15,7 +15,7 @@ from wecom_sandbox.control import whole
 from wecom_sandbox.control.whole import ROWS_AT_ONCE, split_lines
 from wecom_sandbox.http.bodies import encode_in_pieces
 from wecom_sandbox.messages import inbox
-from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message, RecentMessages
+from wecom_sandbox.messages.inbox import INBOX_LENGTH, Message, MessageStore, RecentMessages
 from wecom_sandbox.settings import Settings
 from wecom_sandbox.state import administration, events, files, world
 from wecom_sandbox.state.world import MissingPaths, World
@@ -205,12 +205,12 @@ def message(msgid: str, *receivers: str, corpid: str = CORPID, **values: Any) ->
     return Message(msgid, corpid, AGENTID, "text", content, 0.0, receivers=receivers, **values)
 
 
-def shown(mail: Mailroom, userid: str, corpid: str = CORPID) -> list[str]:
+def shown(mail: MessageStore, userid: str, corpid: str = CORPID) -> list[str]:
     return [one.msgid for one in mail.inbox(corpid, userid)]
 
 
 def test_a_message_that_its_company_lost_stands_nowhere() -> None:
-    mail = Mailroom(Settings(messages_kept=2))
+    mail = MessageStore(Settings(messages_kept=2))
     for number in range(3):
         mail.deliver(message(f"m{number}", "lilei", "jim" if number == 0 else "han"))
     mail.deliver(message("other", "lilei", corpid=OTHER))
@@ -224,7 +224,7 @@ def test_a_message_that_its_company_lost_stands_nowhere() -> None:
 
 
 def test_a_lost_card_takes_its_codes_and_its_task_along() -> None:
-    mail = Mailroom(Settings(messages_kept=1))
+    mail = MessageStore(Settings(messages_kept=1))
     card = Message("card", CORPID, AGENTID, "template_card", dict(BUTTON), 0.0, receivers=("lilei",))
     mail.deliver(card)
     mail.task_ids.add((CORPID, AGENTID, str(BUTTON["task_id"])))
@@ -238,7 +238,7 @@ def test_a_lost_card_takes_its_codes_and_its_task_along() -> None:
 
 
 def test_a_phone_holds_the_newest_and_nothing_of_the_time_before_one_left() -> None:
-    mail = Mailroom(Settings())
+    mail = MessageStore(Settings())
     for number in range(INBOX_LENGTH + 1):
         mail.deliver(message(f"m{number}", "lilei"))
 
@@ -250,7 +250,7 @@ def test_a_phone_holds_the_newest_and_nothing_of_the_time_before_one_left() -> N
 
 def test_large_messages_push_old_ones_out_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "KEPT_CHARACTERS", 5000)
-    mail = Mailroom(Settings())
+    mail = MessageStore(Settings())
     for number in range(3):
         mail.deliver(message(f"m{number}", *(f"u{one}" for one in range(100))))
 

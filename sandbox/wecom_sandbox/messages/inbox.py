@@ -205,7 +205,7 @@ class ResponseCode:
     used: bool = False
 
 
-class Mailroom:
+class MessageStore:
     """Store of messages: at most `messages_kept` of a company and INBOX_LENGTH on a phone; the oldest are dropped.
 
     A message that its company's ring drops disappears from all phones, so memory does not grow without limit.

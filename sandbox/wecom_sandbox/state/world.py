@@ -13,7 +13,7 @@ from aiohttp import web
 
 from wecom_sandbox.http.hosts import Authority
 from wecom_sandbox.limits.limits import FaultBoard, Limits
-from wecom_sandbox.messages.inbox import Mailroom, Ring
+from wecom_sandbox.messages.inbox import MessageStore, Ring
 from wecom_sandbox.settings import Settings
 from wecom_sandbox.state.bi import Bi
 from wecom_sandbox.state.directory import Department, Directory, Member, Visibility
@@ -283,7 +283,7 @@ class World:
         self.js_tickets: dict[tuple[str, int, str], Ticket] = {}
         self.faults = FaultBoard()
         self.limits = Limits(self.settings)
-        self.mail = Mailroom(self.settings)
+        self.mail = MessageStore(self.settings)
         self.calls: Ring[CallRecord] = Ring()
         self.missing = MissingPaths()
         self.chats: OrderedDict[str, Chat] = OrderedDict()
