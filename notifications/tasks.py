@@ -348,7 +348,7 @@ def enqueue_previews(medium_ids: list[int]) -> None:
     """Queue the pictures that somebody on a page waits for, without waiting for the next tick. They pass all others."""
     now = database_now()
     due = Medium.objects.due(now).previews().filter(pk__in=medium_ids).order_by("pk")
-    _enqueue_media(reserve_rows(due, len(medium_ids), make_after=now + attachments.QUEUED))
+    _enqueue_media(reserve_rows(due, len(medium_ids), make_after=now + attachments.RESERVATION))
 
 
 def _enqueue_media(medium_ids: list[int]) -> None:
@@ -356,7 +356,7 @@ def _enqueue_media(medium_ids: list[int]) -> None:
     for medium in (media[pk] for pk in medium_ids if pk in media):
         if medium.queue == attachments.SNAPSHOTS_QUEUE:
             # Without a worker they are handed out again and again; each message in the queue expires before that.
-            _enqueue(take_snapshots, [medium.pk], 1, medium.queue, expires=attachments.QUEUED.total_seconds())
+            _enqueue(take_snapshots, [medium.pk], 1, medium.queue, expires=attachments.RESERVATION.total_seconds())
         else:
             _enqueue(make_medium, [medium.pk], 1, medium.queue, time_limit=attachments.find_time_limit(medium))
 

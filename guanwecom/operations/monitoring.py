@@ -320,10 +320,10 @@ def _measure_shares(scopes: list[_MeasuredScope], window: str) -> list[LimitShar
     limited = [each for each in scopes if each.scope.per_minute or each.scope.per_hour]
     if not limited:
         return []
-    # Pauses that WeCom asked for are ignored (minds_hold), since they use no calls.
+    # Pauses that WeCom asked for are ignored (respects_hold), since they use no calls.
     room = ask_gate(
         lambda gate: gate.find_rooms(
-            [each.scope for each in limited], within_seconds=0, is_urgent=True, minds_hold=False
+            [each.scope for each in limited], within_seconds=0, is_urgent=True, respects_hold=False
         )
     )
     shares: dict[tuple[str, int | None], float] = {}

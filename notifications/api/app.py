@@ -42,7 +42,7 @@ from notifications.delivery.runs.triggers import (
     KeyReusedError,
     TriggerRefusedError,
     answer_once,
-    read_fingerprint,
+    compute_fingerprint,
     trigger_run,
 )
 from notifications.inbound.content import InboundError
@@ -173,7 +173,7 @@ def run_subscription(
         enqueue_runs([run.pk])
         return run, RunState.from_run(run).model_dump_json()
 
-    fingerprint, key = read_fingerprint("POST", request.path, asked.model_dump_json()), idempotency_key or ""
+    fingerprint, key = compute_fingerprint("POST", request.path, asked.model_dump_json()), idempotency_key or ""
     try:
         run, answer, is_repeated = answer_once(token=token, key=key, fingerprint=fingerprint, now=now, make=make)
     except TriggerRefusedError as error:

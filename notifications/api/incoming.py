@@ -46,7 +46,7 @@ from notifications.api.schemas import (
     UploadState,
 )
 from notifications.api.tokens import CALLS_PER_ADDRESS, Action, count_call, read_client_address, require_token
-from notifications.delivery.runs.triggers import KEY_PATTERN, answer_once, read_fingerprint
+from notifications.delivery.runs.triggers import KEY_PATTERN, answer_once, compute_fingerprint
 from notifications.inbound import calls, channels, content
 from notifications.inbound.accept import (
     UPLOADS_KEPT,
@@ -132,7 +132,7 @@ def send_message(
         raise ValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
     carried = [_check_file(file) for file in sent]
     parts = [body.model_dump_json(), *(file.digest for file in carried)]
-    send_request = _SendRequest(body, carried, read_fingerprint("POST", request.path, "\n".join(parts)))
+    send_request = _SendRequest(body, carried, compute_fingerprint("POST", request.path, "\n".join(parts)))
     if send_request.body.dry_run:
         found = preview_incoming(_build_message(token, send_request))
         ids = [one.user_id for one in found.recipients[:PREVIEWED_AT_MOST]]

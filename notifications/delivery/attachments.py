@@ -1,7 +1,7 @@
 """Pictures and files of messages: planned, made once in separate workers, then uploaded per delivery, or linked.
 
-If two workers make the same medium, the first to finish writes it; their bytes are equal. A medium that ends its worker
-leaves a trace in its row.
+If two workers make the same medium, the first to finish writes it; their bytes are equal. Its row counts the tries, so
+that a medium whose making kills every worker is given up.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ FILE_SECONDS_AT_MOST = 240
 # Time from the end of a task's time limit until another task may make the medium.
 LEASE_AFTER = timedelta(seconds=15)
 # Time from handing a medium to a task until it is handed to another. QUEUED_AT_MOST keeps the queue short enough.
-QUEUED = timedelta(seconds=120)
+RESERVATION = timedelta(seconds=120)
 QUEUED_AT_MOST = {CHARTS_QUEUE: 100, SNAPSHOTS_QUEUE: 12}
 TRIES_AT_MOST = 3
 # Messages wait this long for their pictures, then go without. Pictures of pages wait until Medium.give_up_at, or this
@@ -67,17 +67,17 @@ _LATE = {
 
 
 def hand_out_media(*, now: datetime) -> list[int]:
-    """Return ids of media to make now, each reserved for QUEUED. Pictures of incidents come before those of reports."""
+    """Return ids of media to make now, each reserved for RESERVATION. Pictures of incidents come first."""
     if not Medium.objects.due(now).exists():
         return []
     ids: list[int] = []
     for queue, at_most in QUEUED_AT_MOST.items():
         waiting = Medium.objects.filter(status=Medium.Status.WAITING, queue=queue)
-        queued = waiting.filter(make_after__gt=now, make_after__lte=now + QUEUED)
+        queued = waiting.filter(make_after__gt=now, make_after__lte=now + RESERVATION)
         room = max(0, at_most - queued.count())
         due = Medium.objects.due(now).filter(queue=queue)
         first = due.order_by("make_count", F("incident").asc(nulls_last=True), "pk")
-        ids += reserve_rows(first, room, make_after=now + QUEUED)
+        ids += reserve_rows(first, room, make_after=now + RESERVATION)
     return ids
 
 
@@ -88,11 +88,11 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     if medium is None:
         return False
     is_page = medium.queue == SNAPSHOTS_QUEUE
-    # Not if another worker has begun it since it was read.
+    # Updates nothing if another worker has begun it since it was read.
     begun = waiting.filter(make_count=medium.make_count, make_count__lt=TRIES_AT_MOST)
     if is_page:
-        begun = begun.filter(make_after__lte=clock() + QUEUED)  # else it was put off while this task was queued
-    # Committed before the work, so that a recipe that ends its worker leaves a trace.
+        begun = begun.filter(make_after__lte=clock() + RESERVATION)  # else it was put off while this task was queued
+    # Committed before the work, so that a try counts even if it kills the worker.
     lease = timedelta(seconds=find_time_limit(medium)) + LEASE_AFTER
     if not begun.update(make_count=F("make_count") + 1, make_after=clock() + lease):
         return False
@@ -322,7 +322,7 @@ class WantedMedium:
     content_type: str = ""
     queue: MakerQueue = MakerQueue.CHARTS
 
-    def columns(self, now: datetime) -> dict[str, Any]:
+    def make_columns(self, now: datetime) -> dict[str, Any]:
         """Return the columns of its medium."""
         names = ("kind", "recipe", "name", "content_type", "queue")
         own_columns = {name: getattr(self, name) for name in names}
@@ -359,11 +359,11 @@ def plan_attachments(
     cards = {card.alias: card for card in content.cards}
     drawable = [(alias, chart) for alias, chart in charts if alias in cards]
 
-    def draw(alias: str, chart: Chart, shape: drawing.Shape) -> WantedMedium:
+    def want_picture(alias: str, chart: Chart, shape: drawing.Shape) -> WantedMedium:
         recipe = make_picture_recipe(chart, cards[alias].table, shape=shape, language=language, time_zone=time_zone)
         return WantedMedium(Medium.Kind.PICTURE, recipe, chart.title or cards[alias].title, alias)
 
-    shown = [draw(alias, chart, drawing.Shape.FREE) for alias, chart in drawable]
+    shown = [want_picture(alias, chart, drawing.Shape.FREE) for alias, chart in drawable]
     if content.page is not None:
         # The page's picture, with a cover if the form shows one, or the page's PDF.
         view, is_pdf = content.page, form == MessageForm.FILE
@@ -384,7 +384,7 @@ def plan_attachments(
     carried = None
     if form in PICTURE_FORMS and drawable:
         # A mail has room for any picture.
-        carried = draw(*drawable[0], drawing.Shape.FREE if channel == Channel.EMAIL else _SHAPES[form])
+        carried = want_picture(*drawable[0], drawing.Shape.FREE if channel == Channel.EMAIL else _SHAPES[form])
     elif form in FILE_FORMS and content.cards:
         kind = Medium.Kind(form.value)
         sheets = [(card.title, card.table) for card in content.cards]
@@ -401,7 +401,7 @@ def plan_attachments(
 
 
 class RecipientPages:
-    """The BI page as each person's own account sees it, or as the owner's does for all."""
+    """The BI page as each person's own BI account sees it, or, for all people, as the owner's account sees it."""
 
     def __init__(
         self, report: Report, slot_at: datetime, *, owner_id: int | None = None, is_preview: bool = False
@@ -410,13 +410,13 @@ class RecipientPages:
         None: each person's own. `report` need not be saved. Raises RenderingError if nobody gets a picture."""
         self._report, self._slot_at = report, slot_at
         self._identities: dict[int, str] = {}
-        self._owners = ""
+        self._owner_identity = ""
         if (obstacle := find_obstacle()) is not None:
             raise RenderingError(obstacle)
         self.depends_on_person = owner_id is None
         if owner_id is not None:
-            self._owners = bi_identity.find_identities([owner_id]).get(owner_id, "")
-            if not self._owners:
+            self._owner_identity = bi_identity.find_identities([owner_id]).get(owner_id, "")
+            if not self._owner_identity:
                 sentence = Sentence(
                     "The picture of a page is shown as the owner sees it, who has no account in the BI."
                 )
@@ -433,7 +433,7 @@ class RecipientPages:
 
     def find_identity(self, user_id: int) -> str:
         """Return the BI account whose view the person gets; empty if there is none."""
-        return self._identities.get(user_id, "") if self.depends_on_person else self._owners
+        return self._identities.get(user_id, "") if self.depends_on_person else self._owner_identity
 
     def make_view(self, user_id: int | None) -> PageView:
         """Return the page as the person sees it; None: as a group does. Raises RenderingError."""
@@ -444,7 +444,7 @@ class RecipientPages:
                     "cannot go to a robot."
                 )
             )
-        report, identity = self._report, self._owners if user_id is None else self.find_identity(user_id)
+        report, identity = self._report, self._owner_identity if user_id is None else self.find_identity(user_id)
         path, width = f"{report.picture_kind}/{report.picture_bi_id}", Width(report.picture_width)
         options = PictureOptions(width, Theme(report.picture_theme), is_cropped=report.picture_is_cropped)
         return PageView(path, identity, report.picture_name, self._slot_at, options)

@@ -41,7 +41,7 @@ from notifications.delivery.limiter import AppLimits, Request, Scope
 from notifications.models import Attempt, Channel, Medium, Priority, Robot
 
 # The operations of our clients that send a message.
-SENDS = frozenset({"message_send", "webhook_send"})
+SENDING_OPERATIONS = frozenset({"message_send", "webhook_send"})
 # While a configuration is broken, one message of the company is tried this often.
 CONFIGURATION_WAIT_SECONDS = 120
 # Codes by which WeCom refuses the content: it breaks the content policy, makes clients crash, has forbidden words.
@@ -134,7 +134,7 @@ def make_error_outcome(error: IntegrationError) -> Outcome:
     # An unexpected answer to another call, such as gettoken, does not refuse the message. It may be the page of a proxy
     # between us and WeCom.
     elif isinstance(error, ConfigurationError) or (
-        isinstance(error, UnexpectedResponseError) and error.operation not in SENDS
+        isinstance(error, UnexpectedResponseError) and error.operation not in SENDING_OPERATIONS
     ):
         kind, wait_seconds = OutcomeKind.POSTPONED, CONFIGURATION_WAIT_SECONDS
     elif isinstance(error, RecipientError) and error.code not in CONTENT_CODES:
@@ -143,8 +143,8 @@ def make_error_outcome(error: IntegrationError) -> Outcome:
     if held_seconds and isinstance(error, RateLimitedError):
         # Too many tokens were asked for, or with a wrong Secret: WeCom gives this address none for an hour, so the
         # company is blocked. The limiter handles other limits.
-        is_of_tokens = (error.operation, error.code) == ("gettoken", RATE_LIMITED)
-        held_seconds = error.retry_after_seconds if is_of_tokens else 0
+        is_token_limit = (error.operation, error.code) == ("gettoken", RATE_LIMITED)
+        held_seconds = error.retry_after_seconds if is_token_limit else 0
     return Outcome(
         kind,
         message=str(error),
@@ -169,8 +169,8 @@ LOST_WORKER = Outcome(OutcomeKind.UNCLEAR, message="the worker ended before the 
 
 @dataclass(slots=True)
 class Sendable:
-    """The columns of a delivery that a call needs, as they were read. `due_at`: its run's time; `corp`, `attempt`: set
-    once it is claimed, when `attempt_count` grows, too.
+    """The columns of a delivery that a call needs, as they were read. `due_at`: its run's time. A claim sets `corp` and
+    `attempt`, and increases `attempt_count`.
 
     Not a model, because creating an instance of Delivery takes a fifth of the time of a call.
     """
@@ -224,13 +224,13 @@ class Sender:
         raise NotImplementedError
 
 
-_API = "message_send"
+SEND_API = "message_send"
 # The share of calls per minute and hour, of parallel calls and of daily budgets kept for urgent messages, in percent.
 RESERVED_PERCENT = 2
 # Messages of one app to one member.
 MEMBER_PER_HOUR = 1000
 # Messages to one robot. Source: developer.work.weixin.qq.com/document/path/91770.
-MESSAGES_PER_MINUTE = 20
+ROBOT_PER_MINUTE = 20
 
 
 class AppSender(Sender):
@@ -277,7 +277,7 @@ def make_app_scopes(corp: Corp) -> tuple[Scope, ...]:
     return (make_address_scope(corp), make_company_scope(corp.corpid))
 
 
-def make_company_scope(corpid: str, api: str = _API) -> Scope:
+def make_company_scope(corpid: str, api: str = SEND_API) -> Scope:
     """Return the scope of a CorpId for one API. Companies that share a CorpId share its limit."""
     return Scope(
         f"company:{corpid}:{api}",
@@ -288,7 +288,7 @@ def make_company_scope(corpid: str, api: str = _API) -> Scope:
     )
 
 
-def make_address_scope(corp: Corp, api: str = _API) -> Scope:
+def make_address_scope(corp: Corp, api: str = SEND_API) -> Scope:
     """Return the scope of the public address that WeCom sees: the proxy's if there is one, else this process's."""
     proxy = urlsplit(corp.proxy_url) if corp.proxy_url else None  # no call is made if it cannot be decrypted
     name = f"proxy:{proxy.hostname}:{proxy.port}" if proxy is not None else settings.EGRESS_NAME
@@ -304,7 +304,7 @@ class RobotSender(Sender):
     """Sender of Channel.ROBOT: messages of a group robot."""
 
     def make_held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
-        return (Scope(f"robot:{delivery.robot_id}", per_minute=MESSAGES_PER_MINUTE),)
+        return (Scope(f"robot:{delivery.robot_id}", per_minute=ROBOT_PER_MINUTE),)
 
     def make_call(self, delivery: Sendable) -> Call:
         robot, body = Robot.objects.filter(pk=delivery.robot_id or 0).first(), bytes(delivery.body)
@@ -355,7 +355,7 @@ def send_mail(message: EmailMessage) -> Outcome:
     except smtplib.SMTPAuthenticationError as error:
         return Outcome(
             OutcomeKind.POSTPONED,
-            message=f"the mail server refused our name: {error.smtp_code}",
+            message=f"the mail server refused our user name or password: {error.smtp_code}",
             wait_seconds=CONFIGURATION_WAIT_SECONDS,
             is_configuration=True,
         )

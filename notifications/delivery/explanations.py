@@ -1,6 +1,6 @@
 """Explains runs and messages to people: why a message did not arrive, whom a run did not reach, what a run is called.
 
-The rows keep numbers, stored sentences and the other side's own words. The explanations are in the reader's language.
+Rows store error codes, sentences and answers of other systems; the explanations are in the reader's language.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SHOWN_AT_MOST = 5
 
 
 def explain_delivery(delivery: Delivery, *, with_answer: bool = False) -> Explanation | None:
-    """Explain why it did not go out, or does not yet: what happened, who fixes it, where. Return None if nothing went
-    wrong.
+    """Explain why the message was not sent, or not yet: what happened, who can fix it, and where. Return None if
+    nothing went wrong.
 
     `with_answer`: add the other side's answer, which costs a query.
     """
@@ -42,7 +42,7 @@ def explain_delivery(delivery: Delivery, *, with_answer: bool = False) -> Explan
 
 
 def explain_receipt(receipt: Receipt, *, with_answer: bool = False) -> Explanation | None:
-    """Explain why the person did not get it. Return None if they did, or were skipped, which has its own reason.
+    """Explain why the person did not get the message. Return None if they did, or if the receipt has its own reason.
 
     Without `with_answer` it makes no query if the delivery was read with the receipt.
     """
@@ -191,7 +191,7 @@ _DEFERRED_COLUMNS = (
 
 
 def prepare_names(rows: QuerySet[R], *, path: str = "") -> QuerySet[R]:
-    """Return the rows with what the names of their runs need. `path`: from a row to its run, such as "run__"."""
+    """Make the query read what `name_runs` needs. `path`: from a row to its run, such as "run__"."""
     shown = ("subscription", "requested_by", "message__token", "message__channel")
     named = rows.select_related(*(f"{path}{name}" for name in shown))
     return named.defer(*(f"{path}message__{name}" for name in _DEFERRED_COLUMNS))

@@ -97,7 +97,7 @@ def _finish_runs(now: datetime) -> None:
     while True:
         with transaction.atomic():
             recalls = dict(lock_skipping(sending.order_by("pk")).values_list("pk", "recall_requested_at")[:BATCH])
-            # Only under the lock: otherwise a run whose last answer came in between would end without its mails.
+            # Called while the runs are locked: else a run whose last answer comes meanwhile would end without mails.
             fall_back(recalls, now=now)
             mailed = Delivery.objects.unsettled().filter(run__in=recalls).values_list("run", flat=True)
             finished = recalls.keys() - set(mailed)
@@ -181,8 +181,8 @@ LONGEST_MAKING = timedelta(minutes=10)
 # WeCom's duplicate check lasts this much longer than we repeat.
 SPARE = timedelta(minutes=30)
 _TIMES_SET_HERE = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
-# Incidents of a channel take these times from their sender.
-# For incidents of a rule they are set to now; otherwise the incident would never end.
+# The sender sets these times of a channel's incidents, by its own clock. Those of a rule's incidents are by ours, and
+# an incident with a future beginning would never end.
 _TIMES_SET_BY_RULES = ("starts_at", "stretch_at", "ends_at")
 
 
@@ -206,14 +206,14 @@ def repair_clock_damage(*, now: datetime) -> int:
     making = models.Medium.objects.filter(status=models.Medium.Status.WAITING)
     incidents, of_rules = Incident.objects.all(), Incident.objects.filter(rule__isnull=False)
     zero = timedelta()
-    # Rows, a column, how far it lies in the future at most with a right clock, and its value if it is further.
+    # Rows, a column of times, how far these lie in the future at most with a right clock, and the value of later ones.
     limits: list[tuple[QuerySet[Any], str, timedelta, datetime | None]] = [
         (Run.objects.filter(status=Run.Status.WAITING), "render_after", 3 * RENDER_LEASE, now),
         (preparing | pending, "next_attempt_at", LONGEST_WAIT, now),
         (preparing | pending, "expires_at", LONGEST_LIFETIME, now + LONGEST_WAIT),
         (preparing | pending, "queued_until", 2 * QUEUE_LEASE, None),
         (sending, "lease_until", 2 * compute_delivery_lease(), now),
-        # It is not known how long ago that was, so what may not be repeated any more becomes unknown.
+        # It is not known when the unclear attempt really was: too early to be repeated, so the message becomes unknown.
         (pending | sending, "unclear_since", SPARE, now - timedelta(seconds=REPEAT_SECONDS)),
         (making, "make_after", LONGEST_MAKING, now),
         (making, "created_at", zero, now),
@@ -276,7 +276,7 @@ _NOT_SENT_LATE = Sentence("It waited in a restored copy of the database, and is 
 
 @transaction.atomic
 def end_waiting(*, now: datetime) -> int:
-    """End what waits without notices, and move schedules to their next time after `now`. Return how many runs ended."""
+    """End all that waits, notifying nobody, and move schedules to their next time. Return how many runs ended."""
     models.AlertCheck.objects.filter(outcome=models.AlertCheck.Outcome.WAITING).delete()
     for rows in (models.Subscription.objects.due(now), models.AlertRule.objects.due(now)):
         reschedule_rows(rows, now=now)
@@ -325,14 +325,14 @@ def check_valkey(**_kwargs: Any) -> list[checks.CheckMessage]:
         hint="Calls would be counted too low and tasks lost, unnoticed. Set maxmemory-policy noeviction.",
         id="notifications.W001",
     )
-    comes_back_old = checks.Warning(
-        "Valkey keeps snapshots and no log: after a crash it comes back old.",
-        hint='Sign-ins, sessions and tasks of minutes before would come back. Set appendonly yes, or save "".',
+    restores_old_data = checks.Warning(
+        "Valkey keeps snapshots and no log: after a crash it starts with old data.",
+        hint='Ended sessions, used sign-in states and finished tasks would return. Set appendonly yes, or save "".',
         id="notifications.W002",
     )
     warnings: list[checks.CheckMessage] = []
     if found["maxmemory-policy"] != "noeviction":
         warnings.append(evicts)
     if found.get("save") and found["appendonly"] != "yes":
-        warnings.append(comes_back_old)
+        warnings.append(restores_old_data)
     return warnings

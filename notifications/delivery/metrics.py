@@ -1,4 +1,4 @@
-"""Metrics of pushes for Prometheus: what waits in the database, and what Valkey counts for all processes."""
+"""Metrics of pushes for Prometheus, from rows in the database and from counters in Valkey."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from notifications.models import CorpQueue, Delivery, Incident, Priority
 
 
 def make_gauge(name: str, text: str, values: Mapping[Any, float], labels: Sequence[str] = ()) -> Metric:
-    """Make a gauge from `values` by tuples of their labels."""
+    """Make a gauge. `values`: maps tuples of label values to numbers."""
     family = GaugeMetricFamily(name, text, labels=labels)
-    for names, value in values.items():
-        family.add_metric(names, value)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
     return family
 
 
@@ -59,7 +59,7 @@ def collect_push_metrics() -> Iterator[Metric]:
         yield make_gauge(f"guanwecom_push_{name}", text, by_corp, ["corp"])
     refused = CounterMetricFamily(
         "guanwecom_callbacks_refused",
-        "Callbacks that were refused, by company (0: of none) and address",
+        "Callbacks that were refused, by company (0: of no company) and address",
         labels=["corp", "address"],
     )
     for (corp_id, address), count in callbacks.count_all_refusals().items():

@@ -16,13 +16,13 @@ M = TypeVar("M", bound=models.Model)
 RENDER_LEASE = timedelta(seconds=20)
 # A delivery that its task has not tried is queued for another task after this time.
 QUEUE_LEASE = timedelta(seconds=60)
-# A sending task gives the rest back after this many seconds and its calls under way: within QUEUE_LEASE, so that no
-# other task gets the same deliveries, and within the broker's visibility timeout.
+# A sending task begins no call after this many seconds; it waits for the calls under way and releases its other
+# deliveries. This ends within QUEUE_LEASE, so that no other task gets them too, and the broker's visibility timeout.
 TASK_SECONDS = 30
 # A stopping worker waits this long for calls under way; a service manager usually kills it after 10 seconds.
 STOP_SECONDS = 7
 BATCH = 500
-# Key of the freezing locks among PostgreSQL's advisory locks, which share one space per database.
+# First key of the advisory locks taken while messages are frozen. All advisory locks of a database share one space.
 _FREEZING = 1_196_770_627
 
 
@@ -38,8 +38,8 @@ def lock_skipping(rows: models.QuerySet[M]) -> models.QuerySet[M]:
 
 def lock_first(rows: models.QuerySet[M], *, seconds: int) -> M | None:
     """Lock and return the first of `rows`, waiting up to `seconds` for another transaction. Return None if there is no
-    row or it stays locked. A row that is nearly always locked would be missed by skipping. Call it inside a
-    transaction."""
+    row or it stays locked. Use it instead of `lock_skipping` for a row that is locked most of the time. Call it inside
+    a transaction."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds}s"])
@@ -75,16 +75,16 @@ def reserve_rows(rows: models.QuerySet[M], at_most: int, **fields: Any) -> list[
 
 
 def lock_freezing_shared(corp_ids: Collection[int]) -> None:
-    """Keep the recipients of these companies unchanged until the transaction ends. A change waits for the lock and then
-    finds what was frozen; queries after this call see earlier changes. Several freezings run side by side."""
+    """Lock the companies' recipients while messages to them are frozen, until the transaction ends. Transactions that
+    freeze messages share the lock; one that changes people (`lock_freezing`) waits, and then sees the new messages."""
     if corp_ids:
         with connection.cursor() as cursor:
-            # Sorted, so that no deadlock arises.
+            # Sorted, so that two transactions cannot deadlock.
             shared = "SELECT pg_advisory_xact_lock_shared(%s, corp) FROM unnest(%s::int[]) AS corp"
             cursor.execute(shared, [_FREEZING, sorted(corp_ids)])
 
 
 def lock_freezing(corp_id: int) -> None:
-    """Wait for freezings of the company, and block new ones until the transaction ends."""
+    """Wait until no transaction freezes messages to the company, and let none begin to until this one ends."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_FREEZING, corp_id])

@@ -1,4 +1,4 @@
-"""Writes tables as xlsx and csv. No cell is a formula; the file states what did not fit. Pure."""
+"""Writes tables as xlsx and csv. No cell is a formula; a last row says how many rows did not fit."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ FILE_BYTES = 20 * 1024 * 1024
 CELLS_AT_MOST = 2_500_000
 CELL_CHARACTERS = 32_767
 
-_WIDTHS = (8, 60)
-# The first rows that decide how wide a column is.
-_MEASURED = 200
+_LEAST_WIDTH, _GREATEST_WIDTH = 8, 60
+# The width of a column is that of its longest cell in so many first rows.
+_MEASURED_ROWS = 200
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _NOT_IN_SHEET_NAMES = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
 _NOT_IN_CELLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -56,7 +56,7 @@ _Plain = str | float | int | bool | date | None
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A table of a file. `row_count`: rows of the whole, of which `table` may be the beginning."""
+    """A table of a file. `row_count`: number of its rows before `table` was cut."""
 
     title: str
     table: Table
@@ -67,10 +67,10 @@ def cut_parts(tables: Sequence[tuple[str, Table]]) -> list[Part]:
     """Cut the (title, table) pairs to CELLS_AT_MOST cells together, all to the same number of rows."""
     longest = min(ROWS_AT_MOST, max((len(table.rows) for _title, table in tables), default=0))
 
-    def cells(rows: int) -> int:
+    def count_cells(rows: int) -> int:
         return sum(min(rows, len(table.rows)) * min(len(table.columns), COLUMNS_AT_MOST) for _title, table in tables)
 
-    rows = bisect_right(range(longest + 1), CELLS_AT_MOST, key=cells) - 1
+    rows = bisect_right(range(longest + 1), CELLS_AT_MOST, key=count_cells) - 1
     return [Part(title, table.replace_rows(table.rows[:rows]), len(table.rows)) for title, table in tables]
 
 
@@ -107,11 +107,11 @@ def _write_workbook(parts: Sequence[Part], row_count: int) -> bytes:
         columns, rows = part.table.columns[:COLUMNS_AT_MOST], part.table.rows[:row_count]
         heads, number_formats = [], []
         for position, column in enumerate(columns):
-            texts = (write_cell(row[position], column) for row in rows[:_MEASURED])
+            texts = (write_cell(row[position], column) for row in rows[:_MEASURED_ROWS])
             longest = max([_measure_width(_write_head(column)) + 3, *map(_measure_width, texts)])
             letter = openpyxl.utils.get_column_letter(position + 1)
-            sheet.column_dimensions[letter].width = max(_WIDTHS[0], min(_WIDTHS[1], longest + 2))
-            head = _text_cell(sheet, _write_head(column))
+            sheet.column_dimensions[letter].width = max(_LEAST_WIDTH, min(_GREATEST_WIDTH, longest + 2))
+            head = _make_text_cell(sheet, _write_head(column))
             head.font = openpyxl.styles.Font(bold=True)
             head.fill = openpyxl.styles.PatternFill("solid", fgColor="E8EEF5")
             if column.is_numeric:
@@ -128,7 +128,7 @@ def _write_workbook(parts: Sequence[Part], row_count: int) -> bytes:
         for row in rows:
             sheet.append([_make_cell(sheet, *cell) for cell in zip(row, columns, number_formats, strict=False)])
         if left_out := _explain_left_out(part, len(rows)):
-            sheet.append([_text_cell(sheet, left_out)])
+            sheet.append([_make_text_cell(sheet, left_out)])
     output = io.BytesIO()
     book.save(output)
     return output.getvalue()
@@ -140,7 +140,7 @@ def _make_cell(sheet: Any, value: Value, column: Column, number_formats: Sequenc
     if plain is None or isinstance(plain, bool):
         return plain
     if isinstance(plain, str):
-        return _text_cell(sheet, plain)
+        return _make_text_cell(sheet, plain)
     if isinstance(plain, date):
         cell: Cell = openpyxl.cell.WriteOnlyCell(sheet)
         cell.value, cell.number_format = plain, "yyyy-mm" if isinstance(plain, Month) else "yyyy-mm-dd"
@@ -155,7 +155,7 @@ def _make_cell(sheet: Any, value: Value, column: Column, number_formats: Sequenc
     return cell
 
 
-def _text_cell(sheet: Any, text: str) -> Cell:
+def _make_text_cell(sheet: Any, text: str) -> Cell:
     """Make a text cell, without characters that xlsx cannot hold."""
     cell = openpyxl.cell.WriteOnlyCell(sheet, _NOT_IN_CELLS.sub("", text)[:CELL_CHARACTERS])
     cell.data_type = "s"
@@ -194,7 +194,7 @@ def _to_plain(value: Value) -> _Plain:
 
 
 def _measure_width(text: str) -> int:
-    return sum(2 if ord(letter) > 0x2E7F else 1 for letter in text[: _WIDTHS[1]])
+    return sum(2 if ord(letter) > 0x2E7F else 1 for letter in text[:_GREATEST_WIDTH])
 
 
 def _explain_left_out(part: Part, row_count: int) -> str:

@@ -55,7 +55,7 @@ class AppLimits:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A call that wants to begin. `members`: the folded userids that it reaches; `persons`: how many. `id` is
+    """A request for the permit of one call. `members`: the folded userids that it reaches; `persons`: how many. `id` is
     unique."""
 
     id: str
@@ -217,15 +217,15 @@ class Gate:
         for scope in scopes:
             self._store.set(f"{_key(scope)}:hold", until, px=max(1, round(seconds * 1000)))
             if halves_parallel:
-                flying = int(self._store.zcount(_key(scope), f"({self._now()}", "+inf"))
-                self._store.set(f"{_key(scope)}:ceiling", max(1, flying // 2), ex=CEILING_SECONDS)
+                parallel_count = int(self._store.zcount(_key(scope), f"({self._now()}", "+inf"))
+                self._store.set(f"{_key(scope)}:ceiling", max(1, parallel_count // 2), ex=CEILING_SECONDS)
 
     def find_rooms(
-        self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, minds_hold: bool = True
+        self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, respects_hold: bool = True
     ) -> dict[Scope, int]:
         """Return how many calls of each scope may begin within so many seconds: very many without limits, none if the
-        scope is held and `minds_hold`. Raises StoreLostError."""
-        asked = [{**_describe_scope(scope), "urgent": is_urgent, "minds_hold": minds_hold} for scope in scopes]
+        scope is held and `respects_hold`. Raises StoreLostError."""
+        asked = [{**_describe_scope(scope), "urgent": is_urgent, "respects_hold": respects_hold} for scope in scopes]
         answers = self._ask(within=round(within_seconds * 1000), scopes=asked)
         return dict(zip(scopes, answers.rooms, strict=True))
 
@@ -297,7 +297,7 @@ class Gate:
                 if self._scripts["lose"](keys=[_READY], args=[lost]):
                     logger.warning("the clock of the limiter's store was set by %+.1f s", step / 1000)
                 raise StoreLostError
-            # A slow answer says little: keep the known bounds, moved by the drift.
+            # A slow answer has wide bounds, so keep the known ones, moved by the drift.
             self._ahead = {epoch: (max(least, known_least + step), min(most, known_most + step))}
         return list(answer)
 

@@ -46,7 +46,7 @@ for number, scope in ipairs(ask.scopes) do
   if scope.limit > 0 then
     room = math.min(room, of_limit(scope.limit, scope) - taken)
   end
-  if scope.minds_hold and hold > now + ask.within then
+  if scope.respects_hold and hold > now + ask.within then
     room = 0
   end
   rooms[number] = math.max(0, room)

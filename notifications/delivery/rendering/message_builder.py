@@ -29,7 +29,7 @@ _MARKS = {
 }
 # The closing mark of each opening mark.
 _ENDS = {"<a": "</a>", "<font": "</font>", "**": "**", "`": "`"}
-# Forms that show the key figures beside the text; in all others they stand on the message's page alone.
+# Forms that show the key figures beside the text; those of other forms are on the message's page only.
 FORMS_WITH_FIGURES = (MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE)
 _FILES = frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE})
 # A placeholder for the media_id of a message that is being prepared.
@@ -92,10 +92,10 @@ def _build_content(form: MessageForm, words: Words) -> builders.Content:
             return builders.build_markdown_content(_write_markdown(words, builders.MARKDOWN_BYTES))
         case MessageForm.TEXTCARD:
             # WeCom wants a description.
-            broken = (words.text or words.title).translate(_NO_TAGS).replace("\n", "<br>")
+            with_breaks = (words.text or words.title).translate(_NO_TAGS).replace("\n", "<br>")
             return builders.build_textcard_content(
                 title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
-                description=_cut_text(broken, builders.DESCRIPTION_BYTES, MessageForm.TEXTCARD),
+                description=_cut_text(with_breaks, builders.DESCRIPTION_BYTES, MessageForm.TEXTCARD),
                 url=words.url,
                 button_text=pgettext("button of a card, at most 4 characters", "View"),
             )
@@ -256,7 +256,7 @@ _HEADING = re.compile(r"(#{1,6})\s+(.+)")
 _QUOTE = re.compile(r"&gt;\s?(.*)")
 # Markup of any form, left out of excerpts in lists.
 MARKUP = re.compile(r"^#{1,6}\s|^>\s?|\*\*|`|</?font[^>]*>", re.MULTILINE)
-# They run on escaped text, so their output cannot end an attribute or open a tag.
+# These patterns run on escaped text, so their output cannot end an attribute or open a tag.
 _INLINE = (
     (re.compile(r"\[([^\[\]\n]+)\]\((https?://[^\s()]+)\)"), r'<a href="\2" rel="noopener noreferrer">\1</a>'),
     (re.compile(r"\*\*([^*\n]+)\*\*"), r"<strong>\1</strong>"),

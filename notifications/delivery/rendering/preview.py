@@ -38,7 +38,7 @@ from notifications.subscriptions.recipients import Recipient
 
 # The recipient of a preview when the chosen one cannot be reached, or nobody in particular is chosen.
 STAND_IN = Recipient(0, None, "preview", "", None)
-# How long a page waits for a preview; a message waits longer. A page of the BI may take a minute by itself.
+# How long somebody waits for the picture of a preview; a message waits longer. A page of the BI may take a minute.
 PATIENCE = {MakerQueue.CHARTS: timedelta(seconds=60), MakerQueue.SNAPSHOTS: timedelta(seconds=120)}
 # Half of the time that a preview is kept, so that a shared one is not deleted before it is seen.
 PREVIEW_SHARED = PREVIEW_KEPT / 2
@@ -46,7 +46,7 @@ PREVIEW_SHARED = PREVIEW_KEPT / 2
 WAITING_AT_MOST = 60
 PREVIEW_SALT = "notifications.report_drawings"
 # A picture or file of a preview: its title, the token that asks for its state, and the alias of the card that it shows.
-Drawing = dict[str, str]
+PreviewMedium = dict[str, str]
 _LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/a&gt;")
 
 
@@ -194,7 +194,9 @@ def _escape_lines(text: str) -> SafeString:
 # --- Pictures and files of the preview, which workers make ------------------------------------------------------------
 
 
-def begin_media(plan: MediaPlan, *, by: User, now: datetime) -> tuple[list[int], Drawing | None, list[Drawing]] | None:
+def begin_media(
+    plan: MediaPlan, *, by: User, now: datetime
+) -> tuple[list[int], PreviewMedium | None, list[PreviewMedium]] | None:
     """Request the media of the plan. Return their ids, to be handed out now; the one that the message carries; and the
     pictures on its page. Return None, and request nothing, if too many previews wait."""
     wanted = list(dict.fromkeys([*plan.shown, *([plan.carried] if plan.carried else [])]))
@@ -203,18 +205,18 @@ def begin_media(plan: MediaPlan, *, by: User, now: datetime) -> tuple[list[int],
         return None
     media: dict[WantedMedium, Medium] = {}
     for each in wanted:
-        columns = each.columns(now)
+        columns = each.make_columns(now)
         # A recent equal one is shared, unless it could not be made.
         same = Medium.objects.previews().filter(digest=columns["digest"], created_at__gt=now - PREVIEW_SHARED)
         known = same.exclude(status=Medium.Status.FAILED).order_by("-pk").first()
         media[each] = Medium.objects.create(**columns) if known is None else known
-    drawings: dict[WantedMedium, Drawing] = {}
+    previewed: dict[WantedMedium, PreviewMedium] = {}
     for each, medium in media.items():
-        # With it a page asks for the medium's progress. It is valid for its own person and an hour.
+        # The page asks for the medium's state with this token, which is valid for `by` and for an hour.
         token = signing.dumps((medium.pk, by.pk, int(now.timestamp())), salt=PREVIEW_SALT)
-        drawings[each] = {"title": each.title, "token": token, "alias": each.alias}
-    shown = [drawings[each] for each in plan.shown if each.kind == Medium.Kind.PICTURE]
-    return [medium.pk for medium in media.values()], drawings[plan.carried] if plan.carried else None, shown
+        previewed[each] = {"title": each.title, "token": token, "alias": each.alias}
+    shown = [previewed[each] for each in plan.shown if each.kind == Medium.Kind.PICTURE]
+    return [medium.pk for medium in media.values()], previewed[plan.carried] if plan.carried else None, shown
 
 
 def find_medium_state(token: str, *, by: User, now: datetime) -> tuple[Medium | None, int, str] | None:

@@ -241,10 +241,10 @@ def split_into_calls(
 
 
 def _update_plan(plan: MessagePlan) -> MessagePlan:
-    """Drop people who cannot be reached any more, and update userids. One query if nobody has changed.
+    """Drop people who cannot be reached any more, and update userids, because people may leave or be renamed during
+    planning. One query if nobody has changed.
 
-    Somebody who left or was renamed during planning is caught here. Under the lock taken here such changes wait until
-    the deliveries are written, and then change the deliveries.
+    From the lock taken here on, such changes wait until the deliveries are written, and then change the deliveries.
     """
     people_before = {person.user_id: person for planned in plan.deliveries for person in planned.people}
     if not people_before:
@@ -368,11 +368,11 @@ def plan_mails(
     enabled = {corp.pk: corp for corp in Corp.objects.enabled().select_related("site_address").order_by("pk")}
     if not enabled:
         raise RenderingError(Sentence("No company is enabled."))
-    usual = enabled.get(corp_id or 0) or next(iter(enabled.values()))
+    default_corp = enabled.get(corp_id or 0) or next(iter(enabled.values()))
     for person in people:
         content, content_id = content_of(person)
         yield PlannedDelivery(
-            enabled.get(person.corp_id or 0, usual), [person], content, content_id, channel=Channel.EMAIL
+            enabled.get(person.corp_id or 0, default_corp), [person], content, content_id, channel=Channel.EMAIL
         )
 
 
@@ -431,7 +431,7 @@ def build_delivery(
         if wanted.medium_id is not None:
             media[wanted] = Medium.objects.only("pk").get(pk=wanted.medium_id, run=run.original_run)
             continue
-        columns = wanted.columns(now)
+        columns = wanted.make_columns(now)
         if wanted.queue == models.MakerQueue.SNAPSHOTS:
             columns["give_up_at"] = max(
                 now + attachments.PATIENCE, draft.expires_at - attachments.GIVEN_UP_BEFORE_EXPIRY

@@ -57,13 +57,13 @@ FIGURES_AT_MOST = 7
 FIGURE_CHARACTERS = 64
 _COLON = re.compile(r"[:：]")
 
-# Reads the values that own rows depend on: of people, by keys, in a company or (None) by the primary account.
+# Reads people's values that decide about own rows. Takes user ids, attribute keys and a company or None (the primary).
 ReadValues = Callable[[Collection[int], Collection[Key], int | None], dict[int, Values]]
 
 
 @dataclass(frozen=True)
 class ReportParts:
-    """The parts of a report that the engine reads, saved or drafted."""
+    """A report with its rows of other tables, saved or drafted."""
 
     report: models.Report
     cards: Sequence[ReportCard] = ()
@@ -72,7 +72,7 @@ class ReportParts:
 
     @cached_property
     def conditions(self) -> list[Condition]:
-        """Return its rules of own rows."""
+        """Return the conditions that choose each person's own rows."""
         return [
             Condition(one.alias, one.column, one.value)
             if one.value in OwnRowsRule.OF_PERSON
@@ -96,8 +96,8 @@ def read_saved_parts(report: models.Report, *, has_cards: bool = True) -> Report
     return ReportParts(report, *rows)
 
 
-class Contents(RunContents):
-    """The contents of people with equal rows, each written when it is first asked for."""
+class ReportContents(RunContents):
+    """The contents of a report. People who see the same rows share one, which is written when it is first asked for."""
 
     def __init__(
         self,
@@ -109,12 +109,12 @@ class Contents(RunContents):
         read_values: ReadValues | None = None,
     ) -> None:
         """Check the data. `tables`: by alias of the card; `pages`: of the BI, whose picture goes with the message;
-        `read_values`: shared by pushes. Raises RenderingError if own rows or a chart do not fit the data, or own rows
-        lack a part of it: nobody sees anything then."""
+        `read_values`: if many pushes share a cache. Raises RenderingError if own rows or a chart do not fit the data,
+        or if own rows would be chosen from a part of it."""
         self._parts, self._report, self._tables = parts, parts.report, tables
         self._subscription, self._slot_at, self._pages = subscription, slot_at, pages
         conditions = parts.conditions
-        # A rule left out could show hidden rows, and with cut data people would miss rows of theirs.
+        # If a condition were left out, people could see others' rows. If data is cut, people could miss rows of theirs.
         for alias in sorted({one.alias for one in conditions} & tables.keys()):
             if tables[alias].is_cut:
                 sentence = Sentence(
@@ -133,7 +133,7 @@ class Contents(RunContents):
             )
             raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
         self.charts = [(row.alias, row.chart) for row in parts.charts]
-        # Otherwise a chart of a missing column would be left out unnoticed.
+        # Checked, because a chart of a missing column would be left out unnoticed.
         for alias, chart in self.charts:
             names = tables[alias].names if alias in tables else ()
             for column in (chart.x, chart.series, *chart.y) if names else ():
@@ -238,7 +238,7 @@ def expect_contents(
             "time": _format_data_time(tables, subscription.time_zone)
         }
     try:
-        return ExpectedContents(Contents(parts, tables, subscription, now, pages(), read_values), note, is_known)
+        return ExpectedContents(ReportContents(parts, tables, subscription, now, pages(), read_values), note, is_known)
     except RenderingError as error:
         return ExpectedContents(note=error.sentence, is_known=False)
 
@@ -269,11 +269,11 @@ def expect_saved_contents(subscription: Subscription, now: datetime, *, is_trial
 def expect_recipients(
     subscriptions: Sequence[Subscription], now: datetime, *, only: int | None = None
 ) -> dict[int, tuple[ExpectedContents, list[Recipient]]]:
-    """Map each push to what it would send now and to whom, as sending finds them, with the reason for those who get
-    nothing.
+    """Map each push to the contents that it would send now and to its recipients, found as sending does. Recipients who
+    get nothing have the reason.
 
-    The number of queries does not grow with the pushes, except for a few per push with a picture of a page. `only`: for
-    this person alone, as if each push named them.
+    The number of queries does not grow with the pushes, except for a few per push with a picture of a page. `only`:
+    the only recipient, as if each push named this person.
     """
     cards = Prefetch("report__report_cards", ReportCard.objects.select_related("card__source"))
     rules = Prefetch("report__own_rows_rules", OwnRowsRule.objects.select_related("attribute"))
@@ -362,9 +362,9 @@ def find_bi_link(cards: Iterable[Card]) -> str:
 def read_attribute_values(
     user_ids: Collection[int], keys: Collection[Key], corp_id: int | None = None
 ) -> dict[int, Values]:
-    """Map users and keys to the folded values. Accounts and departments are those in the company `corp_id`; without it,
-    those of the primary account, because administrators of another company name its accounts. One query for all
-    attributes, and one each for accounts and departments."""
+    """Map users and keys to the folded values. Userids and departments are those in the company `corp_id`; without it,
+    those of the primary account alone: administrators of other companies choose the userids there. One query for all
+    attributes, and one each for userids and departments."""
     rows = AttributeValue.objects.filter(attribute__in=[key for key in keys if isinstance(key, int)])
     in_corp = Q(is_primary=True) if corp_id is None else Q(corp=corp_id)
     accounts = WeComAccount.objects.complete().filter(in_corp)
@@ -465,8 +465,7 @@ class SubscriptionSource(sources.RunSource):
         return sources.Terms(form, subscription.priority, subscription.lifetime_hours, report.corp_id, report.link)
 
     def find_audience(self) -> sources.Audience:
-        """Return who is chosen at this moment, and who of them cannot be reached and why. A trial goes to one
-        person: the chosen one, else who asked for it."""
+        """Return who is chosen at this moment. A trial goes to one person: the chosen one, else who asked for it."""
         run, subscription = self.run, self.subscription
         if run.trigger == Run.Trigger.TRIAL:
             return make_trial_audience(subscription, run.tried_on_id or run.requested_by_id)
@@ -485,13 +484,13 @@ class SubscriptionSource(sources.RunSource):
             robot_id=subscription.robot_id if has_robot else None,
         )
 
-    def build_contents(self, *, now: datetime) -> Contents:
+    def build_contents(self, *, now: datetime) -> ReportContents:
         """Return the contents over the data of the run's slot. Data that was not requested yet is requested.
 
         Raises DataPending until all of it is settled, RenderingError if some of it cannot be had, and NotWorthSending.
         """
         if self.tables is not None:
-            return Contents(self.parts, self.tables, self.subscription, self.run.slot_at, self.pages)
+            return ReportContents(self.parts, self.tables, self.subscription, self.run.slot_at, self.pages)
         slot_at, cards = self.run.slot_at, self.parts.cards
         card_ids = {one.card_id for one in cards}
         found = fetch.find_card_data(card_ids, slot_at=slot_at) if cards else {}
@@ -513,7 +512,7 @@ class SubscriptionSource(sources.RunSource):
             raise sources.NotWorthSending(reason)
         is_trial = self.run.original_run.trigger == Run.Trigger.TRIAL
         pages = _find_pages(self.parts, self.subscription, slot_at, is_trial=is_trial)
-        return Contents(self.parts, tables, self.subscription, slot_at, pages)
+        return ReportContents(self.parts, tables, self.subscription, slot_at, pages)
 
     def find_reason_to_skip(self, tables: dict[str, Table]) -> Sentence | None:
         """Return why the run is not worth sending; None if it is, or if somebody asked for it by hand."""

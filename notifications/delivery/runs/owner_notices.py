@@ -130,8 +130,8 @@ def _mark_notified(runs: Sequence[Run], notice: Run | None, now: datetime) -> No
 def _write_notice(runs: Sequence[Run]) -> tuple[str, str, str]:
     """Return title, text and link (empty: the notice's own page) of a notice about the runs, at most NAMED_AT_MOST of
     them by name. An incoming message is named once, by its first run."""
-    first_files = {run.message_id or f"run {run.pk}": run for run in reversed(runs)}
-    reported = list(reversed(first_files.values()))
+    first_runs = {run.message_id or f"run {run.pk}": run for run in reversed(runs)}
+    reported = list(reversed(first_runs.values()))
     shown, count = reported[:NAMED_AT_MOST], len(reported)
     if any(run.status == Run.Status.FINISHED for run in reported):
         title = ngettext("A push did not reach everybody", "%(count)d pushes did not reach everybody", count)
@@ -152,7 +152,7 @@ def _write_notice(runs: Sequence[Run]) -> tuple[str, str, str]:
 
 # --- Subscriptions are paused after several failed runs in a row ---
 
-# Runs that are read for each failure that counts: runs in between may not count.
+# So many runs are read for each failure that is looked for, because runs in between may not count.
 _RUNS_PER_FAILURE = 4
 
 
@@ -204,10 +204,10 @@ def restart_failure_count(subscription: Subscription, *, now: datetime) -> set[s
 
 
 def explain_auto_pauses(subscriptions: Iterable[Subscription]) -> list[str]:
-    """Explain, for each subscription that paused itself, what happened and what to do."""
+    """Explain, for each automatically paused subscription, what happened and what to do."""
     sentence = _(
-        "“%(name)s” has paused itself after %(count)d failed runs in a row. Put right what the runs say, then tick "
-        "“enabled” on its page."
+        "“%(name)s” was paused automatically after %(count)d failed runs in a row. Solve the problems that the runs "
+        "name, then tick “enabled” on its page."
     )
     found = {one.pk: one for one in subscriptions if one.failures_paused_at is not None}
     return [sentence % {"name": one, "count": one.pauses_after_failures} for one in found.values()]

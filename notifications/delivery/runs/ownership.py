@@ -46,7 +46,7 @@ EXPIRY_NOTICE = timedelta(days=14)
 
 def find_owned(owner: User, editor: User) -> list[tuple[str, str, str, str]]:
     """Return key, name, page and usable successor of the rows in use that `owner` owns and `editor` may hand over."""
-    rows = _find_working(Q(owner=owner), now=timezone.now(), seen_by=editor)
+    rows = _find_owned_rows(Q(owner=owner), now=timezone.now(), seen_by=editor)
     return [(_make_key(row), _name_row(row), _make_row_url(row), str(_find_successor(row) or "")) for row in rows]
 
 
@@ -58,7 +58,7 @@ def describe_owner(row: Any, viewer: User) -> str:
     may_open = (
         viewer.has_perm("accounts.change_user") and find_changeable_people(viewer).filter(pk=row.owner_id).exists()
     )
-    if may_open and _find_working(Q(pk=row.pk), now=timezone.now(), seen_by=viewer, models=[type(row)]):
+    if may_open and _find_owned_rows(Q(pk=row.pk), now=timezone.now(), seen_by=viewer, models=[type(row)]):
         line = format_html('{} · <a href="{}">{}</a>', line, _make_owner_url(row.owner), _("Hand it over"))
     line = format_html("{} · {}", line, _("successor: %(person)s") % {"person": row.successor or _("nobody")})
     if find_changeable(type(row), row.pk, viewer) is None:
@@ -95,8 +95,8 @@ def find_changeable(model: Any, pk: int, editor: User) -> Any:
 
 
 def let_successors_take_over(user_ids: Collection[int] | QuerySet[Any, Any] | None = None) -> list[str]:
-    """Let chosen successors take over from those of these people, or of all, who were disabled or have left in WeCom.
-    Return sentences that say who took over what. One query if nobody has left."""
+    """Let chosen successors take over from owners who were disabled or have left in WeCom; only from `user_ids`, if
+    given. Return sentences that say who took over what. One query if nobody has left."""
     now = timezone.now()
     first, *others = (
         model.objects.filter(_is_usable(model, now), successor__isnull=False).order_by().values("owner")
@@ -122,7 +122,7 @@ def _replace_owner(owner: User, now: datetime) -> list[str]:
     managers = list(_find_managers(owner, now))
     taken: dict[User, list[Any]] = defaultdict(list)
     # Disabled rows too: they would fail silently when they are enabled again.
-    for row in _find_working(Q(owner=owner, successor__isnull=False), now=now, is_locked=True, is_used=_is_usable):
+    for row in _find_owned_rows(Q(owner=owner, successor__isnull=False), now=now, is_locked=True, is_used=_is_usable):
         if (successor := _find_successor(row)) is not None:
             _give_row(row, successor)
             taken[successor].append(row)
@@ -142,15 +142,16 @@ def _find_successor(row: Any) -> User | None:
     successor: User | None = row.successor
     if successor is None or not _may_act(successor) or explain_objection(row, successor):
         return None
-    may = not isinstance(row, ACTING) or User.objects.filter(is_not_stronger(row.owner), pk=successor.pk).exists()
-    return successor if may else None
+    if isinstance(row, ACTING) and not User.objects.filter(is_not_stronger(row.owner), pk=successor.pk).exists():
+        return None
+    return successor
 
 
 def is_not_stronger(owner: User) -> Q:
     """Return a condition on User: people with no more rights than `owner` has, or had before being disabled."""
-    able = copy(owner)
-    able.is_active = able.is_staff = True
-    return make_no_more_rights_condition(able)
+    enabled_owner = copy(owner)
+    enabled_owner.is_active = enabled_owner.is_staff = True
+    return make_no_more_rights_condition(enabled_owner)
 
 
 def explain_objection(row: Any, successor: User) -> str:
@@ -159,7 +160,7 @@ def explain_objection(row: Any, successor: User) -> str:
     sends = isinstance(row, InboundChannel) or getattr(row, "may_send", False)
     if sends and not find_senders().filter(pk=successor.pk).exists():
         return _("%(person)s may not send messages, and %(name)s does.") % words
-    # A new owner sees the row, and does not widen the reach of a token or channel.
+    # A new owner must see the row, and must not widen the reach of a token or channel.
     if not isinstance(row, ACTING):
         is_within = type(row).objects.visible_to(successor).filter(pk=row.pk).exists()
     elif sees_rows_without_corp(successor):
@@ -194,7 +195,7 @@ def find_attentions(person: User, now: datetime) -> list[Attention]:
     for owner, rows in _find_ownerless(now=now, seen_by=person).items():
         url = _make_owner_url(owner) if person.has_perm("accounts.change_user") else _make_row_url(rows[0])
         found.append(Attention(_explain_ownerless(owner, rows), url, "warn" if _may_act(owner) else "bad"))
-    expiring = _find_working(Q(expires_at__lte=now + EXPIRY_NOTICE), now=now, seen_by=person, models=[ApiToken])
+    expiring = _find_owned_rows(Q(expires_at__lte=now + EXPIRY_NOTICE), now=now, seen_by=person, models=[ApiToken])
     return [*found, *(Attention(_explain_expiry(token), _make_row_url(token), "warn") for token in expiring)]
 
 
@@ -234,7 +235,7 @@ def _find_managers(owner: User, now: datetime) -> dict[User, list[Any]]:
     """Map people who may hand over some of what `owner` has in use to those rows."""
     holders = find_permission_holders("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
     managers = [one for one in holders if find_people_with_changeable_rights(one).filter(pk=owner.pk).exists()]
-    found = {one: _find_working(Q(owner=owner), now=now, seen_by=one) for one in managers}
+    found = {one: _find_owned_rows(Q(owner=owner), now=now, seen_by=one) for one in managers}
     return {one: rows for one, rows in found.items() if rows}
 
 
@@ -250,7 +251,7 @@ def _is_used(model: Any, now: datetime) -> Q:
     return _is_usable(model, now) if model is ApiToken else Q(is_enabled=True)
 
 
-def _find_working(
+def _find_owned_rows(
     condition: Q,
     *,
     now: datetime,
@@ -260,9 +261,9 @@ def _find_working(
     is_used: Callable[[Any, datetime], Q] = _is_used,
     names_at_most: int = 0,
 ) -> list[Any]:
-    """List owned rows in use. `seen_by`: only those that this person may change; `is_locked`: lock them until the
-    transaction ends; `is_used`: the condition for being in use; `names_at_most`: read only the names and owners of so
-    many rows of each owner and model."""
+    """List owned rows in use. `seen_by`: only rows that this person may change; `is_locked`: lock them until the
+    transaction ends; `is_used`: makes the condition for being in use; `names_at_most`: return at most so many rows of
+    each owner and model, with only their names and owners."""
     rank = Window(RowNumber(), partition_by="owner", order_by="pk")
     found: list[Any] = []
     for model in models:
@@ -281,8 +282,8 @@ def _find_working(
 
 
 def _find_ownerless(*, now: datetime, seen_by: User | None = None) -> dict[User, list[Any]]:
-    """Map owners who can no longer act, or have left in WeCom, to the first of their rows in use of each model, one
-    more than are named. Two queries if there are none."""
+    """Map owners who can no longer act, or have left in WeCom, to their rows in use: of each model the first
+    NAMED_AT_MOST + 1. Two queries if there are none."""
     first, *others = (model.objects.filter(_is_used(model, now)).order_by().values_list("owner") for model in MODELS)
     # Read first: with a subquery the database would look at every user.
     keys = [key for (key,) in first.union(*others)]
@@ -291,7 +292,7 @@ def _find_ownerless(*, now: datetime, seen_by: User | None = None) -> dict[User,
     cannot_act = Q(is_active=False) | Q(is_staff=False) | _has_left() | may_not_send
     owners = User.objects.filter(cannot_act).in_bulk(keys)
     by_owner: dict[User, list[Any]] = defaultdict(list)
-    for row in _find_working(Q(owner__in=list(owners)), now=now, seen_by=seen_by, names_at_most=NAMED_AT_MOST + 1):
+    for row in _find_owned_rows(Q(owner__in=list(owners)), now=now, seen_by=seen_by, names_at_most=NAMED_AT_MOST + 1):
         by_owner[owners[row.owner_id]].append(row)
     return by_owner
 
@@ -303,7 +304,7 @@ def _has_left() -> Q:
 
 
 def _choose_rows(owner: User, keys: Collection[str], editor: User, *, is_locked: bool = False) -> list[Any]:
-    rows = _find_working(Q(owner=owner), now=timezone.now(), seen_by=editor, is_locked=is_locked)
+    rows = _find_owned_rows(Q(owner=owner), now=timezone.now(), seen_by=editor, is_locked=is_locked)
     return [row for row in rows if _make_key(row) in keys]
 
 
@@ -311,7 +312,7 @@ def _may_act(owner: User) -> bool:
     return owner.is_active and owner.is_staff
 
 
-# --- Words ------------------------------------------------------------------------------------------------------------
+# --- Names, addresses and sentences -----------------------------------------------------------------------------------
 
 
 def _make_key(row: Any) -> str:
@@ -341,8 +342,8 @@ def _explain_ownerless(owner: User, rows: Collection[Any]) -> str:
     if _may_act(owner):
         return _("%(person)s has left in WeCom or may not send any more, and owns %(names)s.") % words
     if any(isinstance(row, ACTING) for row in rows):
-        return _("%(person)s was disabled and owns %(names)s: tokens and channels among it have stopped.") % words
-    return _("%(person)s was disabled and owns %(names)s: nobody is told what goes wrong with it.") % words
+        return _("%(person)s was disabled and owns %(names)s: the tokens and channels among them have stopped.") % words
+    return _("%(person)s was disabled and owns %(names)s: nobody is notified when they fail.") % words
 
 
 def _explain_taken(owner: User, successor: User, rows: Collection[Any]) -> str:
@@ -357,8 +358,8 @@ def _explain_expiry(token: ApiToken) -> str:
 
 # --- Rights of page pictures: each recipient's, or the owner's if the owner chose so ---
 
-# The owner's rights end when another person edits a push that sends the picture, or changes the key of its robot. The
-# owner gets a notice.
+# When another person edits a push that sends the picture, or changes the key of its robot, the picture is no longer
+# taken with the owner's rights, and the owner gets a notice.
 
 
 class NotTheOwnerError(Exception):
@@ -366,8 +367,8 @@ class NotTheOwnerError(Exception):
 
 
 def may_show_as(report: Report, person: User) -> bool:
-    """Return whether the person may show the report's page picture to all as they see it: they own every push that
-    sends it. For a report without pushes, they will own the first."""
+    """Return whether `person` may show the page to all recipients as `person` sees it: whether `person` owns every push
+    of the report, or the report has none yet."""
     if not person.is_active:
         return False
     return report.pk is None or not Subscription.objects.filter(report=report.pk).exclude(owner=person.pk).exists()
@@ -377,8 +378,8 @@ PICTURE_RIGHTS = ("picture_shown_as", "picture_ended_by", "picture_ended_at")
 
 
 def show_page_as(report: Report, person: User | None) -> None:
-    """Show the report's page to all recipients as `person` sees it; None: to each with their own rights. Saves. Raises
-    NotTheOwnerError."""
+    """Show the report's page to all recipients as `person` sees it; None: to each with their own rights. Save the
+    report. Raises NotTheOwnerError."""
     if person is not None and not may_show_as(report, person):
         raise NotTheOwnerError
     report.picture_shown_as, report.picture_ended_by, report.picture_ended_at = person, None, None
@@ -387,9 +388,9 @@ def show_page_as(report: Report, person: User | None) -> None:
 
 @transaction.atomic
 def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[int]:
-    """End showing the report's page as another person than `by` sees it, because a push or the report was edited.
-    Return the run of the notice to that person, to be rendered after the transaction; otherwise the engine renders it a
-    little later. `by`: None if a push was handed over.
+    """End showing the report's page as another person than `by` sees it, because `by` edited a push or the report.
+    Return the run of the notice to that person. The caller may queue its rendering after the transaction; otherwise a
+    tick does a little later. `by`: None if a push was handed over.
 
     Call it before the edit is saved: the notice names the page as it was, and the owner may choose anew in the same
     edit.
@@ -424,8 +425,8 @@ def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[i
 
 @transaction.atomic
 def end_page_rights_of_robot(robot: Robot, *, by: User, now: datetime) -> list[int]:
-    """End showing pages to the robot's group as somebody else than `by` sees them: another key means another group.
-    Waiting messages are canceled. Return the notices as `end_page_rights` does. Call it before the key is saved."""
+    """End showing pages to the robot's group as other people than `by` see them, because another key means another
+    group. Cancel waiting messages. Return the notices as `end_page_rights` does. Call it before the key is saved."""
     shown = Report.objects.filter(picture_shown_as__isnull=False, subscriptions__robot=robot)
     if reports := list(shown.exclude(picture_shown_as=by).distinct()):
         cancel_waiting(robot, reports, now=now)

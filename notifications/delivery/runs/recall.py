@@ -1,8 +1,8 @@
 """Recalls messages, and withdraws waiting messages of people who left or were renamed.
 
 Before its first attempt a message can change: it is rewritten without those people, or with the new userid, and
-canceled if nobody is left. From the first attempt on it stays as it is (design: the outbox is frozen); WeCom itself
-then names the leavers as invalid.
+canceled if nobody is left. From its first attempt on a message does not change; WeCom's answer then names the people
+who left as invalid.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ logger = logging.getLogger(__name__)
 
 @transaction.atomic
 def withdraw_recipients(corp: Corp, userids: Sequence[str], now: datetime) -> None:
-    """Remove these people, folded, from untried messages, mails too. One query if no message waits for them.
+    """Remove people from messages and mails without an attempt. `userids`: folded. One query if no message waits.
 
-    Their receipts say why; other people get the message as before. It is safe to repeat, and waits for freezings.
+    Their receipts say why; others get the message as before. Safe to repeat. Waits for messages that are being frozen.
     """
     lock_freezing(corp.pk)
     if not _find_untried().exists():
@@ -67,7 +67,7 @@ def withdraw_recipients(corp: Corp, userids: Sequence[str], now: datetime) -> No
 
 
 def _subtract_recipients(delivery: Delivery, count: int, *, is_anybody_left: bool, now: datetime) -> None:
-    """Subtract `count` people from the delivery; cancel it if nobody is left."""
+    """Save the delivery, whose body may have been changed, with `count` people less. Cancel it if nobody is left."""
     if not is_anybody_left:
         delivery.status, delivery.settled_at = Delivery.Status.CANCELED, now
     delivery.recipient_count = max(0, delivery.recipient_count - count)
@@ -80,7 +80,7 @@ def _subtract_recipients(delivery: Delivery, count: int, *, is_anybody_left: boo
 
 @transaction.atomic
 def cancel_waiting(robot: Robot, reports: Sequence[Report], *, now: datetime) -> None:
-    """Cancel untried messages of these reports' pushes to the robot. Waits for freezings."""
+    """Cancel messages of these reports' pushes to the robot that have no attempt yet."""
     lock_freezing(robot.corp_id)
     waiting = _find_untried().filter(robot=robot, run__subscription__report__in=reports)
     for delivery in waiting.select_for_update(of=("self",)).order_by("pk"):
@@ -89,7 +89,7 @@ def cancel_waiting(robot: Robot, reports: Sequence[Report], *, now: datetime) ->
 
 @transaction.atomic
 def readdress_deliveries(corp: Corp, old: str, new: str) -> None:
-    """Send untried messages to the person's new userid. Waits for freezings."""
+    """Replace a person's userid in messages that have no attempt yet."""
     lock_freezing(corp.pk)
     waiting = _find_untried().filter(corp=corp)
     if not waiting.exists():
@@ -97,15 +97,15 @@ def readdress_deliveries(corp: Corp, old: str, new: str) -> None:
     folded, address = fold_userid(old), f"{corp.pk}:{fold_userid(new)}"
     for delivery in _lock_deliveries_of(waiting, Q(address=f"{corp.pk}:{folded}")):
         if Receipt.objects.filter(run=delivery.run_id, channel=delivery.channel, address=address).exists():
-            continue  # it was meant for the former holder of the new userid: WeCom refuses the old one
+            continue  # the run already has a receipt for the new userid, of its former holder: WeCom refuses the old
         Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}").update(address=address)
         _write_recipients(delivery, lambda userid: new if fold_userid(userid) == folded else userid)
         delivery.save(update_fields=["body", "plain_body"])
 
 
 def _lock_deliveries_of(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:
-    """Lock and return the deliveries that have receipts of this condition. No worker claims them then: a claim checks
-    the status again once it has the row."""
+    """Lock and return the deliveries with receipts of this condition. A worker's claim skips locked rows, and rows that
+    changed since the worker read them."""
     receipts = Receipt.objects.filter(condition, delivery__in=waiting, status="")
     keys = set(receipts.order_by().values_list("delivery", flat=True))
     return list(waiting.filter(pk__in=keys).select_for_update(of=("self",)).order_by("pk")) if keys else []
@@ -117,7 +117,8 @@ def _find_untried() -> QuerySet[Delivery]:
 
 
 def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -> bool:
-    """Change the recipients in the frozen body, in order, unless nobody would be left. Return whether anybody is."""
+    """Change each recipient in the body, unless nobody would be left. Return whether anybody is left. `change`: returns
+    the new userid, or None to remove it."""
     payload = json.loads(bytes(delivery.body))
     users = [user for user in map(change, payload["touser"].split("|")) if user]
     if users:
@@ -133,7 +134,7 @@ def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -
 # WeCom's limit; later recalls get 42052.
 RECALL_WITHIN = timedelta(hours=24)
 HANDED_OUT_AT_ONCE = 500
-# When a recall is tried again that failed for the moment or found no room in the limits.
+# A recall that failed temporarily, or that the limiter did not permit, is tried again after this time.
 RETRY = timedelta(minutes=1)
 # WeCom counts the calls of each API separately.
 RECALL_API = "message_recall"
@@ -150,8 +151,8 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
 
 
 def request_recall(sent: Run | Delivery, *, person: User, now: datetime) -> bool:
-    """Cancel what waits of a run, or of this one message, and mark what was sent for recall. An incoming message is
-    recalled with all its runs. Return False if that was requested already."""
+    """Cancel the waiting messages of a run, or one message, and mark those already sent for recall. An incoming message
+    is recalled with all its runs. Return False if that was requested already."""
     run = sent if isinstance(sent, Run) else sent.run
     with transaction.atomic():
         if isinstance(sent, Run):
@@ -212,7 +213,7 @@ def hand_out_recalls(*, now: datetime) -> list[int]:
 
 
 def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Recall each message from WeCom. Return how many were recalled. Passing failures are handed out again.
+    """Recall each message from WeCom. Return how many were recalled. Temporary failures are tried again later.
 
     After an error that concerns the whole company, such as a refused IP or too many calls, its other messages are
     skipped.

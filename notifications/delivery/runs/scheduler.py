@@ -63,20 +63,20 @@ def claim_due_subscriptions(*, now: datetime) -> list[int]:
     while True:
         with transaction.atomic():
             # No join: thousands share a report.
-            companies = Prefetch("report", Report.objects.only("corp"))
-            due = find_claimable(now).prefetch_related(companies).only(*_PLAN_COLUMNS)
+            reports = Prefetch("report", Report.objects.only("corp"))
+            due = find_claimable(now).prefetch_related(reports).only(*_PLAN_COLUMNS)
             subscriptions = list(lock_skipping(due.order_by("next_run_at"))[:BATCH])
             # The query above may not have seen the newest runs. All code that makes a run locks its subscription first,
             # and these are locked now, so this query sees all.
             under_way = Run.objects.under_way().filter(subscription__in=[one.pk for one in subscriptions])
             under_way = under_way.order_by("-pk").only("subscription_id", "slot_at")
-            formers = {run.subscription_id: run for run in under_way}  # the oldest, if there are several
+            current_runs = {run.subscription_id: run for run in under_way}  # the oldest, if there are several
             # At least one is planned, then as many as fit into BATCH_SECONDS.
             end_at, plans = read_boot_clock() + BATCH_SECONDS, list[RunPlan]()
             known_times: dict[tuple[Any, ...], FoundTimes] = {}
             for one in subscriptions:
                 with log_errors(logger, "subscription=%d could not be planned", one.pk) as row:
-                    plans.append(plan_runs(one, now=now, former=formers.get(one.pk), known=known_times))
+                    plans.append(plan_runs(one, now=now, current=current_runs.get(one.pk), known=known_times))
                 if row.error is not None:  # an unforeseen error: this row must not block all others
                     sentence = Sentence(
                         "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved "
@@ -86,7 +86,7 @@ def claim_due_subscriptions(*, now: datetime) -> list[int]:
                 if read_boot_clock() >= end_at:
                     break
             planned = subscriptions[: len(plans)]
-            is_moving = any(one.next_run_at != plan.next_run_at for one, plan in zip(planned, plans, strict=True))
+            is_any_moved = any(one.next_run_at != plan.next_run_at for one, plan in zip(planned, plans, strict=True))
             new_runs = []
             for run in (run for plan in plans for run in plan.runs):
                 # Times missed during one run share a row: a later batch adds its times to it.
@@ -99,8 +99,8 @@ def claim_due_subscriptions(*, now: datetime) -> list[int]:
                 cursor.execute(_INSERT_RUNS, [json.dumps(new_runs, default=str)])
                 run_ids += [pk for pk, status in cursor.fetchall() if status == Run.Status.WAITING]
                 cursor.execute(_MOVE_SUBSCRIPTIONS, [json.dumps(moved, default=str)])
-        # Subscriptions that must wait for their run under way keep their time: the next batch would find them again.
-        if not is_moving or len(plans) == len(subscriptions) < BATCH:
+        # A subscription that waits for its run under way keeps its time. If all do, the next batch would be the same.
+        if not is_any_moved or len(plans) == len(subscriptions) < BATCH:
             return run_ids
 
 
@@ -130,11 +130,11 @@ def plan_runs(
     subscription: Subscription,
     *,
     now: datetime,
-    former: Run | None = None,
+    current: Run | None = None,
     known: dict[tuple[Any, ...], FoundTimes] | None = None,
 ) -> RunPlan:
     """Plan the runs of a due subscription without writing. `subscription.next_run_at`, set on every due one, is the
-    earliest time not yet seen. `former`: its run that is under way. `known`: a cache of times by schedule, for many
+    earliest time not yet seen. `current`: its run that is under way. `known`: a cache of times by schedule, for many
     subscriptions with one `now`."""
     first, known = subscription.next_run_at or now, {} if known is None else known
     key = (first, subscription.grace_minutes, *_read_schedule(subscription))
@@ -145,28 +145,28 @@ def plan_runs(
     except ScheduleError as error:
         # Forms refuse such a schedule. Otherwise it is stopped with a failed run and does not block the others.
         return _plan_failure(subscription, now, error.sentence)
-    if former is not None:
-        # A clock that was set back makes the time of the run under way come once more.
-        missed = [time for time in missed if time.slot_at != former.slot_at]
+    if current is not None:
+        # If the clock was set back, the time of the run under way comes once more.
+        missed = [time for time in missed if time.slot_at != current.slot_at]
     runs = []
     if missed:
         # One run for all missed times. Those missed during one run share a row, even if they are found by later ticks.
         reason = Sentence("It did not begin within its grace period of %(minutes)d minutes.")
-        if former is not None:
+        if current is not None:
             reason = Sentence(
                 "The run before it was still under way at the end of its grace period of %(minutes)d minutes."
             )
         sentence = reason % {"minutes": subscription.grace_minutes}
         missed_run = _describe_run(subscription, missed[0], now, Run.Status.MISSED, len(missed), sentence)
-        if former is not None:
-            missed_run["key"] = f"{_OVERLAP}{former.pk}"
+        if current is not None:
+            missed_run["key"] = f"{_OVERLAP}{current.pk}"
         runs.append(missed_run)
-    if due and former is not None:  # found again until `former` ends, or their grace period does
+    if due and current is not None:  # these times are found again until `current` or their grace period ends
         return RunPlan(runs, due[0].due_at)
     if due:
         runs.append(_describe_run(subscription, due[-1], now, Run.Status.WAITING, len(due)))
     if following is None and subscription.valid_to is None and subscription.repeat != Repeat.ONCE:
-        # A failed run shows that no further time was found before the validity ended: nobody would notice otherwise.
+        # No end is set, but no further time was found. The owner is notified of the failed run.
         sentence = Sentence(
             "No further time is known: its days are all free days. It is not sent until its schedule is changed."
         )
@@ -192,7 +192,7 @@ def _find_times(subscription: Subscription, first: datetime, now: datetime) -> F
     return FoundTimes(missed, due, None)
 
 
-# With the rows as one JSON parameter: Django's update() with a CASE per row is too slow for 50,000 due subscriptions.
+# The rows are one JSON parameter: Django's update() with a CASE per row is too slow for 50,000 due subscriptions.
 _INSERT_RUNS = """
     INSERT INTO notifications_run (
         key, subscription_id, corp_id, trigger, slot_at, due_at, slot_count, status, claimed_at, render_after,

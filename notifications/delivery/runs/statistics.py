@@ -1,4 +1,4 @@
-"""Counts of the people whom messages reached or not, by day, run or company; and the state of companies' queues."""
+"""Counts people whom messages reached or did not reach, by day, run or company; annotates the companies' queues."""
 
 from __future__ import annotations
 
@@ -54,10 +54,8 @@ class DayCounts:
 def count_last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: ZoneInfo) -> list[DayCounts]:
     """Return the last `days` days up to `today`, oldest first, including days without messages. Makes one query."""
     first = today - timedelta(days=days - 1)
-    of_these_days = deliveries.filter(
-        created_at__gte=find_midnight(first, zone), created_at__lt=find_midnight(today, zone, 1)
-    )
-    found = sum_outcomes(of_these_days.annotate(day=TruncDate("created_at", tzinfo=zone)), "day")
+    recent = deliveries.filter(created_at__gte=find_midnight(first, zone), created_at__lt=find_midnight(today, zone, 1))
+    found = sum_outcomes(recent.annotate(day=TruncDate("created_at", tzinfo=zone)), "day")
     dates = [first + timedelta(days=number) for number in range(days)]
     return [DayCounts(day, found.get(day, OutcomeCounts())) for day in dates]
 
@@ -91,14 +89,14 @@ def sum_outcomes(rows: QuerySet[Delivery], column: str) -> dict[Any, OutcomeCoun
 
 
 def find_midnight(day: date, zone: ZoneInfo, plus: int = 0) -> datetime:
-    """Return the midnight in `zone` at which the day that is `plus` days after `day` begins."""
+    """Return when `day`, or the day `plus` days later, begins in `zone`."""
     return datetime.combine(day + timedelta(days=plus), time(), tzinfo=zone)
 
 
 # --- Queues: speed, time left, and the part of the daily budget that is used ---
 
 MINUTE = timedelta(minutes=1)
-# From this share of the daily budget on, in percent, a warning is shown.
+# A warning is shown once this percentage of the daily budget is used.
 WARNED_PERCENT = 80
 
 

@@ -1,4 +1,4 @@
-"""Starts runs by hand, over the API or as a trial, and resends to people not reached."""
+"""Makes runs that people or API calls request: by hand, as a trial, or to resend to people not reached."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from notifications.delivery.runs.scheduler import make_run_fields
 from notifications.models import ApiToken, Delivery, Receipt, Run, Subscription
 from notifications.models.runs import KEY_CHARACTERS
 
+# Statuses of runs whose messages were made.
 RENDERED = (Run.Status.SENDING, Run.Status.FINISHED)
 
 
 def can_be_resent(run: Run) -> bool:
-    """Return whether the run has receipts, and its subscription or message still exists to be sent."""
+    """Return whether the run's messages were made and not recalled, and what it sent still exists."""
     if run.message_id is not None:
         return run.recall_requested_at is None and bool(find_parts(run))
     return run.status in RENDERED and run.subscription_id is not None and run.recall_requested_at is None
 
 
 def find_parts(run: Run) -> list[Run]:
-    """Return the runs that are resent with it: all first runs of its incoming message, else itself alone."""
+    """Return the runs to resend together: all first runs of the run's incoming message, else the run alone."""
     if run.message_id is None:
         return [run]
     return list(run.find_runs_of_message().filter(trigger=Run.Trigger.MESSAGE, status__in=RENDERED).order_by("pk"))
 
 
 def make_resend_key(run: Run, number: int, delivery: Delivery | None = None) -> str:
-    """Return the key of the run that resends the run, or this one message of it, for the `number`th time."""
+    """Return the key of the `number`th resend of `run`, or of its message `delivery` alone."""
     return f"resend:{run.pk}:{number}" if delivery is None else f"resend:{run.pk}:{number}:{delivery.pk}"
 
 
@@ -46,12 +47,12 @@ def make_resend_key(run: Run, number: int, delivery: Delivery | None = None) -> 
 def request_resend(
     run: Run, *, delivery: Delivery | None = None, number: int, with_unknown: bool, person: User, now: datetime
 ) -> tuple[list[Run], bool]:
-    """Return the runs that resend it, and whether they are new: one run, or one for each part of an incoming message
+    """Return the runs that resend `run`, and whether they are new: one run, or one for each part of an incoming message
     that did not reach everybody. Submitting a page twice returns the same runs, and so does a second request while the
     first one's messages are not made yet.
 
-    `delivery`: the one message to resend, to its people alone. `number`: of this resending of the run or its incoming
-    message, 1 for the first. The present text of the subscription is sent, and expires its full lifetime from now.
+    `delivery`: resend this message alone, to its people. `number`: 1 for the first resend of the run or of its incoming
+    message, and so on. The present text of the subscription is sent, and expires its full lifetime from now.
     """
     parts = [run] if delivery is not None else find_parts(run)
     originals = Run.objects.filter(pk__in=[part.original_run.pk for part in parts]).order_by("pk")
@@ -82,7 +83,7 @@ def request_resend(
 
 
 class TriggerRefusedError(Exception):
-    """The subscription does not run now. `code` is for programs, `sentence` for readers of their log."""
+    """The run may not begin now. `code` is for programs that call the API, `sentence` for people."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(code)
@@ -107,7 +108,7 @@ def request_run(
     with transaction.atomic():
         current = _lock_subscription(subscription)
         if trigger not in Run.PARTIAL and not Run.objects.filter(key=key).exists():
-            _check_alone(current)
+            _check_none_under_way(current)
         fields = make_run_fields(current, trigger, slot_at=now, now=now)
         return Run.objects.get_or_create(key=key, defaults={**fields, "requested_by": person, "tried_on": tried_on})
 
@@ -129,7 +130,7 @@ def trigger_run(
     is_early = current.valid_from is not None and now < current.valid_from
     if is_early or (current.valid_to is not None and now >= current.valid_to):
         raise TriggerRefusedError("outside_validity", _("The push is not valid at this time."))
-    _check_alone(current)
+    _check_none_under_way(current)
     run = Run.objects.create(
         **make_run_fields(current, trigger, slot_at=now, now=now),
         key=f"api:{current.pk}:{secrets.token_hex(16)}",
@@ -143,20 +144,20 @@ def trigger_run(
     return run
 
 
-def _check_alone(subscription: Subscription) -> None:
+def _check_none_under_way(subscription: Subscription) -> None:
     if Run.objects.under_way().filter(subscription=subscription).exists():
         raise TriggerRefusedError("run_under_way", explain_under_way())
 
 
 def explain_under_way() -> str:
-    """Explain why a run has to wait for the end of another."""
-    return _("A run of this push is under way; of one push one runs at a time.")
+    """Explain why no run may begin before another has ended."""
+    return _("A run of this push is under way. A push has only one run at a time.")
 
 
 # --- Idempotency-Key: for 24 hours a repeated request gets the answer of the first ---
 
 KEY_KEPT = timedelta(hours=24)
-# The columns of a run of which no request is kept any more.
+# Values that erase the stored API request of a run.
 NO_REQUEST = {"request_key": "", "request_fingerprint": "", "request_answer": ""}
 # Printable ASCII characters without spaces.
 KEY_PATTERN = rf"^[!-~]{{1,{KEY_CHARACTERS}}}$"
@@ -166,7 +167,7 @@ class KeyReusedError(Exception):
     """The key belongs to another request of the same token."""
 
 
-def read_fingerprint(method: str, path: str, body: str) -> str:
+def compute_fingerprint(method: str, path: str, body: str) -> str:
     """Return a SHA-256 of the request, as 64 hexadecimal digits."""
     return hashlib.sha256("\n".join((method, path, body)).encode()).hexdigest()
 
@@ -175,8 +176,8 @@ def read_fingerprint(method: str, path: str, body: str) -> str:
 def answer_once(
     *, token: ApiToken, key: str, fingerprint: str, now: datetime, make: Callable[[], tuple[Run, str]]
 ) -> tuple[Run, str, bool]:
-    """Return the run and the answer of `make`, or the stored ones if the key was used before; and whether it was. A
-    request with an empty key never repeats.
+    """Return the run and the answer that `make` returns, or those stored for the key; and whether they were stored. An
+    empty key stores nothing.
 
     `make` makes the run and its answer; an exception from it undoes everything, so that the key stays free. Of two
     concurrent requests of a token the second waits for the first. Raises KeyReusedError.

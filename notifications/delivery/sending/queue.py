@@ -77,7 +77,7 @@ def hand_out_deliveries(*, now: datetime, limit: int = AT_ONCE) -> ReservedDeliv
     for is_urgent in (True, False):
         rows = sendable.filter(priority=Priority.URGENT if is_urgent else Priority.ORDINARY)
         lists = _reserve_by_company(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
-        # Limits of robots and mail seldom bind: a task gives back what must wait.
+        # Robots and mail seldom reach their limits: a task gives back the messages that must wait.
         lists.append(_queue_deliveries(rows.exclude(channel=Channel.WECOM), limit, now))
         # Companies take turns.
         by_priority.append([pk for turn in zip_longest(*lists) for pk in turn if pk is not None])
@@ -117,7 +117,7 @@ def _reserve_by_company(sendable: QuerySet[Delivery], now: datetime, limit: int,
             pk = smallest_first.pop(0)
             shares[pk] = min(shares[pk], part)
             left -= shares[pk]
-    # A blocked company sends nothing, or one message as a probe.
+    # A blocked company sends nothing but, from time to time, one message as a probe.
     for pk, may_probe in take_probes([pk for pk, share in shares.items() if share], now=now).items():
         shares[pk] = int(may_probe)
     return [
@@ -273,7 +273,7 @@ def probe_company_at_once(corp_id: int, now: datetime) -> None:
 
 
 def _release_waiting(queue: CorpQueue, *, now: datetime) -> None:
-    """Make the deliveries due that wait because of the broken configuration. The limiter decides again on each."""
+    """Make those deliveries due that wait because the configuration was broken. The limiter decides again on each."""
     soon = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
     waiting = Delivery.objects.filter(
         corp=queue.corp_id, status__in=[Delivery.Status.PENDING, Delivery.Status.PREPARING]

@@ -81,8 +81,8 @@ class SendTask:
     """The messages of one sending task: waiting, under way, postponed by the limiter, passed over."""
 
     def __init__(self, delivery_ids: Iterable[int], clock: Clock, is_stopping: Callable[[], bool]) -> None:
-        """Read the pending deliveries. `is_stopping` is asked before each beginning: a stopping or overdue task gives
-        the rest back."""
+        """Read the pending deliveries. `is_stopping` is asked before calls begin: a stopping or overdue task begins no
+        more calls and gives its waiting messages back."""
         self._clock, self._is_stopping = clock, is_stopping
         self._calls: dict[Future[EndedCall], tuple[Sendable, Permit]] = {}
         ids = list(delivery_ids)
@@ -91,7 +91,7 @@ class SendTask:
         corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
         limited = CorpQueue.objects.filter(corp__in=corps, daily_budget__gt=0)
         budgets: dict[int | None, int] = dict(limited.values_list("corp_id", "daily_budget"))
-        # Not the attempt's id alone: another task may hold the same message, and must not release this task's permit.
+        # A part of the ids of requests: another task with the same message must not release this task's permit.
         task_id = secrets.token_hex(4)
         # The pending deliveries, each with its request to the limiter, in the given order.
         self._waiting: dict[int, WaitingMessage] = {}
@@ -147,7 +147,7 @@ class SendTask:
         if rows is None:
             rows = [row for delivery in deliveries for row in self._claim_deliveries([delivery]) or ()]
         else:
-            # Those of a company that was disabled meanwhile, for example. They are given back at the end of the task.
+            # The claim left some out, for example of a company disabled meanwhile. The end of the task gives them back.
             self._passed_over += {delivery.pk for delivery in deliveries} - {row.pk for row in rows}
         claimed = {row.pk: row for row in rows}
         begun = [(claimed[delivery.pk], permit) for delivery, permit in admitted if delivery.pk in claimed]
@@ -173,7 +173,7 @@ class SendTask:
                     is_configuration=True,
                 )
             timed = partial(copy_context().run, _make_call, delivery, call, permit, self._clock)
-            self._calls[call_threads().submit(timed)] = delivery, permit
+            self._calls[get_call_threads().submit(timed)] = delivery, permit
 
     def _admit_waiting(self, count: int) -> list[tuple[Sendable, Permit]]:
         """Return up to `count` messages that may begin now, with their permits. The others wait, or are postponed."""
@@ -254,7 +254,7 @@ def _make_call(delivery: Sendable, call: channels.Call, permit: Permit, clock: C
 
 # --- Threads that make calls, without database or queue ---
 
-# More than all tasks of a worker have under way. A thread that was started keeps some 100 kB.
+# More than the calls that all tasks of a worker have under way. Each started thread keeps some 100 kB.
 THREADS_AT_MOST = 400
 
 
@@ -293,7 +293,7 @@ class CallThreads:
 
 
 @cache
-def call_threads() -> CallThreads:
+def get_call_threads() -> CallThreads:
     """Return the threads of this process."""
     return CallThreads()
 
@@ -305,12 +305,12 @@ def take_ended(calls: dict[Future[T], K], *, seconds: float) -> list[tuple[K, T 
     return [(calls.pop(one), one.exception() or one.result()) for one in ended]
 
 
-# The longest that a task waits for the limiter, in seconds. For longer waits the row goes back.
+# The longest that a task waits for the limiter, in seconds. A message that must wait longer is given back.
 PATIENCE_SECONDS = 2.0
 # Seconds until the limiter is asked again while it is unreachable, or being restored.
 UNREACHABLE_SECONDS = 5.0
 RESTORING_SECONDS = 0.5
-# Rows keep the wait that WeCom imposes; the limiter holds other messages of the company at most this long.
+# The refused message waits as long as WeCom says; the limiter holds the company's others at most this long.
 HOLD_SECONDS_AT_MOST = 120
 
 
@@ -331,7 +331,7 @@ def release_permits(permits: Sequence[Permit]) -> None:
 
 def hold_scopes(scopes: Iterable[Scope], outcome: Outcome) -> None:
     """Begin no call in these scopes for as long as the other side wants, at most HOLD_SECONDS_AT_MOST. If the limiter
-    is unreachable, only the rows wait."""
+    is unreachable, only the refused messages wait."""
     seconds = min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST)
     try:
         get_gate().hold_scopes(scopes, seconds=seconds, halves_parallel=outcome.errcode == TOO_MANY_PARALLEL)

@@ -55,7 +55,7 @@ _ATTEMPT_OUTCOMES = {
 
 
 def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | None, now: datetime) -> bool:
-    """Write the attempt's outcome and, if the attempt still holds the lease, the delivery's. Return whether it did."""
+    """Write the attempt's outcome and, if it still holds the lease, the delivery's. Return whether it holds it."""
     with transaction.atomic():
         # Lock the delivery first, as the sweep does: another order could deadlock.
         held = Delivery.objects.filter(
@@ -83,7 +83,7 @@ def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | Non
             fields |= {"invalid_count": invalid, "unlicensed_count": unlicensed}
         released = {"fencing_token": None, "lease_until": None, "queued_until": None}
         Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
-        # In the same transaction: a repeat, after the answer to COMMIT was lost, returns above and skips this, too.
+        # In the same transaction: if this is repeated because the answer to COMMIT was lost, it ends above.
         if outcome.kind == OutcomeKind.POSTPONED:
             # Due messages of the same route wait too: one message at a time probes whether it works again.
             due = Delivery.objects.filter(
@@ -238,7 +238,7 @@ def retry_reconnected(write: Callable[[], T]) -> T:
         return write()
 
 
-# With the rows as one JSON parameter: Django's update() with a CASE per row is too slow for every accepted message.
+# The rows are one JSON parameter: Django's update() with a CASE per row is too slow for every accepted message.
 _ACCEPT_DELIVERIES = """
     UPDATE notifications_delivery
     SET status = 'accepted', errcode = 0, error = '', settled_at = listed.at, msgid = listed.msgid, response_code = '',
@@ -306,7 +306,7 @@ def fall_back(run_ids: Collection[int], *, now: datetime) -> None:
         columns = ("delivery_id", "user_id", "delivery__corp_id", "user__email")
         rows = list(_find_unreached().filter(run=run).order_by("pk").values_list(*columns))
         sent = Delivery.objects.only("title", "text", "link", "content").in_bulk({row[0] for row in rows})
-        # Each person's content as it was handed to WeCom, so that own rows stay the same.
+        # The mail has the content of the person's own message to WeCom, so nobody sees other people's rows.
         contents = {
             Recipient(
                 user_id, corp_id, "", make_mail_address(user_id, email), reason=None, channel=Channel.EMAIL, email=email

@@ -85,9 +85,9 @@ def hand_out_uploads(*, now: datetime) -> ReservedDeliveries:
         )
         if not rows:
             return ReservedDeliveries()
-        probes = take_probes({row.corp_id for row in rows if is_uploaded(row)}, now=now)
+        probes = take_probes({row.corp_id for row in rows if needs_upload(row)}, now=now)
         for row in rows:
-            if is_uploaded(row) and row.corp_id in probes:
+            if needs_upload(row) and row.corp_id in probes:
                 if not probes[row.corp_id]:
                     continue
                 probes[row.corp_id] = False
@@ -97,8 +97,8 @@ def hand_out_uploads(*, now: datetime) -> ReservedDeliveries:
 
 
 def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Upload the medium of each delivery and freeze its bytes. Return how many may be sent now. Another worker takes
-    what a stopping one leaves when its reservation ends."""
+    """Upload the medium of each delivery and freeze its bytes. Return how many may be sent now. A stopping worker gives
+    the rest back; another one repeats uploads under way when their reservation ends."""
     waiting, sendable_count = list(delivery_ids), 0
     carrying = Delivery.objects.filter(pk__in=waiting, medium__isnull=False).order_by()
     sizes: dict[int, int] = dict(carrying.values_list("pk", Length("medium__content")))
@@ -136,18 +136,18 @@ def _prepare_together(delivery_ids: list[int], clock: Clock, is_stopping: Callab
             content = contents[one.medium.pk]
             with translation.override(one.language):
                 name = one.medium.name or write_file_name(one.title, one.created_at, one.medium.extension)
-            if not is_uploaded(one):
+            if not needs_upload(one):
                 complete = partial(_put_medium_into_body, delivery=one, content=content, name=name)
                 sendable_count += freeze_delivery(one, complete, clock())
             elif one.channel == Channel.ROBOT and one.robot is None:
                 sendable_count += freeze_delivery(one, None, clock(), reason=ROBOT_GONE.message)
             else:
                 to_upload.append(Upload(one, one.medium, content, name))
-    calls, stop_at = _begin_uploads(to_upload, clock), math.inf
+    calls, end_at = _begin_uploads(to_upload, clock), math.inf
     while calls:
         if is_stopping():
-            stop_at = min(stop_at, read_boot_clock() + STOP_SECONDS)
-            if read_boot_clock() >= stop_at:
+            end_at = min(end_at, read_boot_clock() + STOP_SECONDS)
+            if read_boot_clock() >= end_at:
                 break
         ended = send.take_ended(calls, seconds=send.SETTLE_SECONDS)
         send.release_permits([permit for (_delivery, permit), _answer in ended])
@@ -176,7 +176,7 @@ def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> dict[Future[str],
     for upload, permit in zip(uploads, answers, strict=True):
         if isinstance(permit, Permit):
             call = partial(copy_context().run, _upload_medium, upload, permit)
-            calls[send.call_threads().submit(call)] = upload.delivery, permit
+            calls[send.get_call_threads().submit(call)] = upload.delivery, permit
         else:
             give_delivery_back(upload.delivery, clock() + timedelta(seconds=permit))
     return calls
@@ -199,7 +199,7 @@ def _upload_medium(upload: Upload, permit: Permit) -> str:
 
 def _settle_upload(delivery: Delivery, answer: str | BaseException, now: datetime) -> bool:
     """Freeze the delivery if its upload succeeded; without its picture or file if the upload was refused. Otherwise
-    give it back: whatever became of the upload, no message was sent. Return whether it may be sent now."""
+    give it back, or after an unforeseen error let its reservation end. Return whether it may be sent now."""
     match answer:
         case "":
             give_delivery_back(delivery, now)
@@ -225,11 +225,11 @@ def _settle_upload(delivery: Delivery, answer: str | BaseException, now: datetim
     return False
 
 
-# --- Media in bodies: uploaded, or held by the body itself ---
+# --- How a body refers to its medium: by the media_id of an upload, or by holding it ---
 
 
-def is_uploaded(delivery: Delivery) -> bool:
-    """Return whether the delivery's medium is uploaded. Otherwise it is in the body, or linked by its address."""
+def needs_upload(delivery: Delivery) -> bool:
+    """Return whether the delivery's medium must be uploaded. Otherwise it is in the body, or linked by its address."""
     is_file = delivery.message_form in {MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}
     if delivery.channel == Channel.ROBOT:
         return is_file
@@ -289,7 +289,7 @@ def freeze_delivery(
     if body:
         frozen = {"status": Delivery.Status.PENDING, "next_attempt_at": now, "body": body, "plain_body": b""}
         preparing.update(prepare_count=0, queued_until=None, error=reason, **frozen)
-    else:  # it was prepared anew and has no plain body any more
+    else:  # it is being prepared a second time, and its plain body was erased the first time
         preparing.update(status=Delivery.Status.FAILED, settled_at=now, error=reason)
     return bool(body)
 

@@ -19,8 +19,8 @@ from notifications.delivery.attachments import (
     FILE_FORMS,
     LINK_DAYS,
     PICTURE_FORMS,
-    QUEUED,
     QUEUED_AT_MOST,
+    RESERVATION,
     TRIES_AT_MOST,
     hand_out_media,
     make_picture_recipe,
@@ -395,7 +395,7 @@ def test_no_more_is_handed_out_than_is_made_soon() -> None:
 
     assert len(hand_out_media(now=NOW)) == QUEUED_AT_MOST["charts"]
     assert hand_out_media(now=NOW) == []
-    assert len(hand_out_media(now=NOW + QUEUED)) == QUEUED_AT_MOST["charts"]
+    assert len(hand_out_media(now=NOW + RESERVATION)) == QUEUED_AT_MOST["charts"]
 
 
 def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> None:

@@ -17,7 +17,7 @@ from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run, render_runs
 from notifications.delivery.runs.recall import readdress_deliveries, withdraw_recipients
 from notifications.delivery.sending.queue import claim_deliveries, read_sendables
-from notifications.delivery.sending.send import call_threads, send_deliveries, take_ended
+from notifications.delivery.sending.send import get_call_threads, send_deliveries, take_ended
 from notifications.delivery.sending.uploads import prepare_deliveries
 from notifications.models import Attempt, CorpQueue, Delivery, MessageForm, Robot, Run
 from tests.notifications.conftest import FakeClock
@@ -284,9 +284,9 @@ def test_each_call_is_reported_once_with_what_it_returned_or_raised(error: BaseE
     def fail() -> str:
         raise error
 
-    calls[call_threads().submit(fail)] = "failing"
+    calls[get_call_threads().submit(fail)] = "failing"
     assert take_ended(calls, seconds=30) == [("failing", error)]
-    calls[call_threads().submit(lambda: str(release.wait(30)))] = "slow"
+    calls[get_call_threads().submit(lambda: str(release.wait(30)))] = "slow"
     assert take_ended(calls, seconds=0.05) == []
     release.set()
     assert take_ended(calls, seconds=30) == [("slow", "True")]
