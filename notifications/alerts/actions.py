@@ -59,24 +59,24 @@ def act_on_incidents(action: Action, incident_ids: Collection[int], *, person: U
     """Do the action to each of these incidents that is open and concerns the person. Repeating it changes nothing. If
     two people take one at once, the first gets it. The cards that show the changed incidents are marked stale in the
     same transaction."""
-    done = ActionResult()
+    result = ActionResult()
     with transaction.atomic():
         # Locked in the order of their ids, as everywhere, to avoid deadlocks.
         rows = Incident.objects.filter(pk__in=incident_ids).select_for_update(of=("self",))
         locked = list(rows.order_by("pk").values_list("pk", flat=True))
         for incident in Incident.objects.filter(pk__in=locked).with_people().order_by("pk"):
             if not notices.may_act(incident, person):
-                done.refused.append(incident)
+                result.refused.append(incident)
             elif _apply_action(action, incident, person, now):
-                done.changed.append(incident)
+                result.changed.append(incident)
             else:
-                done.unchanged.append(incident)
-        incidents.mark_stale(done.changed, now=now)
-        for incident in done.changed:
+                result.unchanged.append(incident)
+        incidents.mark_stale(result.changed, now=now)
+        for incident in result.changed:
             corps = [] if incident.corp_id is None else [incident.corp_id]
             note = f"{action.value} · {person}"
             services.record(action=AuditEntry.Action.DONE, subject=incident, note=note, corps=corps)
-    return done
+    return result
 
 
 def _apply_action(action: Action, incident: Incident, person: User, now: datetime) -> bool:
@@ -158,11 +158,11 @@ def consume_clicks(batch: EventBatch) -> None:
                 _add_event_once(refused, Kind.REFUSED, receipt.user, action, now)
                 incidents.mark_stale(refused, now=now)
                 continue
-            done = act_on_incidents(action, ids, person=person, now=now)
-            _add_event_once(done.refused, Kind.REFUSED, person, action, now)
-            _add_event_once([one for one in done.unchanged if not one.is_open], Kind.LATE, person, action, now)
+            result = act_on_incidents(action, ids, person=person, now=now)
+            _add_event_once(result.refused, Kind.REFUSED, person, action, now)
+            _add_event_once([one for one in result.unchanged if not one.is_open], Kind.LATE, person, action, now)
             # A late or refused click means that the card may be out of date.
-            incidents.mark_stale([*done.unchanged, *done.refused], now=now)
+            incidents.mark_stale([*result.unchanged, *result.refused], now=now)
 
 
 CLICKS_CONSUMER = Consumer(name=CLICKS, wants=frozenset({"template_card_event"}), consume=consume_clicks)

@@ -70,10 +70,9 @@ def claim_due_cards(*, now: datetime) -> list[int]:
 
 @transaction.atomic
 def keep_code(delivery: Delivery, code: str, *, now: datetime) -> bool:
-    """Keep a code that came with a message or a click. Return False if there is none or it is known: the event was
-    replayed. Locks the card until the end of the transaction; a transaction that also locks incidents must do that
-    before, like all that call `mark_stale`.
-    """
+    """Store a code that came with a message or a click. Return False if there is none or it is stored already, because
+    the event was replayed. Locks the card until the end of the transaction. A transaction that also locks incidents
+    must lock them first, as the callers of `mark_stale` do."""
     if not code or len(code) > CODE_CHARACTERS:
         return False
     AlertCard.objects.get_or_create(delivery=delivery, defaults={"is_stale": False, "next_try_at": now})

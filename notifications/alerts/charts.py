@@ -44,7 +44,7 @@ _CHART_AGGREGATES = {
     Aggregate.LEAST: charts.Aggregate.MINIMUM,
     Aggregate.MOST: charts.Aggregate.MAXIMUM,
 }
-# With these, a single place of the chart is comparable with the threshold. A part of a sum is not.
+# With these aggregates each point of the chart can be compared with the threshold. A part of a sum cannot.
 _COMPARABLE = BY_ROW | {Aggregate.AVERAGE, Aggregate.LEAST, Aggregate.MOST}
 
 
@@ -110,16 +110,16 @@ def make_recipe(
     # The chart of a fall or a rise shows all days; for BY_CHANGE, `resolve_dates` would keep only the compared one.
     of_all_days = replace(condition, comparison=Comparison.GREATER) if condition.comparison in BY_CHANGE else condition
     chosen = verdicts.find_matching_rows(verdicts.resolve_dates(of_all_days, table, at), table)
-    counting = table.replace_rows([table.rows[index] for index in chosen])
+    matching = table.replace_rows([table.rows[index] for index in chosen])
     kinds = {column.name: column.kind for column in table.columns}
     if condition.aggregate == Aggregate.COUNT or kinds.get(condition.column) not in NUMERIC:
         return None
-    if set(counting.list_values(condition.column)) <= {None}:
+    if set(matching.list_values(condition.column)) <= {None}:
         return None
     # The first column of times with several values, else the text column that fits and best tells the rows apart.
-    free = [column for column in counting.columns if column.name not in {condition.column, rule.split_column}]
-    timed = [one.name for one in free if one.is_temporal and len(set(counting.list_values(one.name)) - {None}) > 1]
-    counts = {one.name: len(set(counting.list_values(one.name))) for one in free if one.kind == Kind.TEXT}
+    free = [column for column in matching.columns if column.name not in {condition.column, rule.split_column}]
+    timed = [one.name for one in free if one.is_temporal and len(set(matching.list_values(one.name)) - {None}) > 1]
+    counts = {one.name: len(set(matching.list_values(one.name))) for one in free if one.kind == Kind.TEXT}
     fitting = [name for name, count in counts.items() if count <= TOP_AT_MOST]
     axis = max(fitting, key=counts.__getitem__) if fitting else min(counts, key=counts.__getitem__, default="")
     axis = timed[0] if timed else axis
@@ -128,11 +128,11 @@ def make_recipe(
     kind = ChartKind.LINE if table.find_column(axis).is_temporal else ChartKind.BAR
     if condition.against is not None and kind == ChartKind.LINE:
         # In a chart of years the two compared days would not be seen.
-        days = [verdicts.to_day(value) or date.min for value in counting.list_values(axis)]
+        days = [verdicts.to_day(value) or date.min for value in matching.list_values(axis)]
         first = max(days) - timedelta(days=DAYS_CHARTED[condition.against] - 1)
-        counting = counting.replace_rows([row for row, day in zip(counting.rows, days, strict=True) if day >= first])
-    # How several rows at one place are combined, so that they stay on the condition's side of the line.
-    places = counting.list_values(axis)
+        matching = matching.replace_rows([row for row, day in zip(matching.rows, days, strict=True) if day >= first])
+    # How rows with equal values on the axis are combined, so that they stay on the condition's side of the line.
+    places = matching.list_values(axis)
     if condition.aggregate not in BY_ROW:
         aggregate = _CHART_AGGREGATES[condition.aggregate]
     elif condition.comparison in _UP | _DOWN:
@@ -149,9 +149,9 @@ def make_recipe(
         kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=aggregate, title=title, thresholds=lines
     )
     # These columns only, because a recipe stores all it gets.
-    drawn = [counting.find_position(name) for name in (axis, condition.column)]
-    columns = tuple(counting.columns[position] for position in drawn)
-    rows = tuple(tuple(row[position] for position in drawn) for row in counting.rows)
-    shown = replace(counting, columns=columns, rows=rows)
+    drawn = [matching.find_position(name) for name in (axis, condition.column)]
+    columns = tuple(matching.columns[position] for position in drawn)
+    rows = tuple(tuple(row[position] for position in drawn) for row in matching.rows)
+    shown = replace(matching, columns=columns, rows=rows)
     recipe = make_picture_recipe(chart, shown, shape=drawing.Shape.FREE, language=language, time_zone=rule.time_zone)
     return title, recipe

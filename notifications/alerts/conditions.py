@@ -191,7 +191,7 @@ def _check_text(value: Any) -> str:
 
 
 def check_columns(condition: Condition, table: Table) -> None:
-    """Check that the table has the columns, and that values for columns of days or moments are such. Raise
+    """Check that the table has the columns, and that values for columns of days or moments are days or moments. Raise
     ConditionError."""
     compared = condition.values if condition.aggregate in BY_ROW else ()
     for name, values in [(condition.column, compared), *condition.filters]:

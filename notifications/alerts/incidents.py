@@ -111,13 +111,13 @@ def apply_reports(reports: Sequence[Incident], *, source: AlertSource, now: date
     locked = Incident.objects.select_for_update().filter(pk__in=[row["newest"] for row in newest]).order_by("pk")
     known, changes = {one.key: one for one in locked}, IncidentChanges()
     for report in reports:
-        former = known.get(report.key)
+        incident = known.get(report.key)
         decision = decide_report(
-            former, starts_at=report.starts_at, ends_at=report.ends_at, is_repeated=report.is_repeated, now=now
+            incident, starts_at=report.starts_at, ends_at=report.ends_at, is_repeated=report.is_repeated, now=now
         )
         match decision:
             case ReportDecision.OPEN:
-                _open(report, source, now, former)
+                _open(report, source, now, former=incident)
                 known[report.key] = report
                 changes.opened.append(report)
             case ReportDecision.RECORD:
@@ -126,20 +126,20 @@ def apply_reports(reports: Sequence[Incident], *, source: AlertSource, now: date
                 _insert_incident(report, now)
                 add_event(report, IncidentEvent.Kind.RESOLVED, at=now)
                 known[report.key] = report
-            case ReportDecision.REOPEN if former is not None:
-                _reopen(former, report, source, now)
-                changes.reopened.append(former)
-            case ReportDecision.RESOLVE if former is not None:
-                _copy_reported_fields(former, report)
-                resolve_incident(former, ends_at=report.ends_at or now, source=source, now=now)
-                changes.resolved.append(former)
-            case ReportDecision.SEEN if former is not None:
+            case ReportDecision.REOPEN if incident is not None:
+                _reopen(incident, report, source, now)
+                changes.reopened.append(incident)
+            case ReportDecision.RESOLVE if incident is not None:
+                _copy_reported_fields(incident, report)
+                resolve_incident(incident, ends_at=report.ends_at or now, source=source, now=now)
+                changes.resolved.append(incident)
+            case ReportDecision.SEEN if incident is not None:
                 # A late report about an earlier stretch changes neither texts nor times.
-                if report.starts_at >= former.stretch_at:
-                    former.stretch_at = report.starts_at
-                    _copy_reported_fields(former, report)
-                former.seen_at = now
-                former.save(update_fields=["seen_at", "stretch_at"])
+                if report.starts_at >= incident.stretch_at:
+                    incident.stretch_at = report.starts_at
+                    _copy_reported_fields(incident, report)
+                incident.seen_at = now
+                incident.save(update_fields=["seen_at", "stretch_at"])
     mark_stale([*changes.resolved, *changes.reopened], now=now)
     return changes
 
@@ -165,8 +165,8 @@ def _copy_reported_fields(incident: Incident, report: Incident) -> None:
         incident.save(update_fields=changed)
 
 
-def _open(incident: Incident, source: AlertSource, now: datetime, former: Incident | None) -> None:
-    """Open an incident. A silence of the former incident goes on for its whole time."""
+def _open(incident: Incident, source: AlertSource, now: datetime, *, former: Incident | None) -> None:
+    """Open an incident. `former`: the last one with its key; if that is still silenced, the new one is, too."""
     if former is not None and former.is_silenced(now):
         incident.silenced_until, incident.silenced_by = former.silenced_until, former.silenced_by
     incident.notice_kind, incident.notice_due_at = Notice.FIRE, _first_notice_at(source, now)
@@ -180,15 +180,15 @@ def _insert_incident(incident: Incident, now: datetime) -> None:
 
 
 def _first_notice_at(source: AlertSource, now: datetime) -> datetime:
-    """Return `now`, or the end of the gathering time if people were just notified."""
+    """Return `now`, or the end of the source's gathering time: alerts until then share one message."""
     return now if source.gather_until is None else max(now, source.gather_until)
 
 
 def _reopen(incident: Incident, report: Incident, source: AlertSource, now: datetime) -> None:
-    """Reopen the incident. People who were not notified get the alert. Those who know of the end get a reminder, at the
-    earliest DAMPING after their last message. For the others reminders go on."""
+    """Reopen the incident. If nobody was notified of it, people get the alert. If they were notified of its end, they
+    get a reminder, at the earliest DAMPING after that message. Otherwise reminders go on as before."""
     was_notified = incident.notified_at is not None
-    # While the notice of the recovery is still scheduled, nobody knows of it.
+    # While the recovery notice is still scheduled, nobody has got it.
     knows_of_recovery = incident.notice_kind != Notice.RECOVER and source.notifies_recovery
     incident.status, incident.ends_at, incident.resolved_at = Status.OPEN, None, None
     incident.is_closed_by_hand = False
@@ -242,7 +242,7 @@ def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: 
 
 
 def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
-    """Mark the messages in the app about these incidents as out of date, also those not sent yet. Older ones than
+    """Mark the app's messages about these incidents as out of date, also those not sent yet. A message older than
     CODE_LIFETIME cannot be changed. Call it in the transaction that changes the incidents."""
     if not incidents:
         return

@@ -235,8 +235,8 @@ def make_digest(notice: AlertNotice) -> str:
 
 
 def make_page_path(incidents: Sequence[Incident], mark: str) -> str:
-    """Return the path of the incident's page, or of the list for several incidents. By `mark`, which names the message,
-    the page finds the company through which a visitor without a session signs in."""
+    """Return the path of the incident's page, or of the list for several incidents. `mark`: of the message; from it the
+    page knows the company through which a visitor without a session signs in."""
     page = f"{incidents[0].pk}/" if len(incidents) == 1 else ""
     return f"/alerts/{page}?{urlencode({'m': mark})}"
 
@@ -353,8 +353,8 @@ def make_audience_key(incident: Incident) -> tuple[object, ...]:
 
 
 class ConcernCheck:
-    """Check whether incidents concern `person`: somebody who is notified and still can be, so no leaver. It queries
-    once per rule or channel and once for the person's attribute values, for any number of incidents."""
+    """Check whether incidents concern `person`: whether messages about them go to `person` now. It queries once per
+    rule or channel and once for the person's attribute values, for any number of incidents."""
 
     def __init__(self, person: User) -> None:
         self._person = person

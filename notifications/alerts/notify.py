@@ -33,8 +33,8 @@ LOCK_SECONDS = 5
 RECHECK_AFTER = timedelta(minutes=5)
 # Longer than any holiday.
 DAYS_SEARCHED = 30
-# The search for a moment outside all silence windows tries the ends of so many windows. If these leave no gap, people
-# are notified at the end of the last one.
+# The search for a moment outside all silence windows goes on at the end of a window at most this often. If no gap is
+# found by then, people are notified at the end of the last window.
 STEPS_AT_MOST = 60
 
 
@@ -154,7 +154,7 @@ def find_earliest_notice_time(rule: AlertRule, now: datetime, windows: Sequence[
     return moment
 
 
-def find_window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> datetime | None:
+def find_window_end(window: SilenceWindow, zone: tzinfo, moment: datetime) -> datetime | None:
     """Return when the window that is open at `moment` closes; None if it is closed then. An hour that clocks show
     twice, when summer time ends, lies in the window both times."""
     if window.kind == SilenceWindow.Kind.ONCE:
@@ -163,13 +163,13 @@ def find_window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> d
     from_time, to_time = window.from_time, window.to_time
     if from_time is None or to_time is None:
         return None
-    local = moment.astimezone(where)
+    local = moment.astimezone(zone)
     for days in (-1, 0):
         day = local.date() + timedelta(days=days)
         # Times in one zone are compared by the clock that people see, whatever the offset.
-        ends = datetime.combine(day if to_time > from_time else day + timedelta(days=1), to_time, where)
+        ends = datetime.combine(day if to_time > from_time else day + timedelta(days=1), to_time, zone)
         is_its_day = day.isoweekday() in window.weekday_numbers
-        if is_its_day and datetime.combine(day, from_time, where) <= local < ends:
+        if is_its_day and datetime.combine(day, from_time, zone) <= local < ends:
             return ends.replace(fold=local.fold).astimezone(UTC)
     return None
 
@@ -179,16 +179,16 @@ def _find_moment_within_hours(rule: AlertRule, now: datetime) -> datetime:
     belong to the day on which they begin."""
     if rule.notify_from is None and rule.notify_until is None and not rule.notifies_on_workdays_only:
         return now
-    where = read_zone(rule.time_zone)
-    local = now.astimezone(where)
+    zone = read_zone(rule.time_zone)
+    local = now.astimezone(zone)
     start, end = rule.notify_from or time(0), rule.notify_until or time(0)
     is_workday = read_workdays() if rule.notifies_on_workdays_only else None
     for days in range(-1, DAYS_SEARCHED):
         day = local.date() + timedelta(days=days)
         if is_workday is not None and not is_workday(day):
             continue
-        begins = datetime.combine(day, start, where)
-        ends = datetime.combine(day if end > start else day + timedelta(days=1), end, where)
+        begins = datetime.combine(day, start, zone)
+        ends = datetime.combine(day if end > start else day + timedelta(days=1), end, zone)
         if ends > local:
             return now if begins <= local else begins.replace(fold=local.fold).astimezone(UTC)
     return now  # no working day was found

@@ -55,7 +55,7 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
     answers = [verdict.holds for verdict in found.values()]
     parts, pictures = [], list[WantedMedium]()
     for part, verdict in shown.items():
-        # The first rows, those that make it hold first, and whether each does.
+        # The rows that make the conditions hold come first and are marked.
         marked = set(verdict.rows) if verdict.holds else set()
         rows = sorted(enumerate(verdict.table.rows), key=lambda row: (row[0] not in marked, row[0]))[:ROWS_SHOWN]
         parts.append(
@@ -118,9 +118,9 @@ def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> RenderedPr
 
 
 def try_over_past(rule: AlertRule, table: Table, *, today: date) -> dict[str, Any] | None:
-    """Return the number of the last days with an answer and, as `held`, the days on which the rule would have fired;
-    `chart`: see `_begin_chart`. Raise ConditionError. None if the rows have no column of days or there are too many. A
-    rule with relative dates is tried on each day over all rows until then; another rule over the rows of that day only.
+    """Try the rule on each of the last PAST_DAYS days. `day_count`: the days with an answer; `held`: the days on which
+    the rule would have fired; `chart`: see `_begin_chart`. Raise ConditionError. None if the rows have no column of
+    days or there are too many. A rule with relative dates is tried over all rows up to the day, others over the day's.
     """
     zone = read_zone(rule.time_zone)
     table = verdicts.localize_moments(table, zone)
