@@ -42,8 +42,8 @@ class NotificationsConfig(AppConfig):
         past_call_sources.register(read_past_calls)
         for source in (SubscriptionSource, AlertRunSource, NoticeSource, MessageSource):
             run_sources.register(source.for_run)
-        by_hand = (ownership.find_owned, ownership.find_objections, ownership.hand_over)
-        companies.ownership.register(companies.Ownership(*by_hand, ownership.let_successors_take_over))
+        functions = ownership.find_owned, ownership.find_objections, ownership.hand_over
+        companies.ownership.register(companies.Ownership(*functions, ownership.let_successors_take_over))
         consumers.register(CLICKS_CONSUMER)
         card_data_finished.register(decide_checks_of_card)
         card_data_finished.register(enqueue_waiting_runs)

@@ -30,7 +30,7 @@ class RenderingError(SentenceError):
 
     @classmethod
     def of(cls, error: MessageError) -> RenderingError:
-        """Make the error for a value that WeCom would refuse, with the reason."""
+        """Make the error from a client's error about a value that WeCom would refuse."""
         return cls(Sentence("This cannot be a message: %(reason)s") % {"reason": error})
 
 
@@ -44,7 +44,7 @@ class DataPending(Exception):  # without "Error", because this is no failure
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number in words with its caption: "昨日降水", "12.3 毫米 ↑5.0%". The first of a content stands out in cards."""
+    """A number in words with its caption: "昨日降水", "12.3 毫米 ↑5.0%". Cards show the first figure large."""
 
     caption: str
     words: str
@@ -91,7 +91,7 @@ class Content:
     sentence if the data is stale or cut, else empty; `text` already begins with it. `link`: the page that the message
     leads to, a page of the BI unless the report names another; empty: none. `time_zone`: name of the zone of all times
     in the content; empty (the site's) in contents that were frozen before it was stored. `media`: files that came with
-    the message; a content has these or cards. `page`: page of the BI whose picture goes with the message.
+    a message of another system, which has no cards. `page`: page of the BI whose picture goes with the message.
     """
 
     title: str
@@ -123,7 +123,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on one attribute, of a saved rule or as a form gives it. `values`: exactly one unless ONE_OF."""
+    """A condition on one attribute, from a saved rule or from a form. `values`: exactly one unless ONE_OF."""
 
     attribute: Attribute
     operator: Operator
@@ -148,7 +148,7 @@ class Audience:
     channel: str = Channel.WECOM
     fallback_channel: str = ""
     robot_id: int | None = None
-    # Subscription whose recipients may have paused it. None: no choices count, as for a trial.
+    # Subscription whose recipients may have paused or declined it. None: that is ignored, as for a trial.
     subscription_id: int | None = None
 
 

@@ -67,7 +67,7 @@ DATA_QUEUE = "data"
 UPLOADS_PER_TASK = 50
 # Even if each webhook takes its full time, the last one ends within its lease.
 CALLBACKS_PER_TASK = 5
-# Mails of the mail door; the last one ends within its lease, too.
+# Even if each mail of the mail door takes its full time, the last one ends within its lease.
 MAILS_PER_TASK = 10
 
 # Set when this worker is asked to end. Only threads of this process see it, so workers run with --pool threads.

@@ -1,4 +1,4 @@
-"""Describes the recipients of pushes and alert rules, explains why they name a person, stores a person's choices."""
+"""Describes recipients of orders (pushes and alert rules), explains why they name a person, stores people's choices."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _join_words(words: list[str]) -> str:
     return pgettext("between reasons", ", ").join(words)
 
 
-# --- Why orders name a person: by name, group, department or attributes, or as everyone ---
+# --- Why an order names a person: by name, group, department or attributes, or as everyone ---
 
 
 def explain_naming(person: User, model: type[Subscription] | type[AlertRule]) -> dict[int, list[str]]:

@@ -1,4 +1,4 @@
-"""Resolves the recipients of an audience, which of them can be reached, and whom a sender may reach."""
+"""Resolves the recipients of an order (a push or an alert rule): who can be reached, and whom a sender may reach."""
 
 from __future__ import annotations
 
@@ -335,7 +335,7 @@ def _find_covered(audience: Audience, tree: departments.DepartmentTree | None = 
 
 
 def _make_recipient(audience: Audience, row: Any) -> Recipient:
-    """Make a recipient of a person's _COLUMNS."""
+    """Make the recipient from a person's row of _COLUMNS."""
     userid, reason = row.account__userid, None
     if not row.is_active:
         reason = Reason.USER_DISABLED
@@ -411,7 +411,7 @@ def save_rules(order: WithRecipients, rules: Iterable[Rule]) -> bool:
         kept = []
         rows = list(AttributeRule.objects.filter(**{order.rule_column: order}).select_related("attribute"))
         for row in rows:
-            setattr(row, order.rule_column, order)  # this instance knows the companies that it was moved between
+            setattr(row, order.rule_column, order)  # this instance knows its former company, for the audit trail
             same = Rule(row.attribute, Operator(row.operator), tuple(row.values))
             if same in wanted:
                 wanted.remove(same)

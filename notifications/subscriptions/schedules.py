@@ -142,7 +142,7 @@ def _spread_slots(subscription: Scheduled, found: Iterator[datetime]) -> Iterato
 
 
 def read_preset_days(subscription: Scheduled) -> IsWorkday:
-    """Return the test whether the preset fires on a day, with free days treated as the subscription says."""
+    """Return a function that tells whether the preset fires on a day. It treats free days as the subscription says."""
     is_workday = read_workdays() if subscription.depends_on_workdays else is_published_workday
     weekdays = subscription.weekday_numbers
 
@@ -154,8 +154,7 @@ def read_preset_days(subscription: Scheduled) -> IsWorkday:
         return subscription.repeat == Repeat.DAILY or day.isoweekday() in weekdays
 
     def is_reached(day: date) -> bool:
-        """Return whether the day is a working day and is named, or a named free day precedes it without a working day
-        between."""
+        """Return whether the day is a working day, and it or one of the free days just before it is named."""
         if not is_workday(day):
             return False
         while not is_named(day):
@@ -271,14 +270,14 @@ FIXED_HOLIDAYS = frozenset({(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)})
 
 
 def read_workdays() -> IsWorkday:
-    """Return the test whether China works on a day, by the entered days, else by the published ones. One query."""
+    """Return a function that tells whether China works on a day, by the entered days, else the published. One query."""
     entered = WorkdayCalendar.objects.entered()
     return lambda day: entered[day] if day in entered else is_published_workday(day)
 
 
 @lru_cache(maxsize=4096)
 def is_published_workday(day: date) -> bool:
-    """Return whether China works on that day according to this version's calendar."""
+    """Return whether the day is a working day in China by this version's calendar."""
     try:
         return bool(chinese_calendar.is_workday(day))
     except NotImplementedError:
