@@ -71,10 +71,10 @@ def grant_to_roles() -> None:
     roles.grant_permissions(Role.INTEGRATION_ADMINISTRATOR, *robots, *queues)
 
 
-# Fields that only the checks of an alert rule write; the audit trail leaves them out.
-_CHECK_FIELDS = (
-    *("gather_until", "next_run_at", "checked_slot_at", "watched", "holding", "memory"),
-    *("failure_count", "problem", "form_key", "created_at"),
+# Fields of an alert rule that no person edits; the audit trail leaves them out.
+_UNEDITED_FIELDS = (
+    *("gather_until", "next_run_at", "checked_slot_at", "watched", "holding", "memory", "absent", "is_broken"),
+    *("owner_notified_at", "failure_count", "problem", "form_key", "created_at"),
 )
 
 
@@ -99,7 +99,7 @@ def track_changes() -> None:
     signals.track_model(
         AlertRule,
         corps=lambda rule: [rule.corp_id],
-        left_out=_CHECK_FIELDS,
+        left_out=_UNEDITED_FIELDS,
         m2m=("users", "groups", "departments"),
     )
     signals.track_model(SilenceWindow, corps=lambda window: [window.rule.corp_id])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from accounts.models import Attribute, User
+from accounts.models import Attribute, AuditEntry, User
 from accounts.users.attributes import set_values
 from integrations.data.table import Table
 from integrations.datasources import fetch
@@ -62,6 +62,15 @@ class TestChecks:
         assert AlertCheck.objects.count() == 2
         tasks._purge(NOW + evaluation.CHECKS_KEPT + timedelta(days=1))
         assert AlertCheck.objects.get().slot_at == NOW + timedelta(days=2)
+
+    def test_write_nothing_into_the_audit_trail(self, rule: AlertRule) -> None:
+        """Values that come and go, missing data and a missing column change the rule, but no person did."""
+        watch(rule, "any 销售额 < 100", split_column="城市", absent_checks=2)
+        before_count, without_sales = AuditEntry.objects.count(), Table(COLUMNS[:1], (("上海",),), NOW)
+
+        check_each(rule, table(上海=1, 北京=1), table(北京=1), None, without_sales, table(上海=1))
+
+        assert list(AuditEntry.objects.order_by("pk").values_list("changes", flat=True))[before_count:] == []
 
     def test_hold_for_several_in_a_row(self, rule: AlertRule) -> None:
         AlertRule.objects.update(hold_checks=3)
