@@ -66,7 +66,7 @@ def delete_heartbeat(*, kind: Heartbeat.Kind, name: str) -> None:
 
 
 def is_served(queue: str, *, now: datetime) -> bool:
-    """Return whether a live worker consumes the queue."""
+    """Return whether a live worker consumes the queue. `now`: by the database's clock, as the heartbeats are."""
     live = Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER, beat_at__gt=now - timedelta(seconds=STALE_SECONDS))
     return any(queue in queues.split(",") for queues in live.values_list("queues", flat=True))
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from integrations.core.background import database_now
 from integrations.core.heartbeats import is_served
 from integrations.models import Job
 
@@ -115,8 +115,8 @@ def explain_failure(job: Job) -> str:
 
 def explain_wait(job: Job) -> str:
     """Return why a job has been waiting for long; empty if it has not, or starts by itself at a later time."""
-    now = timezone.now()
-    if job.status != Job.Status.WAITING or now - job.due_at < LONG_WAIT:
+    # Not this host's clock: the database writes `due_at` and the heartbeats.
+    if job.status != Job.Status.WAITING or (now := database_now()) - job.due_at < LONG_WAIT:
         return ""
     queue = kinds[job.kind].queue if job.kind in kinds else DEFAULT_QUEUE
     if is_served(queue, now=now):

@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import User
 from integrations.core import heartbeats
 from integrations.datasources import source_tests
-from integrations.jobs.registry import BROKEN, LONG_WAIT, LOST
+from integrations.jobs.registry import BROKEN, LONG_WAIT, LOST, explain_wait
 from integrations.models import Corp, DataSource, Heartbeat, Job
 from tests.integrations.conftest import client_of, staff
 
@@ -96,6 +96,13 @@ def test_a_job_says_after_a_while_whether_a_worker_takes_from_its_queue_and_has_
     assert state["is_unfinished"]
     assert '<progress value="30" max="120"' in state["html"]
     assert page_of(admin_client, job).count("<progress") == 1
+
+
+def test_a_web_host_whose_clock_is_ahead_calls_no_worker_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    job, ahead = make_job(), timezone.now() + 3 * LONG_WAIT
+    monkeypatch.setattr(timezone, "now", lambda: ahead)
+
+    assert explain_wait(job) == ""
 
 
 def test_a_job_that_is_done_shows_what_its_kind_says(admin_client: Client) -> None:
