@@ -88,6 +88,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
+            "builtins": ["guanwecom.apps"],
         },
     },
 ]
@@ -324,10 +325,7 @@ LOGGING: dict[str, Any] = {
     "formatters": {"line": {"()": logs.ConsoleFormatter if ENVIRONMENT == "demo" else logs.JsonFormatter}},
     "filters": {"outages": {"()": logs.OutageFilter}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages"]}},
-    "root": {
-        "handlers": ["console"],
-        "level": e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"),
-    },
+    "root": {"handlers": ["console"], "level": e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO")},
     "loggers": {
         **{name: {"level": level} for name, level in logs.LEVELS.items()},
         # Replace the handler that gunicorn gives its logger.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -14,6 +14,7 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
@@ -45,6 +46,14 @@ def format_moment_as_text(value: datetime | None) -> str:
     return "" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
 
 
+def format_duration(lasted: timedelta) -> str:
+    """Format a duration in minutes and seconds."""
+    minutes, seconds = divmod(round(lasted.total_seconds()), 60)
+    if minutes:
+        return gettext("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": seconds}
+    return gettext("%(count)d s") % {"count": seconds} if seconds else gettext("less than 1 s")
+
+
 class Column:
     """A column of a list, of a log's csv file, and of the facts on a row's page. `value`: returns the value for the
     file, a text or a time. `shown`: returns the HTML for pages, if different. `ordering`: the database column by which
@@ -64,9 +73,9 @@ class Column:
         self.__name__, self.short_description, self.admin_order_field = name, label, ordering
 
     def __call__(self, row: Any) -> Any:
-        if self.shown is not None:
-            return self.shown(row)
-        value = self.value(row)
+        value = (self.shown or self.value)(row)
+        if type(value) is int:
+            return f"{value:,}"
         return format_moment(value) if value is None or isinstance(value, datetime) else value
 
     def as_text(self, row: Any) -> str:

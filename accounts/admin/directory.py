@@ -19,12 +19,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.admin.base import Column, OptionFilter, ReadOnly, RowsAdmin, RunPages
+from accounts.admin.base import Column, OptionFilter, ReadOnly, RowsAdmin, RunPages, format_duration
 from accounts.audit import services
 from accounts.directory.groups import DepartmentSearch
 from accounts.directory.hooks import SYNC
@@ -40,7 +39,6 @@ from integrations.admin.base import (
     hide_related_links,
     own_page,
     own_routes,
-    pill,
     show_state,
     show_status,
 )
@@ -169,9 +167,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
         if policy.is_off:
             return "—"
         reception = describe_reception(policy.corp, now=timezone.now())
-        if reception.tone in {"good", "bad"}:
-            return show_status(reception.tone, reception.words)
-        return pill(reception.tone, capfirst(reception.words))
+        return show_status(reception.tone, reception.words)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)
@@ -380,12 +376,13 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
     list_display = (
         *("requested_at", Column("company", _("WeCom company name"), lambda run: run.corp.name), "trigger"),
         Column("status_shown", _("status"), lambda run: show_status(run.status, run.get_status_display())),
-        *("seen_count", "call_count"),
+        Column("seen", _("people seen"), lambda run: run.seen_count),
+        Column("calls", _("calls to WeCom"), lambda run: run.call_count),
         Column(
             "duration_shown",
             _("duration"),
             lambda run: (
-                str(run.finished_at - run.started_at).split(".")[0] if run.started_at and run.finished_at else "—"
+                format_duration(run.finished_at - run.started_at) if run.started_at and run.finished_at else "—"
             ),
         ),
     )

@@ -217,8 +217,8 @@ class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
             page = read_page(members, after=read_key(given.get("after")), size=linking.MEMBERS_AT_ONCE)
             if request.method == "POST":
                 count = linking.link_members(policy=policy, members=page.rows, editor=editor)
-                sentence = ngettext("%(count)d person was linked.", "%(count)d people were linked.", count)
-                messages.success(request, sentence % {"count": count})
+                sentence = ngettext("%(count)s person was linked.", "%(count)s people were linked.", count)
+                messages.success(request, sentence % {"count": f"{count:,}"})
                 return HttpResponseRedirect(reverse(LIST) + f"?{urlencode({'company': policy.corp_id})}")
             matches = linking.find_unambiguous_matches(policy=policy, members=page.rows, editor=editor)
             context |= {"checked_count": len(page.rows), "count": len(matches), "page": page, "first": matches[:10]}

@@ -116,11 +116,11 @@ class PersonPages(AnyModelAdmin):
                     messages.info(request, gettext("Nothing was changed."))
                     return HttpResponseRedirect(request.get_full_path())
                 sentence = ngettext(
-                    "%(cells)d cells of %(count)d person were saved.",
-                    "%(cells)d cells of %(count)d people were saved.",
+                    "%(cells)s cells of %(count)s person were saved.",
+                    "%(cells)s cells of %(count)s people were saved.",
                     people_count,
                 )
-                messages.success(request, sentence % {"cells": cell_count, "count": people_count})
+                messages.success(request, sentence % {"cells": f"{cell_count:,}", "count": f"{people_count:,}"})
                 return HttpResponseRedirect(request.get_full_path())
         # Find the listed people whom the editor may change. The list's search and filters apply.
         query = request.GET.copy()

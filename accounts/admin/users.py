@@ -89,8 +89,8 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
         deleted: list[Any] = []
         for one in objs:
             count = AttributeValue.objects.of(one).values("user").distinct().count()
-            sentence = ngettext("The values of %(count)d person.", "The values of %(count)d people.", count)
-            deleted += [str(one), [sentence % {"count": count}]]
+            sentence = ngettext("The values of %(count)s person.", "The values of %(count)s people.", count)
+            deleted += [str(one), [sentence % {"count": f"{count:,}"}]]
         protected = [f"{row._meta.verbose_name}: {row}" for one in objs for row in attributes.find_protecting_rows(one)]
         return deleted, {self.opts.verbose_name_plural: len(objs)}, set(), protected
 
@@ -253,7 +253,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
         if attributes.has_wecom_attributes(request):
-            changelist.search_help_text = gettext("Username, name or WeCom account (the ID in WeCom's contacts)")
+            changelist.search_help_text = gettext("Username, name or WeCom account")
         return changelist
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
@@ -408,11 +408,11 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
             corp = form.cleaned_data["corp"]
             change = companies.set_company(people=people, corp=corp)
             sentence = ngettext(
-                "“%(corp)s” was set for %(count)d person.",
-                "“%(corp)s” was set for %(count)d people.",
+                "“%(corp)s” was set for %(count)s person.",
+                "“%(corp)s” was set for %(count)s people.",
                 change.changed_count,
             )
-            messages.success(request, sentence % {"corp": corp, "count": change.changed_count})
+            messages.success(request, sentence % {"corp": corp, "count": f"{change.changed_count:,}"})
             if change.userid_taken:
                 sentence = ngettext(
                     "%(count)d person is left as before, because the WeCom account belongs to somebody else in "
@@ -462,9 +462,9 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
                 form.add_error("values", attributes.describe_holder(value, holder_id, reader=request.user))
             else:
                 sentence = ngettext(
-                    "“%(name)s” of %(count)d person was changed.", "“%(name)s” of %(count)d people was changed.", count
+                    "“%(name)s” of %(count)s person was changed.", "“%(name)s” of %(count)s people was changed.", count
                 )
-                messages.success(request, sentence % {"name": attribute, "count": count})
+                messages.success(request, sentence % {"name": attribute, "count": f"{count:,}"})
                 return None
         context = {"title": _("Set an attribute"), "which": attribute_form, "attribute": attribute, "form": form}
         return render_selection_page(self, request, "set_attribute", queryset, people, context)

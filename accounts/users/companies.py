@@ -50,16 +50,16 @@ def describe_disabling(corp: Corp) -> list[str]:
     if corp.sign_in_enabled:
         count = accounts.values("user").distinct().count()
         sentence = ngettext(
-            "%(count)d person can no longer sign in with WeCom, and is signed out if signed in that way.",
-            "%(count)d people can no longer sign in with WeCom, and are signed out if signed in that way.",
+            "%(count)s person can no longer sign in with WeCom, and is signed out if signed in that way.",
+            "%(count)s people can no longer sign in with WeCom, and are signed out if signed in that way.",
             count,
         )
-        sentences.append(sentence % {"count": count})
+        sentences.append(sentence % {"count": f"{count:,}"})
     count = accounts.filter(is_primary=True).count()
     sentence = ngettext(
-        "%(count)d person receives no messages meanwhile.", "%(count)d people receive no messages meanwhile.", count
+        "%(count)s person receives no messages meanwhile.", "%(count)s people receive no messages meanwhile.", count
     )
-    return [*sentences, sentence % {"count": count}]
+    return [*sentences, sentence % {"count": f"{count:,}"}]
 
 
 @dataclass(frozen=True, slots=True)

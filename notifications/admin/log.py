@@ -25,11 +25,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin.base import Column, RowsAdmin, RowsList, format_moment, format_moment_as_text
+from accounts.admin.base import Column, RowsAdmin, RowsList, format_duration, format_moment, format_moment_as_text
 from accounts.importexport.sheets import format_csv_line
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import find_visible_people
-from integrations.admin.base import ReadOnlyAdmin, State, own_routes, pill, show_state, show_status
+from integrations.admin.base import ReadOnlyAdmin, State, own_routes, show_state, show_status
 from integrations.companies.diagnosis import checks
 from integrations.core.admin_pages import read_rows_newest_first
 from integrations.models import Card, Corp
@@ -55,7 +55,7 @@ LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
 _SKIPPED = {
     **dict.fromkeys(("paused", "declined"), State.PAUSED),
     **dict.fromkeys(("corp_disabled", "user_disabled", "barred"), State.DISABLED),
-    "no_rows": State.DONE,
+    **dict.fromkeys(("no_rows", "no_value"), State.DONE),  # nothing failed, and the run sends no more
 }
 
 
@@ -124,10 +124,7 @@ def describe_run(request: HttpRequest, run: Run) -> dict[str, Any]:
         words = ngettext("%(count)s person got it", "%(count)s people got it", count) % {"count": f"{count:,}"}
         began = run.due_at or run.claimed_at
         if run.finished_at is not None and run.finished_at >= began:
-            minutes, seconds = divmod(round((run.finished_at - began).total_seconds()), 60)
-            duration = gettext("%(count)d s") % {"count": seconds}
-            if minutes:
-                duration = gettext("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": seconds}
+            duration = format_duration(run.finished_at - began)
             words = gettext("%(people)s, in %(time)s") % {"people": words, "time": duration}
         context |= {"sentence": words, "note": run.error_text}
     else:
@@ -241,10 +238,9 @@ def find_receipt_status(receipt: Receipt) -> str:
 
 
 def show_receipt_status(receipt: Receipt) -> SafeString:
-    if receipt.reason == Receipt.Reason.NO_VALUE:  # nothing failed, and nothing waits: the run sends no more
-        return pill("quiet", Status.SKIPPED.label)
     if receipt.reason:  # the column beside it says why
-        return show_state(_SKIPPED.get(receipt.reason, State.FAILED))
+        state = _SKIPPED.get(receipt.reason, State.FAILED)
+        return show_state(state, Status.SKIPPED.label if state == State.DONE else "")
     status = find_receipt_status(receipt)
     return show_status(status, LABELS.get(status, ""))
 

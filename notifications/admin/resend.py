@@ -184,10 +184,10 @@ def _plan_resend(row: Run | Delivery) -> ConfirmationItem:
     words = gettext("As far as is known, nobody missed it.")
     if count:
         words = ngettext(
-            "%(count)d person did not get it and will be sent to again.",
-            "%(count)d people did not get it and will be sent to again.",
+            "%(count)s person did not get it and will be sent to again.",
+            "%(count)s people did not get it and will be sent to again.",
             count,
-        ) % {"count": count}
+        ) % {"count": f"{count:,}"}
     lines = [*_note_files(row), words]
     number = Run.objects.filter(resends__in=run.find_runs_of_message()).count() + 1
     return ConfirmationItem(row, lines, bool(count or unknown_count), unknown_count, number)

@@ -104,9 +104,11 @@ def _enable(subscription: Subscription, seen_by: User, now: datetime) -> SwitchO
         reschedule(subscription, now=now)
     except ScheduleError as error:
         return str(error.sentence), ()
-    people = ngettext("reaches %(count)d person", "reaches %(count)d people", found.reachable_count)
+    people = ngettext("reaches %(count)s person", "reaches %(count)s people", found.reachable_count)
     line = gettext("%(people)s, next %(time)s") % {
-        "people": people % {"count": found.reachable_count} if found.is_count_known else gettext("not known how many"),
+        "people": people % {"count": f"{found.reachable_count:,}"}
+        if found.is_count_known
+        else gettext("not known how many"),
         "time": _format_next_time(subscription),
     }
     return line, {"is_enabled", "next_run_at", *restart_failure_count(subscription, now=now)}
@@ -128,8 +130,8 @@ def _pause(subscription: Subscription, seen_by: User, now: datetime, *, is_pause
         return gettext("is disabled: nothing of it is sent"), ()
     subscription.is_paused = is_paused
     count = Delivery.objects.filter(run__subscription=subscription).unsettled().count()
-    sentence = ngettext("%(count)d message is waiting", "%(count)d messages are waiting", count)
-    return sentence % {"count": count}, {"is_paused"}
+    sentence = ngettext("%(count)s message is waiting", "%(count)s messages are waiting", count)
+    return sentence % {"count": f"{count:,}"}, {"is_paused"}
 
 
 def _format_next_time(subscription: Subscription) -> str:
@@ -279,7 +281,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         if subscription.channel == Channel.ROBOT:
             return str(words)
         count = sum(one.reason is None for one in found)
-        people = ngettext("%(count)d person", "%(count)d people", count) % {"count": count}
+        people = ngettext("%(count)s person", "%(count)s people", count) % {"count": f"{count:,}"}
         return format_html("{} <small>({})</small>", words, people if expected.is_known else str(expected.note))
 
     @admin.display(description=_("next run"), ordering="next_run_at")
@@ -445,9 +447,8 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         for sentence in subscription_forms.note_departments(found):
             messages.warning(request, sentence)
         count = found.reachable_count
-        sentence = ngettext("It reaches %(count)d person.", "It reaches %(count)d people.", count) % {"count": count}
-        if not found.is_count_known:
-            sentence = found.note
+        sentence = ngettext("It reaches %(count)s person.", "It reaches %(count)s people.", count)
+        sentence = sentence % {"count": f"{count:,}"} if found.is_count_known else found.note
         if not found.unreachable_count:
             (messages.info if count else messages.warning)(request, sentence)
             return

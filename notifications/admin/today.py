@@ -72,8 +72,8 @@ def _list_runs(request: HttpRequest, midnight: datetime) -> Iterator[TodayLine]:
         next_at = run.subscription.next_run_at if run.subscription.is_enabled else None
         note = run.error_text
         if not note and run.skipped_count:
-            note = ngettext("%(count)d person without own rows", "%(count)d people without own rows", run.skipped_count)
-            note %= {"count": run.skipped_count}
+            note = ngettext("%(count)s person without own rows", "%(count)s people without own rows", run.skipped_count)
+            note %= {"count": f"{run.skipped_count:,}"}
         elif not note and next_at is not None:
             note = _("Next: %(time)s") % {"time": f"{timezone.localtime(next_at):%m-%d %H:%M}"}
         yield TodayLine(

@@ -50,12 +50,14 @@ def describe_addressees(orders: Sequence[WithRecipients], *, seen_by: Person) ->
         for pk, keys in chosen.items():
             count, named = len(keys), [names[key] for key in keys if key in names]
             counted = {
-                "department_ids": ngettext("%(count)d department", "%(count)d departments", count),
-                "group_ids": ngettext("%(count)d group", "%(count)d groups", count),
-                "user_ids": ngettext("%(count)d person", "%(count)d people", count),
+                "department_ids": ngettext("%(count)s department", "%(count)s departments", count),
+                "group_ids": ngettext("%(count)s group", "%(count)s groups", count),
+                "user_ids": ngettext("%(count)s person", "%(count)s people", count),
             }
             if count:
-                found[pk].append(_join_words(named) if len(named) == count else counted[field] % {"count": count})
+                found[pk].append(
+                    _join_words(named) if len(named) == count else counted[field] % {"count": f"{count:,}"}
+                )
     for pk, audience in audiences.items():
         for rule in audience.rules:
             further = ["…"] if len(rule.values) > NAMED_AT_MOST else []

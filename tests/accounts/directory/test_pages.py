@@ -55,8 +55,9 @@ def test_a_run_is_begun_from_the_companys_page_and_watched(people: People, chief
     assert "<td>Jim (jim)</td>" in state["html"]
     assert f'{reverse("admin:accounts_linkconflict_changelist")}?company={people.corp.pk}"' in shown
     now = timezone.now()
-    SyncRun.objects.update(started_at=now, finished_at=now + timedelta(seconds=65, milliseconds=500))
-    assert ">0:01:05</td>" in page(chief, "integrations_syncrun_changelist")
+    for seconds, words in ((65, "1 分 5 秒"), (5, "5 秒"), (0.3, "不到 1 秒")):
+        SyncRun.objects.update(started_at=now, finished_at=now + timedelta(seconds=seconds))
+        assert f">{words}</td>" in page(chief, "integrations_syncrun_changelist")
 
 
 def test_the_page_where_a_run_begins_asks_what_happens_to_users_whoever_may_set_it(

@@ -160,8 +160,8 @@ def test_the_page_draws_the_picture_and_says_the_same_in_a_table(root: Client) -
     assert len(re.findall(r"<g>", svg)) == 14
     assert re.findall(r'rect class="(bar-\w+)"', svg) == ["bar-accepted", "bar-unknown", "bar-refused"]
     today = f"{timezone.localdate():%Y-%m-%d}"
-    assert f"<title>{today} · 送达 1200 · 结果未知 5 · 被拒绝或已取消 34</title>" in svg
-    assert f'<th scope="row">{today}</th><td>1200</td><td>5</td><td>34</td><td>0</td>' in html
+    assert f"<title>{today} · 送达 1,200 · 结果未知 5 · 被拒绝或已取消 34</title>" in svg
+    assert f'<th scope="row">{today}</th><td>1,200</td><td>5</td><td>34</td><td>0</td>' in html
     assert "单位：人次/天" in html
     assert "style=" not in svg
 
