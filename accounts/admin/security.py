@@ -36,7 +36,7 @@ from accounts.models import AuditEntry, Lockout, SignInPolicy
 from accounts.users import roles
 from accounts.users.bi_identity import list_external_ids
 from accounts.users.roles import find_changeable_people, sees_all
-from integrations.admin.base import OneRowAdmin, State, own_routes, pill, show_state
+from integrations.admin.base import OneRowAdmin, State, own_routes, show_state
 from integrations.admin.datasource_forms import KIND_LABELS
 from integrations.core.admin_pages import (
     AnyModelAdmin,
@@ -47,12 +47,6 @@ from integrations.core.admin_pages import (
 from integrations.core.hooks import Attention
 from integrations.models import BiConnection, Card, Corp
 
-TONES = {
-    AuditEntry.Action.DELETED: "bad",
-    AuditEntry.Action.LOCKED_OUT: "bad",
-    AuditEntry.Action.SIGN_IN_FAILED: "bad",
-    AuditEntry.Action.CREATED: "good",
-}
 # Actions of entries without a subject if the username is unknown: unknown usernames are not stored.
 ABOUT_USERNAMES = {AuditEntry.Action.LOCKED_OUT, AuditEntry.Action.SIGN_IN_FAILED, AuditEntry.Action.UNLOCKED}
 # Entries read in one query for the csv file.
@@ -129,7 +123,7 @@ class AuditEntryAdmin(ReadOnly):
         Column(
             "what_was_done",
             _("action"),
-            lambda entry: pill(TONES.get(AuditEntry.Action(entry.action), "quiet"), entry.get_action_display()),
+            lambda entry: entry.get_action_display(),
         ),
         *("subject_shown", "changes_shown", "ip"),
         Column("company", _("WeCom company name"), lambda entry: entry.company_name or "—"),

@@ -77,15 +77,12 @@ _STATES = {
 _STATES_WITH_DETAIL = {
     **{"good": State.FINE, "busy": State.RUNNING},
     **dict.fromkeys(("overtaken", "discarded", "repeated", "left_out", "noted", "without_file"), State.DONE),
-    **dict.fromkeys(("preparing", "asking", "warning", "warn"), State.WAITING),
+    **dict.fromkeys(("preparing", "asking", "warning", "warn", "skipped", "quiet"), State.WAITING),
 }
 
 
 def show_status(status: str, words: object) -> SafeString:
-    """Render the state that a status or a tone stands for, with the words behind it if they say more. Something that
-    was not tried has no state: only the words are shown."""
-    if status in {"skipped", "quiet"}:
-        return pill("quiet", words)
+    """Render the state that a status or a tone stands for, with the words behind it if they say more."""
     state = _STATES.get(status) or _STATES_WITH_DETAIL.get(status, State.FAILED)
     tone = "warn" if status in {"warning", "warn"} else ""
     return show_state(state, "" if status in _STATES or words == state.label else words, tone)

@@ -18,12 +18,12 @@ from django.utils.translation import gettext_lazy as _
 from accounts.directory.groups import DepartmentsSelect
 from accounts.models import User
 from accounts.users.roles import find_role_groups, find_visible_people
-from integrations.admin.base import State, hide_related_links, own_page, own_routes, pill, show_state
+from integrations.admin.base import State, hide_related_links, own_page, own_routes, show_state
 from integrations.admin.base import show_status as show_status
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Department
 from notifications.delivery.runs.ownership import ACTING, explain_objection, find_changeable, is_not_stronger
-from notifications.models import AlertRule, Incident, Run
+from notifications.models import Run
 from notifications.models.inbound import PERMISSION_BACKEND
 from notifications.subscriptions.recipients import read_rules
 
@@ -89,10 +89,6 @@ class SuccessorPage(AnyModelAdmin):
             form.add_error("successor", sentence)
         context = {"title": gettext("Successor"), "row": row, "form": form, "acts": isinstance(row, ACTING)}
         return own_page(self, request, "admin/notifications/successor.html", context)
-
-
-def show_severity(row: AlertRule | Incident) -> SafeString:
-    return pill({"critical": "bad", "warning": "warn"}.get(row.severity, "quiet"), row.get_severity_display())
 
 
 def find_run_state(status: str, error: str, recipient_count: int = 1) -> tuple[State, str]:

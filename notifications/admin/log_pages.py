@@ -261,7 +261,7 @@ class DeliveryAdmin(log.LogAdmin):
     list_filter = (DeliveryFilter,)
     actions = ("resend", "recall")
     search_fields = ("mark",)
-    search_help_text = _("Person (name, username, WeCom account), title, or the address of a message")
+    search_help_text = _("Person, title, or the address of a message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         seen = prepare_names(Delivery.objects.visible_to(request.user), path="run__").select_related("corp")
@@ -437,7 +437,7 @@ class ReceiptAdmin(log.LogAdmin):
     csv_columns = ("person", "company_and_account", "state", "why", "who", "where", "message", "due", "read", "run")
     list_filter = (ReceiptFilter,)
     search_fields = ("address",)
-    search_help_text = _("Person (name, username, WeCom account), or the address of a message")
+    search_help_text = _("Person, or the address of a message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
         seen = prepare_names(Receipt.objects.visible_to(request.user), path="run__")
@@ -544,7 +544,7 @@ class IncidentAdmin(log.LogAdmin):
     change_form_template = "admin/notifications/incident.html"
     columns = (
         Column("title", _("title"), lambda one: one.title),
-        Column("level", _("severity"), lambda one: one.get_severity_display(), base.show_severity),
+        Column("level", _("severity"), lambda one: one.get_severity_display()),
         Column(
             "state",
             _("status"),
@@ -581,7 +581,7 @@ class IncidentAdmin(log.LogAdmin):
             "pictures": charts.list_charts(incident, person=person, now=now),
             "labels": list(incident.labels.items()),
             "timeline": incident.events.select_related("user"),
-            "severity": base.show_severity(incident),
+            "severity": incident.get_severity_display(),
             "notices": [(one, base.show_run_state(one.run)) for one in notices.order_by("pk") if one.run is not None],
             "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
         }

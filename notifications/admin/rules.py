@@ -387,7 +387,11 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
     )
     inlines = (SilenceWindowInline,)
     list_display = (
-        *("name", "state", Column("level", _("severity"), base.show_severity, ordering="severity")),
+        *(
+            "name",
+            "state",
+            Column("level", _("severity"), lambda rule: rule.get_severity_display(), ordering="severity"),
+        ),
         *(Column("open_count", _("open"), lambda rule: rule.open_total), "card"),
         *(Column("addressees", _("recipients"), lambda rule: rule.addressees_shown), "when"),
         *(Column("last_incident", _("last incident"), lambda rule: rule.last_opened_at), "last_check"),
@@ -453,6 +457,8 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
             return show_state(State.FAILED, gettext("does not work"))
         if not rule.is_enabled:
             return show_state(State.DISABLED)
+        if rule.open_total:  # type: ignore[attr-defined]  # set by describe_rows
+            return show_state(State.RUNNING, Incident.Status.OPEN.label, "bad")
         return show_state(State.WAITING, gettext("no data")) if rule.problem else show_state(State.FINE)
 
     @admin.display(description=_("last check"), ordering="checked_slot_at")

@@ -112,6 +112,7 @@ def test_every_page_says_how_many_get_it(root: Client, push: Subscription, peopl
     assert f'<a href="{person}" target="_blank" rel="opener">{people[2]}：{EMPTY}</a>' in beside
     receipts_of_run = root.get(reverse("admin:notifications_receipt_changelist"), {"run__id__exact": run.pk})
     assert f'<a href="{person}">{EMPTY}</a>' in receipts_of_run.content.decode()
+    assert receipts_of_run.text.count('<span class="pill pill-good">完成</span> <span class="meta">未发送</span>') == 2
     Subscription.objects.update(is_enabled=True)
     contexts: Any = root.get(reverse("admin:accounts_user_card", args=[people[2].pk])).context
     assert [line[-1] for line in next(one for one in contexts if "lines" in one)["lines"]] == [EMPTY]

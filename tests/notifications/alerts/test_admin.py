@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from integrations.models import Card, Corp, DataSource
@@ -74,6 +75,9 @@ class TestFilters:
         }
 
         assert {query: {one.name for one in self.list_of(root, "alertrule", query)} for query in expected} == expected
+        page = root.get(reverse("admin:notifications_alertrule_changelist")).text
+        assert page.count('<span class="pill pill-bad">进行中</span> <span class="meta">未恢复</span>') == 2
+        assert page.count('<span class="pill pill-good">正常</span>') == 1
 
     def test_narrow_the_file_too(self, root: Client, incidents: None, corp: Corp) -> None:
         [row] = file_of(root, "incident", state="over")

@@ -95,15 +95,17 @@ def test_the_answer_follows_what_is_found(
     admin_client: Client, corp: Corp, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     never = answer(admin_client, corp)
-    assert (never["next_ms"], text(never["summary"])) == (0, f"not tried {len(CHECKS)}")
-    assert "not tried Token Fetches a token with the saved CorpId and Secret. Check" in text(never["rows"][4]["html"])
+    assert (never["next_ms"], text(never["summary"])) == (0, f"waiting not tried {len(CHECKS)}")
+    assert "waiting not tried Token Fetches a token with the saved CorpId and Secret. Check" in text(
+        never["rows"][4]["html"]
+    )
     assert "Not checked, or not since the last change" in never["reasons"]
     assert "not enabled yet" in never["state"]
 
     states = {
         "token": ("ok", "good", "in order"),
         "ip": ("warning", "warn", "waiting"),
-        "agentid": ("skipped", "quiet", "not tried"),
+        "agentid": ("skipped", "next", "waiting"),
         "app": ("running", "busy", "in progress"),
         "scope": ("waiting", "next", "waiting"),
     }
