@@ -19,6 +19,7 @@ from integrations.core.background import AnyRowQuery, database_now
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Heartbeat, Installation
 from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, count_overdue, find_overdue
+from notifications.delivery.maintenance import TASK_NAMES
 from notifications.delivery.runs import scheduler
 from notifications.models import AlertRule, Subscription
 
@@ -192,8 +193,12 @@ def _explain_problem(code: str, state: EngineHealth) -> EngineExplanation:
                 "nobody is told of tokens and channels that lose their owner or expire."
             ),
         }
-        words = {"task": name, "consequence": consequences[name], "page": PeriodicTask._meta.verbose_name_plural}
-        what = _("The periodic task %(task)s is switched off: %(consequence)s") % words
+        words = {
+            "task": TASK_NAMES[name],
+            "consequence": consequences[name],
+            "page": PeriodicTask._meta.verbose_name_plural,
+        }
+        what = _("The periodic task “%(task)s” is switched off: %(consequence)s") % words
         where = _("Switch it on in the administration: %(page)s → %(task)s. Where it is missing, restart beat.") % words
         return EngineExplanation(what, where=where)
     if kind not in {"tick", "slots"}:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 from django.forms import modelform_factory
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -31,6 +31,7 @@ from integrations.core.background import database_now
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
 from notifications.admin.base import get_administrator, set_form_person
+from notifications.delivery.maintenance import TASK_NAMES
 from notifications.delivery.runs import statistics
 from notifications.delivery.runs.ownership import end_page_rights_of_robot
 from notifications.delivery.sending.queue import CORP_SECRETS, explain_block, find_held_until
@@ -139,18 +140,11 @@ class SuperuserPages(AnyModelAdmin):
 
 @admin.register(OperatorContacts)
 class OperatorContactsAdmin(SuperuserPages, ConfirmedChanges, OneRowAdmin):
-    fieldsets = (
-        (
-            None,
-            {
-                "fields": ("emails", "robot"),
-                "description": _(
-                    "They are notified once when pushes stop or the database does not answer, and once when everything "
-                    "works again. Addresses in .env (OPERATOR_EMAILS, OPERATOR_ROBOT_URL) are notified, too."
-                ),
-            },
-        ),
+    description = _(
+        "They are notified once when pushes stop or the database does not answer, and once when everything works "
+        "again. Addresses in .env (OPERATOR_EMAILS, OPERATOR_ROBOT_URL) are notified, too."
     )
+    fieldsets = ((None, {"fields": ("emails", "robot"), "description": description}),)
 
 
 # settings.CELERY_BEAT_SCHEDULE defines the rows of beat. Editing them by hand could only stop the pushes.
@@ -160,12 +154,21 @@ for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, Cl
 
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(SuperuserPages, FixedRowsAdmin):
-    fields = list_display = ("name", "enabled", "last_run_at")
+    list_display = (
+        Column("task_name", _("periodic task"), lambda task: TASK_NAMES.get(task.name, task.name)),
+        Column("state", _("status"), lambda task: show_state(State.FINE if task.enabled else State.DISABLED)),
+        "last_run_at",
+    )
+    fields = ("enabled", "last_run_at")
     # The help texts of the package name Python's False and None.
     form = modelform_factory(PeriodicTask, VersionedForm, fields=("enabled",), help_texts=dict.fromkeys(fields, ""))
-    readonly_fields = ("name", "last_run_at")
+    readonly_fields = ("last_run_at",)
     actions = None
     ordering = ("name",)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        name = context["original"].name
+        return super().render_change_form(request, {**context, "heading": TASK_NAMES.get(name, name)}, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
         """Save `enabled` only, since beat updates `last_run_at` concurrently."""

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Coalesce, Concat
 from django.utils.encoding import force_str
+from django.utils.translation import gettext_lazy as _
 
 from integrations.companies.diagnosis.checks import repair_times
 from integrations.core.background import log_errors
@@ -40,6 +41,16 @@ from notifications.models.subscriptions import MAX_LIFETIME_HOURS
 from notifications.subscriptions.schedules import reschedule_rows
 
 logger = logging.getLogger(__name__)
+
+# The periodic tasks of settings.CELERY_BEAT_SCHEDULE and Celery's own, as pages name them.
+TASK_NAMES = {
+    "notifications.tick": _("Send pushes and check alerts"),
+    "integrations.tick": _("Continue background jobs"),
+    "accounts.directory_tick": _("Synchronise directories at night"),
+    "accounts.purge_audit": _("Remove old audit entries"),
+    "notifications.notify_of_owners": _("Announce owners who leave and tokens that expire"),
+    "celery.backend_cleanup": _("Remove old results"),
+}
 
 
 def sweep_deliveries(*, now: datetime) -> list[int]:

@@ -143,7 +143,7 @@ def show_message(request: HttpRequest, mark: str) -> HttpResponse:
         "is_mail": find_mail_id(receipt) is not None,
         "sandbox": " ".join(SANDBOX),
     }
-    return render(request, "notifications/message.html", context)
+    return render(request, "notifications/message.html", {"tab": "home", **context})
 
 
 @require_safe
@@ -248,7 +248,7 @@ def show_alert(request: HttpRequest, pk: int) -> HttpResponse:
         "labels": list(incident.labels.items()),
         "timeline": incident.events.select_related("user"),
     }
-    return render(request, "notifications/alert.html", context)
+    return render(request, "notifications/alert.html", {"tab": "alerts", **context})
 
 
 @require_safe

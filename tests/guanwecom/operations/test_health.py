@@ -18,6 +18,7 @@ from integrations.core import installation
 from integrations.core.background import database_now
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Card, DataSource, Heartbeat, Installation
+from notifications.delivery.maintenance import TASK_NAMES
 from notifications.delivery.runs.scheduler import TICK_NAME
 from notifications.models import Medium, Subscription
 from tests.guanwecom.operations.conftest import heard, read_metrics, ticked
@@ -229,8 +230,9 @@ def test_a_periodic_task_that_was_switched_off(name: str) -> None:
     assert problems() == [f"task:{name}"]
     with translation.override("en"):
         (explanation,) = health.explain_problems(health.read_state())
-    assert explanation.what.startswith(f"The periodic task {name} is switched off: ")
-    assert explanation.where.startswith(f"Switch it on in the administration: periodic tasks → {name}.")
+        task = str(TASK_NAMES[name])
+    assert explanation.what.startswith(f"The periodic task “{task}” is switched off: ")
+    assert explanation.where.startswith(f"Switch it on in the administration: periodic tasks → {task}.")
 
 
 def test_a_periodic_task_that_is_missing_is_named_while_beat_runs_which_makes_it_as_it_starts() -> None:

@@ -25,6 +25,17 @@ def page_of(task: PeriodicTask) -> str:
     return reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
 
 
+def test_pages_name_a_task_by_what_it_does(task: PeriodicTask) -> None:
+    admin = client_of(make_superuser())
+
+    pages = [
+        admin.get(url).text for url in (page_of(task), reverse("admin:django_celery_beat_periodictask_changelist"))
+    ]
+
+    assert all("发送推送、检查预警" in page and "notifications.tick" not in page for page in pages)
+    assert '<span class="pill pill-quiet">已停用</span>' in pages[1]
+
+
 def test_superusers_alone_switch_one_on_and_change_nothing_else(task: PeriodicTask) -> None:
     before = PeriodicTasks.last_change()
     admin = client_of(make_superuser())

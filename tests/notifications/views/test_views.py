@@ -138,6 +138,7 @@ def test_a_message_is_shown_whole_and_marked_read_once(signed_in: Client, person
     page = signed_in.get(f"/m/{delivery.mark}/").content.decode()
 
     assert "长" * 3000 in page
+    assert '<a href="/" aria-current="page">' in page
     assert 'href="https://bi.example.com/card/7"' in page
     first_read_at = Receipt.objects.get().read_at
     assert first_read_at is not None
