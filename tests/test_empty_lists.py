@@ -36,7 +36,7 @@ def test_every_list_that_can_be_empty_says_what_it_is_for(client: Client, model:
 
 def test_a_search_that_finds_nothing_says_so_and_a_list_with_rows_does_not(client: Client) -> None:
     searched = client.get(path_of(Corp), {"q": "nobody"}).text
-    assert '<p class="empty-list">没有符合搜索和筛选条件的内容。</p>' in searched
+    assert '<p class="empty-list no-match">没有符合搜索和筛选条件的内容。</p>' in searched
     assert "empty-list-do" not in searched
     Corp.objects.create(name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret")
     assert "empty-list" not in client.get(path_of(Corp)).text

@@ -214,11 +214,15 @@ class CorpPages(AnyModelAdmin):
 
 
 class NamedDeletions(AnyModelAdmin):
-    """Hides rows of automatic many-to-many tables from the list of deletions: they have no readable name."""
+    """Hides rows of automatic many-to-many tables from the list of deletions, and those of `unlisted` models: they have
+    no readable name."""
+
+    unlisted: tuple[str, ...] = ()
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         listed, counts, *more = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
-        joining = [model._meta for model in apps.get_models(include_auto_created=True) if model._meta.auto_created]
+        found = [model._meta for model in apps.get_models(include_auto_created=True)]
+        joining = [options for options in found if options.auto_created or options.label in self.unlisted]
         beginnings = tuple(f"{capfirst(options.verbose_name)}: " for options in joining)
         plurals = {str(options.verbose_name_plural) for options in joining}
         kept = {name: count for name, count in counts.items() if str(name) not in plurals}

@@ -350,7 +350,7 @@ EMPTY_SELECT_HELP: Mapping[str, EmptySelectHelp] = {
         _("There are no people yet."), _("New person"), *SYNC, unfit=_("Nobody can be chosen here at present.")
     ),
     "accounts.Attribute": EmptySelectHelp(_("No attribute can be chosen yet."), _("New attribute")),
-    "auth.Group": EmptySelectHelp(_("There are no groups yet."), _("New group")),
+    "auth.Group": EmptySelectHelp(_("There are no groups yet."), _("New group"), unfit=_("No group can be chosen.")),
     "notifications.Robot": EmptySelectHelp(_("No group robot is entered yet."), _("New group robot")),
     "notifications.ApiToken": EmptySelectHelp(_("There is no API token yet."), "", *TOKEN),
     "notifications.Subscription": EmptySelectHelp(_("There is no push yet."), "", *PUSH),

@@ -352,7 +352,7 @@ _TRIAL_FIELDS = ("card", "conditions", "split_column")
 
 @admin.register(AlertRule)
 class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmin, NamedDeletions):
-    draft_name, new_title = "rule", _("New alert")
+    draft_name, new_title, unlisted = "rule", _("New alert"), ("notifications.AlertCheck",)
     parts = (
         FormPart(
             "conditions",

@@ -69,13 +69,13 @@ def _list_runs(request: HttpRequest, midnight: datetime) -> Iterator[TodayLine]:
     for run in latest.select_related("subscription")[:LINES_AT_MOST]:
         if run.subscription is None:
             continue
-        next_at = run.subscription.next_run_at if run.subscription.is_enabled else None
-        note = run.error_text
+        next_at, note = run.subscription.next_run_at if run.subscription.is_enabled else None, run.error_text
         if not note and run.skipped_count:
             note = ngettext("%(count)s person without own rows", "%(count)s people without own rows", run.skipped_count)
             note %= {"count": f"{run.skipped_count:,}"}
         elif not note and next_at is not None:
-            note = _("Next: %(time)s") % {"time": f"{timezone.localtime(next_at):%m-%d %H:%M}"}
+            shown = f"{timezone.localtime(next_at):%m-%d %H:%M}".removeprefix(f"{midnight:%m-%d} ")
+            note = _("Next: %(time)s") % {"time": shown}
         yield TodayLine(
             at=run.slot_at,
             name=run.subscription.name,

@@ -71,9 +71,9 @@ def test_what_a_company_has_is_synchronised_or_added_though_there_is_some_and_no
 @pytest.mark.parametrize("address", [PUSH, ALERT])
 def test_groups_that_stand_for_roles_are_nobody_s_address(root: Client, address: str) -> None:
     lines = lines_of(root, address)
-    assert lines["id_groups"] == "还没有人员组。 新建人员组"
+    assert lines["id_groups"] == "没有可选的人员组。 新建人员组"
     Group.objects.create(name="早报读者")
-    assert "还没有" not in lines_of(root, address).get("id_groups", "")
+    assert "没有" not in lines_of(root, address).get("id_groups", "")
 
 
 def test_who_may_add_nothing_reads_whom_to_ask() -> None:

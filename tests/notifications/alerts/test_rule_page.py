@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import Attribute
 from accounts.users.attributes import set_values
@@ -15,7 +16,7 @@ from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, Corp, DataSource, Department
 from integrations.models.datasources import compress_table
 from notifications.alerts import conditions, trial
-from notifications.models import AlertRule, Draft, Incident, Medium, SilenceWindow
+from notifications.models import AlertCheck, AlertRule, Draft, Incident, Medium, SilenceWindow
 from notifications.subscriptions.recipients import read_audience, resolve_audience
 from tests.browser_form import unchanged
 from tests.guandata import GuandataAnswers
@@ -75,6 +76,8 @@ def test_people_and_times_are_chosen_changed_and_gone_with_the_rule(root: Client
     rule = AlertRule.objects.get()
     assert (find_notified(rule), rule.name, rule.crontab) == ({other.pk}, "改名", "0 * * * *")
 
+    AlertCheck.objects.create(rule=rule, card=card, slot_at=timezone.now(), requested_at=timezone.now())
+    assert "预警规则的检查" not in root.get(f"{LIST}{rule.pk}/delete/").text
     root.post(f"{LIST}{rule.pk}/delete/", {"post": "yes"})
 
     assert not AlertRule.objects.exists()
