@@ -13,17 +13,17 @@ from guanwecom.operations.monitoring import list_monitoring_attentions
 from guanwecom.operations.pages import serve_metrics, show_engine_state
 from integrations.admin.diagnosis import list_connection_attentions, list_connection_lines, list_source_attentions
 from integrations.views import ENGINE_PATH
-from notifications.admin.dashboard import push_attentions, push_lines
+from notifications.admin.dashboard import list_push_lines, warn_of_pushes
 from notifications.admin.today import list_today
 from notifications.views.overview import collect_overview
 
 # Here and not in AppConfig.ready() (guanwecom.apps), so that only processes that serve pages or make links load them.
 admin.autodiscover()
 # Functions that return the lines and the warnings of each app for the overview.
-LINES = (list_connection_lines, list_directory_lines, push_lines)
+LINES = (list_connection_lines, list_directory_lines, list_push_lines)
 ATTENTIONS = (
     list_monitoring_attentions,
-    push_attentions,
+    warn_of_pushes,
     list_directory_attentions,
     bi_identity.list_identity_attentions,
     list_unsent_attentions,

@@ -81,7 +81,7 @@ class ApiTokenForm(AnyModelForm):
         fields["subscriptions"].queryset = Subscription.objects.visible_to(self.person)
         # All permissions start unchecked, so that none is granted by oversight.
         self.initial.update(dict.fromkeys(PURPOSES, False))
-        # People limited to some companies must name the scope: otherwise it would grow with their companies.
+        # The token of people limited to some companies must not reach companies that they are given later.
         if not sees_rows_without_corp(self.person):
             fields["reach"].choices = [one for one in Reach.choices if one[0] != Reach.EVERYTHING]
             fields["sends_to"].choices = [one for one in SendReach.choices if one[0] != SendReach.EVERYONE]

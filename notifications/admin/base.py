@@ -22,7 +22,7 @@ from integrations.admin.base import State, hide_related_links, own_page, own_rou
 from integrations.admin.base import show_status as show_status
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Department
-from notifications.delivery.runs.ownership import ACTING, explain_objection, find_changeable, is_not_stronger
+from notifications.delivery.runs.ownership import ACTING_MODELS, explain_objection, find_changeable, is_not_stronger
 from notifications.models import Run
 from notifications.models.inbound import PERMISSION_BACKEND
 from notifications.subscriptions.recipients import read_rules
@@ -41,16 +41,16 @@ class RecipientsMixin(AnyModelAdmin):
     """Adds a tree of departments and attribute rules to the admin of a model with recipients."""
 
     @admin.display(description=_("attribute rules"))
-    def rules(self, addressed: Any) -> SafeString:
+    def rules(self, row: Any) -> SafeString:
         """Show the rules, one per line, to people who may only view the row."""
-        lines = [(str(one.attribute), one.operator.label, "; ".join(one.values)) for one in read_rules(addressed)]
+        lines = [(str(one.attribute), one.operator.label, "; ".join(one.values)) for one in read_rules(row)]
         return format_html_join("", "<div>{} {} {}</div>", lines) or format_html("{}", "—")
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.related_model is Department:
             kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
         if db_field.related_model is Group:
-            # The select's search excludes them, too: groups that stand for roles cannot be recipients.
+            # Groups that stand for roles cannot be recipients. The select's search excludes them, too.
             kwargs["queryset"] = Group.objects.exclude(pk__in=find_role_groups())
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
@@ -73,7 +73,7 @@ class SuccessorPage(AnyModelAdmin):
         form = forms.Form(request.POST if request.method == "POST" else None, initial={"successor": row.successor_id})
         may_manage = User.objects.with_perm(permission, backend=PERMISSION_BACKEND).filter(is_staff=True)
         offered = find_visible_people(editor).filter(pk__in=may_manage).exclude(pk=row.owner_id)
-        if isinstance(row, ACTING):
+        if isinstance(row, ACTING_MODELS):
             offered = offered.filter(is_not_stronger(row.owner))
         field = forms.ModelChoiceField(offered, required=False, label=_("Successor"), empty_label=gettext("nobody"))
         if not offered.exists():  # disabled, since its link to add a person would not help: a new one may not own it
@@ -87,7 +87,7 @@ class SuccessorPage(AnyModelAdmin):
                 messages.success(request, gettext("The successor was saved."))
                 return HttpResponseRedirect(reverse(f"admin:notifications_{self.opts.model_name}_change", args=[pk]))
             form.add_error("successor", sentence)
-        context = {"title": gettext("Successor"), "row": row, "form": form, "acts": isinstance(row, ACTING)}
+        context = {"title": gettext("Successor"), "row": row, "form": form, "acts": isinstance(row, ACTING_MODELS)}
         return own_page(self, request, "admin/notifications/successor.html", context)
 
 

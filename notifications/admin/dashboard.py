@@ -1,4 +1,4 @@
-"""Panels about pushes on other pages: the start page's company cards and warnings, and what reaches a person."""
+"""Panels about pushes on other pages: companies and warnings on the start page, and what reaches a person."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from notifications.subscriptions.recipients import make_trial_audience, resolve_
 from notifications.subscriptions.schedules import find_unknown_years
 
 # Counts stop here and are shown as "1,000+".
-COUNTED = 1000
+COUNT_AT_MOST = 1000
 # A message that has been due for longer is stuck: no worker takes it.
 OVERDUE = timedelta(minutes=5)
 # At most so many are named in one warning.
@@ -60,8 +60,8 @@ NAMED_AT_MOST = 5
 RECENT = timedelta(days=1)
 # How early the end of the calendar of holidays is announced.
 CALENDAR_NOTICE = timedelta(days=30)
-# Enabled pushes and rules without a next time, by model.
-SILENT = {
+# Warnings of enabled pushes and rules without a next time, by model.
+NO_NEXT_TIME = {
     "subscription": ngettext_lazy(
         "%(count)s enabled push has no further time: save its schedule again.",
         "%(count)s enabled pushes have no further time: save their schedules again.",
@@ -75,7 +75,7 @@ SILENT = {
 }
 
 
-def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
+def list_push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
     """Return per company today's last success and numbers of people, and the next due time. Makes four queries."""
     lines: dict[int, list[Line]] = {corp.pk: [] for corp in corps}
     if request.user.has_perm("notifications.view_delivery"):
@@ -120,15 +120,16 @@ def _format_recipients(count: int) -> str:
     return ngettext("%(count)s recipient", "%(count)s recipients", count) % {"count": f"{count:,}"}
 
 
-def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Warn of stuck or unknown messages, failed or missed runs, paused queues, webhooks given up, open incidents, the
-    end of the calendar, and owners who are gone. Makes eleven queries, two more while the calendar ends."""
+def warn_of_pushes(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+    """Warn of messages that are stuck or whose outcome is unknown, failed or missed runs, paused queues, webhooks given
+    up, open incidents, the end of the calendar, and disabled owners. Makes fifteen queries, two more if the calendar
+    ends soon."""
     now = timezone.now()
     return [
         *find_attentions(get_administrator(request), now),
         *_warn_of_schedules(request, now),
         *_warn_of_sending(request, corps, now),
-        *_warn_of_outside(request, corps, now),
+        *_warn_of_incidents_and_queues(request, corps, now),
     ]
 
 
@@ -136,9 +137,9 @@ def _warn(
     count: int, sentence: Any, url: str, tone: str = "bad", *, is_capped: bool = True, **words: str
 ) -> Iterator[Attention]:
     """Warn of `count` rows if there are any. `sentence`: lazily translated, with its plural chosen by "number".
-    `is_capped`: the count ends at COUNTED."""
+    `is_capped`: the count ends at COUNT_AT_MOST."""
     if count:
-        shown = f"{count:,}+" if is_capped and count == COUNTED else f"{count:,}"
+        shown = f"{count:,}+" if is_capped and count == COUNT_AT_MOST else f"{count:,}"
         yield Attention(sentence % {"number": count, "count": shown, **words}, url, tone)
 
 
@@ -150,15 +151,14 @@ def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attentio
     names, addresses = list[str](), list[str]()
     if sees_all(request.user) and request.user.has_perm("notifications.change_workdaycalendar"):
         addresses.append(reverse("admin:notifications_workdaycalendar_changelist"))
-    silent = []
+    without_next_time = []
     for model, rows in (("subscription", Subscription.objects.all()), ("alertrule", AlertRule.objects.all())):
         if not request.user.has_perm(f"notifications.view_{model}"):
             continue
         seen = rows.visible_to(request.user)
         # Rows without an end always have a next time, unless computing it failed.
         endless = seen.filter(is_enabled=True, next_run_at__isnull=True, valid_to__isnull=True)
-        without_times = endless.exclude(repeat=Repeat.ONCE)
-        silent.append((without_times, SILENT[model], _link_enabled(model)))
+        without_next_time.append((endless.exclude(repeat=Repeat.ONCE), NO_NEXT_TIME[model], _link_enabled(model)))
         if years:
             concerned = seen.filter(is_enabled=True).depending_on_workdays().order_by("name")
             found = list(concerned.values_list("name", flat=True)[: NAMED_AT_MOST + 1])
@@ -168,8 +168,8 @@ def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attentio
         listed = pgettext("between days of the week", ", ").join(names[:NAMED_AT_MOST])
         words = {"calendar": warn_of_calendar_end(years[0]), "names": listed + " …" * (len(names) > NAMED_AT_MOST)}
         yield Attention(_("%(calendar)s It concerns: %(names)s") % words, addresses[0], "warn")
-    for rows_without, sentence, url in silent:
-        yield from _warn(_count_capped(rows_without), sentence, url)
+    for unscheduled, sentence, url in without_next_time:
+        yield from _warn(_count_capped(unscheduled), sentence, url)
 
 
 def _warn_of_sending(request: HttpRequest, corps: Sequence[Corp], now: datetime) -> Iterator[Attention]:
@@ -198,7 +198,7 @@ def _warn_of_sending(request: HttpRequest, corps: Sequence[Corp], now: datetime)
             "number",
         )
         for queue in (CHARTS_QUEUE, SNAPSHOTS_QUEUE):
-            count = count_overdue(queue, now=now, at_most=COUNTED)
+            count = count_overdue(queue, now=now, at_most=COUNT_AT_MOST)
             yield from _warn(count, sentence, _list_url("delivery", status__exact="preparing"), queue=queue)
     if request.user.has_perm("notifications.view_run"):
         recent = Run.objects.visible_to(request.user).went_wrong().filter(claimed_at__gte=now - RECENT)
@@ -230,9 +230,9 @@ def _warn_of_sending(request: HttpRequest, corps: Sequence[Corp], now: datetime)
             yield from (Attention(sentence, url) for sentence in explain_auto_pauses([push]))
 
 
-def _warn_of_outside(request: HttpRequest, corps: Sequence[Corp], now: datetime) -> Iterator[Attention]:
-    """Warn of untaken incidents, webhooks given up within a week, unreadable robots, and queues that are paused or have
-    nearly used up their daily budget."""
+def _warn_of_incidents_and_queues(request: HttpRequest, corps: Sequence[Corp], now: datetime) -> Iterator[Attention]:
+    """Warn of incidents that nobody has taken, webhooks given up within a week, robots whose keys cannot be decrypted,
+    and queues that are paused or have nearly used up their daily budget."""
     if request.user.has_perm("notifications.view_incident"):
         untaken = Incident.objects.visible_to(request.user).open().unacknowledged()
         sentence = ngettext_lazy(
@@ -268,7 +268,7 @@ def _warn_of_outside(request: HttpRequest, corps: Sequence[Corp], now: datetime)
             if percent >= statistics.WARNED_PERCENT:
                 nearly_used = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
                 yield Attention(nearly_used % {"corp": queue, "percent": percent}, _link_queue(queue), "warn")
-        if not may_see_corps(request):  # people who see companies find it on the company's card
+        if not may_see_corps(request):  # people who see companies find it beside the company
             url = reverse("admin:notifications_corpqueue_changelist")
             yield from (Attention(one, url) for one in checks.list_refusal_sentences(None, seen_by=request.user))
 
@@ -278,7 +278,7 @@ def _link_queue(queue: CorpQueue) -> str:
 
 
 def _count_capped(rows: QuerySet[Any]) -> int:
-    return rows.order_by()[:COUNTED].count()
+    return rows.order_by()[:COUNT_AT_MOST].count()
 
 
 def _link_enabled(model: str) -> str:
@@ -289,7 +289,7 @@ def _list_url(model: str, **filters: str | int) -> str:
     return f"{reverse(f'admin:notifications_{model}_changelist')}?{urlencode(filters)}"
 
 
-# Pushes and alert rules of each kind, and messages, shown on a person's page.
+# Limits of a person's page: pushes, and as many alert rules; messages.
 SHOWN_AT_MOST = 200
 MESSAGES_SHOWN = 10
 

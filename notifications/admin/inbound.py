@@ -58,9 +58,11 @@ from notifications.subscriptions.recipients import Recipient
 from notifications.tasks import enqueue_runs
 
 FOLDER = "admin/notifications/inboundchannel"
-CALLS_BESIDE = 5
-# Fields that are not folded.
-FIRST = ("name", "title", "text", "recipient_kind", "recipient_path", "recipient_attribute", "departments", "users")
+CALLS_BESIDE_FORM = 5
+# Fields outside of the collapsed section.
+MAIN_FIELDS = {
+    *("name", "title", "text", "recipient_kind", "recipient_path", "recipient_attribute", "departments", "users")
+}
 
 signals.describe_field(InboundChannel, "scheme", lambda name: str(SCHEMES[name].label))
 signals.describe_field(InboundChannel, "preset", lambda name: str(PRESETS[name].label))
@@ -142,10 +144,10 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         row = kwargs.get("obj")
         if row is not None and row.kind == InboundChannel.Kind.WEBHOOK and self.has_change_permission(request, row):
             form = context["adminform"].form
-            is_sent = request.method == "POST"
-            context["problems"] = list(list_problems((form,))) if is_sent else []
+            is_submitted = request.method == "POST"
+            context["problems"] = list(list_problems((form,))) if is_submitted else []
             context["errors"] = None  # replaces Django's line with our list
-            context["has_advanced_errors"] = is_sent and bool(set(form.errors).difference(FIRST))
+            context["has_advanced_errors"] = is_submitted and bool(form.errors.keys() - MAIN_FIELDS)
         answer: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return answer
 
@@ -253,7 +255,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
 
 def _describe_channel(channel: InboundChannel) -> dict[str, Any]:
     """Return the template context of a channel: what to enter at the sender, and its last calls."""
-    context: dict[str, Any] = {"channel": channel, "calls": list_calls(channel, CALLS_BESIDE)}
+    context: dict[str, Any] = {"channel": channel, "calls": list_calls(channel, CALLS_BESIDE_FORM)}
     if channel.kind == InboundChannel.Kind.MAIL:
         domain = settings.MAIL_DOOR_DOMAINS[0]
         encryption = "SSL/TLS" if settings.MAIL_DOOR_TLS_FROM_START else "STARTTLS"
@@ -302,6 +304,7 @@ def _try_payload(channel: InboundChannel, form: ChannelForm, payload: Payload, n
     makes none."""
     try:
         alerts = read_alerts(payload, now=now)[0] if channel.is_alert else []
+        # An alert's text comes from the incident, so only the recipients of an empty message are previewed.
         mapped = MappedMessage(IncomingMessage()) if channel.is_alert else map_payload(channel, payload, now=now)
         if mapped is None:
             return {"is_left_out": True}

@@ -90,7 +90,7 @@ class NewChannelForm(AnyModelForm):
             preset = PRESETS[channel.preset]
             channel.scheme, channel.mapping = preset.scheme, preset.mapping.to_document()
             channel.is_alert = preset.is_alert
-        # People limited to some companies get a channel for one: it must not grow with their companies.
+        # The channel of people limited to some companies must not reach companies that they are given later.
         if not sees_rows_without_corp(self.person):
             channel.corp = Corp.objects.visible_to(self.person).order_by("pk").first()
         saved: InboundChannel = super().save(commit=commit)
@@ -106,7 +106,7 @@ class ListField(forms.CharField):
         return self.separator.join(value) if isinstance(value, tuple) else value
 
     def to_python(self, value: Any) -> str | None:
-        return super().to_python(self.prepare_value(value))  # a disabled field cleans its list
+        return super().to_python(self.prepare_value(value))  # Django cleans the initial list of a disabled field
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return super().has_changed(self.prepare_value(initial), data)
@@ -253,8 +253,8 @@ class ChannelForm(VersionedForm):
             self.add_error("recipient_attribute", _("Choose the attribute whose values the field has."))
         if cleaned.get("is_alert") and kind:
             self.add_error("recipient_kind", _("An alert goes to the people chosen here."))
-        is_nobody = not any(cleaned.get(name) for name in ("departments", "users", "groups"))
-        if cleaned.get("is_enabled") and not kind and is_nobody:
+        has_people = any(cleaned.get(name) for name in ("departments", "users", "groups"))
+        if cleaned.get("is_enabled") and not kind and not has_people:
             self.add_error("departments", _("Choose departments, people or groups, or a field that names them."))
         has_text = cleaned.get("is_alert") or cleaned.get("title") or cleaned.get("text")
         if cleaned.get("is_enabled") and not has_text:

@@ -51,7 +51,7 @@ ROWS_AT_MOST = 200_000
 BATCH = 1000
 Status = Receipt.Status
 LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
-# The states of people who were skipped, by the reason: what is not here failed.
+# The states of people who were skipped, by the reason. Other reasons are failures.
 _SKIPPED = {
     **dict.fromkeys(("paused", "declined"), State.PAUSED),
     **dict.fromkeys(("corp_disabled", "user_disabled", "barred"), State.DISABLED),
@@ -130,22 +130,22 @@ def describe_run(request: HttpRequest, run: Run) -> dict[str, Any]:
     else:
         context["sentence"] = run.error_text
     if run.status != Run.Status.FINISHED or run.error:
-        context |= _find_remedy(request, run, is_data=problem is not None)
+        context |= _find_remedy(request, run, is_data_missing=problem is not None)
     return context
 
 
-def _find_remedy(request: HttpRequest, run: Run, *, is_data: bool) -> dict[str, Any]:
+def _find_remedy(request: HttpRequest, run: Run, *, is_data_missing: bool) -> dict[str, Any]:
     """Return who can fix the run, or a button if the viewer can. The causes in this order: WeCom refuses the company's
-    calls, a card's data is missing, or the run failed otherwise and can be repeated. `is_data`: data is missing."""
+    calls, data is missing, or the run failed otherwise and can be repeated."""
     waiting = run.deliveries.unsettled().order_by().values_list("corp", flat=True).distinct()
     corps = Corp.objects.visible_to(request.user).filter(pk__in=list(waiting))
     for pk, refusal in checks.find_refusals(corps).items():
         url = f"{reverse('admin:integrations_corp_change', args=[pk])}#{refusal.anchor}"
         if request.user.has_perm("integrations.change_corp"):
-            return {"way_url": url, "way": refusal.remedy or gettext("Open the company's page")}
+            return {"remedy_url": url, "remedy": refusal.remedy or gettext("Open the company's page")}
         return {"who": gettext("People who manage WeCom companies can fix it.")}
-    # The card whose data could not be fetched.
-    card_data = report_contents.find_card_data(run) if is_data or run.status == Run.Status.FAILED else ()
+    # The data that could not be fetched.
+    card_data = report_contents.find_card_data(run) if is_data_missing or run.status == Run.Status.FAILED else ()
     failed = next((card.card_id for card, state in card_data if state.problem_code), None)
     if failed is not None:
         if (
@@ -153,15 +153,15 @@ def _find_remedy(request: HttpRequest, run: Run, *, is_data: bool) -> dict[str, 
             and Card.objects.visible_to(request.user).filter(pk=failed).exists()
         ):
             return {
-                "way_url": reverse("admin:integrations_card_change", args=[failed]),
-                "way": gettext("Open the data"),
+                "remedy_url": reverse("admin:integrations_card_change", args=[failed]),
+                "remedy": gettext("Open the data"),
             }
         return {"who": gettext("People who manage the data source can fix it.")}
     if run.status not in {Run.Status.FAILED, Run.Status.MISSED} or run.subscription is None:
         return {}
     if request.user.has_perm("notifications.change_subscription"):
         url = reverse("admin:notifications_subscription_run", args=[run.subscription.pk])
-        return {"way_url": url, "way": gettext("Run it again…")}
+        return {"remedy_url": url, "remedy": gettext("Run it again…")}
     return {"who": gettext("People who edit the push can fix it.")}
 
 
@@ -171,7 +171,7 @@ def _find_remedy(request: HttpRequest, run: Run, *, is_data: bool) -> dict[str, 
 def describe_people(request: HttpRequest, **lookups: int) -> dict[str, Any]:
     """Return the template context of the people of a run or a message: their numbers by status and the first people, of
     a run only those not reached. `lookups`: `run` or `delivery` with its key. Empty without permission to see receipts.
-    Makes three queries."""
+    Makes four queries."""
     if not request.user.has_perm("notifications.view_receipt"):
         return {}
     receipts = Receipt.objects.visible_to(request.user).filter(**lookups)
@@ -186,8 +186,8 @@ def describe_people(request: HttpRequest, **lookups: int) -> dict[str, Any]:
     counted: Counter[str] = Counter()
     for status, count in deliveries.order_by().values_list("status").annotate(Sum("recipient_count")):
         counted[status] += count
-    own_ones = receipts.exclude(status="").order_by()
-    for own, inherited, count in own_ones.values_list("status", "delivery__status").annotate(Count("pk")):
+    own_states = receipts.exclude(status="").order_by()
+    for own, inherited, count in own_states.values_list("status", "delivery__status").annotate(Count("pk")):
         counted[own] += count
         if own != Status.SKIPPED:  # skipped people are not counted among a message's recipients
             counted[inherited] -= count

@@ -577,7 +577,7 @@ class IncidentAdmin(log.LogAdmin):
             "title": incident.title,
             "incident": incident,
             "state": show_state(*_find_incident_state(incident)),
-            "shown": actions.view_incident(incident, person=person, now=now),
+            "incident_view": actions.view_incident(incident, person=person, now=now),
             "pictures": charts.list_charts(incident, person=person, now=now),
             "labels": list(incident.labels.items()),
             "timeline": incident.events.select_related("user"),

@@ -50,7 +50,8 @@ class CorpQueueAdmin(RowsAdmin, FixedRowsAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CorpQueue]:
         unsettled = Delivery.objects.unsettled().order_by()
-        own, of_all = unsettled.filter(corp=OuterRef("corp")).values("corp"), unsettled.values(every=Value(1))
+        own = unsettled.filter(corp=OuterRef("corp")).values("corp")
+        of_all = unsettled.values(every=Value(1))  # grouped by a constant, so that one sum is over all companies
         sums = {"people": Sum("recipient_count"), "calls": Count("pk")}
         totals = {
             name: Case(

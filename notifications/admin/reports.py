@@ -77,11 +77,11 @@ TEMPLATES = ("title", "body", "figures")
 
 class ReportForm(admin_pages.VersionedForm):
     """The form of a report with its page picture. `person`: the signed-in administrator, set by the admin.
-    `spared_subscription`: key of the subscription edited on the same page, whose own form checks it. `is_for_copy`: the
-    report becomes a copy, so other subscriptions keep the saved one."""
+    `subscription_on_page`: key of the subscription edited on the same page, whose own form checks it. `is_for_copy`:
+    the report becomes a copy, so other subscriptions keep the saved one."""
 
     person: User
-    spared_subscription: int | None = None
+    subscription_on_page: int | None = None
     is_for_copy = False
     edits_rows = True
     # Initial values that differ from the model's defaults.
@@ -225,10 +225,10 @@ class ReportForm(admin_pages.VersionedForm):
         """Refuse a change of company that leaves an enabled push without recipients."""
         if self.instance._state.adding or self.is_for_copy:
             return
-        orders = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
-        if self.spared_subscription is not None:
-            orders = orders.exclude(pk=self.spared_subscription)
-        for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
+        pushes = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
+        if self.subscription_on_page is not None:
+            pushes = pushes.exclude(pk=self.subscription_on_page)
+        for subscription in pushes[:SUBSCRIPTIONS_CHECKED]:
             audience = replace(read_audience(subscription), corp_id=corp.pk if corp else None)
             if not count_reachability(audience, seen_by=self.person, named=0).concerns_somebody:
                 message = _("With this company the push “%(name)s” would reach nobody. Disable it first.")
@@ -409,9 +409,6 @@ class OwnRowsInline(_ReportPart, admin_pages.AnyTabularInline):
     select_name = "attribute"
 
 
-_BOTH = ("notifications.change_report", "notifications.change_subscription")
-
-
 @admin.register(Report)
 class ReportAdmin(NamedDeletions):
     empty_list = _(
@@ -435,8 +432,8 @@ class ReportAdmin(NamedDeletions):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
         """Order the reports here, since the autocomplete select of the subscription page keeps this order."""
-        orders = Subscription.objects.filter(report=OuterRef("pk")).order_by().values("report")
-        count = Subquery(orders.annotate(total=Count("pk")).values("total"))
+        pushes = Subscription.objects.filter(report=OuterRef("pk")).order_by().values("report")
+        count = Subquery(pushes.annotate(total=Count("pk")).values("total"))
         return Report.objects.visible_to(request.user).annotate(subscription_total=Coalesce(count, 0)).order_by("-pk")
 
     def get_form(self, request: HttpRequest, obj: Report | None = None, change: bool = False, **kwargs: Any) -> Any:
@@ -460,8 +457,8 @@ class ReportAdmin(NamedDeletions):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """Redirect to the newest push of the report if the person may change both: that page can edit everything."""
-        key = unquote(object_id)
-        if request.method == "GET" and is_key(key) and request.user.has_perms(_BOTH):
+        key, permissions = unquote(object_id), ("notifications.change_report", "notifications.change_subscription")
+        if request.method == "GET" and is_key(key) and request.user.has_perms(permissions):
             pushes = Subscription.objects.visible_to(request.user).filter(report=int(key))
             if push := pushes.order_by("-pk").first():
                 return HttpResponseRedirect(reverse("admin:notifications_subscription_change", args=[push.pk]))

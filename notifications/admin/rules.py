@@ -51,6 +51,8 @@ from notifications.subscriptions.schedules import TIME_FIELDS, reschedule
 # Empty rows after the filled ones. A button (rows.js) or saving adds more.
 EMPTY_ROWS = 1
 ENTRY_CHARACTERS = 4000
+# The alias of the rule's only data.
+CARD = ""
 
 
 class ConditionRow(NamedTuple):
@@ -472,6 +474,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         if request.user.has_perm("notifications.view_incident"):
             url = f"{reverse('admin:notifications_incident_changelist')}?rule__id__exact={rule.pk}"
             found.append(RowAction("bell", pgettext_lazy("menu", "Incidents"), url))
+        # A rule that was never checked may be unfinished, so only its page can enable it.
         if self.has_change_permission(request, rule) and (rule.is_enabled or rule.checked_slot_at is not None):
             icon, label = ("pause", _("Disable")) if rule.is_enabled else ("resume", _("Enable"))
             found.append(RowAction(icon, label, reverse("admin:notifications_alertrule_switch", args=[rule.pk]), True))
@@ -482,7 +485,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         return [*ours, *super().get_urls()]
 
     def switch_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Disable or enable a rule. One never checked may be unfinished: its page enables it."""
+        """Disable or enable a rule."""
         rule = find_row(self, request, pk, to_change=True)
         rule.is_enabled = not rule.is_enabled
         reschedule(rule, now=database_now())
@@ -505,7 +508,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         return form
 
     def preview_view(self, request: HttpRequest, row: Any) -> HttpResponse:
-        """Preview the submitted form: the card's rows, results of the conditions, recipients and times. The page asks
+        """Preview the submitted form: rows of the data, results of the conditions, recipients and times. The page asks
         again until workers have fetched the data. Saves nothing and notifies nobody."""
         form = self.read_form(request, row)
         context, data, table = self._try_form(request, form)
@@ -585,7 +588,3 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
 
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
         return {CARD: "card"}
-
-
-# A rule has one card, which has no alias.
-CARD = ""

@@ -174,7 +174,7 @@ class ScheduleFormPart(AnyModelForm):
             self.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
 
     def _read_workdays(self, cleaned: dict[str, Any]) -> None:
-        """Replace the way of working days by the daily schedule that it stands for."""
+        """Replace the choice "every working day" by the daily schedule that it stands for."""
         if cleaned.get("repeat") == WORKDAYS:
             cleaned |= {"repeat": Repeat.DAILY, "free_days": FreeDays.SKIP}
         elif self.initial.get("repeat") == WORKDAYS and "free_days" not in self.changed_data:
@@ -201,21 +201,21 @@ class ScheduleFormPart(AnyModelForm):
 list_zones = cache(available_timezones)
 
 
-def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
+def find_times(row: Subscription | AlertRule, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
     """Return the template context of the next times of a push or rule, or the error of its schedule. `is_check`: the
     times are checks of a rule, which need no note on crowded times."""
     try:
-        zone = read_zone(order.time_zone)
-        found = list(islice(find_due_times(order, now), TIMES_SHOWN))
+        zone = read_zone(row.time_zone)
+        found = list(islice(find_due_times(row, now), TIMES_SHOWN))
     except ScheduleError as error:
         return {"schedule_error": str(error)}
-    notes = calendar.write_calendar_notes(order, found)
+    notes = calendar.write_calendar_notes(row, found)
     is_crowded = any(one.slot_at.minute in calendar.CROWDED_MINUTES and not one.spread_seconds for one in found)
     if is_crowded and not is_check:
         notes.append(
             gettext("WeCom asks not to send exactly on the hour or the half hour: a spread of 120 seconds avoids that.")
         )
-    next_times, is_saved = [], order.pk is not None
+    next_times, is_saved = [], row.pk is not None
     for one in found:
         due, start = one.due_at.astimezone(zone), one.slot_at.astimezone(zone)
         text = f"{due:%Y-%m-%d %H:%M}"
@@ -226,7 +226,7 @@ def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool
             text = f"{start:%Y-%m-%d %H:%M:%S}–{end:%H:%M:%S}"
         next_times.append(f"{text} {calendar.WEEKDAYS[due.weekday()]}")
     return {
-        "time_zone": calendar.find_zone_name(order.time_zone),
+        "time_zone": calendar.find_zone_name(row.time_zone),
         "next_times": next_times,
         "schedule_notes": notes,
     }
@@ -372,7 +372,7 @@ class RecipientsFormPart(VersionedForm):
         """Limit the choices to what the person sees. Saved choices stay even if the person does not see them."""
         fields: dict[str, Any] = self.fields
         fields["robot"].queryset = Robot.objects.visible_to(self.person)
-        fields["rules_match"].required = False  # left out, it stays as it is
+        fields["rules_match"].required = False  # if it is not submitted, the stored value stays
         if self.instance.pk is not None:
             self.initial["rules"] = list(read_rules(self.instance))
         offer_people(fields, self.instance, self.person)

@@ -60,7 +60,7 @@ from notifications.tasks import enqueue_runs
 signals.describe_field(Subscription, "crontab", calendar.describe_crontab)
 
 # Limit of one action: the number of recipients is computed for each push before it is enabled.
-AT_MOST = 50
+PUSHES_AT_MOST = 50
 
 
 # A line that describes the change of one push, and the names of the changed, unsaved fields. Without fields, the line
@@ -81,10 +81,10 @@ class Switch:
 
 
 def _are_too_many(request: HttpRequest, queryset: QuerySet[Subscription]) -> bool:
-    if queryset.count() <= AT_MOST:
+    if queryset.count() <= PUSHES_AT_MOST:
         return False
     sentence = gettext("Nothing was changed: at most %(count)d pushes at once. Select fewer.")
-    messages.error(request, sentence % {"count": AT_MOST})
+    messages.error(request, sentence % {"count": PUSHES_AT_MOST})
     return True
 
 
@@ -208,7 +208,7 @@ def show_week(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
         "notes": found.notes,
         "limit": limit,
         "limit_per_minute": calendar.find_limit_per_minute(),
-        "full": max(limit, found.peak, 1),
+        "meter_maximum": max(limit, found.peak, 1),
         "time_zone": calendar.find_zone_name(timezone.get_current_timezone_name()),
         "has_unknown": len(people) < len(subscriptions),
         "earlier": number - 1 if number else None,

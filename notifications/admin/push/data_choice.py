@@ -21,16 +21,16 @@ from integrations.models import BiConnection, Card, DataSource, Department, Job,
 from integrations.models.fields import corp_condition
 from integrations.models.installation import SINGLETON_PK
 
-SHOWN_AT_MOST = 30  # saved cards
+SHOWN_AT_MOST = 30  # data that exists already
 ENTRIES_AT_MOST = 200  # pages or cards of the BI
 NAME_CHARACTERS = 100
 # A column is proposed for own rows if it has at most VALUES_AT_MOST values and people have at least this share of them.
 VALUES_AT_MOST = 1000
 SHARE_AT_LEAST = 0.5
 TEMPLATE = "admin/notifications/subscription/_data.html"
-# The permission that each link needs, and its URL name.
-_CONNECT = ("integrations.change_biconnection", "integrations_biconnection_changelist")
 _NEW_CARD = "integrations.add_card"
+# The permission that a link needs, and its URL name.
+_CONNECT = ("integrations.change_biconnection", "integrations_biconnection_changelist")
 _NEW_SOURCE = ("integrations.add_datasource", "integrations_datasource_add")
 
 
@@ -42,7 +42,7 @@ def list_choices(request: HttpRequest) -> JsonResponse:
     source = _find_bi_source(request)
     # People who may not see the BI must not learn the names of its pages.
     known = catalogue.find_listing() if source is not None else None
-    pages = {one[0]: one[1] for one in catalogue.read_entries(known)}
+    pages = {one.entry_id: one.name for one in catalogue.read_entries(known)}
     page_id = page if (page := request.POST.get("page", "")) in pages else ""
     if source is not None and "poll" not in request.POST:
         catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now())
@@ -69,9 +69,9 @@ def list_choices(request: HttpRequest) -> JsonResponse:
         "is_bi_connected": is_connected,
         "is_bi_hidden": is_connected and hidden.exists(),
         "bi_url": f"{bi_page}?kind={SourceKind.GUANDATA.value}" if bi_page and is_connected else bi_page,
-        "bi_ask": "" if bi_page else describe_contacts(request.user, permission, ()),
+        "bi_contacts": "" if bi_page else describe_contacts(request.user, permission, ()),
         "are_cards_hidden": Card.objects.hidden_from(request.user).exists(),
-        "card_ask": "" if request.user.has_perm(_NEW_CARD) else describe_contacts(request.user, _NEW_CARD),
+        "card_contacts": "" if request.user.has_perm(_NEW_CARD) else describe_contacts(request.user, _NEW_CARD),
         "add_card_url": _link_if_allowed(request, _NEW_CARD, "integrations_card_add"),
     }
     html = render_to_string(TEMPLATE, context, request)
@@ -88,14 +88,14 @@ def propose_own_rows(table: Table, *, by: User) -> tuple[str, str] | None:
         if 0 < len(texts) <= VALUES_AT_MOST:
             cells[column.name] = {fold_value(text): text for text in texts}
     wanted = {folded for texts in cells.values() for folded in texts}
-    written = {text for texts in cells.values() for text in texts.values()}
+    unfolded = {text for texts in cells.values() for text in texts.values()}
     people, known = find_visible_people(by), defaultdict[str, set[str]](set)
     values = AttributeValue.objects.filter(user__in=people, folded__in=wanted)
     for attribute_id, folded in values.order_by("attribute").values_list("attribute", "folded").distinct():
         known[str(attribute_id)].add(folded)
     accounts = WeComAccount.objects.complete().filter(user__in=people, userid_folded__in=wanted)
     known["@userid"].update(accounts.values_list("userid_folded", flat=True))
-    departments = Department.objects.visible_to(by).filter(removed_at=None, name__in=written)
+    departments = Department.objects.visible_to(by).filter(removed_at=None, name__in=unfolded)
     known["@department"].update(fold_value(name or "") for name in departments.values_list("name", flat=True))
     shares = {
         (column, key): len(owned & texts.keys()) / len(texts)
@@ -107,7 +107,7 @@ def propose_own_rows(table: Table, *, by: User) -> tuple[str, str] | None:
 
 
 def choose_card(request: HttpRequest) -> JsonResponse:
-    """Return the key and name of the card for a BI card; create it if there is none."""
+    """Return key and name of the data that reads a card of the BI; create this data if there is none."""
     if not request.user.has_perm(_NEW_CARD):
         raise PermissionDenied
     source = _find_bi_source(request)
@@ -132,8 +132,8 @@ def choose_card(request: HttpRequest) -> JsonResponse:
 def _list_entries(listing: Job | None, wanted: str) -> list[tuple[str, str, bool]]:
     """Return id, name and whether it has rows, for each matching page or card."""
     entries = catalogue.read_entries(listing)
-    fitting = [one for one in entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
-    return [(one[0], one[1] or one[0], one[2] not in WITHOUT_ROWS) for one in fitting]
+    fitting = [one for one in entries if wanted.casefold() in f"{one.name}\n{one.entry_id}".casefold()]
+    return [(one.entry_id, one.name or one.entry_id, one.kind not in WITHOUT_ROWS) for one in fitting]
 
 
 def _find_bi_source(request: HttpRequest) -> DataSource | None:

@@ -30,7 +30,7 @@ from notifications.subscriptions.recipients import count_reachability
 from notifications.subscriptions.schedules import TIME_FIELDS
 
 # A content field that every page sends. If it is missing, the content is not changed.
-CONTENT_IS_SENT = "title"
+CONTENT_MARKER = "title"
 FOR_ALL, FOR_THIS = "all", "this"
 
 
@@ -92,7 +92,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
             self.initial.update(repeat=Repeat.DAILY, local_time=subscription_forms.USUAL_TIME, is_enabled=False)
             self.initial["on_date"] = timezone.localdate() + timedelta(days=1)
         for name in ("if_stale", "pauses_after_failures", "report"):
-            fields[name].required = False  # left out, it stays as it is
+            fields[name].required = False  # if it is not submitted, the stored value stays
         visible = fields["report"].queryset = Report.objects.visible_to(self.person)
         report: Report | None = None
         if self.instance._state.adding:  # the report in the form or URL, if the person may see it
@@ -102,10 +102,10 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         else:
             report = self.instance.report
         permission = "notifications.add_report" if report is None else "notifications.change_report"
-        if self.person.has_perm(permission) and (not self.is_bound or CONTENT_IS_SENT in self.data):
+        if self.person.has_perm(permission) and (not self.is_bound or CONTENT_MARKER in self.data):
             form = type("PersonalContentForm", (ContentForm,), {"person": self.person})
             content: ContentForm = form(self.data if self.is_bound else None, instance=report, label_suffix="")
-            content.spared_subscription = self.instance.pk
+            content.subscription_on_page = self.instance.pk
             content.is_for_copy = self.data.get("content_for") == FOR_THIS
             self.clear_draft_errors(content)
             self.content = self.part = content
@@ -114,7 +114,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
             others = Subscription.objects.filter(report=report).exclude(pk=self.instance.pk)
             self.others = list(others.order_by("name").values_list("pk", "name"))
         # The page creates formsets for this report only; none without it.
-        self.instance.content_at_work = self.content.instance if self.content is not None else None
+        self.instance.edited_report = self.content.instance if self.content is not None else None
 
     def _get_validation_exclusions(self) -> set[str]:
         """Exclude the report, because a new push is validated before its report is saved."""
@@ -157,7 +157,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         if robot is not None and report.corp_id not in {None, robot.corp_id}:
             self.add_error("robot", _("This robot's group is of another company than the report."))
         elif robot is not None and (
-            OwnRowsRule.objects.filter(report=report).exists() if is_saved else self.parts[0].own_rows
+            OwnRowsRule.objects.filter(report=report).exists() if is_saved else self.parts_and_problem[0].own_rows
         ):
             self.add_error("robot", _("Everybody in the group would read the same: own rows cannot go to a robot."))
         if "robot" in self.errors:
@@ -168,23 +168,24 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         now = timezone.now()
         if is_saved:
             expected = expect_saved_contents(Subscription(report=report, owner=self.instance.owner), now)
-        elif self.parts[1]:  # the form is not complete yet
+        elif self.parts_and_problem[1]:  # the form is not complete yet
             expected = NO_CONTENTS
         else:
-            parts, order = self.parts[0], Subscription(time_zone=cleaned.get("time_zone") or settings.TIME_ZONE)
+            parts = self.parts_and_problem[0]
+            push = Subscription(time_zone=cleaned.get("time_zone") or settings.TIME_ZONE)
             owner_id = self.person.pk if self.data.get(SEEN_BY) == AS_OWNER else None
             tables = parts.find_latest_tables() if parts.own_rows else {}
             pages = partial(RecipientPages, parts.report, now, owner_id=owner_id)
-            expected = expect_contents(parts, tables, order, now, pages if parts.report.has_picture else lambda: None)
+            expected = expect_contents(parts, tables, push, now, pages if parts.report.has_picture else lambda: None)
         self.found = count_reachability(audience, seen_by=self.person, expected=expected)
         # A disabled push may have no recipients: otherwise pushes of a disabled company could not be edited.
         if cleaned.get("is_enabled") and not self.found.concerns_somebody:
             raise forms.ValidationError(subscription_forms.explain_refusal(self.found))
 
     @cached_property
-    def parts(self) -> tuple[ReportParts, str]:
+    def parts_and_problem(self) -> tuple[ReportParts, str]:
         """The submitted report, and the first error of its rows or its page picture."""
-        report: Report = self.instance.content_at_work
+        report: Report = self.instance.edited_report
         parts, problem = read_parts(report, type(self).make_formsets(self.instance))
         form = self.content
         if form is not None and not problem:

@@ -1,4 +1,4 @@
-"""Base of pages that edit one thing in one form: drafts, choosing data, folded parts, a list of problems."""
+"""Base of pages that edit one push or alert rule in one form: drafts, data, collapsible parts, a list of problems."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ ALIKE = 0.6
 
 @dataclass(frozen=True)
 class FormPart:
-    """A folded part of the form. `names`: its fields, from any form of the page. `rows`: prefixes of its formsets, each
-    with the number of rows to ignore in the summary because another part of the page creates them."""
+    """A collapsible part of the form. `names`: its fields, from any form of the page. `rows`: prefixes of its formsets,
+    each with the number of rows to ignore in the summary because another part of the page creates them."""
 
     key: str
     title: Any
@@ -77,7 +77,7 @@ class FormPart:
 
 @dataclass(frozen=True, slots=True)
 class ColumnField:
-    """A field that names columns. `rename`: returns its text with other names, given by the present ones."""
+    """A field that names columns. `rename`: returns its text with new names, given present → new."""
 
     name: str
     columns: list[ColumnName]
@@ -105,7 +105,7 @@ class DraftedForm(AnyModelForm):
             kwargs["data"] = self.draft
         super().__init__(*args, **kwargs)
         self.clear_draft_errors(self)
-        self.instance.draft_at_work = self.draft
+        self.instance.shown_draft = self.draft
 
     def clear_draft_errors(self, form: Any) -> None:
         """Clear the errors of a form filled from a draft, which may be incomplete."""
@@ -136,10 +136,10 @@ class ButtonsPage(AnyModelAdmin):
 
 
 class OnePage(ButtonsPage):
-    """Base admin for a page that edits one thing in one form, beside a preview over its data. `draft_name`: prefix of
-    its drafts' page. `new_title`: title for a new row. `parts`: the folded parts. `shown_fields`: the fields for people
-    who may only view. `preview_path`: URL of the preview; `preview_template`: template of its message. The page sends
-    the key of its row as `_id` and a random `token`, which keeps a new row from being created twice."""
+    """Base admin for a page that edits one row in one form, beside a preview over its data. `draft_name`: prefix of its
+    drafts' page. `new_title`: title for a new row. `parts`: the collapsible parts. `shown_fields`: the fields for
+    people who may only view. `preview_path`: URL of the preview; `preview_template`: template of its message. The page
+    sends the key of its row as `_id` and a random `token`, which keeps a new row from being created twice."""
 
     draft_name: str
     is_rule = False
@@ -186,7 +186,7 @@ class OnePage(ButtonsPage):
         if self.has_add_permission(request) if row is None else self.has_change_permission(request, row):
             form, inlines = context["adminform"].form, context["inline_admin_formsets"]
             forms, formsets = [form, form.part], [one.formset for one in inlines]
-            is_sent = request.method == "POST"
+            is_submitted = request.method == "POST"
             folded, summaries = {}, self._summarise_parts(forms, formsets)
             for part in self.parts:
                 fields, own = part.find_fields(forms), [one for one in inlines if one.formset.prefix in dict(part.rows)]
@@ -194,14 +194,14 @@ class OnePage(ButtonsPage):
                     one.formset.total_error_count() for one in own
                 )
                 shown = {"key": part.key, "title": part.title, "fields": fields, "inlines": own}
-                folded[part.key] = {**shown, "summary": summaries[part.key], "is_open": is_sent and has_errors}
+                folded[part.key] = {**shown, "summary": summaries[part.key], "is_open": is_submitted and has_errors}
             for one in filter(None, forms):
                 explain_empty_selects(one.fields, request, always=ADDED_HERE)
                 context["media"] += one.media
             context |= {
                 "is_one_page": True,
-                "draft": None if is_sent or "draft" in request.GET else self._find_draft(request, row),
-                "problems": list(list_problems(forms, formsets)) if is_sent else [],
+                "draft": None if is_submitted or "draft" in request.GET else self._find_draft(request, row),
+                "problems": list(list_problems(forms, formsets)) if is_submitted else [],
                 "errors": None,  # replaces Django's line with our list
                 "folded_parts": folded,
                 **self.page_context(request),
@@ -330,7 +330,7 @@ class OnePage(ButtonsPage):
         cards: Mapping[str, tuple[int, str]],
         tables: Mapping[str, Table],
     ) -> Iterator[dict[str, Any]]:
-        """Yield the cards that their source no longer has and the columns that the form names and the data lacks, for
+        """Yield the data that its source no longer has and the columns that the form names and the data lacks, for
         _missing.html. A table without columns is skipped."""
         lost = frozenset() if data is None else data.lost
         for alias, (key, heading) in cards.items():
@@ -356,8 +356,8 @@ class OnePage(ButtonsPage):
         tables: Mapping[str, Table],
         **further: Any,
     ) -> HttpResponse:
-        """Return the JSON answer for a cleaned form. While it has a `token`, the page asks again. `context`: of the
-        message. `cards`: key and heading by alias. `tables`: the loaded ones, by alias."""
+        """Return the JSON answer for a cleaned form. While it has a `token`, the page asks again. `context`: the
+        template context of the message. `cards`: key and heading of the data; `tables`: loaded ones; both by alias."""
         token, problem, waiting = (data.token, data.problem, data.hindrance) if data is not None else ("", "", "")
         missing = list(self._find_missing_names(request, data, cards, tables))
         if self.is_rule and missing and tables:
@@ -400,13 +400,13 @@ class OnePage(ButtonsPage):
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
         """Fill the formset from the draft if the draft has such rows."""
-        draft: QueryDict | None = getattr(obj, "draft_at_work", None)
+        draft: QueryDict | None = getattr(obj, "shown_draft", None)
         is_kept = draft is not None and f"{prefix}-TOTAL_FORMS" in draft
         return {**super().get_formset_kwargs(request, obj, inline, prefix), **({"data": draft} if is_kept else {})}
 
     def _create_formsets(self, request: HttpRequest, obj: Any, change: bool) -> Any:
         formsets, inlines = super()._create_formsets(request, obj, change)  # type: ignore[misc]  # unknown to the stubs
-        for formset in formsets if getattr(obj, "draft_at_work", None) is not None else ():
+        for formset in formsets if getattr(obj, "shown_draft", None) is not None else ():
             # Clear the errors of rows filled from a draft, which may be incomplete.
             formset._errors, formset._non_form_errors = [ErrorDict() for _form in formset.forms], ErrorList()
             for form in formset.forms:

@@ -27,7 +27,7 @@ from integrations.datasources.fetch import DataPreview
 from integrations.models import Card
 from notifications.admin.base import get_administrator, is_key
 from notifications.admin.push.data_choice import propose_own_rows
-from notifications.admin.push.form import CONTENT_IS_SENT, FOR_THIS, PushForm, copy_push, copy_report, share_push
+from notifications.admin.push.form import CONTENT_MARKER, FOR_THIS, PushForm, copy_push, copy_report, share_push
 from notifications.admin.push.one_page import ColumnField, FormPart, OnePage, read_column_lines, read_template
 from notifications.admin.push.trial import TRY_ON, find_viewable_people, make_person_field
 from notifications.admin.reports import (
@@ -97,11 +97,11 @@ class PushPage(OnePage):
         self, request: HttpRequest, obj: Subscription | None = None
     ) -> Iterator[tuple[Any, Any]]:
         """Yield the formsets of the report; none if it was not sent or the person may not edit it."""
-        is_sent = request.method != "POST" or CONTENT_IS_SENT in request.POST
+        has_content = request.method != "POST" or CONTENT_MARKER in request.POST
         permission = "notifications.add_report" if obj is None else "notifications.change_report"
-        if not is_sent or not request.user.has_perm(permission):
+        if not has_content or not request.user.has_perm(permission):
             return
-        report = None if obj is None else getattr(obj, "content_at_work", None)
+        report = None if obj is None else getattr(obj, "edited_report", None)
         known = report if report is not None and report.pk else None
         for inline_class in ReportAdmin.inlines:
             inline = inline_class(Report, self.admin_site)
@@ -109,15 +109,15 @@ class PushPage(OnePage):
 
     def _create_formsets(self, request: HttpRequest, obj: Any, change: bool) -> Any:
         """Create the formsets once, as the form reads them too. Without a report there are none."""
-        if getattr(obj, "content_at_work", None) is None:
+        if getattr(obj, "edited_report", None) is None:
             return [], []
-        if not hasattr(obj, "formsets_at_work"):
-            obj.formsets_at_work = super()._create_formsets(request, obj, change)
-        return obj.formsets_at_work
+        if not hasattr(obj, "report_formsets"):
+            obj.report_formsets = super()._create_formsets(request, obj, change)
+        return obj.report_formsets
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Subscription, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
-        return {**kwargs, "instance": getattr(obj, "content_at_work", None) or Report()}
+        return {**kwargs, "instance": getattr(obj, "edited_report", None) or Report()}
 
     def save_content(self, request: HttpRequest, form: PushForm, *, change: bool) -> None:
         """Save the report, so that the subscription can refer to it. `save_related` saves its rows later."""
@@ -192,7 +192,7 @@ class PushPage(OnePage):
             "chooser": make_person_field(person, self.admin_site, "as", "preview-%s", {"data-as": ""}),
             "try_on": make_person_field(person, self.admin_site, TRY_ON, "%s", {}),
             "of_person": OwnRowsRule.OF_PERSON,
-            "attributes_way": render_help(attributes_help, "own-rows-attribute"),
+            "attributes_help": render_help(attributes_help, "own-rows-attribute"),
             "reserved_names": " ".join(sorted(renderer.find_reserved_names())),
             **describe_template_names(timezone.now(), timezone.get_current_timezone()),
             "page_picture_obstacle": find_obstacle(now=timezone.now()),
@@ -234,7 +234,7 @@ class PushPage(OnePage):
             form.instance.message_form = form.cleaned_data.get("message_form") or MessageForm.TEXTCARD
             message = {} if report is None else render_saved(form.instance, by=by, now=timezone.now())
             return self.answer_preview(request, form, None, message, {}, {})
-        push, (draft, problem) = form.instance, form.parts
+        push, (draft, problem) = form.instance, form.parts_and_problem
         push.report = draft.report
         for name in TEMPLATES:  # as typed: rendering over real data reports the errors
             setattr(push.report, name, form.data.get(name, "").strip())

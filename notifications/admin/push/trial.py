@@ -29,7 +29,7 @@ def find_viewable_people(by: User) -> QuerySet[User]:
 
 
 def make_person_field(by: User, site: AdminSite, name: str, auto_id: str, attrs: dict[str, str]) -> BoundField:
-    """Return a searching select of the people whom `by` sees, with `by` chosen."""
+    """Return a select with search over the people whom `by` sees, with `by` chosen."""
     field: Any = Subscription._meta.get_field("users")
     form = Form(auto_id=auto_id, initial={name: by})
     form.fields[name] = ModelChoiceField(find_viewable_people(by), widget=AutocompleteSelect(field, site, attrs=attrs))

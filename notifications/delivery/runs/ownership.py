@@ -37,9 +37,9 @@ from notifications.delivery.runs.recall import cancel_waiting
 from notifications.models import AlertRule, ApiToken, InboundChannel, Report, Robot, Run, Subscription
 from notifications.models.inbound import find_senders
 
-# The first two stop once their owner may not act. For the others nobody is notified about problems any more.
+# Rows of ACTING_MODELS stop once their owner may not act. For the others nobody is notified about problems any more.
 MODELS: tuple[Any, ...] = (ApiToken, InboundChannel, Subscription, AlertRule)
-ACTING = (ApiToken, InboundChannel)
+ACTING_MODELS = (ApiToken, InboundChannel)
 NAMED_AT_MOST = 5
 EXPIRY_NOTICE = timedelta(days=14)
 
@@ -142,7 +142,7 @@ def _find_successor(row: Any) -> User | None:
     successor: User | None = row.successor
     if successor is None or not _may_act(successor) or explain_objection(row, successor):
         return None
-    if isinstance(row, ACTING) and not User.objects.filter(is_not_stronger(row.owner), pk=successor.pk).exists():
+    if isinstance(row, ACTING_MODELS) and not User.objects.filter(is_not_stronger(row.owner), pk=successor.pk).exists():
         return None
     return successor
 
@@ -161,7 +161,7 @@ def explain_objection(row: Any, successor: User) -> str:
     if sends and not find_senders().filter(pk=successor.pk).exists():
         return _("%(person)s may not send messages, and %(name)s does.") % words
     # A new owner must see the row, and must not widen the reach of a token or channel.
-    if not isinstance(row, ACTING):
+    if not isinstance(row, ACTING_MODELS):
         is_within = type(row).objects.visible_to(successor).filter(pk=row.pk).exists()
     elif sees_rows_without_corp(successor):
         is_within = True
@@ -341,7 +341,7 @@ def _explain_ownerless(owner: User, rows: Collection[Any]) -> str:
     words = {"person": owner, "names": _name_rows(rows)}
     if _may_act(owner):
         return _("%(person)s has left in WeCom or may not send any more, and owns %(names)s.") % words
-    if any(isinstance(row, ACTING) for row in rows):
+    if any(isinstance(row, ACTING_MODELS) for row in rows):
         return _("%(person)s was disabled and owns %(names)s: the tokens and channels among them have stopped.") % words
     return _("%(person)s was disabled and owns %(names)s: nobody is notified when they fail.") % words
 

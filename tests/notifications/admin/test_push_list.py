@@ -110,7 +110,7 @@ def test_nothing_is_done_to_more_than_can_be_worked_out(root: Client, monkeypatc
     chosen = make_subscription(name="A"), make_subscription(name="B")
     assert said(act(root, "duplicate", *chosen)) == ["2 pushes were duplicated. The copies are not enabled."]
     assert Subscription.objects.filter(is_enabled=False, name__in=["A (copy)", "B (copy)"]).count() == 2
-    monkeypatch.setattr(subscriptions, "AT_MOST", 1)
+    monkeypatch.setattr(subscriptions, "PUSHES_AT_MOST", 1)
 
     for name in ("pause", "duplicate"):
         answer = act(root, name, *chosen, apply="1")
