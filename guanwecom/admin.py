@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.users.roles import describe_contacts, sees_all
 from accounts.views import account, confirmation
-from accounts.views.account import OwnPassword
+from accounts.views.account import OwnPasswordView
 from accounts.views.login import AdminLogin
 from guanwecom import navigation
 from guanwecom.operations import pages
@@ -291,4 +291,4 @@ class GuanwecomAdminSite(admin.AdminSite):
         """Show Django's page for changing one's password, with our limit on wrong passwords."""
         request.current_app = self.name  # as Django's own view does
         context = {**self.each_context(request), **(extra_context or {})}
-        return cast("TemplateResponse", OwnPassword.as_view(extra_context=context)(request))
+        return cast("TemplateResponse", OwnPasswordView.as_view(extra_context=context)(request))

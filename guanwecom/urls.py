@@ -32,7 +32,7 @@ ATTENTIONS = (
 )
 index_overview.register(partial(collect_overview, lines_of=LINES, attentions_of=ATTENTIONS, list_today=list_today))
 
-handler403 = "accounts.views.errors.forbidden"
+handler403 = "accounts.views.errors.render_forbidden_page"
 handler500 = "guanwecom.operations.pages.show_failure"
 
 urlpatterns = [

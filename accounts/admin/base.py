@@ -28,7 +28,7 @@ from integrations.models import Job
 
 
 def may_link(request: HttpRequest) -> bool:
-    """Return whether the user may change WeCom attributes of people; find_changeable_people returns whose."""
+    """Return whether the user may change the WeCom attributes of people, of those in find_changeable_people."""
     may_change = request.user.has_perms(("accounts.change_user", "accounts.change_wecomaccount"))
     return may_change and attributes.has_wecom_attributes(request)
 
@@ -139,8 +139,8 @@ class RowsAdmin(AnyModelAdmin):
 # --- Pages for read-only rows, and for background runs with their progress --------------------------------------------
 
 
-class ReadOnly(ReadOnlyAdmin):
-    """A read-only list of rows copied from WeCom or written by runs."""
+class VisibleRowsAdmin(ReadOnlyAdmin):
+    """A read-only list of the rows that the user sees, copied from WeCom or written by runs."""
 
     actions: Any = None
     paginator = CappedPaginator
@@ -153,9 +153,9 @@ class ReadOnly(ReadOnlyAdmin):
         return visible
 
 
-class RunPages(ReadOnly):
+class RunPages(VisibleRowsAdmin):
     """Admin of runs that background jobs carry out, with a page that shows the run's current state. `kind`: the kind of
-    the jobs, whose key is the row's key. `folder`: the folder of the templates."""
+    the jobs; the key of a job is the primary key of its run. `folder`: the folder of the templates."""
 
     folder: str
     kind: str = ""

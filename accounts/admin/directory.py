@@ -23,7 +23,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.admin.base import Column, OptionFilter, ReadOnly, RowsAdmin, RunPages, format_duration
+from accounts.admin.base import Column, OptionFilter, RowsAdmin, RunPages, VisibleRowsAdmin, format_duration
 from accounts.audit import services
 from accounts.directory.groups import DepartmentSearch
 from accounts.directory.hooks import SYNC
@@ -163,7 +163,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
 
     @admin.display(description=_("changes in WeCom take effect"))
     def takes_effect(self, policy: DirectoryPolicy) -> SafeString | str:
-        """Show how soon changes in WeCom take effect. Four queries for each company with verified callbacks."""
+        """Show how soon changes in WeCom take effect. At most three queries for each company."""
         if policy.is_off:
             return "—"
         reception = describe_reception(policy.corp, now=timezone.now())
@@ -207,7 +207,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
 
 
 @admin.register(Department)
-class DepartmentAdmin(ReadOnly):
+class DepartmentAdmin(VisibleRowsAdmin):
     """Admin of departments. Its list is the tree of one company: the chosen one, or the first that the user sees."""
 
     fields = ("corp", "wecom_department_id", "name", "wecom_parent_id", "order", "removed_at")
@@ -261,7 +261,7 @@ def build_tree(corp: Corp) -> list[dict[str, Any]]:
 
 
 @admin.register(Member)
-class MemberAdmin(RowsAdmin, ReadOnly):
+class MemberAdmin(RowsAdmin, VisibleRowsAdmin):
     empty_list = _(
         "The members of WeCom's directory are listed here after the first synchronisation, which begins on a "
         "company's page."
@@ -414,14 +414,14 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         if request.method == "POST":
             return self._start_run(request, corp)
         policy = DirectoryPolicy.objects.filter(corp=corp).first()
-        form = SyncPolicyForm(instance=policy) if self._may_set(request, policy) else None
+        form = SyncPolicyForm(instance=policy) if self._may_set_policy(request, policy) else None
         return self._render_start_page(request, corp, policy, form)
 
     def policy_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Save the policy, then start a run."""
         corp = _get_corp_or_404(request, corp_id)
         policy = DirectoryPolicy.objects.filter(corp=corp).first()
-        if not self._may_set(request, policy):
+        if not self._may_set_policy(request, policy):
             raise PermissionDenied
         form: Any = SyncPolicyForm(request.POST, instance=policy or DirectoryPolicy(corp=corp))
         with transaction.atomic():  # keeps the row locked from the version check to the save
@@ -444,18 +444,18 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         url = reverse("admin:integrations_syncrun_state", args=[run.pk])
         return JsonResponse({**self.describe_state(request, run), "url": url})
 
-    def _may_set(self, request: HttpRequest, policy: DirectoryPolicy | None) -> bool:
+    def _may_set_policy(self, request: HttpRequest, policy: DirectoryPolicy | None) -> bool:
         policies = self.admin_site.get_model_admin(DirectoryPolicy)
         return (
             policies.has_add_permission(request) if policy is None else policies.has_change_permission(request, policy)
         )
 
-    def _offer_people(self, request: HttpRequest, run: SyncRun) -> dict[str, Any] | None:
+    def _describe_offered_policy(self, request: HttpRequest, run: SyncRun) -> dict[str, Any] | None:
         """Return what a policy would do with the members of this run's copy, and the form that sets the policy. None if
         a policy is on already, or if the user may not set it."""
         policy = DirectoryPolicy.objects.filter(corp=run.corp_id).first()
         is_newest = not SyncRun.objects.filter(corp=run.corp_id, pk__gt=run.pk).exists()
-        if run.status != SyncRun.Status.DONE or not is_newest or not self._may_set(request, policy):
+        if run.status != SyncRun.Status.DONE or not is_newest or not self._may_set_policy(request, policy):
             return None
         if policy is not None and not policy.is_off:
             return None
@@ -547,7 +547,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "explanation": sync.explain_run(run),
             "warnings": sync.describe_warnings(run),
             "may_answer": request.user.has_perm(SYNC),
-            "offer": None if is_unfinished else self._offer_people(request, run),
+            "offer": None if is_unfinished else self._describe_offered_policy(request, run),
             "lists": visible if run.status == SyncRun.Status.DONE and not is_unfinished else [],
             "changes": [
                 (members[key], SyncRun.Change(kind).label, datetime.fromisoformat(at) if at else None)

@@ -34,7 +34,7 @@ from accounts.directory.hooks import SYNC
 from accounts.explanations import explain_import
 from accounts.importexport import jobs, sheets
 from accounts.importexport.jobs import MAY_CHANGE, MAY_IMPORT, TO_WRITE
-from accounts.importexport.planner import ADD
+from accounts.importexport.planner import MAY_ADD
 from accounts.importexport.sheets import ROWS_AT_MOST, name_column, read_attribute_names
 from accounts.models import AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import sees_all
@@ -63,7 +63,7 @@ def may_import(person: User | AnonymousUser) -> bool:
 def may_confirm(person: User | AnonymousUser, run: PeopleImport) -> bool:
     """Return whether the person may confirm a checked import. If it creates people, this needs the permission to add
     them."""
-    return may_import(person) and (not run.counts.get(Outcome.CREATE) or person.has_perm(ADD))
+    return may_import(person) and (not run.counts.get(Outcome.CREATE) or person.has_perm(MAY_ADD))
 
 
 def explain_origin_of_people(request: HttpRequest) -> SafeString:
@@ -112,7 +112,7 @@ class UploadForm(AnyModelForm):
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # a ModelChoiceField
-        if not person.has_perm(ADD):
+        if not person.has_perm(MAY_ADD):
             del self.fields["creates_people"]
 
     def clean_file(self) -> Any:

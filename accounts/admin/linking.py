@@ -17,7 +17,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.admin.base import ReadOnly, may_link
+from accounts.admin.base import VisibleRowsAdmin, may_link
 from accounts.directory import linking, matching
 from accounts.directory.matching import find_conflicts
 from accounts.explanations import REASONS_ABOUT_MEMBERS, explain_missing_link
@@ -87,7 +87,7 @@ SIDES: dict[str, _StrPromise] = {
 
 
 @admin.register(LinkConflict)
-class LinkConflictAdmin(ConfirmedChanges, ReadOnly):
+class LinkConflictAdmin(ConfirmedChanges, VisibleRowsAdmin):
     fields = ("member", "why", "since")
     empty_list = _("All members are linked, or the directory has not been synchronised yet.")
 

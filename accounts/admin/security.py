@@ -27,7 +27,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
-from accounts.admin.base import Column, OptionFilter, ReadOnly
+from accounts.admin.base import Column, OptionFilter, VisibleRowsAdmin
 from accounts.admin.directory import CompanyFilter
 from accounts.audit import services, signals
 from accounts.authentication import passwords, totp
@@ -38,12 +38,7 @@ from accounts.users.bi_identity import list_external_ids
 from accounts.users.roles import find_changeable_people, sees_all
 from integrations.admin.base import OneRowAdmin, State, own_routes, show_state
 from integrations.admin.datasource_forms import KIND_LABELS
-from integrations.core.admin_pages import (
-    AnyModelAdmin,
-    ConfirmedChanges,
-    VersionedForm,
-    read_rows_newest_first,
-)
+from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm, read_rows_newest_first
 from integrations.core.hooks import Attention
 from integrations.models import BiConnection, Card, Corp
 
@@ -112,7 +107,7 @@ class SinceFilter(OptionFilter):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(ReadOnly):
+class AuditEntryAdmin(VisibleRowsAdmin):
     list_display = (
         Column("moment", _("time"), lambda entry: entry.at, ordering="pk"),
         Column(

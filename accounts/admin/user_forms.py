@@ -224,7 +224,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
             fields["managed_corps"].queryset = Corp.objects.visible_to(self.editor)
         # Offer the objects that the editor may hand over, and as successors the editor and people whose rights they may
         # change.
-        self.owned = companies.ownership().find(self.instance, self.editor) if self.instance.pk else []
+        self.owned = companies.ownership().find_owned(self.instance, self.editor) if self.instance.pk else []
         links = []
         for key, name, url, successor in self.owned:
             words = gettext("%(name)s → %(person)s, if nobody is chosen below") % {"name": name, "person": successor}

@@ -266,7 +266,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         return [RowAction("log", _("What this person received"), url)]
 
     def has_link_permission(self, request: HttpRequest) -> bool:
-        """Allow the bulk action of this permission."""
+        """Return whether the bulk action `set_company` is offered."""
         return may_link(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -276,7 +276,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         context = {
-            "attributes_wait": not attributes.has_wecom_attributes(request),
+            "lacks_wecom_attributes": not attributes.has_wecom_attributes(request),
             "sheets": imports.may_import(get_signed_in_person(request)),
             "grid": self.has_attribute_permission(request),
             **(extra_context or {}),
@@ -284,7 +284,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         return super().changelist_view(request, context)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        context["attributes_wait"] = not attributes.has_wecom_attributes(request)
+        context["lacks_wecom_attributes"] = not attributes.has_wecom_attributes(request)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
@@ -358,7 +358,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         listed, counts, needed, protected = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
         if not sees_all(request.user):
             listed = [item for item in listed if not isinstance(item, list)]
-        owned = [item for one in objs for item in ownership().find(one, get_signed_in_person(request))]
+        owned = [item for one in objs for item in ownership().find_owned(one, get_signed_in_person(request))]
         links = [format_html('<a href="{}">{}</a>', url, name) for _key, name, url, _successor in owned]
         return listed, counts, set() if links else needed, [*protected, *links]
 
@@ -434,7 +434,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         return render_selection_page(self, request, "set_company", queryset, people, context)
 
     def has_attribute_permission(self, request: HttpRequest) -> bool:
-        """Allow the bulk action of this permission."""
+        """Return whether the bulk action `set_attribute` and the grid are offered."""
         return request.user.has_perm("accounts.change_user") and Attribute.objects.exists()
 
     @admin.action(description=_("Set an attribute of the selected people"), permissions=["attribute"])

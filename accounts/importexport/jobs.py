@@ -83,13 +83,8 @@ def confirm_import(*, run: PeopleImport, mode: str, editor: User, ip: str | None
     if mode not in Mode.values or (mode == Mode.ALL and run.counts.get(Outcome.REFUSED)):
         return False
     unconfirmed = PeopleImport.objects.filter(pk=run.pk, status=Status.UNCONFIRMED)
-    confirmation = {
-        "confirmed_by": editor,
-        "confirmed_by_name": str(editor)[:255],
-        "confirmed_from": ip,
-        "confirmed_at": now,
-    }
-    if not unconfirmed.update(status=Status.CONFIRMED, mode=mode, **confirmation):
+    confirmed = {"confirmed_by": editor, "confirmed_by_name": str(editor)[:255], "confirmed_from": ip}
+    if not unconfirmed.update(status=Status.CONFIRMED, mode=mode, confirmed_at=now, **confirmed):
         return False
     _request_job(run, editor, now)
     return True
@@ -250,13 +245,13 @@ def _read_step(
     return locked_run
 
 
-def _make_row(run: PeopleImport, number: int, cells: dict[str, str], decision: Decision) -> ImportRow | None:
+def _make_row(import_run: PeopleImport, number: int, cells: dict[str, str], decision: Decision) -> ImportRow | None:
     """Make the row to store, or return None if it changes nothing."""
     if not decision.reason and not decision.changes:
         return None
     name = str(decision.user) if decision.user else next((text for text in map(cells.get, _NAMING) if text), "")
     return ImportRow(
-        run=run,
+        run=import_run,
         number=number,
         outcome=Outcome.REFUSED if decision.reason else Outcome.CREATE if decision.creates else Outcome.CHANGE,
         user_id=decision.user.pk if decision.user else None,
@@ -320,13 +315,14 @@ def _find_next_rows(run: JobRun) -> list[ImportRow]:
 
 
 @transaction.atomic
-def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], claims: RowClaims) -> None:
+def _write_step(import_run: PeopleImport, editor: User, rows: list[ImportRow], claims: RowClaims) -> None:
     """Write the rows whose changes are still those that were confirmed, and mark the others as refused. In an
     all-or-nothing import, raise _StoppedError and write nothing if a row is refused."""
     people = User.objects.select_for_update().filter(pk__in=[row.user_id for row in rows if row.user_id])
-    list(people.order_by("pk").values_list("pk", flat=True))
-    context = ImportContext(run=run, editor=editor, rows=[row.cells for row in rows])
-    decisions = decide_rows(run=run, context=context, rows=[(row.number, row.cells) for row in rows], claims=claims)
+    list(people.order_by("pk").values_list("pk", flat=True))  # locks the rows
+    context = ImportContext(run=import_run, editor=editor, rows=[row.cells for row in rows])
+    cells = [(row.number, row.cells) for row in rows]
+    decisions = decide_rows(run=import_run, context=context, rows=cells, claims=claims)
     pairs, is_created = [], {}
     for row, new in zip(rows, decisions, strict=True):
         is_same = new.user is not None and new.user.pk == row.user_id and new.changes == row.changes
@@ -340,7 +336,7 @@ def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], claims: 
     for outcome, creates in ((Outcome.APPLIED, False), (Outcome.CREATED, True)):
         done = [row.pk for row, decision in pairs if not decision.reason and is_created[row.pk] is creates]
         ImportRow.objects.filter(pk__in=done).update(outcome=outcome)
-    if refused and run.mode == Mode.ALL:
+    if refused and import_run.mode == Mode.ALL:
         raise _StoppedError(*refused[0])
 
 

@@ -1,7 +1,7 @@
 """Decides what each row of a sheet would change, and writes the decisions.
 
 A row about a person whom the administrator may not change has the same result as one about a missing person: a file
-must not reveal who exists in other companies.
+must not reveal who exists in other companies. Only an import that creates people reveals that a username is taken.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from integrations.models import Corp
 Cells = Mapping[str, str]
 Match = PeopleImport.Match
 # The permission to create people.
-ADD = "accounts.add_user"
+MAY_ADD = "accounts.add_user"
 
 
 class ImportContext:
@@ -84,7 +84,7 @@ class ImportContext:
             self.value_holders[attribute.pk] = find_holders(attribute=attribute, values=values)
         # Usernames in the file that are taken, folded; also those of invisible people.
         self.taken_usernames: set[str] = set()
-        self.may_create = run.creates_people and editor.has_perm(ADD)
+        self.may_create = run.creates_people and editor.has_perm(MAY_ADD)
         if self.may_create:
             wanted = {cells[self.account_target].lower() for cells in rows if cells.get(self.account_target)}
             taken = User.objects.annotate(folded=Lower("username")).filter(folded__in=wanted)

@@ -281,7 +281,7 @@ LAST_ROW = 2**20
 DIGITS_KEPT = 15
 _OLD_EXCEL = bytes.fromhex("d0cf11e0a1b11ae1")
 _PASSWORD = "EncryptedPackage".encode("utf-16-le")
-_BEGINNING = re.compile(rb"<(?:\w+:)?(?:row|si)\b|</(?:\w+:)?sheetData>")
+_BEGINNING = re.compile(rb"<(?:\w+:)?(?:row|si)\b|</(?:\w+:)?sheetData>")  # of a row or a shared text; or the end
 _MERGE = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]{0,200}?ref=[\"']([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})[\"']")
 _ZEROS = re.compile(r"0{2,64}")
 # Exceptions that openpyxl raises for broken or foreign files.
@@ -429,7 +429,7 @@ class PeopleSheet:
         return [*fixed, _("WeCom account"), *(one.name for one in self.attributes)]
 
     def iterate_rows(self) -> Iterator[list[str]]:
-        """Yield the rows. Three queries for a thousand people, and one for each attribute."""
+        """Yield the rows. Two queries for each thousand people, and one more for each attribute."""
         accounts = WeComAccount.objects.visible_to(self._reader).filter(is_primary=True).select_related("corp")
         primary = Prefetch("wecom_accounts", accounts, to_attr="primary_accounts")
         count = 0

@@ -193,7 +193,7 @@ class DepartmentGroup(models.Model):
 
 
 class GivenGroup(models.Model):
-    """A group membership that the directory of `corp` has given. It removes only memberships that have such a row."""
+    """A group membership that the directory of `corp` has given. It removes no membership without such a row."""
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="given_groups")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="given_groups")

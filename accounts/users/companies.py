@@ -121,8 +121,8 @@ person_panels: Hook[[HttpRequest, User], SafeString] = Hook()
 class Ownership:
     """Functions of a higher app for the objects that people own there, each identified by a key.
 
-    - `find(owner, editor)` returns key, name and address of each object that the editor may hand over, and the name of
-      the successor chosen in advance (empty if there is none, or if that person may not own the object).
+    - `find_owned(owner, editor)` returns key, name and address of each object that the editor may hand over, and the
+      name of the successor chosen in advance (empty if there is none, or if that person may not own the object).
     - `find_objections(owner, keys, successor, editor)` returns sentences on why the editor must not hand them over.
     - `hand_over(owner, keys, successor, editor)` hands them over unless there are objections, in the transaction that
       saves the owner; returns how many.
@@ -130,7 +130,7 @@ class Ownership:
       administration, to their successors, in the same transaction; returns sentences that name the successors.
     """
 
-    find: Callable[[User, User], list[tuple[str, str, str, str]]]
+    find_owned: Callable[[User, User], list[tuple[str, str, str, str]]]
     find_objections: Callable[[User, Collection[str], User, User], list[str]]
     hand_over: Callable[[User, Collection[str], User, User], int]
     let_successors_take_over: Callable[[Collection[int]], list[str]]

@@ -52,7 +52,7 @@ class PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg
     """Choice of several permissions."""
 
     def label_from_instance(self, obj: Permission) -> str:
-        """Return a label such as “People | user · change”."""
+        """Return a label such as “People | person · change”."""
         return f"{obj.content_type} · {name_permission(obj)}"
 
 

@@ -114,7 +114,7 @@ def end_all_sessions(request: HttpRequest) -> HttpResponse:
 # --- Links to the site's first page with the requested page, or WeCom's code, in the query ---------------------------
 
 
-def answer_arrival_on_first_page(request: HttpRequest) -> HttpResponse | None:
+def redirect_from_first_page(request: HttpRequest) -> HttpResponse | None:
     """Answer a request for the site's first page whose query has a requested page (`path_url`) or WeCom's code. Return
     None for other queries.
 
@@ -138,7 +138,7 @@ def answer_arrival_on_first_page(request: HttpRequest) -> HttpResponse | None:
     return response
 
 
-class OwnPassword(PasswordChangeView):
+class OwnPasswordView(PasswordChangeView):
     """Page to change one's own password."""
 
     form_class = OwnPasswordForm

@@ -82,9 +82,7 @@ def show_error(request: HttpRequest) -> HttpResponse:
 def render_error_page(request: HttpRequest, details: ErrorDetails) -> HttpResponse:
     """Render the page that explains an error. The address of the request must not contain a code or a state."""
     target = choose_safe_path(details.target)
-    if (
-        details.corp_id is not None and details.corp_name
-    ):  # the company may have been renamed since the error was sealed
+    if details.corp_id is not None and details.corp_name:  # the company may have been renamed since
         name = Corp.objects.filter(pk=details.corp_id).values_list("name", flat=True).first()
         details = replace(details, corp_name=name or details.corp_name)
     query = urlencode({"next": target})
@@ -132,7 +130,7 @@ def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
 _ADMIN_PAGE = re.compile(r"(?P<app>[a-z]+)_(?P<model>[a-z]+)_(?P<page>add|change|delete|changelist)")
 
 
-def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+def render_forbidden_page(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Render the page for status 403. For a page of the administration it says whom to ask."""
     match, user, ask = request.resolver_match, getattr(request, "user", None), ""
     page = _ADMIN_PAGE.fullmatch(match.url_name or "") if match is not None and "admin" in match.app_names else None

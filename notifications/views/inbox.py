@@ -60,7 +60,7 @@ _CHOICE_ANSWERS = {
 @never_cache
 def show_home(request: HttpRequest) -> HttpResponse:
     """Show the person's messages. A request with a page of the BI or WeCom's code in its query is answered instead."""
-    answer = account.answer_arrival_on_first_page(request)
+    answer = account.redirect_from_first_page(request)
     return _show_messages(request) if answer is None else answer
 
 
