@@ -29,7 +29,7 @@ from django.core.validators import validate_email
 T = TypeVar("T")
 UNSET: Any = object()
 env = environ.FileAwareEnv()
-# Raised without the original error, which quotes the text before an unescaped "/" in a password as a wrong port.
+# The original error is not shown: it quotes the part of a password before an unescaped "/" as a wrong port.
 NOT_AN_ADDRESS = "not an address; percent-encode / # ? @ in its password (the value is not shown)"
 _ASSIGNMENT = re.compile(r"(?:export )?([A-Za-z_0-9]+)=")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)

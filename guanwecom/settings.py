@@ -229,7 +229,7 @@ SIGN_INS_PER_ADDRESS = e.read(e.count, "SIGN_INS_PER_ADDRESS", "1200")
 SIGN_INS_PER_COMPANY = 12_000
 
 # --- Directory -------------------------------------------------------------------------------------------------------
-# Percentage of people that a sync may disable unasked; up to 20, but at most half, always. 0: nobody.
+# Percentage of people that a sync may disable unasked. Always up to 20 people (half at most), unless it is 0.
 DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 
 # --- Data of reports and alerts (docs/en/data-sources.md) ------------------------------------------------------------

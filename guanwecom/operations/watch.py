@@ -60,10 +60,10 @@ def _select_row() -> QuerySet[Installation]:
 def check_engine() -> None:
     """Check the engine, unless another process has just done so, and notify operators of a change. After a gap in the
     checks, such as an outage, the time of known problems starts again. Raises django.db.Error."""
-    answers = list(_select_row().values_list(Case(When(_IS_CHECK_DUE, then=True), default=False), flat=True))
-    if not answers:
+    is_due = list(_select_row().values_list(Case(When(_IS_CHECK_DUE, then=True), default=False), flat=True))
+    if not is_due:
         installation.load_installation()
-    if answers != [True]:
+    if is_due != [True]:
         return
     is_after_gap = Q(engine_checked_at__lt=Now() - CONFIRMED_AFTER)
     since = Case(When(is_after_gap, then=Now()), default=F("engine_problems_since"))

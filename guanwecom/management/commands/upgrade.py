@@ -78,7 +78,7 @@ class Command(BaseCommand):
         if not plan.steps:
             self.stdout.write(_("No migration is pending."))
         for step in plan.steps:
-            lines = [*step.operations, *map(_describe, step.locks)]
+            lines = [*step.operations, *map(_describe_lock, step.locks)]
             if step.runs_code:
                 lines.append(_("runs code of its own; the release notes say for how long"))
             elif not step.locks:
@@ -91,7 +91,7 @@ class Command(BaseCommand):
         return plan
 
 
-def _describe(lock: TableLock) -> str:
+def _describe_lock(lock: TableLock) -> str:
     blocks = {
         BlockedUse.NOTHING: _("blocks nothing"),
         BlockedUse.WRITING: _("blocks writing"),
