@@ -60,9 +60,7 @@ from notifications.tasks import enqueue_runs
 FOLDER = "admin/notifications/inboundchannel"
 CALLS_BESIDE_FORM = 5
 # Fields outside of the collapsed section.
-MAIN_FIELDS = {
-    *("name", "title", "text", "recipient_kind", "recipient_path", "recipient_attribute", "departments", "users")
-}
+MAIN_FIELDS = {"name", *TEMPLATES, "recipient_kind", "recipient_path", "recipient_attribute", "departments", "users"}
 
 signals.describe_field(InboundChannel, "scheme", lambda name: str(SCHEMES[name].label))
 signals.describe_field(InboundChannel, "preset", lambda name: str(PRESETS[name].label))
