@@ -398,7 +398,7 @@ class CardAdmin(TestedRows):
             "latest": latest,
             "is_running": is_running,
             "seconds": int((now - latest.requested_at).total_seconds()),
-            "hindrance": fetch.find_hindrance(latest, now=now) if is_running else "",
+            "delay_reason": fetch.find_delay_reason(latest, now=now) if is_running else "",
             "is_outdated": latest.requested_at < row.changed_at,
             "table": table,
             "rows": list_cells(table, ROWS_SHOWN) if table else [],

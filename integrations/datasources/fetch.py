@@ -241,14 +241,14 @@ def _find_next_waiting(source: DataSource, *, now: datetime) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class DataPreview:
-    """The progress of a preview. While it waits, the page polls with `token`, and `hindrance` is a sentence on why it
+    """The progress of a preview. While it waits, the page polls with `token`, and `delay_reason` is a sentence if it
     takes long. In the end there is a `problem`, also a sentence, or the `tables`, by card. `lost`: cards that the
     source refuses or does not know, for which a new try is useless.
     """
 
     seconds: int = 0
     token: str = ""
-    hindrance: str = ""
+    delay_reason: str = ""
     problem: str = ""
     tables: Mapping[int, Table] = field(default_factory=dict)
     lost: frozenset[int] = frozenset()
@@ -292,9 +292,9 @@ def read_preview(token: str, cards: Sequence[Card], *, now: datetime) -> DataPre
     waiting = [row for row in rows.values() if row.status == CardData.Status.WAITING]
     if not waiting:
         return DataPreview(seconds, tables={row.card_id: row.table for row in rows.values()})
-    why = next(filter(None, (find_hindrance(row, now=now) for row in waiting)), "")
+    why = next(filter(None, (find_delay_reason(row, now=now) for row in waiting)), "")
     if seconds < max(row.card.source.timeout_seconds for row in rows.values()) + PREVIEW_MARGIN.total_seconds():
-        return DataPreview(seconds, token, hindrance=why)
+        return DataPreview(seconds, token, delay_reason=why)
     why = why or _("The worker that fetches it no longer answers: it may have been stopped. Try again.")
     sentence = ngettext(
         "Given up after %(count)d second. %(why)s", "Given up after %(count)d seconds. %(why)s", seconds
@@ -302,7 +302,7 @@ def read_preview(token: str, cards: Sequence[Card], *, now: datetime) -> DataPre
     return DataPreview(seconds, problem=sentence % {"count": seconds, "why": why})
 
 
-def find_hindrance(row: CardData, *, now: datetime) -> str:
+def find_delay_reason(row: CardData, *, now: datetime) -> str:
     """Return why no worker has started with a waiting row after the usual time; else empty. The row is read with its
     source."""
     has_worker = row.lease_until is not None and row.lease_until > now
@@ -320,7 +320,7 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
         return sentence % {"source": source}
     if fetching.exists():
         return _("It waits for its turn: the workers of the queue “data” are busy with other data.")
-    return _("No worker has taken it yet. Check that one takes from the queue “data”, and that it can be reached.")
+    return _("No worker has taken it yet. Check that a worker serves the queue “data” and can reach it.")
 
 
 # --- Notifications, lost rows and old rows ----------------------------------------------------------------------------

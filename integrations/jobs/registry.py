@@ -123,4 +123,4 @@ def explain_wait(job: Job) -> str:
         return _("The workers of the queue “%(queue)s” are busy: this begins after the earlier jobs.") % {
             "queue": queue
         }
-    return _("No worker has answered. Check that one takes from the queue “%(queue)s”.") % {"queue": queue}
+    return _("No worker has answered. Check that a worker serves the queue “%(queue)s”.") % {"queue": queue}

@@ -358,7 +358,7 @@ class OnePage(ButtonsPage):
     ) -> HttpResponse:
         """Return the JSON answer for a cleaned form. While it has a `token`, the page asks again. `context`: the
         template context of the message. `cards`: key and heading of the data; `tables`: loaded ones; both by alias."""
-        token, problem, waiting = (data.token, data.problem, data.hindrance) if data is not None else ("", "", "")
+        token, problem, waiting = (data.token, data.problem, data.delay_reason) if data is not None else ("", "", "")
         missing = list(self._find_missing_names(request, data, cards, tables))
         if self.is_rule and missing and tables:
             context = {}  # nothing can be tried without the missing column

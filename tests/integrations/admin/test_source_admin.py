@@ -294,7 +294,7 @@ def test_a_test_that_no_worker_takes_says_so_and_one_that_failed_why(
 
     assert "The data is being fetched…</p>" in first["html"]
     assert "data-elapsed>0 s<" in first["html"]
-    assert "No worker has taken it yet. Check that one takes from the queue “data”" in late["html"]
+    assert "No worker has taken it yet. Check that a worker serves the queue “data”" in late["html"]
     assert "data-elapsed>12 s<" in late["html"]
     assert late["is_unfinished"] is True
     assert "it was deleted or renamed" in page

@@ -333,7 +333,7 @@ def test_what_is_asked_for_is_waited_for_and_then_there(bi: GuandataAnswers, clo
     clock.advance(seconds=3)
     waiting = read(token, clock, card)
 
-    assert (waiting.is_ready, waiting.token, waiting.seconds, waiting.hindrance) == (False, token, 3, "")
+    assert (waiting.is_ready, waiting.token, waiting.seconds, waiting.delay_reason) == (False, token, 3, "")
     assert bi.calls("card_data") == 0
     work(clock)
     found = read(token, clock, card)
@@ -404,11 +404,11 @@ class TestNoWorker:
         token = ask(clock, card)
 
         clock.advance(seconds=9)
-        assert read(token, clock, card).hindrance == ""
+        assert read(token, clock, card).delay_reason == ""
         clock.advance(seconds=1)
         late = read(token, clock, card)
 
-        assert late.hindrance.startswith("No worker has taken it yet. Check that one takes from the queue “data”")
+        assert late.delay_reason.startswith("No worker has taken it yet. Check that a worker serves the queue “data”")
         assert late.token == token
         work(clock)
         assert read(token, clock, card).is_ready
@@ -446,7 +446,7 @@ class TestNoWorker:
 
         clock.advance(seconds=11)
 
-        assert read(token, clock, cards[-1]).hindrance == f"It waits for its turn: {said}"
+        assert read(token, clock, cards[-1]).delay_reason == f"It waits for its turn: {said}"
 
 
 def test_a_worker_that_never_ends_does_not_keep_the_page_waiting(clock: Clock) -> None:
@@ -455,7 +455,7 @@ def test_a_worker_that_never_ends_does_not_keep_the_page_waiting(clock: Clock) -
     assert fetch._claim(CardData.objects.get().pk, clock()) is not None
 
     clock.advance(seconds=79)
-    assert (read(token, clock, card).hindrance, read(token, clock, card).token) == ("", token)
+    assert (read(token, clock, card).delay_reason, read(token, clock, card).token) == ("", token)
     clock.advance(seconds=1)
 
     assert read(token, clock, card).problem == (
