@@ -91,7 +91,7 @@ def test_a_database_and_its_query_are_tested_before_they_are_saved(page: Page, c
     window.fill("[name=new_sql_url]", warehouse)
     window.check("[name=allows_private_addresses]")
     window.get_by_role("button", name="测试连接").click()
-    expect(shown).to_contain_text("连接正常")
+    expect(shown).to_contain_text("毫秒内得到响应")
     assert not DataSource.objects.filter(name="本地库").exists()
     with window.expect_navigation():
         window.locator("[name=_save]").click()

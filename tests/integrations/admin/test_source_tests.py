@@ -35,7 +35,7 @@ def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(chinese_root:
     do_jobs()
     assert "False" in read_state(chinese_root, source)
     new_card = f"{reverse('admin:integrations_card_add')}?source={source.pk}"
-    assert all("连接正常" in chinese_root.get(one).content.decode() for one in (page, new_card))
+    assert all("毫秒内得到响应" in chinese_root.get(one).content.decode() for one in (page, new_card))
 
     DataSource.objects.update(sql_url=postgresql.url.replace(SECRET, "wrong"))
     answer = chinese_root.post(

@@ -46,7 +46,7 @@ def try_unsaved(client: Client, address: str, values: dict[str, Any]) -> str:
 
 def test_a_database_is_tried_before_it_is_saved(chinese_root: Client, postgresql: Database) -> None:
     values = {**SOURCE, "name": "", "new_sql_url": postgresql.url, "allows_private_addresses": "on"}
-    assert "连接正常" in try_unsaved(chinese_root, TRY_SOURCE, values)
+    assert "毫秒内得到响应" in try_unsaved(chinese_root, TRY_SOURCE, values)
     wrong = postgresql.url.replace(databases.SECRET, "wrong")
     assert 'class="problem"' in try_unsaved(chinese_root, TRY_SOURCE, {**values, "new_sql_url": wrong})
     assert not DataSource.objects.exists()
