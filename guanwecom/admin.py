@@ -193,7 +193,7 @@ class HelpfulPagesMixin(ModelAdminBase):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        extra = {**(extra_context or {})}
+        extra = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
         if self.has_add_permission(request):
             extra["empty_add_url"] = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_add")
         else:

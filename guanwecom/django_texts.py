@@ -22,10 +22,7 @@ TEXTS = (
         "min_length",
     ),
     gettext_noop("Enter a new password for the user <strong>%(username)s</strong>."),
-    # Headings of pages: Chinese needs no verb of selecting, and no spaces between words.
-    gettext_noop("Select %s"),
-    gettext_noop("Select %s to change"),
-    gettext_noop("Select %s to view"),
+    # Headings of pages: Chinese needs no spaces between words.
     gettext_noop("Add"),
     gettext_noop("Add %s"),
     gettext_noop("Change %s"),

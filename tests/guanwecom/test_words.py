@@ -55,7 +55,7 @@ def test_each_text_of_djangos_that_we_say_otherwise_is_djangos() -> None:
         ("zh-hans", "/admin/notifications/report/", "内容"),
         ("zh-hans", "/admin/notifications/report/add/", "新建内容"),
         ("zh-hans", "/admin/notifications/", "推送与预警"),
-        ("en", "/admin/notifications/report/", "Select report to change"),
+        ("en", "/admin/notifications/report/", "Reports"),
         ("en", "/admin/notifications/report/add/", "Add report"),
     ],
 )
