@@ -18,7 +18,6 @@ from django.views.decorators.debug import sensitive_variables
 from accounts.models import User, WeComAccount, fold_userid
 from integrations.clients.errors import RecipientError
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.contacts import User as WeComUser
 from integrations.core.client_factory import wecom_client
 from integrations.directory.sync import restore_member
 from integrations.models import Corp, Member
@@ -109,7 +108,7 @@ def _check_admission(*, client: WeComClient, corp: Corp, userid: str, person: An
     and in scope, the copy is corrected.
     """
     if person.member_id is None:
-        _fetch_member_in_scope(client=client, userid=userid)
+        _check_with_wecom(client=client, userid=userid)
         return AdmissionSource.WECOM
     if person.member_waits_since is not None or person.member_presence in _GONE:
         raise SignInRefused(RefusalReason.NOT_ADMITTED, userid=userid)
@@ -119,22 +118,23 @@ def _check_admission(*, client: WeComClient, corp: Corp, userid: str, person: An
     if not copy_admits and corp.department_root_ids:
         # WeCom's answer does not show whether the person is below the department roots that this company has set.
         raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid)
-    member = _fetch_member_in_scope(client=client, userid=userid)
-    if member.is_enabled is False or member.status == _DISABLED_STATUS:
-        raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid)
+    _check_with_wecom(client=client, userid=userid)
     if not copy_admits:
         restore_member(member_id=person.member_id, now=now)
     return AdmissionSource.WECOM
 
 
-def _fetch_member_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
-    """Fetch the member from WeCom. Raises SignInRefused for people outside the app's scope: they get codes, too."""
+def _check_with_wecom(*, client: WeComClient, userid: str) -> None:
+    """Raise SignInRefused if WeCom reports the member as disabled or out of the app's scope, where a code still gives
+    a userid."""
     try:
-        return client.user_get(userid)
+        member = client.user_get(userid)
     except RecipientError as error:
         if error.code not in _OUT_OF_SCOPE_CODES:
             raise
         raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid) from error
+    if member.is_enabled is False or member.status == _DISABLED_STATUS:
+        raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid)
 
 
 # --- Refused codes: redeemed in the background, so that nobody who has seen the code can sign in with it
