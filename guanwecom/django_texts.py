@@ -70,6 +70,7 @@ TEXTS = (
     gettext_noop("active"),
     gettext_noop("staff status"),
     gettext_noop("superuser status"),
+    gettext_noop("Disabled"),
     # Messages after changes, and the effects and obstacles of deletions.
     gettext_noop("The {name} “{obj}” was added successfully."),
     gettext_noop("You may edit it again below."),

@@ -26,6 +26,7 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations.admin.base import View, find_row, fold_fields, hide_related_links, own_page, own_routes, show_status
 from integrations.admin.datasource_forms import COLUMN_FIELDS, DATABASE_FIELDS, QUERY_FIELDS, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges, describe_empty_select
+from integrations.data.figures import sort_newest_first
 from integrations.data.table import list_cells
 from integrations.datasources import catalogue, fetch, source_tests
 from integrations.jobs.registry import describe_job
@@ -392,7 +393,7 @@ class CardAdmin(TestedRows):
         if latest is None:
             return {"is_unfinished": False, "html": render_to_string(f"{FOLDER}/_test.html")}
         latest.card = row
-        is_running = latest.status == CardData.Status.WAITING
+        is_running, zone = latest.status == CardData.Status.WAITING, timezone.get_current_timezone()
         table = latest.table if latest.status == CardData.Status.READY else None
         context = {
             "latest": latest,
@@ -401,7 +402,7 @@ class CardAdmin(TestedRows):
             "delay_reason": fetch.find_delay_reason(latest, now=now) if is_running else "",
             "is_outdated": latest.requested_at < row.changed_at,
             "table": table,
-            "rows": list_cells(table, ROWS_SHOWN) if table else [],
+            "rows": table and list_cells(sort_newest_first(table, today=timezone.localdate(), zone=zone), ROWS_SHOWN),
         }
         return {"is_unfinished": is_running, "html": render_to_string(f"{FOLDER}/_test.html", context)}
 
