@@ -253,7 +253,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
         if attributes.has_wecom_attributes(request):
-            changelist.search_help_text = gettext("Username, name or WeCom account")
+            changelist.search_help_text = gettext("Username, name or WeCom account (the ID in WeCom's contacts)")
         return changelist
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
