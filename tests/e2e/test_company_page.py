@@ -57,7 +57,7 @@ def test_a_test_that_no_worker_takes_says_so_and_its_result_appears_while_one_lo
     page: Page, address: str, corp: Corp
 ) -> None:
     result, step = page.locator("[data-check=token]"), page.locator("#state-of-credentials")
-    expect(result.locator(".pill")).to_have_text("未检查")
+    expect(result.locator(".pill")).to_have_text("等待")
     expect(step.locator(".pill")).to_have_class("pill pill-next")
 
     page.get_by_role("button", name="测试连接").click()

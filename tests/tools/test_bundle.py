@@ -28,7 +28,7 @@ def wheel(folder: Path, name: str, licence: str, *texts: str) -> None:
         ("Classifier: License :: OSI Approved :: MIT License\nClassifier: Topic :: Internet", "MIT License"),
         ("License: Apache 2.0", "Apache 2.0"),
         ("License: The MIT License\n        and its whole text", "The MIT License"),
-        ("Summary: nothing", "not said"),
+        ("Summary: nothing", "unknown"),
     ],
 )
 def test_the_index_names_the_licence_of_each_wheel(tmp_path: Path, licence: str, shown: str) -> None:

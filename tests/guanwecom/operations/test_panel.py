@@ -70,7 +70,7 @@ def test_and_what_does_not_with_the_command_that_mends_it(language: str, what: s
 
     assert re.search(what, text)
     assert COMMAND in text
-    assert "后台进程 异常 推送已停止或延迟：后台进程需要处理。 运行状态" in overview
+    assert "后台进程 失败 推送已停止或延迟：后台进程需要处理。 运行状态" in overview
     assert "beat" not in overview
 
 
@@ -81,7 +81,7 @@ def test_an_administrator_of_one_company_is_told_that_pushes_stand_still_and_who
 
     text = index(manager)
 
-    assert "后台进程 异常 推送已停止：有后台进程没有运行，请联系系统管理员。" in text
+    assert "后台进程 失败 推送已停止：有后台进程没有运行，请联系系统管理员。" in text
     assert "beat" not in text
     assert "后台进程" not in index(make_manager(make_corp(), permissions="nothing"))
 

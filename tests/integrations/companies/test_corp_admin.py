@@ -281,7 +281,7 @@ def test_the_list_shows_each_company_s_state(
         text = text_of(admin_client.get(LIST))
 
     assert f"北山制造 in order in order 2026-03-02 09:00 {CORPID} 1000002" in text
-    assert f"南海物流 waiting not enabled yet not checked yet {other_corp.corpid} 1000003" in text
+    assert f"南海物流 waiting not enabled yet waiting not checked yet {other_corp.corpid} 1000003" in text
 
 
 @pytest.mark.parametrize(

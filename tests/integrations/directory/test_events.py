@@ -415,5 +415,5 @@ def test_the_pages_say_how_changes_arrive(wecom_events: WeComEvents, admin_clien
     assert 'class="sync-policy"' in off  # what happens to users is chosen here
     assert all("No callback address is verified." in page for page in nightly)
     assert all("no event about people has arrived" in page for page in silent)
-    assert "With the nightly run only" in policies
+    assert "with the nightly run only" in policies
     assert "2 calls were refused today at addresses of companies that do not exist here" in silent[1]
