@@ -1,18 +1,7 @@
-"""App configurations: the admin with our site class, and the operators' commands. A filter of all templates."""
+"""App configurations: the admin with our site class, and the operators' commands."""
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import SimpleAdminConfig
-from django.template import Library
-
-register = Library()
-register.filter("grouped", lambda count: Count(count) if isinstance(count, int) else count)
-
-
-class Count(int):
-    """A number that pages write in groups of three digits, and that still chooses a plural."""
-
-    def __str__(self) -> str:
-        return f"{self:,}"
 
 
 class AdminConfig(SimpleAdminConfig):

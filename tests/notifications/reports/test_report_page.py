@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.templatetags.employee import in_words
+from accounts.templatetags.pages import in_words
 from integrations.data.table import Column, Kind, Table
 from integrations.data.table_builder import build_table
 from notifications.delivery.rendering.render import render_run

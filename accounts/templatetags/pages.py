@@ -1,4 +1,4 @@
-"""Template tags of the frame around employees' pages."""
+"""Filters and tags that every template has without loading them (settings.TEMPLATES)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,19 @@ from accounts.views import errors
 register = template.Library()
 
 
+class GroupedCount(int):
+    """A count that is written with separators (12,340) and still chooses between singular and plural."""
+
+    def __str__(self) -> str:
+        return f"{self:,}"
+
+
+@register.filter
+def grouped(count: Any) -> Any:
+    """Return a whole number as GroupedCount, anything else unchanged."""
+    return GroupedCount(count) if isinstance(count, int) else count
+
+
 @register.filter
 def in_words(moment: datetime) -> SafeString:
     """Return a <time> element that reads "today 07:59", "yesterday 18:30", else the date. Its tooltip has the full
@@ -33,6 +46,7 @@ def in_words(moment: datetime) -> SafeString:
 
 @register.simple_tag
 def tabs() -> list[tuple[str, Any]]:
+    """Return the tabs of employees' pages."""
     return list(errors.tabs)
 
 
