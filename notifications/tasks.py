@@ -1,7 +1,7 @@
 """Background work of the push engine. Tasks carry ids and are safe to run twice; the rows hold the state.
 
-Workers use a pool of threads, which has no time limits: every call to WeCom has a deadline, and a sending task ends
-by itself.
+Workers, except those that make pictures and files, use a pool of threads, which has no time limits: every call to
+WeCom has a deadline, and a sending task ends by itself.
 """
 
 from __future__ import annotations
@@ -345,7 +345,7 @@ def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUE
 
 
 def enqueue_previews(medium_ids: list[int]) -> None:
-    """Queue the pictures that somebody on a page waits for, without waiting for the next tick. They pass all others."""
+    """Queue the pictures that somebody on a page waits for, before those that the tick has yet to hand out."""
     now = database_now()
     due = Medium.objects.due(now).previews().filter(pk__in=medium_ids).order_by("pk")
     _enqueue_media(reserve_rows(due, len(medium_ids), make_after=now + attachments.RESERVATION))

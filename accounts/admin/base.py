@@ -28,7 +28,7 @@ from integrations.models import Job
 
 
 def may_link(request: HttpRequest) -> bool:
-    """Return whether the user may change the WeCom attributes of people, of those in find_changeable_people."""
+    """Return whether the user may link people of find_changeable_people with WeCom members, or set their company."""
     may_change = request.user.has_perms(("accounts.change_user", "accounts.change_wecomaccount"))
     return may_change and attributes.has_wecom_attributes(request)
 

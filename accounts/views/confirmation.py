@@ -41,7 +41,7 @@ class ConfirmationMiddleware:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, *_arguments: Any) -> HttpResponse | None:
-        is_asked = request.method == "POST" and getattr(view, "is_confirmed", False)
+        is_asked = request.method == "POST" and getattr(view, "needs_confirmation", False)
         return ask_for_confirmation(request) if is_asked else None
 
 

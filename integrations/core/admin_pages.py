@@ -252,7 +252,7 @@ class ConfirmedChanges(AnyModelAdmin):
         patterns = self.get_urls()
         for pattern in patterns:
             if pattern.name not in self.unconfirmed_pages:
-                pattern.callback.is_confirmed = True  # type: ignore[attr-defined]  # how Django marks views, too
+                pattern.callback.needs_confirmation = True  # type: ignore[attr-defined]  # how Django marks views, too
         return patterns
 
 
@@ -312,8 +312,8 @@ def read_page(rows: QuerySet[Any], *, before: int | None = None, after: int | No
 class EmptySelectHelp:
     """The reason why a select is empty, and links to add what is missing.
 
-    `why`: there is nothing to choose. `add`: the label of the link to the form of a new row, empty if there is none; it
-    opens Django's window, which puts the new row into the select and closes. `page`, `permission`, `label`: another
+    `why`: the reason if no row exists. `add`: the label of the link to the form of a new row, empty if there is none;
+    it opens Django's window, which puts the new row into the select and closes. `page`, `permission`, `label`: another
     page that brings rows; it opens in a tab with a link back to the form (static/guanwecom/errand.js). `hidden`: the
     reason if all rows are hidden from this person; `unfit`: the reason if rows exist but do not fit."""
 
@@ -401,7 +401,7 @@ def describe_empty_select(
     may_add = help.add and admin.site.get_model_admin(model).has_add_permission(request)
     add_url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add") if may_add else ""
     page_url, label = _find_page(help, request) if is_empty else ("", "")
-    # Whether rows exist that the person may not see. It reveals nothing about other companies.
+    # Whether rows exist that the person may not see; of companies, only whether the person's view of them is limited.
     is_hidden = is_empty and bool(help.hidden)
     if is_hidden:
         is_hidden = bool(corp_condition(person) if model is Corp else model.objects.hidden_from(person).exists())
@@ -410,7 +410,7 @@ def describe_empty_select(
         why = help.unfit
     ask = ""
     if is_empty and not add_url and not page_url:
-        # Who can add rows here; if rows of all companies are hidden, who manages all companies.
+        # Who can add rows here; for companies, or if rows are hidden, only who manages all companies (the empty tuple).
         permission = help.permission if help.page else f"{model._meta.app_label}.add_{model._meta.model_name}"
         permission = "accounts.change_user" if model is Corp and is_hidden else permission
         ask = hooks.people().describe_contacts(person, permission, () if is_hidden or model is Corp else None)

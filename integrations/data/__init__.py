@@ -28,9 +28,9 @@ class Problem(StrEnum):
     NO_TABLE = "no-table"
     CERTIFICATE = "certificate"
     NO_TLS = "no-tls"
-    ADDRESS_REFUSED = "address-refused"
-    ADDRESS_FORBIDDEN = "address-forbidden"
-    ADDRESS_NEVER = "address-never"
+    ADDRESS_REFUSED = "address-refused"  # a database's address that is wrong in itself
+    ADDRESS_FORBIDDEN = "address-forbidden"  # in an internal network
+    ADDRESS_NEVER = "address-never"  # where no source may go, such as a cloud's metadata
     LOOPBACK_FORBIDDEN = "loopback-forbidden"
     DRIVER_UNCHECKED = "driver-unchecked"
     REDIRECTED = "redirected"

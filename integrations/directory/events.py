@@ -1,4 +1,4 @@
-"""Consumer of directory events: it keeps the copy current between runs (phase one).
+"""Consumer of directory events: it keeps the copy of the directory current between runs.
 
 Everything in an event is looked up before it is written, so events may come late, twice or out of order. A run reads
 for minutes, and its data may be older than an event. So a run skips members changed since (diff.Writer), and events
@@ -151,8 +151,8 @@ def _request_run(batch: EventBatch) -> None:
 def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
     """Return whether too many people lose access by events of the last minutes without an administrator's approval.
 
-    `losing`: folded userids. The store holds a set, because the same events are repeated while WeCom does not answer.
-    Without the store only `losing` counts.
+    `losing`: folded userids, which are added to a set in the store: the same events are repeated while WeCom does not
+    answer. Without the store only `losing` counts.
     """
     key = f"integrations:event-leaving:{corp.pk}"
     total = len(losing)

@@ -248,7 +248,7 @@ class Reader:
         self._fetch_people(userids)
         return [self._locate(self._answers[fold_userid(userid)]) for userid in userids]
 
-    # --- Partial reading, for some people only (incremental.py), which may set the snapshot's departments -------------
+    # --- Partial reading, for some people only, by incremental.py, which may set `snapshot.departments` itself -------
 
     def read_lists(self, numbers: Iterable[int]) -> None:
         """Read the people of these departments whom the app sees."""
@@ -426,7 +426,7 @@ class Reader:
     def _locate(self, found: User | bool) -> UserLookup:
         if isinstance(found, bool):
             return UserLookup(None, found)
-        if found.status == LEFT_COMPANY or not is_userid(found.userid):
+        if found.status == LEFT_COMPANY or not is_userid(found.userid):  # no copy can hold such a userid
             return UserLookup(None, exists=False, has_left=True)
         known = self.snapshot.departments
         self.unknown_departments.update(number for number in found.department_ids if number not in known)

@@ -77,7 +77,7 @@ PREVIEWED_AT_MOST = 1000
 
 
 def _make_form_schema(message: dict[str, Any], file_name: str, *, is_many: bool) -> dict[str, Any]:
-    """Return the JSON schema of a form, for the OpenAPI document. `message`: the schema of a field "message", or {}."""
+    """Return the JSON schema of a form, for the OpenAPI document. `message`: {"message": the field's schema}, or {}."""
     binary: dict[str, Any] = {"type": "string", "format": "binary"}
     file = {"type": "array", "items": binary, "maxItems": content.FILES_AT_MOST} if is_many else binary
     return {"type": "object", "properties": {**message, file_name: file}, "required": [*(message or [file_name])]}

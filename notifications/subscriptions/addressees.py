@@ -18,7 +18,7 @@ from accounts.users.roles import find_visible_people
 from integrations.directory import departments
 from integrations.models import Department, Member
 from notifications.models import AlertRule, Receipt, Subscription, SubscriptionChoice, WithRecipients
-from notifications.subscriptions.recipients import find_concerned_orders, read_audiences
+from notifications.subscriptions.recipients import find_orders_by_attributes, read_audiences
 
 if TYPE_CHECKING:
     from integrations.models.fields import Person
@@ -97,7 +97,7 @@ def explain_naming(person: User, model: type[Subscription] | type[AlertRule]) ->
     for pk, one, with_subdepartments in chosen:
         if with_subdepartments or one in own_departments:
             found[pk].append(_("department “%(name)s”") % {"name": named[one]})
-    for pk in find_concerned_orders(person, model):
+    for pk in find_orders_by_attributes(person, model):
         found[pk].append(_("by attributes"))
     if person.is_active and any(account.is_primary for account in accounts):
         for pk in orders.filter(to_everyone=True).values_list("pk", flat=True):
@@ -154,7 +154,7 @@ def _find_concerning_subscriptions(person: User) -> QuerySet[Subscription]:
         Subscription.objects.filter(runs__in=[row["run_id"] for row in newest]).values_list("pk", flat=True).distinct()
     )
     named = Q(users=person) | Q(groups__in=person.groups.values("pk")) | Q(pk__in=reached)
-    named |= Q(pk__in=find_concerned_orders(person))
+    named |= Q(pk__in=find_orders_by_attributes(person))
     if own_departments := _find_departments(accounts):
         covering = departments.DepartmentTree.of_departments(own_departments).find_covering(own_departments)
         named |= Q(departments__in=own_departments) | Q(departments__in=covering, with_subdepartments=True)

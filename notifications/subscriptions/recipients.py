@@ -448,7 +448,7 @@ def match_rules(rules: Sequence[Rule], match: str) -> Q:
     return reduce(or_ if match == RulesMatch.ANY else and_, conditions) if conditions else Q(pk__in=[])
 
 
-def find_concerned_orders(person: User, model: type[Subscription] | type[AlertRule] = Subscription) -> list[int]:
+def find_orders_by_attributes(person: User, model: type[Subscription] | type[AlertRule] = Subscription) -> list[int]:
     """Return the ids of the orders of `model` whose rules the person matches. Three queries at most, for a hundred
     orders each. A rule on an attribute without a value cannot match, so only orders with a rule on one of the person's
     attributes are read."""

@@ -17,8 +17,8 @@ from guanwecom.operations.backup import BackupError, restore
 
 class Command(BaseCommand):
     help = (
-        "Restore a file of `guanwecom backup` into the database that DATABASE_URL names, which must be empty. It is "
-        "then a copy, from which nothing is sent until it is confirmed: guanwecom installation --confirm."
+        "Restore a file of `guanwecom backup` into the database that DATABASE_URL names, which must be empty unless "
+        "--replace is given. It is then a copy, from which nothing is sent until guanwecom installation --confirm."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The limiter: asks Valkey whether calls may begin, by one Lua script, so that no two workers use the same room."""
+"""The limiter: asks Valkey whether calls may begin, in one script (acquire.lua): no two workers use the same room."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Uploads pictures and files of messages, then freezes the messages' bytes.
 
-Threads make several uploads of a task at once; only the task's own thread uses the database. Retries are rows
-(`next_attempt_at`).
+Threads make several uploads of a task at once; only the task's own thread uses the database. A retry is a time in the
+delivery's row (`next_attempt_at`).
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ def freeze_delivery(
             final = complete(json.loads(bytes(row.body)))
             is_mail = row.channel == Channel.EMAIL
             body = json.dumps(final, ensure_ascii=False).encode() if is_mail else encode_body(final)
-            reason = row.error
+            reason = row.error  # of an earlier try, if any: it is kept until the delivery is settled
         except MessageError as error:
             complete, reason = None, str(error)
     if complete is None:

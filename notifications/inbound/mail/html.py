@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from notifications.inbound.mail.parse import MailPart
 
 
-# Characters of a mail's HTML that are read. A message holds 2048 bytes, and its page need not be longer.
+# Characters of a mail's HTML that are read. A message in WeCom holds 2048 bytes, and this is enough for a mail's page.
 HTML_CHARACTERS = 400_000
 # Longest text of a message. WeCom's forms hold less: there it is cut again, with a link to the rest.
 TEXT_CHARACTERS = 20_000
@@ -128,7 +128,7 @@ def detect_picture_type(content: bytes) -> str | None:
 
 
 def _limit_html(html: str) -> str:
-    return html[:HTML_CHARACTERS] if len(html) <= HTML_CHARACTERS else _DROPPED_BLOCK.sub("", html)[:HTML_CHARACTERS]
+    return html if len(html) <= HTML_CHARACTERS else _DROPPED_BLOCK.sub("", html)[:HTML_CHARACTERS]
 
 
 def convert_html(html: str, *, is_markdown: bool = False, has_links: bool = True) -> str:
@@ -236,7 +236,7 @@ class _Converter(MarkdownConverter):
         return f"\1{text}\2"
 
 
-# Smaller pictures are icons or logos, in pixels.
+# In pixels. Smaller pictures are icons or logos.
 PICTURE_WIDTH, PICTURE_HEIGHT = 200, 100
 # WeCom shows each file as a message of its own.
 SENT_FILES_AT_MOST = 10
@@ -264,13 +264,13 @@ def convert_mail(mail: ParsedMail, rules: MailRules, form: str) -> tuple[Incomin
         text = convert_html(mail.html, is_markdown=is_markdown, has_links=has_links)
         if is_markdown and text:
             message.markup = IncomingMessage.Markup.MARKDOWN
-        markers = [*rules.footers, *(escape_markup(marker, MessageForm.MARKDOWN) for marker in rules.footers)]
-        # The first line that begins with a marker begins a footer.
-        wanted = tuple(marker.strip() for marker in markers if marker.strip())
+        footers = [*rules.footers, *(escape_markup(footer, MessageForm.MARKDOWN) for footer in rules.footers)]
+        # The first line that begins with a marker begins a footer, which is cut off.
+        markers = tuple(footer.strip() for footer in footers if footer.strip())
         message.text = text or mail.text
         lines = message.text.split("\n")
         for number, line in enumerate(lines):
-            if line.strip(" *#>\t").startswith(wanted):
+            if line.strip(" *#>\t").startswith(markers):
                 message.text = "\n".join(lines[:number]).rstrip()
                 break
     files, left_out = choose_files(mail, rules)
@@ -287,7 +287,7 @@ def describe_unsent_files(names: Sequence[str]) -> str:
 
 
 def choose_files(mail: ParsedMail, rules: MailRules) -> tuple[tuple[CheckedFile, ...], tuple[str, ...]]:
-    """Return the files that are sent, and the names of those that are not."""
+    """Return the files that are sent, and the names of those that are not; no names if `rules` allow no files."""
     files: list[CheckedFile] = []
     left_out = list(mail.left_out)
     for part in mail.files:

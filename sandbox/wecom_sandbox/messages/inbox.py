@@ -1,4 +1,4 @@
-"""Accepted messages: the phones that show them, the ones that were dropped, and each person's view of a card."""
+"""Accepted messages: the phones that show them, the people who do not get them, and each person's view of a card."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class CardView:
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """An accepted message. `robot` set, `agentid` None: from a group robot. `sender`: a member who wrote it."""
+    """An accepted message. `robot` set, `agentid` None: from a group robot."""
 
     msgid: str
     corpid: str
@@ -153,9 +153,9 @@ class Message:
     safe: int = 0
     chatid: str = ""
     robot: str = ""
-    sender: str = ""
+    sender: str = ""  # the member who wrote it; nobody else sees it
     receivers: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()  # people who do not get it, because they got too many
     recalled: bool = False
     views: dict[str, CardView] = field(default_factory=dict)
     # For a card, the codes that allow an update; they are dropped with the message.

@@ -310,7 +310,7 @@ class Bubble:
 
     @property
     def mine(self) -> bool:
-        return bool(self.message.sender)
+        return bool(self.message.sender)  # only the sender sees such a message
 
 
 def make_bubble(message: Message, folded: str, name_of: NameOf = str) -> Bubble:
