@@ -347,7 +347,7 @@ def test_what_the_account_is_stands_on_the_persons_page_and_at_the_search(corp: 
         assert "企业微信管理后台 → 通讯录 → 点击某个用户，或“批量导出”的文件" in text
         assert f"企业微信通讯录里的 ID：{NEITHER_NOR}。" in text  # beside the column's title
         assert "两项都可以留空" in text
-    assert "用户名、姓名或企业微信账号" in list_page(client).content.decode()
+    assert "企业微信账号（企业微信通讯录里的 ID）" in list_page(client).content.decode()
 
 
 def test_the_company_can_only_be_chosen_and_the_list_reads_no_secret_of_one(
