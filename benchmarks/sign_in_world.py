@@ -75,7 +75,7 @@ class Browser:
         return status, headers, page
 
 
-# --- The contenders: each function returns one that signs in the person with this number ---
+# --- The contenders: each of these functions makes a function that signs in the person with a given number ---
 
 
 def make_our_sign_in(application: Any, corpid: str) -> SignIn:

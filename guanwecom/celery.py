@@ -26,7 +26,7 @@ app.conf.update(
         "notifications.tick": {"queue": "urgent"},
         "integrations.fetch_card_data": {"queue": "data"},
     },
-    task_annotations={"notifications.make_medium": {"sends_nothing": True}},
+    task_annotations={"notifications.make_medium": {"sends_nothing": True}},  # an attribute of InstallationTask
     task_ignore_result=True,
     task_acks_late=True,
     task_reject_on_worker_lost=True,
@@ -54,4 +54,4 @@ def check_settings(**_signal: Any) -> None:
     startup.tune_garbage_collector()
 
 
-__all__ = ["app", "worker_connections"]
+__all__ = ["app", "worker_connections"]  # the latter is imported for its receivers of signals

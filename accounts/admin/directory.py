@@ -142,7 +142,7 @@ class SyncPolicyForm(DirectoryPolicyForm):
 
 @admin.register(DirectoryPolicy)
 class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
-    """Admin of policies. Only administrators of all companies change them: they link people without a company, too."""
+    """Admin of policies. Only administrators of all companies change them: a policy also links people without one."""
 
     empty_list = _(
         "A policy says what synchronising a company's directory does to people here. Without one, members "

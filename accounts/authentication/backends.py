@@ -46,7 +46,7 @@ class RefusalReason(StrEnum):
     NOT_LINKED = "not-linked"
     COMPANY_MISSING = "company-missing"
     USER_DISABLED = "user-disabled"
-    OUT_OF_SCOPE = "out-of-scope"
+    OUT_OF_SCOPE = "out-of-scope"  # or disabled in WeCom
     NOT_ADMITTED = "not-admitted"
     COMPANY_DISABLED = "company-disabled"
 
@@ -125,8 +125,8 @@ def _check_admission(*, client: WeComClient, corp: Corp, userid: str, person: An
 
 
 def _check_with_wecom(*, client: WeComClient, userid: str) -> None:
-    """Raise SignInRefused if WeCom reports the member as disabled or out of the app's scope, where a code still gives
-    a userid."""
+    """Raise SignInRefused if WeCom reports the member as disabled or out of the app's scope: the codes of such people
+    still give a userid."""
     try:
         member = client.user_get(userid)
     except RecipientError as error:
@@ -168,7 +168,7 @@ class WeComBackend(BaseBackend):
         """Redeem `code` and return the person to whom it belongs. If sign-in is refused, call `explain` and raise
         PermissionDenied, so that Django asks no other backend.
 
-        The first call to WeCom returns the userid; a second one shows whether the person is still in the app's scope.
+        The first call to WeCom returns the userid; a second one whether the person is enabled and in the app's scope.
         The second call is left out if the corp's directory policy is on and a recent copy of its directory
         (TRUSTED_COPY_AGE) has the member. Raises IntegrationError if a call failed, and LoginRefusedError for a
         code that is used, expired or invented.

@@ -140,7 +140,7 @@ class PolicyStep:
         accounts = WeComAccount.objects.complete().filter(
             corp=self._corp, user__in=[user.pk for _one, user in differing]
         )
-        newest = dict(accounts.order_by("pk").values_list("user_id", "userid_folded"))
+        newest = dict(accounts.order_by("pk").values_list("user_id", "userid_folded"))  # of a person's several accounts
         values = {
             user.pk: read_wecom_values(one) for one, user in differing if newest.get(user.pk) == one.userid_folded
         }
@@ -309,7 +309,7 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
             ownership().let_successors_take_over([user.pk])
     WeComAccount.objects.filter(pk=account.pk).update(userid=new, userid_folded=folded)
     proven = WeComAccount.objects.filter(pk=account.pk, proven_corp_id=corp.pk, proven_userid=former)
-    proven.update(proven_userid=folded)
+    proven.update(proven_userid=folded)  # the last sign-in stays valid for the renamed account
     services.record_accounts(changes, AuditEntry.Action.CHANGED)
 
 

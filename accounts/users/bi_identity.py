@@ -53,8 +53,8 @@ def list_external_ids() -> list[ExternalId]:
                 "was taken, does not count: an administrator can give you another one."
             ),
             partial(find_unshared_values, USERNAME),
-            _warn_about_wecom,
-            explain_objection_to_names,
+            caution=_warn_about_wecom,
+            objection=explain_objection_to_names,
         ),
         ExternalId(
             EMAIL,

@@ -208,8 +208,8 @@ class AdminLogin(Login):
             return super().post(request, *args, **kwargs)
         form = CodeForm(request.POST, person=person)
         if form.is_valid():
-            # The session now has all rights of the person. It still ends if the company or the account there no longer
-            # signs in.
+            # The session now has all rights of the person. It still ends once the company no longer allows sign-in, or
+            # WeCom bars the person's account there.
             sessions.record_code(request.session)
             sessions.record_opening(request.session, timezone.now())
             request.session[sessions.METHOD_KEY] = SignInMethod.WECOM_AND_CODE.value

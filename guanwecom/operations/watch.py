@@ -60,10 +60,10 @@ def _select_row() -> QuerySet[Installation]:
 def check_engine() -> None:
     """Check the engine, unless another process has just done so, and notify operators of a change. After a gap in the
     checks, such as an outage, the time of known problems starts again. Raises django.db.Error."""
-    is_due = list(_select_row().values_list(Case(When(_IS_CHECK_DUE, then=True), default=False), flat=True))
-    if not is_due:
-        installation.load_installation()
-    if is_due != [True]:
+    found = list(_select_row().values_list(Case(When(_IS_CHECK_DUE, then=True), default=False), flat=True))
+    if not found:
+        installation.load_installation()  # creates the row
+    if found != [True]:
         return
     is_after_gap = Q(engine_checked_at__lt=Now() - CONFIRMED_AFTER)
     since = Case(When(is_after_gap, then=Now()), default=F("engine_problems_since"))
@@ -92,7 +92,7 @@ def record_problems(row: Installation, problems: list[str], *, now: datetime) ->
 
 def report_engine_state(state: EngineHealth, known: str) -> None:
     """Log the state, and send it to operators. `known`: the problems that they know of. If no message could be sent,
-    store `known` again, so that the next check repeats the message."""
+    store `known` again, so that the message is repeated after CONFIRMED_AFTER."""
     try:
         if state.problems:
             logger.error("the push engine has stopped: %s", ", ".join(state.problems))

@@ -128,13 +128,13 @@ def describe_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
 
 
 def render_results(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, str]:
-    """Render the results shown beside the buttons “Test connection” and of the verification files."""
+    """Render the results shown beside the button “Test connection” and beside the verification files."""
     found = [runs[name] for name in ("network", "token") if name in runs and checks.is_current(runs[name], corp)]
     # Without a network no token is requested; a token proves that the network works.
     bad = [run for run in found if run.status == Status.WRONG and found[-1].status != Status.OK]
-    token = next((run for run in found if run.is_unfinished), next(iter(bad or found[-1:]), None))
+    shown = next((run for run in found if run.is_unfinished), next(iter(bad or found[-1:]), None))
     files = runs.get("verification_file")
-    return {"token-result": _render_result(corp, token), "files-result": _render_result(corp, files)}
+    return {"token-result": _render_result(corp, shown), "files-result": _render_result(corp, files)}
 
 
 def _render_result(corp: Corp, run: CheckRun | None) -> str:
@@ -168,7 +168,7 @@ def _render_row(
             "is_outdated": not run.is_unfinished and not checks.is_current(run, corp),
             "wait": wait,
             "is_overdue": run.next_try_at is not None and now - run.next_try_at >= BEAT_MISSING,
-            "copied": run.facts.get(check.copied, "") if check.copied and is_bad else "",
+            "to_copy": run.facts.get(check.copied_fact, "") if check.copied_fact and is_bad else "",
             "help_links": check.help_links if is_bad else (),
             "technical": checks.write_technical_line(run) if is_bad or (run.detail and not run.is_unfinished) else "",
         }
@@ -203,7 +203,7 @@ def list_connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[i
 
 
 def list_connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Warn of corps that do not work or are not set up, unreadable secrets, and a local site address."""
+    """Warn of corps that do not work or are not set up, unreadable secrets, and local or unsafe site addresses."""
     if not may_see_corps(request):
         return []
     checks.fetch_states(corps)
@@ -263,7 +263,7 @@ def may_see_corps(request: HttpRequest) -> bool:
 
 
 def _warn_of_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Warn people who may change the address. Not needed while all corps use the sandbox."""
+    """Warn people who see all corps and may change the addresses, unless all corps use the sandbox."""
     may_change = request.user.has_perm("integrations.change_siteaddress") and not corp_condition(request.user)
     if not may_change or all(corp.is_sandbox for corp in corps):
         return []

@@ -41,7 +41,7 @@ CHARACTERS_AT_MOST = 32 * 1024 * 1024
 # One of this many values may be a misfit.
 ONE_MISFIT_IN = 20
 EXAMPLES_AT_MOST = 3
-_TOO_LARGE_TO_COMPARE = 10**100  # with a displayed text, for which both become floats
+_TOO_LARGE_TO_COMPARE = 10**100  # with a displayed number: comparing makes floats of both
 
 # A choice of the administrator that is not a Kind: percentages given as ratios, 0.125 for 12.5 %.
 RATIO = "ratio"
@@ -273,7 +273,7 @@ def _read_days(reading: _Reading, zone: tzinfo) -> Kind | None:
             return moment
         if isinstance(value, datetime):
             return in_zone(value, zone)
-        day = read_day(value) if isinstance(value, str) else find_day(value, zone)
+        day = read_day(value) if isinstance(value, str) else find_day(value, zone)  # texts with a time are read above
         if day is None:
             raise _MisfitError
         return day
@@ -439,7 +439,7 @@ def _find_bare_number(raw: Value, text: Any) -> Value:
 
 
 def _is_rounded(cell: _Cell, scale: int) -> bool:
-    """Return whether the shown number is the raw number times `scale`, rounded to the shown decimals."""
+    """Return whether the shown number is the raw one times `scale`, rounded; within 6 % if its decimals are unknown."""
     raw, shown = cell.raw, cell.shown
     if not -_TOO_LARGE_TO_COMPARE < raw < _TOO_LARGE_TO_COMPARE:
         return False

@@ -120,11 +120,11 @@ def compare_departments(stored: Iterable[Department], seen: Mapping[int, SeenDep
 
 LookUp = Callable[[Sequence[str]], Iterable[UserLookup]]
 
-# How many missing people a run looks up, with one call each. A company has fewer leavers a day. For the others, the
+# How many absent members a run looks up, with one call each; a company has fewer leavers a day. For further ones, the
 # list that the contacts secret gives decides; without that list the reason stays unknown.
 LOOK_UPS_AT_MOST = 500
-# How many people out of scope each run looks up, in turns, if there is no list by the contacts secret. Otherwise a
-# userid that was deleted and given to somebody else would regain access by itself.
+# How many members out of scope each run looks up, in turns, if there is no list by the contacts secret. Without these
+# calls, a userid that was deleted and given to somebody else would regain access by itself.
 OUTSIDERS_LOOKED_UP = 100
 
 
@@ -149,7 +149,7 @@ class DirectoryPlan:
 def plan_changes(*, snapshot: Snapshot, members: Iterable[Member], look_up: LookUp, turn: int | None) -> DirectoryPlan:
     """Compare `members` with the snapshot. People whom the app does not see are out of scope, and not copied if new.
 
-    `turn` (the run's number) selects which members out of scope are looked up. None: all of `members` are looked up.
+    `turn` (the run's number) selects which members out of scope are looked up. None: every absent one is looked up.
     """
     planned = DirectoryPlan()
     absent: list[Member] = []

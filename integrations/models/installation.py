@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Func
 from django.utils.translation import gettext_lazy as _
 
-# The primary key of the only row, here and in other tables with one.
+# The primary key of the only row, here and in other tables of one row.
 SINGLETON_PK = 1
 
 
@@ -33,14 +33,14 @@ class Installation(models.Model):
     tick of pushes writes `tick_period`.
 
     If the database's present place differs from `place`, or the deployment's name from `deployment`, the database is a
-    copy.
+    copy, until `manage.py installation --confirm` stores the present ones.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK, editable=False)
     place = models.CharField(max_length=128)
     # settings.INSTALLATION_NAME when the installation was confirmed.
     deployment = models.CharField(max_length=64, blank=True)
-    # Marks a copy in any place: `manage.py restore` and `manage.py installation --hold` set it.
+    # True for a copy, whatever its place: `manage.py restore` and `manage.py installation --hold` set it.
     is_held = models.BooleanField(default=False)
     confirmed_at = models.DateTimeField(_("confirmed"))
     # The highest version of guanwecom that ran here.
@@ -56,7 +56,7 @@ class Installation(models.Model):
     engine_problems = models.TextField(blank=True)
     engine_problems_since = models.DateTimeField(null=True)
     engine_notified = models.TextField(blank=True)
-    # The last period, in seconds since 1970, whose tick of pushes was claimed (notifications.delivery.runs.scheduler).
+    # When the last period began whose tick of pushes was claimed (claim_tick), in seconds since 1970.
     tick_period = models.BigIntegerField(default=0)
 
     class Meta:

@@ -280,7 +280,7 @@ def _repair_rules(now: datetime) -> int:
     return len(found)
 
 
-# --- A restored copy: the original has sent what waited in it, or it is out of date ---
+# --- A restored copy: what waits in it was sent by the original, or is out of date ---
 
 _NOT_SENT_LATE = Sentence("It waited in a restored copy of the database, and is not sent late.")
 

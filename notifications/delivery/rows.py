@@ -11,8 +11,8 @@ from django.db import OperationalError, connection, models, transaction
 from psycopg.errors import LockNotAvailable
 
 M = TypeVar("M", bound=models.Model)
-# The sweep queues the rendering of a run again if this has passed since it was queued. The worker renews it while
-# planning, and locks the row while writing.
+# The lease of a queued rendering: once it has ended, the sweep queues the rendering again. The worker renews it while
+# it plans the run's messages, and holds a lock on the run while it writes them.
 RENDER_LEASE = timedelta(seconds=20)
 # A delivery that its task has not tried is queued for another task after this time.
 QUEUE_LEASE = timedelta(seconds=60)
@@ -75,8 +75,8 @@ def reserve_rows(rows: models.QuerySet[M], at_most: int, **fields: Any) -> list[
 
 
 def lock_freezing_shared(corp_ids: Collection[int]) -> None:
-    """Lock the companies' recipients while messages to them are frozen, until the transaction ends. Transactions that
-    freeze messages share the lock; one that changes people (`lock_freezing`) waits, and then sees the new messages."""
+    """Lock the companies' recipients until the transaction ends, because it freezes messages to them: it writes their
+    bytes. Such transactions share the lock; one that changes people (`lock_freezing`) waits, and sees the messages."""
     if corp_ids:
         with connection.cursor() as cursor:
             # Sorted, so that two transactions cannot deadlock.

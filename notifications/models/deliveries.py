@@ -121,7 +121,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         )
 
     def preparable(self, now: datetime) -> Self:
-        """Deliveries whose medium is made or has failed."""
+        """Deliveries whose medium is made, has failed or was deleted."""
         return self._due_and_not_held(now).filter(
             Q(medium__isnull=True) | ~Q(medium__status="waiting"), status=Delivery.Status.PREPARING
         )

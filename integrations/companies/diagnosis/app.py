@@ -300,7 +300,7 @@ def check_departments(question: Question) -> Finding:
             "under Credentials into “Contacts sync Secret”."
         ),
     ),
-    copied="address",
+    copied_fact="address",
 )
 def check_assistant(question: Question) -> Finding:
     if not question.corp.contacts_secret:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         "other": _("The trusted domain in WeCom is %(theirs)s; this site is %(ours)s."),
     },
     fix=(WECOM_ADMIN, TO_TRUSTED_DOMAIN),
-    copied="ours",
+    copied_fact="ours",
 )
 def check_domain(question: Question) -> Finding:
     theirs = wecom_client(question.corp).agent_get().redirect_domain
@@ -153,7 +153,7 @@ def _find_differing_parts(ours: str, theirs: str) -> list[str]:
         "differs": _("The home page in WeCom differs from the link of this site in: %(parts)s. It is %(theirs)s"),
     },
     fix=(WECOM_ADMIN, _("WeCom's console → App management → the app → Workbench app home page: paste this link.")),
-    copied="ours",
+    copied_fact="ours",
 )
 def check_home_page(question: Question) -> Finding:
     return judge_home_page(question.corp, wecom_client(question.corp).agent_get().home_url)
@@ -278,7 +278,7 @@ ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40
             "association certified by WeCom. Both ways are described on the two pages below."
         ),
     ),
-    copied="domain",
+    copied_fact="domain",
     help_links=(OWN_DOMAIN_PAGE, ASSOCIATED_PAGE),
 )
 def check_ownership(question: Question) -> Finding:
@@ -364,7 +364,7 @@ _PASS_ON = _("Let the reverse proxy pass /wecom/ on to this site, with its query
         WECOM_ADMIN,
         _("WeCom's console → App management → the app → Receive messages: save URL, Token and EncodingAESKey."),
     ),
-    copied="url",
+    copied_fact="url",
 )
 def check_callback(question: Question) -> Finding:
     corp = question.corp

@@ -85,8 +85,8 @@ class Check:
 
     `run` may let errors of the client pass; `judge_error` then judges them as for every check. `subject`: our checked
     value; a result counts while it is unchanged, and always if it is empty. `retries`: how a finding that heals is
-    repeated. `copied`: the fact that an administrator copies into WeCom's console. `help_links`: WeCom's pages that
-    explain it.
+    repeated. `copied_fact`: the fact that an administrator copies into WeCom's console. `help_links`: WeCom's pages
+    that explain it.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Check:
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
     subject: Callable[[Corp], str] = lambda _corp: ""
     retries: Retries = BRIEFLY
-    copied: str = ""
+    copied_fact: str = ""
     help_links: Sequence[str] = ()
 
     @property

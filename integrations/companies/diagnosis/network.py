@@ -240,7 +240,7 @@ def judge_clock(seconds: int) -> Finding:
         ),
     },
     retries=FOR_A_DAY,
-    copied="copied",
+    copied_fact="copied",
 )
 def check_ip(question: Question) -> Finding:
     try:

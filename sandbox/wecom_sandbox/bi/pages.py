@@ -152,7 +152,7 @@ def sign_in(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str,
     if user is None or not user.password or password != user.password or document.get("domain") != bi.domain:
         raise _ApiFailure(_WRONG_LOGIN, "用户名或密码错误")
     now = request.app[WORLD].now()
-    return {"token": bi.new_token(ends_at=now + API_TOKEN_SECONDS), "expireAt": "2099-12-31 23:59:59.000"}
+    return {"token": bi.new_api_token(ends_at=now + API_TOKEN_SECONDS), "expireAt": "2099-12-31 23:59:59.000"}
 
 
 def list_pages(request: web.Request, bi: Bi, document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -175,7 +175,7 @@ def list_page_cards(request: web.Request, bi: Bi, document: dict[str, Any]) -> d
 
 def read_card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, Any]:
     """Return the rows `offset` to `offset + limit` of a card, as a table or as its chart. Raise _ApiFailure."""
-    if not bi.is_token(request.headers.get("X-Auth-Token", ""), now=request.app[WORLD].now()):
+    if not bi.is_api_token(request.headers.get("X-Auth-Token", ""), now=request.app[WORLD].now()):
         raise _ApiFailure(_UNAUTHORIZED, "token 无效或已过期")
     card = bi.card(request.match_info["card_id"])
     if card is None:

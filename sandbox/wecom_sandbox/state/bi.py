@@ -11,8 +11,8 @@ from wecom_sandbox.http import typed
 
 @dataclass(slots=True)
 class BiUser:
-    """A user. A token names `login_id` or, in e-mail mode, `email`. Without a password there is no API sign-in. On
-    pages, `sees` limits the rows: column to the values that the person sees."""
+    """A user. An SSO token names `login_id` or `email`. Without a password there is no sign-in to the API. On pages,
+    `sees` limits the rows: column to the values that the person sees."""
 
     login_id: str
     name: str = ""
@@ -38,7 +38,7 @@ class BiPivot:
 
 @dataclass(slots=True)
 class BiParameter:
-    """A dynamic parameter: rows whose `column` fulfils `filter_type` with `values`, or with the sent values."""
+    """A dynamic parameter. It keeps rows whose `column` fulfils `filter_type` with the sent values, else `values`."""
 
     name: str
     column: str
@@ -77,8 +77,8 @@ class BiPage:
 
 @dataclass(slots=True)
 class Bi:
-    """The stand-in BI. `public_key`: PEM or only its base64; without it tokens sign nobody in. `accepts_forever`:
-    tokens without a timestamp are accepted, as the real BI does."""
+    """The stand-in BI. `public_key`: PEM or only its base64; without it nobody signs in by SSO. `accepts_forever`:
+    SSO tokens without a timestamp are accepted, as by the real BI."""
 
     provider: str = "guanbi"
     domain: str = "guanbi"
@@ -89,7 +89,7 @@ class Bi:
     pages: list[BiPage] = field(default_factory=list)
     # The login id of each session, and the end of each API token in unix seconds.
     _sessions: dict[str, str] = field(default_factory=dict)
-    _tokens: dict[str, float] = field(default_factory=dict)
+    _api_tokens: dict[str, float] = field(default_factory=dict)
 
     def user(self, external_id: str) -> BiUser | None:
         return next((one for one in self.users if external_id in (one.login_id, one.email)), None)
@@ -109,18 +109,18 @@ class Bi:
     def user_of_session(self, session: str) -> BiUser | None:
         return self.user(self._sessions.get(session, "")) if session in self._sessions else None
 
-    def new_token(self, *, ends_at: float) -> str:
+    def new_api_token(self, *, ends_at: float) -> str:
         token = secrets.token_urlsafe(24)
-        self._tokens[token] = ends_at
+        self._api_tokens[token] = ends_at
         return token
 
-    def is_token(self, token: str, *, now: float) -> bool:
-        return self._tokens.get(token, 0.0) > now
+    def is_api_token(self, token: str, *, now: float) -> bool:
+        return self._api_tokens.get(token, 0.0) > now
 
     def forget(self) -> None:
-        """Drop sessions and tokens."""
+        """Drop sessions and API tokens."""
         self._sessions.clear()
-        self._tokens.clear()
+        self._api_tokens.clear()
 
 
 def read_bi(values: object) -> Bi:
