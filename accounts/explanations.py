@@ -65,11 +65,12 @@ GUIDES: dict[Cause, Guide] = {
     Cause.OUT_OF_SCOPE: Guide(
         title=_("You are outside the app's visible scope"),
         what=_(
-            "In the WeCom company “%(corp)s” this app is not visible to you. WeCom itself says: 你暂无权限登陆此应用."
+            "In the WeCom company “%(corp)s” this app is not visible to you, or your account is disabled there. WeCom "
+            "itself says: 你暂无权限登陆此应用."
         ),
         who=_(
             "Your company's WeCom administrator can add you in WeCom's console: App management → the app → "
-            "Visible scope. After that, sign in again."
+            "Visible scope, or enable your account under Contacts. After that, sign in again."
         ),
     ),
     Cause.NOT_ADMITTED: Guide(
