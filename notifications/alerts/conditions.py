@@ -419,6 +419,12 @@ def _format_number(number: Number, condition: Condition) -> str:
 def _describe_compared(condition: Condition) -> str:
     """Describe what is compared and how: 销售额 合计 大于 150."""
     column, comparison = condition.column, str(condition.comparison.label)
+    # A row's value that is equal to another may be a code, whose digits are not grouped.
+    is_number = condition.aggregate not in BY_ROW or condition.comparison not in {Comparison.EQUAL, Comparison.UNEQUAL}
+    limits = [
+        f"{Decimal(value):,}" if is_number and re.fullmatch(r"-?\d+(\.\d+)?", value) else value
+        for value in condition.values
+    ]
     if condition.aggregate not in BY_ROW:
         aggregate = str(condition.aggregate.label)
         column = _("%(column)s %(aggregate)s") % {"column": column, "aggregate": aggregate} if column else aggregate
@@ -427,16 +433,16 @@ def _describe_compared(condition: Condition) -> str:
             "column": column,
             "comparison": comparison,
             "against": condition.against.label,
-            "value": condition.values[0] + ("" if condition.unit == Unit.AMOUNT else str(condition.unit.label)),
+            "value": limits[0] + ("" if condition.unit == Unit.AMOUNT else str(condition.unit.label)),
         }
         return _("%(column)s %(comparison)s %(value)s against %(against)s") % words
-    if len(condition.values) == 2:
-        first, second = condition.values
+    if len(limits) == 2:
+        first, second = limits
         values = {"column": column, "first": first, "second": second}
         if condition.comparison == Comparison.BETWEEN:
             return _("%(column)s between %(first)s and %(second)s") % values
         return _("%(column)s outside %(first)s to %(second)s") % values
-    return " ".join([column, comparison, *condition.values])
+    return " ".join([column, comparison, *limits])
 
 
 def _describe_filters(condition: Condition) -> str:

@@ -312,6 +312,8 @@ def test_a_backslash_makes_a_sign_part_of_a_value(text: str, expected: Filters) 
         ("all 销售额 > 150", "每一行 销售额 大于 150", "every row with 销售额 greater than 150"),
         ("sum 销售额 < 9 where 城市=上海", "销售额 合计 小于 9（城市：上海）", "销售额 sum less than 9 (城市: 上海)"),
         ("count = 0", "行数 等于 0", "count equal to 0"),
+        ("sum 销售额 < 1150000.5", "销售额 合计 小于 1,150,000.5", "销售额 sum less than 1,150,000.5"),
+        ("any 门店 = 20260101", "至少一行 门店 等于 20260101", "at least one row with 门店 equal to 20260101"),
         (
             r"count > 1 where 城市=a\|b|c\;d; 线\=路=1",
             "行数 大于 1（城市：a|b、c;d; 线=路：1）",
@@ -333,7 +335,7 @@ def test_are_described_in_words(line: str, chinese: str, english: str) -> None:
 
 @pytest.mark.parametrize(
     ("line", "words"),
-    [("any 销售额 > 0", "有 250 行 销售额 大于 0"), ("any 销售额 > 1000000", "没有一行 销售额 大于 1000000")],
+    [("any 销售额 > 0", "有 250 行 销售额 大于 0"), ("any 销售额 > 1000000", "没有一行 销售额 大于 1,000,000")],
 )
 def test_what_was_found_is_said_in_words(line: str, words: str) -> None:
     table = SALES.replace_rows([("上海", number, None) for number in range(1, ROWS_MARKED + 51)])
