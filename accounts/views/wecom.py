@@ -139,7 +139,7 @@ def _redirect_to_target(corp: Corp, target: str) -> HttpResponseRedirect:
 def _redeem_code(
     request: HttpRequest, corp: Corp, step: flow.RedeemCode, code: AuthorizationCode
 ) -> HttpResponse | flow.NextStep:
-    """Redeem the code and sign the person in. Return the response, or the next step if WeCom refused the code."""
+    """Redeem a code and sign the person in. Return a response, or the next step if the code is malformed or refused."""
     if not backends.is_well_formed(code.value):
         return flow.decide_after_refused_code(attempt=step.attempt, target=step.target)
     began_at = time.monotonic()
@@ -216,7 +216,7 @@ def _show_too_many(request: HttpRequest, corp_id: int, target: str) -> HttpRespo
 
 def _redeem_refused_code_later(corp: Corp, code: str) -> None:
     """Mark a code as refused, and redeem it in the background, so that nobody else can use it. If the task queue is
-    unreachable, or above the limit, the code is only marked as refused here, and expires at WeCom within minutes."""
+    unreachable, or too many codes were refused this minute, it is only marked, and expires at WeCom within minutes."""
     if not backends.is_well_formed(code):
         return
     valkey().set(flow.make_refused_code_key(code), 1, ex=flow.CODE_SECONDS)

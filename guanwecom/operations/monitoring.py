@@ -213,7 +213,7 @@ def _read_secrets(_period: int) -> tuple[Secret, ...]:
     columns, secrets = find_encrypted_columns(), []
     for model in list_tracked_models():
         for column in columns.get(model, []):
-            # Cast, since reading the field would decrypt it.
+            # Cast, since reading the field would decrypt it. A change in the audit trail is [column, before, after].
             raw = model._base_manager.annotate(raw=Cast(column, TextField()))
             present = set(raw.exclude(raw="").values_list("pk", flat=True))
             changes = AuditEntry.objects.filter(model=model._meta.label_lower, object_id__in=present)
@@ -274,7 +274,7 @@ def count_waiting_work(*, now: datetime) -> dict[str, int]:
 
 def count_queued_tasks() -> dict[str, int]:
     """Count the tasks in each queue that no worker has taken. Return nothing if Valkey does not answer."""
-    steps = current_app.conf.broker_transport_options.get("priority_steps", [0, 3, 6, 9])
+    steps = current_app.conf.broker_transport_options.get("priority_steps", [0, 3, 6, 9])  # kombu: a list for each
     names = (*(queue.name for queue in settings.CELERY_TASK_QUEUES), *MakerQueue.values)
     try:
         return {name: sum(valkey().llen(f"{name}\x06\x16{step}" if step else name) for step in steps) for name in names}

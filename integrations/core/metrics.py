@@ -170,7 +170,7 @@ _BI_SECONDS = TimedMetric(
 
 
 def count_wecom_call(operation: str, outcome: str, seconds: float) -> None:
-    """Count and log a call of WeCom, as an Observe of the clients. An undocumented code counts as "other"."""
+    """Count and log a call of WeCom: the `observe` of its client. An undocumented code counts as "other"."""
     is_accepted = outcome == "0"
     is_known = is_accepted or not outcome.lstrip("-").isdigit() or int(outcome) in ENTRIES
     _WECOM_CALLS.add(operation, outcome if is_known else "other")

@@ -53,7 +53,7 @@ def request_job(
         "asked_by_id": None if by is None else by.pk,
         "asked_by": "" if by is None else by.get_username()[:255],
         "requested_at": now,
-        "due_at": Now(),  # the workers' clock, because this host's may be ahead
+        "due_at": Now(),  # the database's clock, which workers ask; this host's may be ahead
     }
     return _send_job(repeat_on_conflict(partial(_update_or_insert, kind, None if key is None else str(key), wanted)))
 

@@ -157,7 +157,7 @@ def _claim_job(job_id: int) -> Job | None:
 
 
 def _end_columns(kind: JobKind, status: str, now: datetime) -> dict[str, Any]:
-    """Return further columns of a job whose run ends with `status`: when it finished, and when it is to be deleted."""
+    """Return columns of a job that ended: times, and no secrets unless people may repeat it; none if it waits."""
     if status == Job.Status.WAITING:
         return {}
     if status == Job.Status.FAILED and kind.retry:

@@ -186,7 +186,7 @@ _PEOPLE = ("corp", *subscription_forms.RECIPIENT_FIELDS)
 class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_forms.ScheduleFormPart):
     """The form of a rule."""
 
-    edits_rows = True
+    edits_rows = True  # silence windows
     conditions = ConditionsField(
         label=capfirst(_("conditions")),
         help_text=_(
@@ -222,7 +222,7 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
-        if "card" not in fields:  # people with view permission only get no fields
+        if "card" not in fields:  # the form has no fields for people who may only view
             return
         self.offer_times()
         self.offer_recipients()
@@ -260,7 +260,7 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
             self.add_error(
                 "split_column", _("Say which column has the values that people's attribute is compared with.")
             )
-        # Refuse a value that is no date for a date column, judged by the last fetched data.
+        # Refuse a value that is no date, or has a time where the column has days only, judged by the last fetched data.
         rows, fetched = cleaned.get("conditions") or [], CardData.objects.filter(card=cleaned.get("card"))
         newest = fetched.filter(status=CardData.Status.READY).order_by("-pk").first() if rows else None
         table = None if newest is None else newest.table
@@ -310,7 +310,7 @@ class SilenceWindowForm(AnyModelForm):
 # --- The page ---------------------------------------------------------------------------------------------------------
 
 CHECKS_SHOWN = 10
-# At most this number of a column's values can be chosen, of at most this number of columns.
+# At most this number of a column's values is offered as choices, for at most this number of columns.
 CHOICES_AT_MOST, CHOSEN_FROM_AT_MOST = 100, 40
 
 
@@ -354,7 +354,7 @@ _TRIAL_FIELDS = ("card", "conditions", "split_column")
 
 @admin.register(AlertRule)
 class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmin, NamedDeletions):
-    draft_name, new_title, unlisted = "rule", _("New alert"), ("notifications.AlertCheck",)
+    draft_name, new_title, unlisted = "rule", _("New alert"), ("notifications.AlertCheck",)  # see NamedDeletions
     parts = (
         FormPart(
             "conditions",
@@ -430,7 +430,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         """Save only the changed columns, since checks update others concurrently."""
         changed = {field.name for field in obj._meta.concrete_fields}.intersection(form.changed_data)
         if "channel" in changed:
-            changed |= {"robot", "fallback_channel"}  # the form empties them for channels without
+            changed |= {"robot", "fallback_channel"}  # the form empties them for channels that need none
         if not change:
             obj.owner = obj.owner or base.get_administrator(request)
             obj.save()
@@ -520,7 +520,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         if table is not None:
             tables[CARD] = table
             columns = [[one.name, one.kind.value] for one in table.columns]
-            # The values of columns without dates, in the order of the rows, to choose the rows that count.
+            # Values to choose the rows that count: of columns without dates, unless each of many rows has its own.
             for column in [one for one in table.columns if not one.is_temporal][:CHOSEN_FROM_AT_MOST]:
                 texts = [write_comparable_text(value).strip() for value in table.list_values(column.name)]
                 distinct = list(dict.fromkeys(filter(None, texts)))

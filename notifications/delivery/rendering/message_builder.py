@@ -1,4 +1,4 @@
-"""Builds the exact bytes of a message. Pure."""
+"""Builds the exact bytes of a message, and draws WeCom's Markdown as HTML. No I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from notifications.sources import Figure
 
 # A card's description may hold tags. Ours has only <br>; other text that looks like a tag is shown as text.
 _NO_TAGS = str.maketrans({"<": "＜", ">": "＞"})  # full-width on purpose
-# Markup of each form: tags, which may span lines, and marks within a line. No cut falls inside one.
+# Markup of each form: tags, whose text may span lines, and marks within a line. No cut falls inside one.
 _MARKS = {
     MessageForm.TEXTCARD: re.compile(r"<br>"),
     MessageForm.TEXT: re.compile(r"</?a\b[^<>\n]*>"),
@@ -45,7 +45,7 @@ VERTICAL_TITLE = 38
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a message. `url` is the page that shows it whole; it carries the mark that makes the body unique.
+    """The words of a message. `url`: the page that shows it whole. Its path is a digest, which makes the body unique.
 
     `title`: plain text; `text`: in the message's form, with cell values escaped for it. `figures`: for cards, the first
     of them large. `picture_url`: of its picture, if WeCom fetches it by address.
@@ -123,7 +123,7 @@ def _write_markdown(words: Words, limit_bytes: int) -> str:
 
 
 def _build_card(form: MessageForm, words: Words) -> builders.Content:
-    """Build a card with the figures as lines. TEXT_NOTICE: the first figure large, and the text below the others;
+    """Build a card with the figures as lines. TEXT_NOTICE: the first figure large, and the text above the others;
     NEWS_NOTICE: a large picture, which needs `words.picture_url`."""
     title, jumps = clip_text(words.title, CARD_TITLE), [(_("View all"), words.url)]
     head = cards.Head(title=title, task_id=words.task_id, url=words.url)
@@ -181,8 +181,8 @@ def clip_text(text: str, characters: int, suffix: str = "…") -> str:
 
 def build_robot_body(form: MessageForm, words: Words) -> bytes:
     """Return the bytes for a group robot, in this form or the closest that robots have. `words.url` may be empty: a
-    message's own page is for its recipients, and a group's are unknown. A picture or file is added when the message is
-    prepared."""
+    message's own page is for its recipients, and a group's are unknown. A card then leads to its picture. A picture or
+    file is added when the message is prepared."""
     url = words.url or words.picture_url
     if form == MessageForm.IMAGE:
         return builders.encode_body({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
@@ -254,7 +254,7 @@ def _cut_text(text: str, room: int, form: MessageForm | None) -> str:
 
 _HEADING = re.compile(r"(#{1,6})\s+(.+)")
 _QUOTE = re.compile(r"&gt;\s?(.*)")
-# Markup of any form, left out of excerpts in lists.
+# Markdown's marks, left out of excerpts in lists.
 MARKUP = re.compile(r"^#{1,6}\s|^>\s?|\*\*|`|</?font[^>]*>", re.MULTILINE)
 # These patterns run on escaped text, so their output cannot end an attribute or open a tag.
 _INLINE = (

@@ -1,6 +1,6 @@
-"""Previews a message: renders a draft for one person as the engine does, and writes nothing.
+"""Previews a message: renders what a source sends to one person as the engine does, and writes nothing.
 
-A draft is a run source over rows that need not be saved. `read_message` shows any delivery as WeCom does.
+The source's rows need not be saved. `read_message` shows any delivery as WeCom does.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/
 
 @dataclass(frozen=True)
 class PhoneMessage:
-    """A message as WeCom draws it. `kind`: its msgtype, or its type of card. Parts that it lacks are empty.
+    """A message as WeCom draws it. `kind`: its msgtype or type of card, or mail. Parts that it lacks are empty.
 
     `description`: the line below a card's title; `content`: its text. `picture`: the address of its picture;
     `has_picture`: true also before it is drawn. `large`: the emphasised figure; `below_large`: its caption.
-    `paragraphs`: headings with the texts below them; `lines`: names with values. `file_name`: of a file.
+    `paragraphs`: headings with the texts below them; `lines`: names with values. `jumps`: labels of links and buttons.
     """
 
     kind: str

@@ -15,7 +15,7 @@ from wecom_sandbox.state.directory import ROOT_DEPARTMENT, fold_id
 from wecom_sandbox.state.world import Chat
 
 _CHATID = re.compile(r"[0-9A-Za-z]+")
-_LEAST, _MOST = 2, 2000
+_LEAST, _MOST = 2, 2000  # members of a chat
 _CREATED_PER_DAY, _CHANGED_PER_HOUR = 1000, 1000
 _TYPES = content.TYPES - {"miniprogram_notice"}
 

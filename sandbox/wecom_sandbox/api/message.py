@@ -51,7 +51,7 @@ def message_send(call: Call) -> Json:
     msgtype = call.text("msgtype", missing=40008)
     safe = call.number("safe")
     interval = _read_duplicate_interval(call)
-    call.flag("enable_id_trans")
+    call.flag("enable_id_trans")  # only checked
     shown = _read_content(call, msgtype, safe)
     app = check_own_agent(call, call.document.get("agentid"))
     if msgtype == "miniprogram_notice" and shown["appid"] != app.mini_program_appid:
@@ -106,9 +106,9 @@ def _read_content(call: Call, msgtype: str, safe: int) -> Json:
 
 
 def _read_duplicate_interval(call: Call) -> int:
-    """Return the seconds within which identical JSON is not delivered again; 0 if not asked for. The page (90236) names
-    0 and 1, and four hours at most. An interval out of range is refused even if unused. WeCom's answer is not
-    documented: 40058 is assumed."""
+    """Return the seconds within which identical JSON is not delivered again; 0 if not asked for. WeCom's page 90236
+    names 0 and 1 for the flag, and four hours at most. An interval out of range is refused even if unused. The code of
+    the refusal is not documented: 40058 is assumed."""
     seconds = call.number("duplicate_check_interval", _DUPLICATE_DEFAULT_SECONDS)
     if not 0 <= seconds <= _DUPLICATE_MOST_SECONDS:
         raise content.make_invalid_error("duplicate_check_interval")
@@ -125,7 +125,7 @@ def _find_recipients(call: Call, app: App) -> Recipients:
         visible = call.company.visibility(app)
         found.any_valid = bool(visible.departments or visible.singles)
         _add_departments(call, app, found, visible.departments)
-        _add_users(call, app, Recipients(users=found.users), list(visible.singles))
+        _add_users(call, app, Recipients(users=found.users), list(visible.singles))  # reports nobody as invalid
         return found
     if len(users) > USERS_MOST:
         raise ApiError(40032)
@@ -193,11 +193,11 @@ def _add_tag(call: Call, app: App, found: Recipients, tag: Tag) -> bool:
     directory, visible = call.company.directory, call.company.visibility(app)
     people = [userid for userid in tag.userids if directory.find(userid) is not None]
     below = {number for party in tag.partyids for number in directory.subtree(party)}
-    mine = Recipients(users=found.users)
-    _add_users(call, app, mine, people)
-    _add_departments(call, app, mine, below)
+    reached = Recipients(users=found.users)  # adds to the same users, but reports nobody as invalid
+    _add_users(call, app, reached, people)
+    _add_departments(call, app, reached, below)
     is_in_scope = tag.tagid in app.scope.tagids or bool(below & visible.departments)
-    return mine.any_valid or is_in_scope or not (people or below)
+    return reached.any_valid or is_in_scope or not (people or below)
 
 
 @endpoint("POST", "message/update_template_card", APP)
@@ -206,7 +206,7 @@ def update_template_card(call: Call) -> Json:
     button, card = content.read_object(call.document, "button"), content.read_object(call.document, "template_card")
     if bool(button) == bool(card):
         raise content.make_invalid_error("one of button and template_card")
-    call.flag("enable_id_trans")
+    call.flag("enable_id_trans")  # only checked
     code = _find_response_code(call)
     targets, invalid = _find_targets(call, code.message.receivers)
     replace_name = ""
@@ -282,7 +282,7 @@ def _find_targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], li
 
 
 _TEXT_BYTES, _MARKDOWN_BYTES, _PICTURE_BYTES = 2048, 4096, 2 * 1024 * 1024
-_CARDS = ("text_notice", "news_notice")
+_ROBOT_CARDS = ("text_notice", "news_notice")
 
 
 @open_endpoint(("POST",), "webhook/send")
@@ -332,7 +332,7 @@ def _read_robot_content(world: World, company: Company, msgtype: str, part: Json
         return _store_picture(world, company, part)
     if msgtype == "template_card":
         card = content.check_card(part, media=media, is_member=company.has_member)
-        if card["card_type"] not in _CARDS:
+        if card["card_type"] not in _ROBOT_CARDS:
             raise ApiError(42031)
         return card
     if msgtype not in ("news", "file", "voice"):
