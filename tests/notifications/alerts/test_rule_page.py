@@ -76,11 +76,20 @@ def test_people_and_times_are_chosen_changed_and_gone_with_the_rule(root: Client
     rule = AlertRule.objects.get()
     assert (find_notified(rule), rule.name, rule.crontab) == ({other.pk}, "改名", "0 * * * *")
 
-    AlertCheck.objects.create(rule=rule, card=card, slot_at=timezone.now(), requested_at=timezone.now())
-    assert "预警规则的检查" not in root.get(f"{LIST}{rule.pk}/delete/").text
     root.post(f"{LIST}{rule.pk}/delete/", {"post": "yes"})
 
     assert not AlertRule.objects.exists()
+
+
+def test_who_deletes_a_rule_reads_its_name_and_not_its_checks(root: Client, card: Card, corp: Corp) -> None:
+    send_new(root, card, users=[make_person(corp, "lilei").pk], name="改名")
+    rule = AlertRule.objects.get()
+    AlertCheck.objects.create(rule=rule, card=card, slot_at=timezone.now(), requested_at=timezone.now())
+
+    question = root.get(f"{LIST}{rule.pk}/delete/").text
+
+    assert "<title>删除“改名” | guanwecom</title>" in question
+    assert "预警规则的检查" not in question
 
 
 @pytest.mark.usefixtures("undrawn")
