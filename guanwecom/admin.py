@@ -120,7 +120,7 @@ class LimitedLookupsMixin(ModelAdminBase):
 
 
 def _render_first_steps(request: HttpRequest, page: str) -> str:
-    """Render the first steps as HTML; empty once all are done. A step has no button on its own page and those below."""
+    """Render the first steps as HTML; empty once all are done. A button is left out on and below its target page."""
     steps = [(step, bool(step.url) and page.startswith(step.url)) for step in list_steps(request)]
     return render_to_string("admin/_first_steps.html", {"steps": steps}) if steps else ""
 
@@ -133,7 +133,7 @@ def first_steps_view(request: HttpRequest) -> JsonResponse:
 
 class HelpfulPagesMixin(ModelAdminBase):
     """Mixin for pages that say how to go on. A form explains an empty select, with a link to the page that fills it. A
-    page names whom to ask if the user may view but not change or add."""
+    page names people to ask if the user may view but not change or add."""
 
     formfield_overrides: ClassVar = NATIVE_DATES
 
@@ -206,8 +206,8 @@ class HelpfulPagesMixin(ModelAdminBase):
         has_permission = request.user.has_perm(permission)
         if has_permission and sees_all(request.user):
             return ""
-        # Companies whose administrators may change the row. Empty: only administrators of all companies may, who also
-        # assign companies to users with the permission. None: unknown.
+        # Companies whose administrators may change the row; None: unknown. Empty: ask administrators of all companies.
+        # They alone may change it, or assign a company to a user who has the permission but no company.
         corps: list[int] | tuple[()] | None = ()
         if not has_permission and isinstance(row, Corp):
             corps = [row.pk]

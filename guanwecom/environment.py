@@ -414,7 +414,7 @@ class ValkeySettings(NamedTuple):
     """The settings of all clients of Valkey.
 
     `redis_options`: for integrations.core.redis. `broker_url`, `broker_options`: for Celery. `tls_options`: for both,
-    how to verify the server of a rediss address; empty for other addresses.
+    how to verify the server's certificate; empty for an address without TLS.
     """
 
     redis_options: dict[str, Any]

@@ -47,7 +47,7 @@ class Entry:
         return self.tabs[0].url
 
     @property
-    def current(self) -> Tab | None:
+    def current_tab(self) -> Tab | None:
         """The current page's tab, if it belongs to this entry."""
         return next((tab for tab in self.tabs if tab.is_current), None)
 
@@ -190,7 +190,7 @@ def build_menu(site: AdminSite, request: HttpRequest) -> Menu:
             marked = replace(entry, tabs=tuple(replace(tab, is_current=tab.url == current_url) for tab in tabs))
             entries.append(marked)
             if current_url and place is None:
-                tab = marked.current if marked.current is not marked.tabs[0] else None
+                tab = marked.current_tab if marked.current_tab is not marked.tabs[0] else None
                 target = tab or marked
                 place = Place(section.label, marked, tab, target.label, target.url)
         if entries:

@@ -118,7 +118,7 @@ CACHES = {
 CELERY_BROKER_URL = _valkey.broker_url
 # By default, Celery accepts any certificate.
 CELERY_BROKER_USE_SSL = _valkey.tls_options or False
-# Must exceed the longest task. A killed worker's tasks return after it, checked every 5 s.
+# visibility_timeout: a killed worker's tasks return after it, checked every 5 s. It must exceed the longest task.
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "visibility_timeout": 300,
     "unacked_restore_throttle": 1,
@@ -229,7 +229,7 @@ SIGN_INS_PER_ADDRESS = e.read(e.count, "SIGN_INS_PER_ADDRESS", "1200")
 SIGN_INS_PER_COMPANY = 12_000
 
 # --- Directory -------------------------------------------------------------------------------------------------------
-# Percentage of people that a sync may disable unasked. Always up to 20 people (half at most), unless it is 0.
+# Percentage of people that a sync may disable without asking. Unless it is 0: always up to 20 people, half at most.
 DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 
 # --- Data of reports and alerts (docs/en/data-sources.md) ------------------------------------------------------------
@@ -287,13 +287,13 @@ OPERATOR_ROBOT = e.read(e.optional(e.parse_robot_webhook), "OPERATOR_ROBOT_URL",
 MAIL_DOOR_LISTEN = e.read(e.listen_address, "MAIL_DOOR_LISTEN", "127.0.0.1:2525")
 # Domains of addresses whose local part names an account, as in loginId@wecom.local. Separated by commas.
 MAIL_DOOR_DOMAINS = e.read(e.mail_domains, "MAIL_DOOR_DOMAINS", "wecom.local")
-# Networks that may connect; empty: none. The default is every private network.
+# Networks that may connect; empty: none. The default is all private networks.
 MAIL_DOOR_NETWORKS = e.read(
     e.list_of(e.network),
     "MAIL_DOOR_NETWORKS",
     "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,169.254.0.0/16,::1/128,fc00::/7,fe80::/10",
 )
-# Paths of PEM files with the certificate and its chain, and with the key. Only that process reads them.
+# Paths of PEM files with the certificate and its chain, and with the key. Web reads the certificate to warn of its end.
 MAIL_DOOR_CERTIFICATE = e.read(str, "MAIL_DOOR_CERTIFICATE", "")
 MAIL_DOOR_KEY = e.read(str, "MAIL_DOOR_KEY", "")
 # Whether connections begin with TLS (as on port 465) instead of STARTTLS.
@@ -332,7 +332,7 @@ LOGGING: dict[str, Any] = {
         "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
     },
 }
-# Errors to Sentry, by its own integrations of Django and Celery (`pip install sentry-sdk`). Unset: nothing is sent.
+# Sends errors to Sentry by Sentry's integrations of Django and Celery (`pip install sentry-sdk`). Unset: sends nothing.
 if _dsn := e.read(e.check_sentry_dsn, "SENTRY_DSN", ""):
     import sentry_sdk
 
@@ -340,8 +340,8 @@ if _dsn := e.read(e.check_sentry_dsn, "SENTRY_DSN", ""):
         dsn=_dsn,
         environment=ENVIRONMENT,
         release=VERSION,
-        # Left out: addresses of requests have sign-in codes, breadcrumbs have WeCom's tokens, bodies and variables have
-        # personal data.
+        # Leave out what may be secret or personal: addresses of requests contain sign-in codes, breadcrumbs contain
+        # WeCom's tokens, bodies and variables contain personal data.
         before_send=lambda event, _hint: {**event, "request": {}},
         max_breadcrumbs=0,
         max_request_body_size="never",
@@ -350,7 +350,7 @@ if _dsn := e.read(e.check_sentry_dsn, "SENTRY_DSN", ""):
     )
 
 # --- Health of a process, checked from outside (compose.yaml) --------------------------------------------------------
-# A file that web, workers and beat touch every few seconds while they work; empty: none.
+# A file that web, workers and beat touch every few seconds while they work; unset: none.
 HEARTBEAT_FILE = e.read(str, "HEARTBEAT_FILE", "")
 
 e.refuse_unknown()

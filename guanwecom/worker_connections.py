@@ -15,11 +15,11 @@ from celery.fixups.django import DjangoFixup, DjangoWorkerFixup  # type: ignore[
 from celery.signals import beat_init, worker_init
 from django.db import connection, connections
 
-# The pool of a worker without tasks closes one connection in each interval of this many seconds.
+# While a worker has no tasks, its pool closes one connection every so many seconds.
 IDLE_SECONDS = 15
 # Seconds that a task waits for a connection while the database is unreachable.
 WAIT_SECONDS = 10
-# Connections besides those of the tasks: one for the worker's own thread, one for renewals of leases, which take turns.
+# Connections besides those of the tasks: one for the worker's own thread, one that renewals of leases use in turn.
 EXTRA_CONNECTIONS = 2
 
 

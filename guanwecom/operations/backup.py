@@ -74,7 +74,7 @@ def back_up(path: Path, *, programs_folder: str | None = None) -> BackupDescript
     _refuse_pooler()
     if path.exists():
         raise BackupError(_("%(path)s exists already. Give another name; no backup is overwritten.") % {"path": path})
-    installation.load_installation()
+    installation.load_installation()  # creates the row if it is missing
     description = _describe_database()
     partial_file = path.with_name(f"{path.name}.part")
     partial_file.unlink(missing_ok=True)
@@ -200,7 +200,7 @@ def _execute_statements(*statements: str) -> None:
 
 def _run_program(folder: str | None, name: str, *arguments: str, source: Any = None, target: Any = None) -> None:
     """Run a program of PostgreSQL. `source`: file for its input. `target`: file for its output. Raises BackupError with
-    the program's messages, without those lines that show values of rows."""
+    the program's messages, except lines that show values of rows."""
     debian = sorted(DEBIAN.glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     executable = Path(folder or (debian[0] if debian else Path(shutil.which(name) or name).parent)) / name
     if not executable.is_file():

@@ -42,7 +42,7 @@ COPY_CHECK_SECONDS = 2.0
 
 
 class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has no types
-    """A row of beat's table. The push engine's tick is due at fixed moments, whenever beat was started."""
+    """A row of beat's table. The push engine's tick is due at fixed moments, which do not depend on beat's start."""
 
     # The database's clock, set by the scheduler, since hosts' clocks may be wrong or differ.
     clock: ClassVar[Clock] = staticmethod(timezone.now)
@@ -57,7 +57,7 @@ class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has
         return PeriodicEntry.clock()
 
     def is_due(self) -> schedstate:
-        # Otherwise an entry that ran while the clock was ahead would not be due before that time.
+        # Otherwise an entry that ran while the clock was ahead would not be due until the right clock reached that.
         self.last_run_at = self.model.last_run_at = min(self.last_run_at, self._default_now())
         state: schedstate = super().is_due()
         if self.name != scheduler.TICK_NAME or not state.is_due:
@@ -67,7 +67,7 @@ class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has
     def __next__(self) -> PeriodicEntry:
         following: PeriodicEntry = super().__next__()
         if self.name == scheduler.TICK_NAME:
-            # As if it had run exactly at the moment of the check: a late beat would make all later checks late.
+            # Note the moment of the check, not that of the run: otherwise a late run would make all later checks late.
             at = following.last_run_at
             following.last_run_at = following.model.last_run_at = at - timedelta(seconds=_seconds_since_check(at))
         return following
@@ -119,7 +119,7 @@ class HeartbeatScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_cel
             wait = super().tick(*args, **kwargs)
         self._last_loop_at = read_boot_clock()
         if self._heartbeat is None:
-            # No queues; None, so that no heartbeat is written, while the loop is stuck.
+            # Beat serves no queue. None while the loop is stuck: then no heartbeat is written.
             self._heartbeat = HeartbeatThread(
                 Heartbeat.Kind.BEAT,
                 lambda: () if read_boot_clock() - self._last_loop_at < STUCK_SECONDS else None,

@@ -1,4 +1,4 @@
-"""Health of the push engine: beat, workers of each queue, mail door, last tick, overdue slots.
+"""Health of the push engine: beat, workers of each queue, mail door, web, last tick, overdue slots.
 
 Each failure is explained with the command that repairs it.
 """
@@ -36,8 +36,8 @@ COUNTED_AT_MOST = 1000
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of beat, a queue, the mail door or web. `process_count`: those that are alive. `silent_seconds`:
-    time since the latest heartbeat; None if there was never one, or if the last process ended in order.
+    """The processes of beat, a queue, the mail door or web. `process_count`: how many are alive. `silent_seconds`:
+    time since the latest heartbeat; None if there was never one, or if the last process ended normally.
     `waiting_count`: overdue work of an optional queue."""
 
     name: str

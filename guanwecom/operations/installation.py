@@ -26,7 +26,7 @@ def mark_as_installation() -> int | None:
     None if the database was the real installation already, which changes nothing."""
     installation.load_installation()
     Installation.objects.select_for_update().get(pk=SINGLETON_PK)
-    # Checked under the lock: of two simultaneous calls, the second would end runs that have begun since.
+    # Checked under the lock: otherwise the second of two simultaneous calls would end runs that began after the first.
     if not installation.belongs_to_copy(installation.load_installation()):
         return None
     now = database_now()

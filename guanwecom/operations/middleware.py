@@ -59,14 +59,14 @@ class AccessMiddleware:
             response = self.get_response(request)
             seconds = time.perf_counter() - started
             method = request.method if request.method in _METHODS else "other"
-            # The view's name and not the path, of which clients can request any number.
+            # Metrics count by the view's name. Clients can request any number of paths.
             view = "static" if request.path.startswith(settings.STATIC_URL) else "none"
             if request.resolver_match is not None:
                 view = request.resolver_match.view_name
             _REQUESTS.add(view, str(method), str(response.status_code))
             _SECONDS.add(seconds, view)
             if view != "static" and view not in _MONITOR_VIEWS:
-                # Only if the view read request.user, which queries the database.
+                # None unless the view read request.user: reading it here would query the database.
                 user = getattr(request, "_cached_user", None)
                 facts = {
                     "method": method,
@@ -85,8 +85,8 @@ PATHS_SERVED_IN_COPY = ("/admin/", "/docs/", "/login/", "/logout/", "/i18n/", "/
 
 
 class CopyMiddleware:
-    """Middleware that, in a copy of the database such as a restored backup, refuses sign-ins with WeCom, WeCom's
-    callbacks, the API, inbound channels and employees' pages."""
+    """Middleware that refuses sign-ins with WeCom, WeCom's callbacks, the API, inbound channels and employees' pages if
+    the database is a copy, such as a restored backup."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

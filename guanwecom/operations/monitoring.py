@@ -43,7 +43,7 @@ from notifications.delivery.limiter import Scope, StoreLostError, ask_gate
 from notifications.delivery.metrics import collect_push_metrics, make_gauge
 from notifications.delivery.sending import settle
 from notifications.inbound import calls
-from notifications.inbound.mail import server as mail_backend
+from notifications.inbound.mail import server as mail_door
 from notifications.models import IncomingMessage, MakerQueue, Medium, OutgoingMail, Run
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ CERTIFICATE_DAYS, SECRET_DAYS = 21, 365
 LIMIT_SHARE = 0.9
 BACKUP_DAYS = 2
 TASKS_AT_MOST, WORK_AT_MOST, PICTURES_AT_MOST = 500, 1000, 50
-_SOON = timedelta(days=3)
+_URGENT_BEFORE_END = timedelta(days=3)  # a certificate that ends within this time is an error, not a warning
 FAILOVER_WARNING_LASTS = timedelta(days=1)
 
 # By kind of certificate: its name for administrators, empty if each has a name of its own, and the page to change it.
@@ -115,7 +115,7 @@ def _warn_of_expiry(now: datetime) -> Iterator[Attention]:
         address = _find_guide("guanwecomcertificateends")
         if page:
             address = reverse(page, args=[certificate.name] if page.endswith("_change") else [])
-        yield Attention(sentence % words, address, "bad" if left < _SOON else "warn")
+        yield Attention(sentence % words, address, "bad" if left < _URGENT_BEFORE_END else "warn")
     old = [secret for secret in find_secrets() if now - secret.set_at > timedelta(days=SECRET_DAYS)]
     if old:
         sentence = ngettext(
@@ -156,7 +156,7 @@ SECRETS_CACHE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate; of a file with several, the one that ends first. `kind`: site, mail_door, valkey, wecom, bi or
+    """A certificate. For a file with several, the one that ends first. `kind`: site, mail_door, valkey, wecom, bi or
     source. `name`: the site's host, the row's primary key, or empty."""
 
     kind: str
@@ -217,8 +217,8 @@ def _read_secrets(_period: int) -> tuple[Secret, ...]:
             raw = model._base_manager.annotate(raw=Cast(column, TextField()))
             present = set(raw.exclude(raw="").values_list("pk", flat=True))
             changes = AuditEntry.objects.filter(model=model._meta.label_lower, object_id__in=present)
-            of_column = changes.annotate(text=Cast("changes", TextField())).filter(text__contains=f'["{column}"')
-            latest = {entry.object_id: entry.at for entry in of_column.order_by("pk").only("object_id", "at")}
+            changes = changes.annotate(text=Cast("changes", TextField())).filter(text__contains=f'["{column}"')
+            latest = {entry.object_id: entry.at for entry in changes.order_by("pk").only("object_id", "at")}
             kind = f"{model._meta.model_name}.{column}"
             secrets += [Secret(kind, pk, at) for pk, at in latest.items() if pk is not None]
     return tuple(secrets)
@@ -234,8 +234,8 @@ COUNTED_AT_MOST = 10_000
 
 
 class WaitingWork(NamedTuple):
-    """A kind of work that waits in a table. `label`: its name for administrators. `select_rows`: returns the rows that
-    wait at a time."""
+    """A kind of work that waits in a table. `label`: its name for administrators. `select_rows`: takes the present time
+    and returns the rows that wait."""
 
     label: StrOrPromise
     select_rows: Callable[[datetime], QuerySet[Any]]
@@ -274,7 +274,7 @@ def count_waiting_work(*, now: datetime) -> dict[str, int]:
 
 def count_queued_tasks() -> dict[str, int]:
     """Count the tasks in each queue that no worker has taken. Return nothing if Valkey does not answer."""
-    steps = current_app.conf.broker_transport_options.get("priority_steps", [0, 3, 6, 9])  # kombu: a list for each
+    steps = current_app.conf.broker_transport_options.get("priority_steps", [0, 3, 6, 9])  # each has a list in Valkey
     names = (*(queue.name for queue in settings.CELERY_TASK_QUEUES), *MakerQueue.values)
     try:
         return {name: sum(valkey().llen(f"{name}\x06\x16{step}" if step else name) for step in steps) for name in names}
@@ -333,8 +333,8 @@ def _measure_shares(scopes: list[_MeasuredScope], window: str) -> list[LimitShar
     return [LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in shares.items()]
 
 
-# Imported because that registers their metrics, so that every web process serves them.
-MODULES_WITH_METRICS = (logs, middleware, mail_backend, settle)
+# Imported so that every web process serves their metrics: importing a module registers its metrics.
+MODULES_WITH_METRICS = (logs, middleware, mail_door, settle)
 
 
 class EngineCollector(Collector):

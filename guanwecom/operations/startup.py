@@ -29,7 +29,7 @@ def set_up_process(*, with_packages: bool = True) -> None:
 
 
 def load_settings() -> None:
-    """Read the settings. An invalid one ends this process."""
+    """Read the settings. An invalid setting ends this process."""
     try:
         settings.DEBUG  # noqa: B018  # reading one setting loads all
     except ImproperlyConfigured as error:

@@ -37,8 +37,8 @@ from notifications.models import Attempt, Delivery, Run
 ERRORS_AT_MOST = 200
 # Names of variables whose values are secrets, except for scheme, host and port of addresses.
 _SECRET_NAME = re.compile(r"SECRET|KEY|TOKEN|PASSWORD|DSN|URL|HEADERS|CREDENTIAL")
-# Characters. Shorter values are no secrets, and masking them would damage other words.
-_SECRET_AT_LEAST = 6
+# In characters. Shorter values are no secrets, and masking them would damage other words.
+_SHORTEST_SECRET = 6
 MASK = "***"
 
 
@@ -52,7 +52,7 @@ def build_bundle() -> bytes:
     failure = ""
     try:
         for model, names in find_encrypted_columns().items():
-            if model is CallbackEvent:
+            if model is CallbackEvent:  # its rows are many, and deleted soon
                 continue
             for row in model._base_manager.values_list(*names).iterator():
                 texts = {value for value in row if value and not isinstance(value, Unreadable)}
@@ -60,7 +60,7 @@ def build_bundle() -> bytes:
     except Error as error:
         failure = f"{type(error).__name__}: {error}"
     # No file has secrets on purpose, but answers of other systems may contain some.
-    longest_first = sorted((secret for secret in secrets if len(secret) >= _SECRET_AT_LEAST), key=len, reverse=True)
+    longest_first = sorted((secret for secret in secrets if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, translation.override("en"):
         now = timezone.now()
@@ -81,7 +81,7 @@ def _write_json(content: object) -> str:
 
 
 def _describe_installation(now: datetime, failure: str) -> dict[str, str]:
-    """Return versions and settings by file name. `failure`: the database's error, which is then not queried."""
+    """Return versions and settings by file name. `failure`: the database's error. After one, nothing is queried."""
     row = installation.load_installation() if not failure else Installation()
     about = {
         "made_at": now.isoformat(timespec="seconds"),

@@ -39,8 +39,8 @@ from notifications.models import OperatorContacts, Robot
 
 logger = logging.getLogger(__name__)
 
-# How long problems must last before operators are notified; shorter ones are normal, as after a restart. With the time
-# after which a silent process counts as dead, it is less than a minute.
+# How long problems must last before operators are notified; shorter ones are normal, as after a restart. Added to the
+# time after which a silent process counts as dead, it is less than a minute.
 CONFIRMED_AFTER = timedelta(seconds=20)
 _CHECK_PERIOD = timedelta(seconds=HEARTBEAT_SECONDS - 1)
 # A recorded check that is further in the future is ignored: the database's clock was wrong then.
@@ -59,7 +59,7 @@ def _select_row() -> QuerySet[Installation]:
 
 def check_engine() -> None:
     """Check the engine, unless another process has just done so, and notify operators of a change. After a gap in the
-    checks, such as an outage, the time of known problems starts again. Raises django.db.Error."""
+    checks, such as an outage, known problems must last for CONFIRMED_AFTER again. Raises django.db.Error."""
     found = list(_select_row().values_list(Case(When(_IS_CHECK_DUE, then=True), default=False), flat=True))
     if not found:
         installation.load_installation()  # creates the row
@@ -125,7 +125,7 @@ def report_engine_state(state: EngineHealth, known: str) -> None:
 # --- Outages of the database: a key in Valkey chooses the process that notifies -------------------------------------
 
 _AWAY_KEY = "operations:database-away"
-_AWAY_SECONDS = 7 * 24 * 60 * 60
+_AWAY_SECONDS = 7 * 24 * 60 * 60  # in case no process notes the end of the outage
 
 
 class DatabaseWatch:

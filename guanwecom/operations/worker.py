@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class HeartbeatThread(threading.Thread):
     """Thread that writes this process's heartbeat every few seconds until `stop()`.
 
-    `queues`: returns the queues that the process serves, or None while it does not work; then nothing is written.
+    `queues`: returns the queues that the process serves, or None while it cannot work; then nothing is written.
     `watches`: the thread also checks all processes (guanwecom.operations.watch), and keeps its database connection
     between heartbeats. A process that forks must not watch, since the children would inherit the connection.
     """
@@ -46,7 +46,7 @@ class HeartbeatThread(threading.Thread):
         self._database = watch.DatabaseWatch()
 
     def run(self) -> None:
-        # A connection outside the workers' pool, whose threads a forked child would not have.
+        # Use a connection outside the tasks' pool: a forked child would not have the threads of the pool.
         own = connections["default"].copy()
         options = own.settings_dict.get("OPTIONS", {})
         own.settings_dict["OPTIONS"] = {name: value for name, value in options.items() if name != "pool"}
@@ -168,8 +168,8 @@ class ResilientConsumer(Consumer):
         try:
             super().on_connection_error_after_connected(exc)
         except AttributeError as error:
-            # The connection is already dropped; Celery failed after that. All tasks count as acknowledged, since one
-            # that acknowledged on the lost connection would also end the worker.
+            # Celery dropped the connection before it failed. Mark all tasks as acknowledged, since a task that
+            # acknowledged on the lost connection would also end the worker.
             for request in {*active_requests, *reserved_requests}:
                 request.acknowledged = True
             logger.warning("the lost connection to the broker could not be closed: %s", error)

@@ -44,7 +44,7 @@ def tabs(sections: list[navigation.Section]) -> list[str]:
 
 
 def current(sections: list[navigation.Section]) -> list[str]:
-    return [str(entry.label) for section in sections for entry in section.entries if entry.current]
+    return [str(entry.label) for section in sections for entry in section.entries if entry.current_tab]
 
 
 def test_each_reader_has_its_twelve_entries_in_their_language(world: World) -> None:

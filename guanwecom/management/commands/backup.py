@@ -14,9 +14,9 @@ from guanwecom.operations.backup import BackupError, back_up
 
 class Command(BaseCommand):
     help = (
-        "Write a backup of the database into a new file, while the product runs: a dump of one moment (pg_dump, custom "
-        "format) behind a line with version, migrations and the fingerprints of the encryption keys. The keys "
-        "themselves are not in it: keep .env in another place."
+        "Write a backup of the database into a new file, while the product runs: a line with version, migrations and "
+        "fingerprints of the encryption keys, then a dump of one moment (pg_dump, custom format). The keys themselves "
+        "are not in it: keep .env in another place."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
