@@ -1,9 +1,9 @@
 """Row-level security: which rows of a report each person may see. Pure.
 
 A condition compares the cells of a column with the person's values of an attribute, or with a fixed value. Both are
-folded like attributes (accounts.models.fold_value) and must be equal as a whole; with several values, one of them. All
-conditions of a card must hold. A person without a value sees nothing of that card, and nobody sees a row whose cell in
-the column is empty. A card without conditions is seen whole.
+folded like attributes (accounts.models.fold_value). The whole cell must equal one of the values. All conditions of a
+card must hold. A person without a value sees nothing of that card, and nobody sees a row whose cell in the column is
+empty. A card without conditions is seen whole.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from integrations.data.table import Table, Value
 
 Fold = Callable[[str], str]
 # The id of an attribute, or a name in OwnRowsRule.OF_PERSON.
-Key = int | str
-# The person's folded values, by key.
-Values = Mapping[Key, frozenset[str]]
+AttributeKey = int | str
+# The person's folded values, by attribute.
+Values = Mapping[AttributeKey, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on a card's column. `attribute_id`: the key of the compared values; None: `fixed` is compared."""
+    """A condition on a card's column. `attribute_id`: the attribute that is compared; None: `fixed` is compared."""
 
     alias: str
     column: str
-    attribute_id: Key | None
+    attribute_id: AttributeKey | None
     fixed: str = ""
 
 
@@ -67,12 +67,12 @@ class OwnRows:
         self._cached_keys: dict[Hashable, tuple[tuple[int, ...], ...]] = {}
 
     @property
-    def attribute_ids(self) -> set[Key]:
+    def attribute_ids(self) -> set[AttributeKey]:
         """Return the attributes that must be known of each person."""
         return {condition.attribute_id for condition in self._rows_of if condition.attribute_id is not None}
 
     def make_key(self, values: Values) -> tuple[tuple[int, ...], ...]:
-        """Return the row numbers that a person with these values sees, of each card with conditions."""
+        """Return the numbers of the rows that a person with these values sees, for each card with conditions."""
         wanted = {}
         for condition, rows in self._rows_of.items():
             compared = frozenset({self._fold(condition.fixed)})

@@ -406,7 +406,7 @@ def _list_offers(draft: ReportParts, tables: Mapping[str, Table], by: User, time
         {**asdict(column), "card": card.heading}
         for card in draft.cards
         if card.alias in tables
-        for column in merge_fields.list_columns(tables[card.alias], card.alias)
+        for column in merge_fields.list_column_fields(tables[card.alias], card.alias)
     ]
     points: list[StartingPoint] = []
     start, pair = "", None

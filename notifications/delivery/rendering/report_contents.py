@@ -31,7 +31,7 @@ from notifications import models, sources
 from notifications.delivery.attachments import RecipientPages
 from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
 from notifications.models import Channel, Delivery, MessageForm, OwnRowsRule, Receipt, ReportCard, Run, Subscription
-from notifications.reports.row_filters import ColumnMissingError, Condition, Key, OwnRows, Values
+from notifications.reports.row_filters import AttributeKey, ColumnMissingError, Condition, OwnRows, Values
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import ColumnGoneError, TemplateError
@@ -58,7 +58,7 @@ FIGURE_CHARACTERS = 64
 _COLON = re.compile(r"[:：]")
 
 # Reads people's values that decide about own rows. Takes user ids, attribute keys and a company or None (the primary).
-ReadValues = Callable[[Collection[int], Collection[Key], int | None], dict[int, Values]]
+ReadValues = Callable[[Collection[int], Collection[AttributeKey], int | None], dict[int, Values]]
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class ReportContents(RunContents):
         if skips and self._own_rows is not None and self._own_rows.is_empty(self._make_rows_key(user_id)):
             # The attributes without a value that keep the person from seeing any row, whatever the data.
             conditions, values = self._parts.conditions, self._values.get(user_id, {})
-            empty: dict[str, list[Key]] = {one.alias: [] for one in conditions}
+            empty: dict[str, list[AttributeKey]] = {one.alias: [] for one in conditions}
             for one in conditions:
                 if one.attribute_id is not None and not values.get(one.attribute_id):
                     empty[one.alias].append(one.attribute_id)
@@ -209,10 +209,10 @@ class ReportContents(RunContents):
         return self._with_pages.setdefault((key, page), replace(self._written[key], page=page))
 
     @cached_property
-    def _labels(self) -> dict[Key, object]:
+    def _labels(self) -> dict[AttributeKey, object]:
         """Return the names of the deciding attributes as people see them."""
         attributes = (one.attribute for one in self._parts.own_rows if one.attribute is not None)
-        labels: dict[Key, object] = {one.pk: one for one in attributes}
+        labels: dict[AttributeKey, object] = {one.pk: one for one in attributes}
         labels.update(OwnRowsRule.OF_PERSON)
         return labels
 
@@ -290,7 +290,7 @@ def expect_recipients(
     # Read once for all pushes with the same attributes and company.
     read_once = cache(lambda keys, corp_id: read_attribute_values(people, keys, corp_id))
 
-    def read_values(_ids: Collection[int], keys: Collection[Key], corp_id: int | None) -> dict[int, Values]:
+    def read_values(_ids: Collection[int], keys: Collection[AttributeKey], corp_id: int | None) -> dict[int, Values]:
         return read_once(frozenset(keys), corp_id)
 
     found, checked_count = {}, 0
@@ -360,7 +360,7 @@ def find_bi_link(cards: Iterable[Card]) -> str:
 
 
 def read_attribute_values(
-    user_ids: Collection[int], keys: Collection[Key], corp_id: int | None = None
+    user_ids: Collection[int], keys: Collection[AttributeKey], corp_id: int | None = None
 ) -> dict[int, Values]:
     """Map users and keys to the folded values. Userids and departments are those in the company `corp_id`; without it,
     those of the primary account alone: administrators of other companies choose the userids there. One query for all
@@ -370,7 +370,7 @@ def read_attribute_values(
     accounts = WeComAccount.objects.complete().filter(in_corp)
     if len(user_ids) <= PEOPLE_NAMED:
         rows, accounts = rows.filter(user__in=user_ids), accounts.filter(user__in=user_ids)
-    found: dict[int, dict[Key, set[str]]] = defaultdict(lambda: defaultdict(set))
+    found: dict[int, dict[AttributeKey, set[str]]] = defaultdict(lambda: defaultdict(set))
     for user_id, attribute_id, folded in rows.values_list("user_id", "attribute_id", "folded").iterator():
         found[user_id][attribute_id].add(folded)
     if "@userid" in keys:

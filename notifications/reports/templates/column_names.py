@@ -1,8 +1,8 @@
-"""The columns that a template names, their renaming, and the reference of the language. Pure.
+"""The columns that a template names, their renaming, and the help about names in templates. Pure.
 
 A template is read twice: as text, to find each quoted text and each name behind a dot, and by Jinja2, to know which of
-them are columns of which card. For the second reading each is replaced by its number. Names that a template computes,
-such as those from a list, are not found; the run reports them.
+them are columns of which card. For the second reading each is replaced by n and its number. Names that a template
+computes, such as those from a list, are not found; the run reports them.
 """
 
 from __future__ import annotations
@@ -78,15 +78,15 @@ def find_column_places(source: str, aliases: Collection[str]) -> Iterator[tuple[
             if found["end"]:
                 break
             if found["text"] is not None:
-                # Unquoted as Jinja2 does.
+                # Unquote it as Jinja2 does.
                 text = found["text"][1:-1].encode("ascii", "backslashreplace").decode("unicode-escape", "replace")
                 places.append(_Place(found.start(), position, text, is_text=True))
             else:
                 places.append(_Place(found.start(), position, found["name"], is_text=False))
-    # The template with each place replaced by its number.
+    # The template with each place replaced by n and its number.
     pieces, position = [], 0
     for number, place in enumerate(places):
-        pieces += [source[position : place.begin], f"'{number}'" if place.is_text else f".n{number}"]
+        pieces += [source[position : place.begin], f"'n{number}'" if place.is_text else f".n{number}"]
         position = place.end
     try:
         tree = ENVIRONMENT.parse("".join([*pieces, source[position:]]))
@@ -124,7 +124,7 @@ class _NameResolver:
                 yield from self._read_column(node.arg, alias)
         elif isinstance(node, nodes.Getattr):
             kind, alias = self._find_kind(node.node)
-            place = self._find_place(node.attr[1:])
+            place = self._find_place(node.attr)
             if kind == "row" and place is not None:
                 yield place, (alias, place.value)
 
@@ -149,7 +149,7 @@ class _NameResolver:
 
     def _find_name(self, node: nodes.Getattr) -> str:
         """Return the name behind the dot; empty if no number stands for it."""
-        place = self._find_place(node.attr[1:])
+        place = self._find_place(node.attr)
         return "" if place is None else place.value
 
     def _read_column(self, node: nodes.Node, alias: str) -> Iterator[tuple[_Place, ColumnName]]:
@@ -159,8 +159,9 @@ class _NameResolver:
             if place is not None:
                 yield place, (alias, place.value)
 
-    def _find_place(self, number: str) -> _Place | None:
-        """Return the place with this number; None for other texts, as Jinja2 joins adjacent texts into one."""
+    def _find_place(self, word: str) -> _Place | None:
+        """Return the place for which `word` stands; None for adjacent texts, which Jinja2 joins (n0n1)."""
+        number = word[1:]
         is_number = number.isascii() and number.isdigit() and int(number) < len(self._places)
         return self._places[int(number)] if is_number else None
 
@@ -171,7 +172,7 @@ class _NameResolver:
 def describe_template_names(now: datetime, zone: ZoneInfo) -> dict[str, Any]:
     """Return the context of the template help, for a slot at `now`: times and formats of numbers, each with its name,
     its Chinese name for readers of Chinese, and an example. `field_formats`: the formats of inserted numbers, each with
-    its name in templates and its label. 万 and 亿 are for readers of Chinese alone."""
+    its name in templates and its label. Only readers of Chinese get 万 and 亿."""
     named = values.find_named_times(now, zone)
     names = [(values.SLOT, values.SLOT_CHINESE), *((one.name, one.chinese) for one in RELATIVE_DATES)]
     formats = [

@@ -33,9 +33,9 @@ from notifications.models import MessageForm
 _OPENINGS = ("{{", "{%", "{#")
 _FORMATS = ("", "thousands", "short", "percent")
 RANKING_ROWS = 5
+RANKING_ROWS_AT_MOST = 20
 # The name of the payload in templates of inbound channels; no card has it.
 PAYLOAD = "payload"
-RANKING_ROWS_AT_MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,13 @@ def write_row_count(alias: str, *, days: str = "", day_column: str = "") -> str:
 
 
 def write_change(alias: str, column: str, *, against: str, day_column: str, measure: str = "sum") -> str:
-    """Return an expression: the latest day against the same day a "day", "week", "month" or "year" before, as ↑5.0%."""
+    """Return an expression: the change to the latest day from a "day", "week", "month" or "year" before, as ↑5.0%."""
     measure_argument = "" if measure == "sum" else f", of={quote_text(measure)}"
     return f"{alias}.change({quote_text(column)}, {quote_text(against)}, by={quote_text(day_column)}{measure_argument})"
 
 
 def write_change_after(expression: str, words: str) -> str:
-    """Return the template that shows a change after these words, and nothing where it is unknown."""
+    """Return the template that shows a change after these words; it shows nothing if the change is unknown."""
     return write_output(expression, f"prefix({quote_text(words)})")
 
 
@@ -357,23 +357,24 @@ class ColumnFields:
     groups: tuple[FieldGroup, ...]
 
 
-def list_columns(table: Table, alias: str) -> list[ColumnFields]:
+def list_column_fields(table: Table, alias: str) -> list[ColumnFields]:
     """Return the fields of a card's table: of its numbers, of the number of its rows, and rankings of its names."""
-    numeric, day = [column for column in table.columns if column.is_numeric], find_day_column(table)
+    numeric, day_column = [column for column in table.columns if column.is_numeric], find_day_column(table)
     numbers = numeric[:COLUMNS_COMBINED]
     found = [
-        ColumnFields(one.name, _group_number_fields(alias, one, day, numbers if one in numbers else []))
+        ColumnFields(one.name, _group_fields(alias, one, day_column, numbers if one in numbers else []))
         for one in numeric
     ]
     counts = (
-        write_output(write_row_count(alias, days=days, day_column=day), "thousands") for days in _list_offered_days(day)
+        write_output(write_row_count(alias, days=days, day_column=day_column), "thousands")
+        for days in _list_offered_days(day_column)
     )
     found.append(ColumnFields(_("number of rows"), (FieldGroup(_("Most used"), _read_fields(counts, alias)),)))
     # Rankings are over the latest day if there are days: over several days names would repeat.
-    days = "latest" if day else ""
+    days = "latest" if day_column else ""
     for name in [column for column in table.columns if column.kind is Kind.TEXT][:COLUMNS_RANKED]:
         rankings = (
-            write_ranking(alias, name.name, number.name, order=order, days=days, day_column=day)
+            write_ranking(alias, name.name, number.name, order=order, days=days, day_column=day_column)
             for number in numbers[:COLUMNS_RANKED]
             for order in ("top", "bottom")
         )
@@ -382,36 +383,36 @@ def list_columns(table: Table, alias: str) -> list[ColumnFields]:
     return found
 
 
-def _group_number_fields(alias: str, column: Column, day: str, others: Sequence[Column]) -> tuple[FieldGroup, ...]:
+def _group_fields(alias: str, column: Column, day_column: str, others: Sequence[Column]) -> tuple[FieldGroup, ...]:
     """Return the fields of a column of numbers. `others`: the columns that it can be a share of; empty for a column
     beyond COLUMNS_COMBINED, which is offered over all rows only."""
-    measure, days = choose_measure(column), "latest" if day and others else ""
+    measure, days = choose_measure(column), "latest" if day_column and others else ""
     usual = [
-        write_output(write_aggregate(alias, measure, column.name, days=one, day_column=day), "thousands")
+        write_output(write_aggregate(alias, measure, column.name, days=one, day_column=day_column), "thousands")
         for one in dict.fromkeys((days, ""))
     ]
     changes, shares = list[str](), list[str]()
     if days:
         changes = [
-            write_output(write_change(alias, column.name, against=one, day_column=day, measure=measure))
+            write_output(write_change(alias, column.name, against=one, day_column=day_column, measure=measure))
             for one in AGAINST
         ]
     if column.kind is Kind.NUMBER:
         wholes = [one.name for one in others if one.kind is Kind.NUMBER and one != column]
-        shares = [write_share(alias, column.name, whole, days=days, day_column=day) for whole in wholes]
+        shares = [write_share(alias, column.name, whole, days=days, day_column=day_column) for whole in wholes]
     groups = {_("Most used"): [*usual, *changes[:1], *shares[:1]], _("Compared"): changes[1:], _("Shares"): shares[1:]}
     measures = ("sum", "avg", "max", "min") if adds_up(column) else ("avg", "max", "min")
-    for one in _list_offered_days(day if others else ""):
+    for one in _list_offered_days(day_column if others else ""):
         templates = [
-            write_output(write_aggregate(alias, each, column.name, days=one, day_column=day), "thousands")
+            write_output(write_aggregate(alias, each, column.name, days=one, day_column=day_column), "thousands")
             for each in measures
         ]
         groups[label_day(one) if one else _("Of all rows")] = [each for each in templates if each not in usual]
     return tuple(FieldGroup(label, fields) for label, each in groups.items() if (fields := _read_fields(each, alias)))
 
 
-def _list_offered_days(day: str) -> tuple[str, ...]:
-    return ("latest", "", "yesterday", "today", *PERIODS) if day else ("",)
+def _list_offered_days(day_column: str) -> tuple[str, ...]:
+    return ("latest", "", "yesterday", "today", *PERIODS) if day_column else ("",)
 
 
 def list_day_fields(tables: Mapping[str, Table]) -> ColumnFields:
@@ -481,11 +482,11 @@ class StartingPoint:
 
 @dataclass(frozen=True)
 class _Outline:
-    """Facts of a table on `today`. `day`: its first column with a day up to today, empty if there is none; `newest`:
+    """Facts of a table on `today`. `day_column`: the first with a day up to today, empty if there is none; `newest`:
     the rows of the newest such day, else all rows. `numbers`: the columns to show; `names`: the column whose values
     distinguish rows, if any. `against`: the earlier day with which the newest is compared, empty if there is none."""
 
-    day: str
+    day_column: str
     newest: Table
     numbers: list[Column]
     names: str
@@ -493,10 +494,10 @@ class _Outline:
 
     @classmethod
     def of(cls, table: Table, today: date, zone: tzinfo) -> _Outline:
-        day = find_reached_day_column(table, today=today, zone=zone)
-        days = [find_day(value, zone) for value in table.list_values(day)] if day else []
+        day_column = find_reached_day_column(table, today=today, zone=zone)
+        days = [find_day(value, zone) for value in table.list_values(day_column)] if day_column else []
         at = find_newest_day(days, until=today, zone=zone)
-        rows = [row for row, its_day in zip(table.rows, days, strict=True) if its_day == at] if day else table.rows
+        rows = [row for row, day in zip(table.rows, days, strict=True) if day == at] if day_column else table.rows
         newest = table.replace_rows(rows)
         numeric = [one for one in table.columns if one.is_numeric]
         known = [
@@ -507,7 +508,7 @@ class _Outline:
         ]
         names = next((name for name in texts if count_distinct(newest.list_values(name)) == len(newest.rows)), "")
         against = next((one for one in AGAINST if at is not None and EARLIER[one](at) in days), "")
-        return cls(day, newest, known or numeric, names or next(iter(texts), ""), against)
+        return cls(day_column, newest, known or numeric, names or next(iter(texts), ""), against)
 
 
 def make_starting_points(
@@ -540,10 +541,10 @@ def make_starting_points(
     # Key figures suit one row or the newest day, a ranking rows with names, and a table all else.
     start = "table"
     first = next((one for one in outline.numbers if count_known(outline.newest.list_values(one.name))), None)
-    is_plan = not outline.day and any(column.is_temporal for column in table.columns)
+    is_plan = not outline.day_column and any(column.is_temporal for column in table.columns)
     if first is not None and not is_plan:
         has_named_rows = bool(outline.names) and len(outline.newest.rows) > 1
-        start = "ranking" if has_named_rows and (not outline.day or not adds_up(first)) else "key_figures"
+        start = "ranking" if has_named_rows and (not outline.day_column or not adds_up(first)) else "key_figures"
     fitting = {point.key for point in points if not point.lacks}
     start = next((key for key in (start, "table") if key in fitting), "")
     return [
@@ -555,20 +556,21 @@ def _fill_starting_point(
     point: StartingPoint, alias: str, heading: str, table: Table, outline: _Outline
 ) -> StartingPoint:
     """Write the texts and charts: a figure for each number, and its change against an earlier day."""
-    numbers, day = outline.numbers, outline.day
-    days, is_one_row = "latest" if day else "", len(outline.newest.rows) <= 1
+    numbers, day_column = outline.numbers, outline.day_column
+    days, is_one_row = "latest" if day_column else "", len(outline.newest.rows) <= 1
     lines, figures, changes = [], [], []
     shown = numbers[:NUMBERS_AT_MOST]
     for number in shown:
         measure = choose_measure(number)
-        figure = write_output(write_aggregate(alias, measure, number.name, days=days, day_column=day), "thousands")
+        aggregate = write_aggregate(alias, measure, number.name, days=days, day_column=day_column)
+        figure = write_output(aggregate, "thousands")
         figure += f" {write_literal(number.unit)}" if number.unit and number.kind is Kind.NUMBER else ""
         is_mean = measure == "avg" and not is_one_row and "均" not in number.name
         name = _("average %(column)s") % {"column": number.name} if is_mean else number.name
         line = f"{write_literal(name)} {figure}"
         if outline.against:
             words = _CHANGE_WORDS[outline.against]
-            changed = write_change(alias, number.name, against=outline.against, day_column=day, measure=measure)
+            changed = write_change(alias, number.name, against=outline.against, day_column=day_column, measure=measure)
             changes.append(write_change_after(changed, f"{words} " if len(shown) == 1 else f"{name} {words} "))
             line += write_change_after(changed, f" {words} ")
         lines.append(line)
@@ -576,26 +578,26 @@ def _fill_starting_point(
         caption = " ".join(re.split(r"[\s:：]+", name)).strip()
         figures.append(f"{write_literal(caption)}: {figure}")
     title = write_literal(heading)
-    if day:
+    if day_column:
         pattern = choose_date_pattern()
-        if any(isinstance(value, Month) for value in table.list_values(day)):  # months are written without a day
+        if any(isinstance(value, Month) for value in table.list_values(day_column)):  # months are written without a day
             pattern = "YYYY年M月" if is_chinese() else "M/YYYY"
-        title += f" {write_date(write_latest_day(alias, day), pattern)}"
+        title += f" {write_date(write_latest_day(alias, day_column), pattern)}"
     body, plain_body, charts = "\n".join(changes), "\n".join(lines), list[Chart]()
     match point.key:
         case "table":
-            axis = day or find_day_column(table)
+            axis = day_column or find_day_column(table)
             body = plain_body = _("%(count)s rows in all") % {
                 "count": write_output(write_row_count(alias), "thousands")
             }
             others = tuple(name for name in table.names if name != axis)[:COLUMNS_AT_MOST]
-            order = Sort.LARGEST if day else Sort.SMALLEST if axis else Sort.AS_IS
+            order = Sort.LARGEST if day_column else Sort.SMALLEST if axis else Sort.AS_IS
             charts = [Chart(ChartKind.TABLE, axis, others, sort=order)]
         case "trend":
-            charts = [Chart(ChartKind.LINE, day or find_day_column(table), (numbers[0].name,))]
+            charts = [Chart(ChartKind.LINE, day_column or find_day_column(table), (numbers[0].name,))]
         case "ranking":
             name = outline.names or next(column.name for column in table.columns if column.kind is Kind.TEXT)
-            body = plain_body = write_ranking(alias, name, numbers[0].name, days=days, day_column=day)
+            body = plain_body = write_ranking(alias, name, numbers[0].name, days=days, day_column=day_column)
             charts = [Chart(ChartKind.BAR, name, (numbers[0].name,), sort=Sort.LARGEST)]
     texts: dict[str, Any] = {"title": title, "body": body, "plain_body": plain_body, "figures": "\n".join(figures)}
     return replace(point, **texts, charts=tuple(charts))

@@ -54,8 +54,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "/": ARITHMETIC.divide,
     "%": ARITHMETIC.remainder,
 }
-
-
 TOO_LONG = Sentence("The text would be longer than %(most)d characters.") % {"most": OUTPUT_CHARACTERS}
 
 
@@ -162,8 +160,8 @@ def join_texts(context: Context, parts: list[Any]) -> str:
 
 
 @pass_context
-def count_rounds(context: Context, items: Any) -> Iterator[Any]:
-    """Yield the items of a loop, with a step charged for each round."""
+def charge_rounds(context: Context, items: Any) -> Iterator[Any]:
+    """Yield the items of a loop, and charge a step for each round."""
     if isinstance(items, Nothing):
         return
     if not isinstance(items, tuple | list):
@@ -215,7 +213,7 @@ _TESTS: dict[str, Callable[..., bool]] = {
 
 FORMATS = (
     Format("thousands", "千分位", partial(values.format_plain, grouped=True), "1234567.8"),
-    # Smaller numbers stay as they are.
+    # Numbers below 10,000 stay as they are.
     Format(
         "wan", "万", lambda value, decimals=1: values.format_in_unit(value, values.WAN, decimals, "万"), "1234567.8"
     ),
@@ -259,8 +257,9 @@ ENVIRONMENT.filters.clear()
 ENVIRONMENT.tests.clear()
 ENVIRONMENT.filters.update({name: one.call for one in FORMATS for name in (one.name, one.chinese)})
 ENVIRONMENT.filters["万亿"] = values.format_short  # a former name in stored templates
-ENVIRONMENT.filters[join_texts.__name__] = join_texts
-ENVIRONMENT.filters[count_rounds.__name__] = count_rounds
+# Filters of _add_guards. No template can name them, because they begin with "_".
+_JOIN_TEXTS, _CHARGE_ROUNDS = "_join_texts", "_charge_rounds"
+ENVIRONMENT.filters.update({_JOIN_TEXTS: join_texts, _CHARGE_ROUNDS: charge_rounds})
 ENVIRONMENT.tests.update(_TESTS)
 TEMPLATE_CHARACTERS = 10_000
 DEPTH_AT_MOST = 30
@@ -293,7 +292,7 @@ def compile_template(source: str, names: frozenset[str]) -> Any:
         ) from error
 
 
-# The spelling in templates of nodes that Jinja2 calls otherwise.
+# How templates write nodes whose classes in Jinja2 have other names.
 _TAGS = {
     **{"AssignBlock": "set … endset", "FilterBlock": "filter", "CallBlock": "call", "FromImport": "from … import"},
     **{"Slice": "[:]", "Dict": "{}", "NSRef": "namespace"},
@@ -327,7 +326,7 @@ def _check_tree(tree: nodes.Node, known: frozenset[str]) -> None:
 
 
 def _find_problem(node: nodes.Node) -> Sentence | None:
-    """Return why a node of the language is not allowed as written."""
+    """Return why a node of an allowed kind must not be written like this; None if it may."""
     if isinstance(node, nodes.Name | nodes.Getattr):
         name = node.name if isinstance(node, nodes.Name) else node.attr
         return Sentence("Names do not begin with “_”.") if name.startswith("_") else None
@@ -350,17 +349,17 @@ def _find_problem(node: nodes.Node) -> Sentence | None:
 
 
 def _add_guards(node: Any) -> Any:
-    """Return the tree with loops that count their rounds and ~ that limits its length."""
+    """Return the tree with loops that charge for their rounds and ~ that limits its length."""
     for name, value in node.iter_fields():
         if isinstance(value, list):
             setattr(node, name, [_add_guards(each) if isinstance(each, nodes.Node) else each for each in value])
         elif isinstance(value, nodes.Node):
             setattr(node, name, _add_guards(value))
     if isinstance(node, nodes.For):
-        node.iter = nodes.Filter(node.iter, count_rounds.__name__, [], [], None, None, lineno=node.lineno)
+        node.iter = nodes.Filter(node.iter, _CHARGE_ROUNDS, [], [], None, None, lineno=node.lineno)
     if isinstance(node, nodes.Concat):
         parts = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(parts, join_texts.__name__, [], [], None, None, lineno=node.lineno)
+        return nodes.Filter(parts, _JOIN_TEXTS, [], [], None, None, lineno=node.lineno)
     node.environment = ENVIRONMENT
     return node
 
@@ -392,7 +391,7 @@ def render_template(source: str, context: RenderContext, form: str, *, is_cut: b
 
     `is_cut`: cut a long text, which then ends in "…". Raises TemplateError with the line and a sentence.
     """
-    if "{" not in source and len(source) <= TEMPLATE_CHARACTERS:  # it computes nothing, as most titles
+    if "{" not in source and len(source) <= TEMPLATE_CHARACTERS:  # it computes nothing, like most titles
         return _LINE_END.sub("\n", source)
     template = compile_template(source, frozenset({*context.tables, *context.values}))
     rendering = _Rendering(form)

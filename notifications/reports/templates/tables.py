@@ -39,7 +39,7 @@ from notifications.reports.templates.values import (
 Charge = Callable[[int], None]
 # Converts a cell for a comparison; None if it cannot be compared, such as an empty one.
 Convert = Callable[[Any], Any]
-# Reading the values of a column again costs a tenth of the first time.
+# Reading the values of a column again is charged a tenth of the first time.
 CHEAPER_AGAIN = 10
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -213,14 +213,14 @@ class TableView(Exposed):
         )
 
     def _select_day(self, day: Any, column: Any = None) -> TableView:
-        """Select rows of a day. `day`: as in a cell; for a moment its day, without a value no row."""
+        """Select the rows of a day. `day`: a day, or a moment, whose day counts; no value selects no rows."""
         if isinstance(day, Nothing):
             return self._keep_rows(())
         wanted = self._to_day(day)
         return self._select_fitting(one == wanted for one in self._read_days(column))
 
     def _select_period(self, period: Any, column: Any = None) -> TableView:
-        """Select rows whose day is in the period; without a period no row."""
+        """Select the rows whose day is in the period; no value selects no rows."""
         if isinstance(period, Nothing):
             return self._keep_rows(())
         if not isinstance(period, Period):
@@ -333,7 +333,7 @@ _ONE_EMPTY_ROW = Table((Column("", Kind.TEXT),), ((None,),), datetime(2026, 1, 1
 
 
 class UnknownView(TableView):
-    """Stand-in for a table that is not known yet: one row, with an empty cell in any column. A template that fails over
+    """Stand-in for a table that is not known yet: one row, with an empty cell in any column. A template that fails with
     it names something missing, passes wrong arguments, or would fail on the first empty cell."""
 
     __slots__ = ()

@@ -45,7 +45,7 @@ class ExpressionError(SentenceError):
 
 
 class ColumnGoneError(ExpressionError):
-    """The data has no column of this name (any more)."""
+    """The data has no column of this name, or has it no longer."""
 
 
 # --- Values: primitives, and "no value" ---
@@ -83,7 +83,7 @@ class Exposed:
     __slots__ = ()
 
     def get_attribute(self, name: str) -> Any:
-        """Return the attribute of this name. Raises ExpressionError for all others."""
+        """Return the attribute if templates may read it. Raises ExpressionError otherwise."""
         raise ExpressionError(Sentence("There is nothing called “%(name)s” here.") % {"name": name})
 
     def get_item(self, key: object) -> Any:
@@ -151,10 +151,7 @@ _FORMAT_CHARACTERS = 64
 
 def format_time(at: Any, pattern: str = "") -> str:
     """Write a day, moment or period by a pattern of YYYY, MM, M, DD, D, HH, H, mm, ss, ddd (weekday), W (week), Q
-    (quarter).
-
-    Raises ExpressionError if `at` is no time.
-    """
+    (quarter). Raises ExpressionError if `at` is no time."""
     if not isinstance(pattern, str) or len(pattern) > _FORMAT_CHARACTERS:
         raise ExpressionError(
             Sentence("A time's format is a short text, such as %(example)s.") % {"example": "YYYY-MM-DD"}

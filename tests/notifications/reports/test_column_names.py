@@ -41,6 +41,8 @@ def test_a_column_is_renamed_where_it_is_one_and_nowhere_else(source: str, expec
         "{{ 销售.sum('旧'",
         "{% for row in 别的.rows %}{{ row['旧'] }}{% endfor %}",
         "{{ 销售.sum('另') }}",
+        # Jinja2 joins the first two texts, which are numbers 1 and 2 of the template. The last one is number 12.
+        "{{ 销售.sum('另' '一') }}" + "{{ '字' }}" * 9 + "{{ '旧' }}",
         "{{ 销售.sum('" + "x" * 20,
     ],
 )

@@ -36,7 +36,7 @@ def text_of(template: str, data: Table | None = None) -> str:
 
 
 def every_field(data: Table) -> list[tuple[FieldGroup, Field]]:
-    columns = [*merge_fields.list_columns(data, "sales"), merge_fields.list_day_fields({"sales": data})]
+    columns = [*merge_fields.list_column_fields(data, "sales"), merge_fields.list_day_fields({"sales": data})]
     return [(group, field) for column in columns for group in column.groups for field in group.fields]
 
 

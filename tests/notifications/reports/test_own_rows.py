@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from accounts.models import fold_value
 from integrations.data.table import Column, Kind, Table, Value
-from notifications.reports.row_filters import Condition, Key, OwnRows, write_comparable_text
+from notifications.reports.row_filters import AttributeKey, Condition, OwnRows, write_comparable_text
 from tests.notifications.reports.tables import SLOT, sales
 
 REGION, SHOP = 1, 2
@@ -21,7 +21,7 @@ def own(*conditions: Condition, **tables: Table) -> OwnRows:
 
 
 def regions_of(rows: OwnRows, **values: Any) -> list[Value]:
-    known: dict[Key, frozenset[str]] = {REGION: frozenset(map(fold_value, values.get("region", ())))}
+    known: dict[AttributeKey, frozenset[str]] = {REGION: frozenset(map(fold_value, values.get("region", ())))}
     return sorted(set(rows.filter_tables(rows.make_key(known))["sales"].list_values("区域")), key=str)
 
 
@@ -90,7 +90,7 @@ def test_never_shows_a_row_to_a_person_whose_attribute_does_not_match(
 
     for person in people:
         # An attribute's value is never empty (Attribute.cleaned).
-        values: dict[Key, frozenset[str]] = {
+        values: dict[AttributeKey, frozenset[str]] = {
             number: frozenset(filter(None, map(fold_value, texts))) for number, texts in person.items()
         }
 
@@ -99,7 +99,7 @@ def test_never_shows_a_row_to_a_person_whose_attribute_does_not_match(
         assert seen == tuple(row for row in cells if all(_may_see(row, one, values) for one in conditions))
 
 
-def _may_see(row: tuple[Value, Value], condition: Condition, values: dict[Key, frozenset[str]]) -> bool:
+def _may_see(row: tuple[Value, Value], condition: Condition, values: dict[AttributeKey, frozenset[str]]) -> bool:
     cell = fold_value(write_comparable_text(row["ab".index(condition.column)]))
     if not cell:
         return False
