@@ -108,7 +108,7 @@ class Incident(models.Model):
         REPEAT = "repeat", _("reminder")
         RECOVER = "recover", _("recovery")
 
-    # Only of an unsaved incident, as apply_reports takes it: the rule's check before this one reported it, too.
+    # Set only on unsaved incidents that apply_reports takes: whether the rule's previous check reported it, too.
     is_repeated = False
     # Rule or channel, kind, and split value or fingerprint: notifications.alerts.incidents.make_key.
     key = models.CharField(max_length=KEY_CHARACTERS)
@@ -141,7 +141,7 @@ class Incident(models.Model):
     labels = models.JSONField(_("labels"), default=dict)
     link = models.CharField(_("link"), max_length=2048, blank=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.OPEN)
-    # Beginning and end as the source says; then when we heard of the incident first, last, and of its end.
+    # starts_at, ends_at: as the source says. opened_at, seen_at, resolved_at: the first and last report, and the end.
     starts_at = models.DateTimeField(_("began"))
     ends_at = models.DateTimeField(_("ended"), null=True)
     # The latest beginning that the source named: an end before it belongs to an earlier stretch.
@@ -265,8 +265,8 @@ class AlertCard(models.Model):
     # postponing it moves it again; so a worker that finds another value than the one it read has lost the card.
     next_try_at = models.DateTimeField()
     try_count = models.PositiveIntegerField(default=0)
-    # The response_codes that let it be changed, once each: one comes with the message, another with each click. Objects
-    # with `code` and, as ISO 8601, `received_at` and `used_at` (null until used). Changed only by
+    # Each response_code lets the card be changed once. One comes with the message, another with each click. Items have
+    # `code` and, as ISO 8601, `received_at` and `used_at` (null until used). Changed only by
     # notifications.alerts.card_updates, which locks the row.
     codes = models.JSONField(default=list)
 
@@ -291,7 +291,7 @@ CHECKS_AT_MOST = 100
 
 class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
     def visible_to(self, person: Person) -> Self:
-        """Rules whose company and card `person` sees: the rule names people, the card shows data."""
+        """Rules whose company and card `person` sees, because the rule names people and the card shows data."""
         return self.filter(make_scope_condition(person), card__in=Card.objects.visible_to(person))
 
     def unnotified(self) -> Self:
@@ -354,7 +354,7 @@ class AlertRule(WithRecipients, ForCompany, AlertSource, StandingOrder):
         verbose_name=_("notify only people with that value in"),
         help_text=_("Of the chosen people, only those are notified whose attribute has the value of the column."),
     )
-    # When people may be notified. An incident that opens at another time is reported then, if it still lasts.
+    # When people may be notified. An incident that opens at another time is reported at notify_from if it still lasts.
     notify_from = models.TimeField(_("notify from"), null=True, blank=True)
     notify_until = models.TimeField(_("notify until"), null=True, blank=True)
     notifies_on_workdays_only = models.BooleanField(_("notify on working days only"), default=False)
@@ -363,7 +363,7 @@ class AlertRule(WithRecipients, ForCompany, AlertSource, StandingOrder):
     checked_slot_at = models.DateTimeField(_("last check"), null=True, editable=False)
     # A digest of what the last check watched: if it changes, counting begins anew.
     watched = models.CharField(max_length=64, default="", db_default="", editable=False)
-    # By part: in how many checks in a row it has held; and the numbers that the next check compares with.
+    # By part. `holding`: in how many checks in a row its condition held. `memory`: numbers for the next comparison.
     holding = models.JSONField(default=dict, editable=False)
     memory = models.JSONField(default=dict, editable=False)
     # By key of an open incident: in how many checks in a row its split value was missing from the data.
@@ -421,7 +421,7 @@ class AlertCheck(models.Model):
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["rule", "slot_at"], name="one_check_per_rule_and_slot")]
         indexes = [
-            # Checks that wait for a card's data; and checks that wait too long.
+            # For checks that wait for a card's data, and for checks that are old.
             models.Index(fields=["card", "slot_at"], condition=Q(outcome="waiting"), name="alert_check_waiting"),
             models.Index(fields=["requested_at"], name="alert_check_age"),
         ]

@@ -90,7 +90,7 @@ def tidy_mark(mark: str) -> str:
 
 
 class FrozenContent(models.Model):
-    """The full content, with tables, for those recipients of a run who see the same rows. Message pages show it.
+    """The full content, with tables, for the recipients of a run who see the same rows. Message pages show it.
 
     It is written with the deliveries, or with the request of a notice; never changed, and purged with the run.
     """
@@ -112,8 +112,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def sendable(self, now: datetime) -> Self:
         """Pending deliveries that may be tried now. Disabled companies, paused pushes and paused queues make them wait.
 
-        It has no join: after waiting for a lock, PostgreSQL checks a conditional update's own conditions again, but not
-        those in a subquery on the same table, which Django makes of a join: two workers would both claim.
+        It has no join, which Django would turn into a subquery on the same table. After waiting for a lock, PostgreSQL
+        checks an update's own conditions again, but not those in such a subquery: two workers would both claim.
         """
         return self._due_and_not_held(now).filter(
             Q(unclear_since__isnull=True) | Q(unclear_since__gt=now - timedelta(seconds=REPEAT_SECONDS)),
@@ -191,8 +191,8 @@ class Delivery(models.Model):
     corpid = models.CharField("CorpId", max_length=64)
     agentid = models.PositiveBigIntegerField("AgentId")
     body = models.BinaryField(_("body"))
-    # The picture or file. During preparation `body` lacks what the upload gives, and `plain_body` is sent instead if
-    # the medium cannot be made; then `body` is frozen and `plain_body` emptied.
+    # The picture or file. Until it is uploaded, `body` lacks its media id; if it cannot be made, `plain_body` is sent
+    # instead. After that, `body` is frozen and `plain_body` emptied.
     medium = models.ForeignKey(
         "notifications.Medium",
         on_delete=models.SET_NULL,
@@ -240,7 +240,7 @@ class Delivery(models.Model):
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         ordering = ["-pk"]
-        # Each index is written three times per message, so there is none that is not read. A constraint instead of
+        # Each index is written three times per message, so only those that are read exist. A constraint replaces
         # unique=True, which would add a second index for LIKE.
         constraints = [models.UniqueConstraint(fields=["mark"], name="one_delivery_per_mark")]
         indexes = [
@@ -259,7 +259,7 @@ class Delivery(models.Model):
             # For the tick: DeliveryQuerySet.sendable().
             models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_sendable"),
             # For notifications.delivery.sending.queue: waiting deliveries of a company, and of robots and mail, in
-            # order, so that only the first are read however many wait.
+            # order, so that only the first are read, however many wait.
             models.Index(
                 fields=["corp", "priority", "next_attempt_at", "id"],
                 condition=Q(status="pending"),

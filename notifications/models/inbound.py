@@ -73,7 +73,7 @@ class InboundChannelManager(AllChannels["InboundChannel"]):
 class InboundChannel(AlertSource, WithSuccessor):
     """An address that takes what another system sends, and makes messages or incidents of it with its owner's rights.
 
-    It stores what its scheme needs: a digest if the sender sends the secret itself, the encrypted secret if the sender
+    Stored is what its scheme needs: a digest if the sender sends the secret itself, the encrypted secret if the sender
     signs with it.
     """
 
@@ -277,7 +277,7 @@ class IncomingMessage(models.Model):
         verbose_name=_("inbound channel"),
         db_index=False,
     )
-    # Equal for a message that is handed in twice, so that it exists once.
+    # The same for two requests with the same message, so that it exists once.
     key = models.CharField(max_length=128, unique=True)
     # As received, without control characters; it is escaped when a message is made.
     title = models.CharField(_("title"), max_length=TITLE_CHARACTERS)
@@ -372,14 +372,14 @@ class OutgoingMail(models.Model):
 
     class Status(models.TextChoices):
         WAITING = "waiting"
-        # An attempt is under way; it is not made twice.
+        # An attempt is under way. It is never repeated, even if its worker dies.
         STARTED = "started"
         SENT = "sent"
         # Everybody was reached, so no bounce is needed.
         NEEDLESS = "needless"
         FAILED = "failed"
 
-    # A digest of kind, mail and recipient: a mail received twice causes one.
+    # A digest of kind, mail and recipient, so that a mail received twice causes one.
     key = models.CharField(max_length=64, unique=True)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     channel = models.ForeignKey(InboundChannel, on_delete=models.CASCADE, related_name="+")
@@ -408,7 +408,7 @@ class OutgoingMail(models.Model):
         verbose_name_plural = _("mails of the mail door")
         default_permissions = ()
         indexes = [
-            # OutgoingMailQuerySet.due(), and attempts that ended with their worker.
+            # OutgoingMailQuerySet.due(), and attempts whose worker died.
             models.Index(
                 fields=["next_attempt_at"], condition=Q(status__in=["waiting", "started"]), name="outgoing_mail_waiting"
             ),

@@ -75,7 +75,7 @@ class Medium(models.Model):
     recipe = models.BinaryField()
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.WAITING)
     created_at = models.DateTimeField()
-    # No other worker makes it before this time. Making it, or queueing a task for it, moves the time on.
+    # No other worker makes it before this time. Making it, or queueing a task for it, sets a later time.
     make_after = models.DateTimeField()
     # The number of tries begun: a recipe that crashes its worker each time is given up.
     make_count = models.PositiveSmallIntegerField(default=0)
@@ -163,7 +163,7 @@ class PictureTheme(models.TextChoices):
 
 
 class WithPagePicture(models.Model):
-    """Base of reports: at most one picture of a BI page or card, which recipients see with their own rights.
+    """Base of reports: at most one picture of a BI page or card, with the rights of each recipient or of the owner.
 
     The push's message form decides how it is sent: NEWS and NEWS_NOTICE as their cover, IMAGE as the picture alone,
     FILE as a PDF; other forms show it on the message's page.

@@ -87,7 +87,7 @@ class Run(models.Model):
         ALERT = "alert", pgettext_lazy("trigger", "alert")
         MESSAGE = "message", _("message of another system")
 
-    # Triggers of runs to one person or to part of the recipients. A whole run of the push may be under way meanwhile.
+    # Triggers of runs that do not go to all recipients of a push. A whole run of the push may be under way meanwhile.
     PARTIAL = (Trigger.TRIAL, Trigger.RESEND, Trigger.NOTICE, Trigger.ALERT, Trigger.MESSAGE)
 
     # Triggers of runs whose content comes from no subscription.
@@ -142,7 +142,7 @@ class Run(models.Model):
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
     # When the run was made.
     claimed_at = models.DateTimeField(_("claimed"))
-    # If the run still waits then, the sweep queues its rendering again. Queueing and rendering move this time on.
+    # If the run still waits then, the sweep queues its rendering again. Queueing and rendering set a later time.
     render_after = models.DateTimeField()
     render_count = models.PositiveIntegerField(default=0)
     rendered_at = models.DateTimeField(_("rendered"), null=True)

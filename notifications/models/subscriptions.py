@@ -26,7 +26,7 @@ from notifications.models.recipients import ForCompany, M, ScopedQuerySet, WithR
 if TYPE_CHECKING:
     from notifications.models.alerts import AlertRule
 
-# Less than an hour: a push due at nine comes before ten.
+# Less than an hour, so that a push due at nine begins before ten.
 MAX_JITTER_SECONDS = 60 * 60 - 1
 
 
@@ -105,7 +105,7 @@ class Scheduled(models.Model):
     valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
     valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
     # When it is due, with the random delay; empty: no further slot. Computed only by
-    # notifications.subscriptions.schedules, and moved on when a slot is claimed.
+    # notifications.subscriptions.schedules, and again when a slot is claimed.
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
 
     class Meta:
@@ -474,7 +474,7 @@ class Subscription(WithRecipients, StandingOrder):
 
 
 class SubscriptionChoice(models.Model):
-    """The choice of a person to pause or decline a subscription. Without a row it is sent to them."""
+    """The choice of a person to pause or decline a subscription. Without a row the person receives it."""
 
     class Kind(models.TextChoices):
         PAUSED = "paused", _("paused")
@@ -488,7 +488,7 @@ class SubscriptionChoice(models.Model):
     class Meta:
         verbose_name = _("choice of a recipient")
         verbose_name_plural = _("choices of recipients")
-        # Each person makes their own; administrators see it as the reason of a receipt.
+        # Each person makes their own choices; administrators see them as reasons of receipts.
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["subscription", "user"], name="one_choice_per_recipient")]
 
@@ -568,7 +568,7 @@ _LINE = re.compile(rf"{_DAY}(?:\s*(?:to|至|到|[-~～–—])\s*{_DAY})?[\s,，
 
 
 def read_days(text: str) -> Mapping[date, bool]:
-    """Map days to whether China works. Raises ValidationError for a line that cannot be read."""
+    """Map days to whether they are working days in China. Raises ValidationError for a line that cannot be read."""
     days: dict[date, bool] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         found = _LINE.fullmatch(line.strip())
@@ -587,7 +587,7 @@ def read_days(text: str) -> Mapping[date, bool]:
 
 
 class WorkdayCalendarQuerySet(models.QuerySet["WorkdayCalendar"]):
-    def entered(self) -> Mapping[date, bool]:
+    def read_entered_days(self) -> Mapping[date, bool]:
         return read_days(self.values_list("days", flat=True).first() or "")
 
 

@@ -271,7 +271,7 @@ FIXED_HOLIDAYS = frozenset({(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)})
 
 def read_workdays() -> IsWorkday:
     """Return a function that tells whether China works on a day, by the entered days, else the published. One query."""
-    entered = WorkdayCalendar.objects.entered()
+    entered = WorkdayCalendar.objects.read_entered_days()
     return lambda day: entered[day] if day in entered else is_published_workday(day)
 
 
@@ -293,7 +293,7 @@ def find_last_known_year() -> int:
 def find_unknown_years(days: Iterable[date]) -> list[int]:
     """Return the years of these days for which nothing is published or entered, ascending."""
     years = {day.year for day in days if day.year > find_last_known_year()}
-    return sorted(years - {day.year for day in WorkdayCalendar.objects.entered()} if years else years)
+    return sorted(years - {day.year for day in WorkdayCalendar.objects.read_entered_days()} if years else years)
 
 
 def find_nearest_workday(day: date, is_workday: IsWorkday, *, step: int = 1) -> date:

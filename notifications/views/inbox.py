@@ -59,7 +59,7 @@ _CHOICE_ANSWERS = {
 @require_safe
 @never_cache
 def show_home(request: HttpRequest) -> HttpResponse:
-    """Show the person's messages. A request with a page of the BI or WeCom's code in its query is answered instead."""
+    """Show the person's messages. Redirect instead if the query names a page or contains a code of WeCom."""
     answer = account.redirect_from_first_page(request)
     return _show_messages(request) if answer is None else answer
 
@@ -116,7 +116,7 @@ def show_message(request: HttpRequest, mark: str) -> HttpResponse:
     Receipt.objects.filter(pk=receipt.pk, read_at__isnull=True).update(read_at=timezone.now())
     delivery, report = receipt.delivery, dict[str, object]()
     if delivery.content is not None:
-        # A page of rows of the report's tables, which hold only rows that the recipients may see.
+        # One page of the tables' rows. The tables contain only rows that the recipients may see.
         content, asked = load_content(bytes(delivery.content.document)), request.GET.get("page", "")
         longest = max((len(card.table.rows) for card in content.cards), default=0)
         pages = max(1, -(-longest // ROWS_PER_PAGE))  # as many as the longest table needs

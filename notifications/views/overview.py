@@ -99,12 +99,12 @@ _DEFERRED = (
 )
 
 
-# Least height of a part, in hundredths of the drawing, so that three refused among thousands stay visible.
+# Least height of a part, in hundredths of the chart, so that three refused messages among thousands stay visible.
 LOWEST = 2
 
 
 def place_bars(days: Sequence[DayCounts]) -> dict[str, Any]:
-    """Return the geometry of the chart in _picture.html: a bar per day, oldest first; 100 stands for a round number."""
+    """Return the geometry of the chart in _picture.html: a bar for each day, oldest first. The height 100 is `top`."""
     highest, power = max((day.counts.settled for day in days), default=0), 1
     while power * 10 < highest:
         power *= 10
@@ -150,7 +150,7 @@ class Step:
 def list_steps(request: HttpRequest, corps: Sequence[Corp] | None = None) -> list[Step]:
     """List the six setup steps in working order. Empty once all are done, and for people who may neither take a step
     nor see its subject. `corps`: the companies that the person sees, if they were read before. Makes two queries, one
-    for the companies, and one per step that somebody else takes."""
+    more if `corps` is None, and one for each step that somebody else must take."""
     steps_taken = (_ADDRESS, _COMPANY, "accounts.add_peopleimport", _SOURCE, _PUSH)
     if not any(map(request.user.has_perm, (*steps_taken, "integrations.view_corp", "notifications.view_subscription"))):
         return []
@@ -171,7 +171,7 @@ def list_steps(request: HttpRequest, corps: Sequence[Corp] | None = None) -> lis
         "has_policy": Exists(DirectoryPolicy.objects.visible_to(request.user)),
         "has_members": Exists(Member.objects.visible_to(request.user)),
         "has_cards": Exists(Card.objects.visible_to(request.user)),
-        # The person only sees some companies, and there are sources for all.
+        # There are sources of all companies, which people who see only some companies may not see.
         "has_hidden_data": Exists(DataSource.objects.hidden_from(request.user).filter(is_enabled=True)),
         "has_bi": Exists(sources.filter(Exists(connected))),
         # The test of the current BI connection.
@@ -258,7 +258,7 @@ def _make_data_step(request: HttpRequest, facts: Any) -> Step:
     purpose = _("Cards of the BI, or queries of a database or web service, of which messages are made.")
     if facts.has_cards:
         return Step(name, purpose, _("There is data to choose from."), is_done=True)
-    # Whether the connection works is known from its test, which runs after each change and also signs in.
+    # The connection works if its test succeeded, which runs after each change and also signs in.
     tested = {one["step"]: one["status"] for one in facts.bi_results or []}
     if facts.has_bi and tested.get("api") == bi.OK:
         return Step(name, purpose, _("The BI is connected: a push takes its cards."), is_done=True)

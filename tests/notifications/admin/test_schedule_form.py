@@ -323,7 +323,7 @@ def test_a_line_that_is_no_day_is_named_and_nothing_is_saved(root: Client, line:
     answer = entered(root, f"2027-02-14 班\n{line}")
 
     assert errors_of(answer) == f"第 2 行无法识别：「{line}」。"
-    assert WorkdayCalendar.objects.entered() == {}
+    assert WorkdayCalendar.objects.read_entered_days() == {}
 
 
 class TestOnce:
