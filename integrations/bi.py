@@ -205,7 +205,7 @@ def read_private_key(saved: BiConnection) -> RSAPrivateKey:
         raise CannotEnter(Obstacle.NO_KEY)
     try:
         return guandata_sso.load_private_key(require_readable(saved.private_key))
-    except (UnreadableSecretError, guandata_sso.KeyRefused) as error:
+    except (UnreadableSecretError, guandata_sso.KeyRefusedError) as error:
         raise CannotEnter(Obstacle.KEY_UNREADABLE) from error
 
 

@@ -282,7 +282,7 @@ def sign_page_address(request: HttpRequest) -> JsonResponse:
     if len(page) > LONGEST_ADDRESS or not page.startswith(request.build_absolute_uri("/")):
         return JsonResponse({"error": "page"}, status=400)
     try:
-        ticket = wecom_client(corp).jsapi_ticket()
+        ticket = wecom_client(corp).find_jsapi_ticket()
     except (IntegrationError, redis.RedisError) as error:
         logger.warning("page not signed corp=%s error=%s", corp.pk, type(error).__name__)
         return JsonResponse({"error": "wecom"}, status=503)

@@ -35,7 +35,7 @@ from integrations.admin.base import (
 from integrations.bi import PLACE_OF_KEY, explain_findings
 from integrations.clients.guandata_sso import (
     KeyFlaw,
-    KeyRefused,
+    KeyRefusedError,
     format_private_key,
     has_reserved_parameter,
     is_page_template,
@@ -203,7 +203,7 @@ class KeyForm(forms.Form):
     def clean_private_key(self) -> RSAPrivateKey:
         try:
             return load_private_key(self.cleaned_data["private_key"])
-        except KeyRefused as refusal:
+        except KeyRefusedError as refusal:
             raise ValidationError(FLAWS[refusal.flaw], code=refusal.flaw) from None
 
 

@@ -15,9 +15,9 @@ _OPERATION = re.compile(r"[a-z]+ (\w+)(?: -?\d+)?: ")
 class IntegrationError(Exception):
     """An outside system did not do what was asked.
 
-    `system` names the other side ("wecom"), `operation` the call ("message_send"), `code` the other side's error
-    number, if any, `message` a short text without URL, token or secret, `hint` the reference that its support asks
-    for, `answer` its answer, clipped, and `caller_ip` our own address as the other side saw it.
+    `system`: the other side ("wecom"). `operation`: the call ("message_send"). `code`: the other side's error number,
+    if any. `message`: a short text without URL, token or secret. `hint`: the reference for which the other side's
+    support asks. `answer`: the answer, clipped. `caller_ip`: our own address as the other side saw it.
     """
 
     def __init__(
@@ -118,9 +118,9 @@ class ForeignAnswerError(UnexpectedResponseError):
 class Explanation:
     """An explanation: what happened, who can fix it and where to click. A field without content is empty.
 
-    The tables beside clients and checks hold English sentences marked for gettext, with placeholders for facts, such
-    as `%(domain)s`; `integrations.core.sentences.translate_explanation` fills and translates them. `raw`: the words of
-    the other side or of our program. `guide`: the anchor on the guides' page of errors; after translation, its address.
+    Clients and checks define explanations as English sentences marked for gettext, with placeholders for facts, such as
+    `%(domain)s`; `integrations.core.sentences.translate_explanation` translates and fills them. `raw`: the words of the
+    other side or of our program. `guide`: an anchor on the guides' page of errors; after translation, a whole address.
     """
 
     what: str

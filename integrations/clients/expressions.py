@@ -23,7 +23,7 @@ SECONDS_AT_MOST = 1.0
 SOURCE_STEPS_AT_MOST = 10_000_000
 _STEPS_BETWEEN_CLOCK_CHECKS = 1024
 _BUILDING_NODES = frozenset({"multi_select_list", "multi_select_dict"})
-# Errors of an expression on a payload that its author did not expect.
+# Errors that an expression raises on a payload whose form its author did not expect.
 _PAYLOAD_ERRORS = (JMESPathError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -81,7 +81,7 @@ def evaluate_expression(
         return _BoundedInterpreter(steps_at_most, seconds).visit(jmespath.compile(expression).parsed, value)
     except _PAYLOAD_ERRORS:
         pass
-    # Raised outside the block: inside, it would carry the other error, which may hold values.
+    # Raised outside the block: inside, its __context__ would be the first error, whose text may hold values.
     raise ExpressionMismatchError
 
 

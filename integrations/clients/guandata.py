@@ -38,8 +38,8 @@ from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTok
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A dashboard, or a card of one. `entry_id`: its id in the BI, part of a dashboard's address. `kind`: the BI's word
-    for what it is, such as PAGE, CHART or SELECTOR."""
+    """A page of the BI (a dashboard), or a card of a page. `entry_id`: the id in the BI, which is part of a page's
+    address. `kind`: the BI's word for the type, such as PAGE, CHART or SELECTOR."""
 
     entry_id: str
     name: str
@@ -49,15 +49,15 @@ class CatalogueEntry:
 SYSTEM = "guandata"
 SIGN_IN = "sign_in"
 CLIPPED_CHARACTERS = 300
-# The BI does not say how long to wait.
+# How long to wait after HTTP 429, because the BI does not say it.
 RETRY_SECONDS = 60
 _REFUSED_STATUSES = frozenset({int(HTTPStatus.UNAUTHORIZED), int(HTTPStatus.FORBIDDEN)})
 # The BI's tokens belong to no application.
 NO_APPLICATION = 0
-# The BI gives no time zone with a token's end, so we limit its life by our own clock to ten minutes.
+# The BI states the end of a token without a time zone, so we use each token for ten minutes by our own clock.
 TOKEN_SECONDS = 600
 ROWS_AT_ONCE = 200
-# The client refuses a card with more rows: no message and no page shows them.
+# The client refuses a card with more rows, because no message and no page shows so many.
 ROWS_AT_MOST = 100_000
 T = TypeVar("T")
 
@@ -88,14 +88,15 @@ def _parse_entry(row: Mapping[str, Any], prefix: str) -> CatalogueEntry:
 
 def _require_object(value: Any, name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise AnswerError(f"{name} is no object")
+        raise AnswerError(f"{name} is not an object")
     return value
 
 
 class GuandataClient:
-    """Client of the BI. `session`: from transport.open_session. `connect_seconds`: for each address of the host;
-    `total_seconds`: for a whole call. `ca_bundle`: path of a file of certificates. Raises only errors of
-    integrations.clients.errors.
+    """Client of the BI. Raises only errors of integrations.clients.errors.
+
+    `session`: from transport.open_session. Time limits: `connect_seconds` for each address of the host, `total_seconds`
+    for a whole call. `ca_bundle`: path of a file of certificates.
     """
 
     def __init__(
@@ -182,19 +183,19 @@ class GuandataClient:
         filters: Sequence[Mapping[str, Any]] = (),
         parameters: Sequence[Any] = (),
     ) -> Iterator[Mapping[str, Any]]:
-        """Yield the chartMain of a card, 200 rows of `data` at a time. POST /public-api/card/{cdId}/data.
+        """Yield the object chartMain of a card again and again, with the next 200 rows in its `data`. The layout of its
+        header depends on the kind of the card. POST /public-api/card/{cdId}/data.
 
-        The layout of its header depends on the kind of the card.
         `filters`: `name` (the original column, not its alias), `filterType` (EQ, BT, IN and the like), `filterValue`.
-        `parameters`: dynamicParams. Raises UnexpectedResponseError past ROWS_AT_MOST, because a part would look like
-        the whole.
+        `parameters`: dynamicParams. Raises UnexpectedResponseError for more than ROWS_AT_MOST rows, because a part of
+        them would look like all.
         """
         path, offset = f"/public-api/card/{quote(card_id, safe='')}/data", 0
 
         def parse(response: Any) -> Mapping[str, Any]:
             chart = _require_object(_require_object(response, "response").get("chartMain"), "chartMain")
             if not isinstance(chart.get("data"), list):
-                raise AnswerError("data is no list")
+                raise AnswerError("data is not a list")
             return chart
 
         body = {"view": view, "limit": ROWS_AT_ONCE, "filters": list(filters), "dynamicParams": list(parameters)}
@@ -211,7 +212,7 @@ class GuandataClient:
         raise UnexpectedResponseError(message, system=SYSTEM, operation="card_data")
 
     def _call_with_token(self, operation: str, path: str, parse: Callable[[Any], T], body: Mapping[str, Any]) -> T:
-        """Make the call by the login; repeat it once with a new token if the BI refuses this one."""
+        """Make the call with the login's token; repeat it once with a new token if the BI refuses this one."""
         with total_deadline(self._total_seconds):
             token = self.fetch_token()
             try:
@@ -234,7 +235,7 @@ class GuandataClient:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> T:
-        """Send a request, with `body` as JSON by POST, and return what `parse` makes of the answer."""
+        """Send a GET request, or POST `body` as JSON. Return what `parse` makes of the answer."""
         sent_headers, content = dict(headers or {}), None
         password = self._login.password if self._login else ""
         own_secrets = (password, base64.b64encode(password.encode()).decode(), self._app_token)

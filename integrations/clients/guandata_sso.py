@@ -2,7 +2,8 @@
 
 Source: "观远BI-SSO集成" (docs.guandata.com/product/bi/6.0.0/guan-sso-rsa, read 2026-11-24).
 
-A token in an address ends up in logs and in history. So it is made at the click, lives for seconds and is never stored.
+Logs and the browser's history keep addresses with their tokens. So a token is made at the click, lives for seconds and
+is never stored.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class KeyFlaw(StrEnum):
     LONG = "long"
 
 
-class KeyRefused(ValueError):
-    """The text is not a usable private key. The error holds nothing of the text."""
+class KeyRefusedError(ValueError):
+    """A text that is not a usable private key. The error holds no part of the text."""
 
     def __init__(self, flaw: KeyFlaw) -> None:
         super().__init__(flaw.value)
@@ -53,19 +54,19 @@ def generate_private_key(bits: int = DOCUMENTED_BITS) -> str:
 
 
 def load_private_key(text: str) -> rsa.RSAPrivateKey:
-    """Read a key from PKCS#8 in PEM, or from its base64 alone, as Java programs keep it. Raises KeyRefused."""
+    """Read a key from PKCS#8 in PEM, or from base64 without the PEM frame, as Java uses it. Raises KeyRefusedError."""
     if len(text) > _TEXT_CHARACTERS_AT_MOST:
-        raise KeyRefused(KeyFlaw.LONG)
+        raise KeyRefusedError(KeyFlaw.LONG)
     begin = _PEM.search(text)
     if begin is not None and ("PUBLIC" in begin[1] or "CERTIFICATE" in begin[1]):
-        raise KeyRefused(KeyFlaw.PUBLIC)
+        raise KeyRefusedError(KeyFlaw.PUBLIC)
     key = _read_key(text.strip().encode(), is_pem=begin is not None)
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise KeyRefused(KeyFlaw.NOT_RSA)
+        raise KeyRefusedError(KeyFlaw.NOT_RSA)
     if key.key_size < DOCUMENTED_BITS:
-        raise KeyRefused(KeyFlaw.SHORT)
+        raise KeyRefusedError(KeyFlaw.SHORT)
     if key.key_size > BITS_AT_MOST:
-        raise KeyRefused(KeyFlaw.LONG)
+        raise KeyRefusedError(KeyFlaw.LONG)
     return key
 
 
@@ -78,10 +79,10 @@ def _read_key(text: bytes, *, is_pem: bool) -> object:
             return serialization.load_der_private_key(der, password=None)
         serialization.load_der_public_key(der)
     except TypeError:  # a password would be needed
-        raise KeyRefused(KeyFlaw.ENCRYPTED) from None
+        raise KeyRefusedError(KeyFlaw.ENCRYPTED) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise KeyRefused(KeyFlaw.UNREADABLE) from None
-    raise KeyRefused(KeyFlaw.PUBLIC)
+        raise KeyRefusedError(KeyFlaw.UNREADABLE) from None
+    raise KeyRefusedError(KeyFlaw.PUBLIC)
 
 
 def format_private_key(key: rsa.RSAPrivateKey) -> str:
@@ -104,7 +105,7 @@ def format_public_line(key: rsa.RSAPrivateKey) -> str:
 
 # --- Parameters that only this site may set: a foreign token signs a person in as somebody else -----------------------
 # Servers, proxies and frameworks read a query differently, so a name is reserved if any of them may take it for
-# a reserved one: in other letters, encoded repeatedly, behind other separators, or as an array.
+# a reserved one: in capitals or full-width letters, encoded repeatedly, behind other separators, or as an array.
 
 RESERVED_NAMES = frozenset({"provider", "ssotoken"})
 _SEPARATORS = re.compile(r"[&;?#]")
@@ -162,7 +163,7 @@ def is_page_template(text: str) -> bool:
 
 
 def merge_query(page: str, query: str) -> str:
-    """Append `query` to the page's own query; its value wins for a name in both."""
+    """Append `query` to the page's own query. For a name in both, the value in `query` is used."""
     path, _mark, own = page.partition("?")
     requested = {pair.partition("=")[0] for pair in query.split("&")}
     kept = [
@@ -174,9 +175,9 @@ def merge_query(page: str, query: str) -> str:
 
 # --- Tokens and addresses ---------------------------------------------------------------------------------------------
 
-# The BI's own limit for a token that names no lifetime.
+# The lifetime that the BI gives a token which states none.
 LIFETIME_SECONDS_AT_MOST = 300
-# PKCS#1 v1.5 adds so many bytes of padding.
+# PKCS#1 v1.5 takes at least this many bytes of each block for padding.
 _PADDING_BYTES = 11
 
 

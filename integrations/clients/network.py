@@ -36,8 +36,8 @@ class ProbeResult:
     """The result of a probe on the way to a host.
 
     `failed_at`: dns, tcp, proxy, tls or http; empty if an answer came. `host`, `port`: the first hop, which is the
-    proxy if there is one. `proxy_status`: the proxy's refusal. `server_date`: the answer's Date header; `is_wecom`:
-    whether the answer looks like WeCom's.
+    proxy if there is one. `proxy_status`: the HTTP status with which the proxy refused, else 0. `server_date`: the
+    answer's Date header; `is_wecom`: whether the answer looks like WeCom's.
     """
 
     host: str
@@ -130,11 +130,8 @@ TOTAL_SECONDS = 10.0
 
 
 def fetch_page(url: str, *, total_seconds: float = TOTAL_SECONDS) -> Reply:
-    """Return the beginning of the page at `url`, fetched without a proxy.
-
-    `total_seconds`: for the whole call, after the look-up.
-    Raises ConfigurationError for a certificate that is not trusted, else TransientError.
-    """
+    """Return the beginning of the page at `url`, fetched without a proxy. `total_seconds`: for all after the look-up.
+    Raises ConfigurationError for a certificate that is not trusted, TransientError for other failures."""
     with open_session(connections=1) as session:
         route = Route(session, system="site", connect_seconds=CONNECT_SECONDS)
         headers = {"Accept": "text/plain"}
@@ -158,5 +155,5 @@ def fetch_certificate_end(host: str, port: int, *, seconds: float) -> datetime |
         ):
             der = encrypted.getpeercert(binary_form=True)
             return x509.load_der_x509_certificate(der).not_valid_after_utc if der else None
-    except (OSError, ValueError):  # an invalid name, too
+    except (OSError, ValueError):  # ValueError: an invalid host name or certificate
         return None

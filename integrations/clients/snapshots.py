@@ -67,8 +67,8 @@ class Picture:
 class PageMarks:
     """CSS selectors that show the state of a BI's page; they differ by BI and version. Empty: unknown.
 
-    `card`: a card of a dashboard. `ready`: present when everything has drawn; then nothing else is waited for.
-    `busy`: present while something draws. `error`: present if something could not be drawn.
+    `card`: a card of a dashboard. `ready`: present once everything is drawn; if known, only this mark is waited for.
+    `busy`: present while something is being drawn. `error`: present if something could not be drawn.
     """
 
     card: str = ""
@@ -98,16 +98,16 @@ class SnapshotError(Exception):
         self.reason = reason
 
 
-# A page counts as drawn after so long without a request under way and without a new element.
+# A page counts as drawn after this time without a request under way and without a new element.
 QUIET_SECONDS = 0.7
-# Some frames never load, for example if their request was refused. A page that still waits for one counts as drawn
-# after so long without a request under way, a new element and a running script.
+# Some frames never load, for example if their request was refused. A page that still waits for such a frame counts as
+# drawn after this time without a request under way, a new element and a running script.
 UNLOADED_SECONDS = 5
 CHECKED_EVERY_MS = 100
-# Time limit for drawing the cards that a higher window uncovers, on a page that was ready before.
-UNFOLDED_WITHIN_SECONDS = 5
-# Runs before the page's own scripts. It does not notice elements that a frame adds, but any script that blocks the page
-# for 50 ms, also one of a frame.
+# Time limit for drawing the cards that become visible in a taller window, if the page had its `ready` mark before.
+UNCOVERED_WITHIN_SECONDS = 5
+# Runs before the page's own scripts. It notices new elements of the page, not of its frames; and each script, also of a
+# frame, that blocks the page for 50 ms.
 INIT_SCRIPT = """
     delete window.RTCPeerConnection;
     delete window.webkitRTCPeerConnection;
@@ -156,7 +156,7 @@ _CARDS_BOX = """(card) => {
     return {x: left, y: top, width: right - left, height: bottom - top};
 }"""
 _SIGN_IN_PATH = re.compile(r"/(login|sign-?in|passport)(?![\w-])", re.IGNORECASE)
-# A page of few words, without drawings, that says one of these is not a dashboard. A dashboard may count 异常 or 失败.
+# A page with little text, no drawings and one of these words is an error page. A dashboard may hold 异常 or 失败 alone.
 _ERROR_WORDS = (
     *("不存在", "无权限", "没有权限", "无权访问", "出错", "加载失败", "请求失败", "访问失败"),
     *("系统异常", "服务异常", "网络异常"),
@@ -166,8 +166,8 @@ _ERROR_WORDS = (
 
 @dataclass
 class Traffic:
-    """The requests of a page and its frames that are under way. Streams that never end do not count. `address`: where
-    the page itself went last, even if it was not reached."""
+    """The requests of a page and its frames that are under way. Streams, which never end, do not count. `address`: the
+    last address that the page itself requested, even if it was not reached."""
 
     _open: set[Request] = field(default_factory=set)
     changed_at: float = field(default_factory=time.monotonic)
@@ -196,7 +196,7 @@ class Traffic:
 
 
 def wait_until_drawn(page: Page, traffic: Traffic, marks: PageMarks, *, deadline: float) -> None:
-    """Wait until the page has drawn. `deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN)."""
+    """Wait until the page is drawn. `deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN)."""
     while not (page.locator(marks.ready).count() > 0 if marks.ready else _is_quiet(page, traffic, marks)):
         if time.monotonic() > deadline:
             raise SnapshotError(PictureProblem.NOT_DRAWN)
@@ -233,7 +233,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 DRAWN_WITHIN_SECONDS = 60
 # Limit for the first byte: a BI that has not answered by then is down.
 ANSWERED_WITHIN_SECONDS = 20
-# Limit in CSS pixels; a longer page makes no picture for a phone.
+# Limit in CSS pixels, because nobody can read a longer picture on a phone.
 HEIGHT_AT_MOST = 10_000
 FIRST_HEIGHT = {Width.PHONE: 844, Width.DESKTOP: 900}
 WIDTHS = {Width.PHONE: 390, Width.DESKTOP: 1280}
@@ -241,26 +241,26 @@ WIDTHS = {Width.PHONE: 390, Width.DESKTOP: 1280}
 BYTES_AT_MOST = {Format.PICTURE: 10 * 1024 * 1024, Format.PDF: 20 * 1024 * 1024}
 # Larger pictures have one pixel for each CSS pixel, instead of four.
 SHARP_PIXELS_AT_MOST = 4_000_000
-# The width at which WeCom shows a cover; a narrower one is taken at double resolution.
+# The width at which WeCom shows a cover; a cover of a narrower page is taken at double resolution.
 COVER_WIDTH = 1068
 RENDERER_MEGABYTES = 512
-# A limit, because a page may ask for any number of hosts.
+# A limit, because a page may request any number of hosts.
 REFUSED_HOSTS_LOGGED = 20
-# Allowed for each host, besides its named port.
+# Ports that are allowed for each host, besides the port given with it.
 WEB_PORTS = frozenset({80, 443})
 _PHONE_USER_AGENT = (
     "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36"
 )
 
 
-# The browser's version of Access.reaches: which host and port a request may go to.
+# The same rule as Access.reaches, for the browser's proxy settings: which host and port a request may go to.
 _PROXY_SCRIPT = """function FindProxyForURL(url, host) {
     const [, hostAndPort, port] = url.match(/^[a-z]+:\\/\\/((?:\\[[^\\]]*\\]|[^:\\/?#]*)(?::(\\d+))?)/);
     const isWeb = port === undefined || %(ports)s.includes(port);
     const isReached = isWeb ? %(names)s.includes(host) : %(hosts)s.includes(hostAndPort);
     return isReached ? %(way)s : "PROXY 127.0.0.1:9";
 }"""
-# Nothing listens there.
+# An address at which nothing listens.
 _CLOSED_PROXY = "http://127.0.0.1:9"
 
 
@@ -332,7 +332,7 @@ class SnapshotBrowser:
         """Take a picture of `address`. It may carry a token, so no error and no log shows it. Raises SnapshotError."""
         deadline = time.monotonic() + within_seconds
         try:
-            with self._page(options) as (page, traffic):
+            with self._prepare_page(options) as (page, traffic):
                 self._open(page, address, traffic, deadline)
                 wait_until_drawn(page, traffic, marks, deadline=deadline)
                 self._check_redirect(traffic)
@@ -342,7 +342,7 @@ class SnapshotBrowser:
         except self._api.TimeoutError as error:
             raise SnapshotError(PictureProblem.NOT_DRAWN) from error.with_traceback(None)
         except self._api.Error:
-            # From None, because the text of playwright's errors holds the address.
+            # `from None`, because the text of playwright's errors holds the address.
             raise SnapshotError(PictureProblem.BROWSER_FAILED) from None
 
     def _open(self, page: Page, address: str, traffic: Traffic, deadline: float) -> None:
@@ -368,7 +368,7 @@ class SnapshotBrowser:
             raise SnapshotError(PictureProblem.SIGN_IN_PAGE)
 
     @contextmanager
-    def _page(self, options: PictureOptions) -> Iterator[tuple[Page, Traffic]]:
+    def _prepare_page(self, options: PictureOptions) -> Iterator[tuple[Page, Traffic]]:
         is_phone = options.width == Width.PHONE
         context = self._browser.new_context(
             viewport={"width": WIDTHS[options.width], "height": FIRST_HEIGHT[options.width]},
@@ -427,18 +427,18 @@ def _list_flags(access: Access) -> Iterator[str]:
         encoded = base64.b64encode(script.encode()).decode()
         yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{encoded}"
     else:
-        # Not by a script: Chromium does not ask one about loopback names, and would reach all of their ports.
+        # Not by a script: Chromium does not run it for loopback names, and would reach all of their ports.
         yield f"--proxy-server={_CLOSED_PROXY}"
         yield f"--proxy-bypass-list=<-loopback>;{';'.join(access.hosts_with_ports)}"
-    # WebRTC asks neither proxy nor resolver. INIT_SCRIPT removes it from pages, too.
+    # WebRTC would use neither the proxy nor the resolver rules. INIT_SCRIPT removes it from pages, too.
     yield "--webrtc-ip-handling-policy=disable_non_proxied_udp"
     if os.geteuid() == 0:
-        # Chromium's own sandbox refuses root.
+        # Chromium does not start as root with its own sandbox.
         yield "--no-sandbox"
 
 
 def _show_whole_page(page: Page, traffic: Traffic, marks: PageMarks, options: PictureOptions, deadline: float) -> None:
-    """Show the whole page at once, because cards below the fold draw only when they are seen."""
+    """Show the whole page at once, because a card is drawn only when it comes into the window."""
     height = _measure_height(page)
     if height > HEIGHT_AT_MOST:
         raise SnapshotError(PictureProblem.TOO_LARGE)
@@ -447,9 +447,9 @@ def _show_whole_page(page: Page, traffic: Traffic, marks: PageMarks, options: Pi
     page.set_viewport_size({"width": WIDTHS[options.width], "height": height})
     page.evaluate("() => { window.__changedAt = performance.now(); }")  # the quiet time begins again
     if marks.ready:
-        # The mark was there before the window grew, so it says nothing about the cards that are uncovered now. A page
+        # The mark was there before the window grew, so it says nothing about the cards that become visible now. A page
         # with this mark may never be quiet, so this wait is limited.
-        settled_by = min(deadline, time.monotonic() + UNFOLDED_WITHIN_SECONDS)
+        settled_by = min(deadline, time.monotonic() + UNCOVERED_WITHIN_SECONDS)
         while not _is_quiet(page, traffic, marks) and time.monotonic() < settled_by:
             page.wait_for_timeout(CHECKED_EVERY_MS)
     wait_until_drawn(page, traffic, marks, deadline=deadline)

@@ -31,7 +31,7 @@ STARTS_WITHIN_SECONDS = 30  # a browser that takes longer is killed
 ENDS_WITHIN_SECONDS = 5
 CHECKED_EVERY_SECONDS = 1.0
 PICTURES_AT_MOST = 200  # then a new browser is started, because browsers leak memory
-# A folder that is older than this and belongs to no running process is deleted.
+# A browser's folder is deleted if it is older than this and belongs to no running process.
 ABANDONED_AFTER_SECONDS = 24 * 60 * 60
 # Names of the temporary folders that Playwright makes, and the option of Chromium that names its profile folder.
 _TEMPORARY_FOLDERS = ("playwright_*", "playwright-artifacts-*")
@@ -39,14 +39,14 @@ _FOLDER_FLAG = "--user-data-dir="
 
 
 class SupervisedBrowser:
-    """A browser that starts at the first request and takes pictures one after the other. Use it from one thread only.
+    """A browser that starts for the first picture and takes one picture after the other, for one thread only.
 
     The browser has a thread of its own, because Playwright leaves an event loop in its thread, where Django's database
     refuses to work, and because a waiting caller can kill a browser that hangs.
     """
 
     def __init__(self, executable: str, access: Access, *, megabytes_at_most: int = 1500) -> None:
-        """Store the settings. `megabytes_at_most`: for all its processes together; above it the browser is ended."""
+        """Store the settings. `megabytes_at_most`: for all processes of the browser; above it, it is ended."""
         self._executable, self._access, self._megabytes_at_most = executable, access, megabytes_at_most
         self._thread: ThreadPoolExecutor | None = None
         self._browser: SnapshotBrowser | None = None
@@ -56,7 +56,7 @@ class SupervisedBrowser:
     def take_picture(
         self, address: str, options: PictureOptions, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
     ) -> Picture:
-        """Take a picture, as SnapshotBrowser does. BROWSER_FAILED: also if it hangs or takes too much memory."""
+        """Take a picture, as SnapshotBrowser does. BROWSER_FAILED also means that it hangs or takes too much memory."""
         if self._picture_count >= PICTURES_AT_MOST or (
             self._browser and self.measure_megabytes() > self._megabytes_at_most
         ):
@@ -86,7 +86,7 @@ class SupervisedBrowser:
         return picture
 
     def close(self) -> None:
-        """End the browser, by force if it does not end in order."""
+        """End the browser. Kill its processes if it does not end by itself."""
         browser, self._browser = self._browser, None
         if browser is not None:
             with suppress(SnapshotError):
@@ -107,7 +107,7 @@ class SupervisedBrowser:
             shutil.rmtree(folder, ignore_errors=True)
         if self._thread is not None:
             if self._browser is not None:
-                # Its thread still holds the dead browser's objects, and can close them now.
+                # The browser is dead, but its thread still holds its objects and can close them now.
                 wait([self._thread.submit(self._browser.close)], ENDS_WITHIN_SECONDS)
             self._thread.shutdown(wait=False, cancel_futures=True)
         self._thread, self._browser, self._processes, self._picture_count = None, None, set(), 0

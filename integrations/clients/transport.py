@@ -46,9 +46,9 @@ from integrations.clients.errors import (
 _thread = threading.local()
 # A system without a clock that counts sleep, such as macOS, uses its monotonic clock.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-# A socket's time-out is set again only if it differs from the remaining time by more than the larger of these.
+# A socket's time-out is set again only if it differs by more than this, and more than this share, from the time left.
 _TOLERATED_SECONDS, _TOLERATED_SHARE = 0.02, 0.02
-# Connections kept open per host and process. Each further parallel call opens one of its own.
+# Connections kept open per host and process. A further parallel call opens a connection that is closed after it.
 CONNECTIONS_KEPT = 500
 # http.client gives the status only in the error's text.
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
@@ -57,8 +57,8 @@ _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 def read_boot_clock() -> float:
     """Return the seconds since the machine was started, including sleep. The clock is never set back.
 
-    Deadlines, permits, leases and cache lifetimes use it. A monotonic clock stops during sleep, while other machines
-    go on and take over this machine's work.
+    Deadlines, permits, leases and cache lifetimes use it. A monotonic clock stops while the machine sleeps, although
+    other machines continue and take over its work.
     """
     return time.clock_gettime(_CLOCK)
 
@@ -124,9 +124,9 @@ os.register_at_fork(after_in_child=_turn.renew_lock)
 def take_turn() -> Iterator[None]:
     """Let one thread of this process at a time run the block; a thread that waits for the other side lets others in.
 
-    The interpreter hands over at every system call, and each thread that waits for it wakes up 200 times a second.
-    A thread that waits for this lock sleeps. With 400 calls under way, a message costs the workers 0.88 ms instead of
-    1.17 ms (benchmarks/push_engine.py: own_speed). The block may wait only on this module's connections.
+    The interpreter may switch threads at every system call, and threads that wait for it wake up 200 times a second; a
+    thread that waits for this lock sleeps. With 400 calls under way, a message takes 0.88 ms of the workers' time
+    instead of 1.17 ms (benchmarks/push_engine.py: own_speed). The block may wait only for this module's connections.
     """
     with _turn.lock:
         _thread.has_turn = True
@@ -174,7 +174,7 @@ class NotConnectedError(NewConnectionError):
         if self.is_bundle_unreadable:
             return ConfigurationError, "the file of trusted certificates cannot be read"
         if self.proxy_status:
-            cls = ConfigurationError if self.proxy_status in _PROXY_REFUSES else TransientError
+            cls = ConfigurationError if self.proxy_status in _PROXY_REFUSAL_STATUSES else TransientError
             return cls, f"the proxy answered {self.proxy_status}"
         return TransientError, f"no connection ({self.cause_name})"
 
@@ -184,7 +184,7 @@ class _DeadlineReader(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, ends_at: float | None) -> None:
         self._sock = sock
-        # Not recv on the socket itself: a file keeps the descriptor open after `Connection: close`.
+        # A file, not recv: after `Connection: close` http.client closes the socket early, which the file survives.
         self._file = sock.makefile("rb", buffering=0)
         self._ends_at = ends_at
 
@@ -202,7 +202,7 @@ class _DeadlineReader(io.RawIOBase):
 
 
 class _DeadlineSocket:
-    """A connected socket whose time-out only the deadline sets."""
+    """A connected socket whose time-out is set only by `_limit_socket`."""
 
     def __init__(self, connected: socket.socket) -> None:
         self.connected = connected
@@ -211,7 +211,7 @@ class _DeadlineSocket:
         return getattr(self.connected, name)
 
     def settimeout(self, _seconds: float | None) -> None:
-        """Ignore urllib3, which sets its own time-out twice in each exchange (see `_limit_socket`)."""
+        """Do nothing: urllib3 would set its own time-out twice in each exchange."""
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(_DeadlineReader(self.connected, getattr(_thread, "ends_at", None)))
@@ -219,12 +219,12 @@ class _DeadlineSocket:
 
 class _DeadlineResponse(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        # A proxy's answer is read before the connection is made.
+        # A proxy's answer is read while `connect` runs, so `sock` is still a plain socket.
         timed = sock if isinstance(sock, _DeadlineSocket) else _DeadlineSocket(sock)
         super().__init__(timed, *args, **kwargs)  # type: ignore[arg-type]  # it only calls makefile
 
 
-class DeadlinedConnection(HTTPConnection):
+class DeadlineConnection(HTTPConnection):
     """A connection that keeps the deadline of the thread that uses it."""
 
     response_class = _DeadlineResponse
@@ -236,7 +236,7 @@ class DeadlinedConnection(HTTPConnection):
                 self.timeout = min(self.timeout, left)
             with _release_turn():
                 super().connect()
-        except ConnectTimeoutError:  # NewConnectionError among them
+        except ConnectTimeoutError:  # or NewConnectionError, a subclass
             raise
         except (OSError, http.client.HTTPException, HTTPError, ValueError) as error:
             self.close()
@@ -244,7 +244,7 @@ class DeadlinedConnection(HTTPConnection):
         self.sock = _DeadlineSocket(self.sock)
 
     def send(self, data: Any) -> None:
-        """Send `data` (bytes) in pieces, so that a slow reader cannot hold us either."""
+        """Send `data` (bytes) in pieces, so that the deadline also ends a call to a system that reads slowly."""
         if self.sock is None:
             self.connect()
         view = memoryview(data)
@@ -254,16 +254,16 @@ class DeadlinedConnection(HTTPConnection):
                 view = view[self.sock.send(view) :]
 
 
-class DeadlinedTLSConnection(DeadlinedConnection, HTTPSConnection):
+class DeadlineTLSConnection(DeadlineConnection, HTTPSConnection):
     """A connection over TLS that keeps the deadline of the thread that uses it."""
 
 
 class DeadlinePool(HTTPConnectionPool):
-    ConnectionCls = DeadlinedConnection
+    ConnectionCls = DeadlineConnection
 
 
 class DeadlineTLSPool(HTTPSConnectionPool):
-    ConnectionCls = DeadlinedTLSConnection
+    ConnectionCls = DeadlineTLSConnection
 
 
 # --- Sessions ---------------------------------------------------------------------------------------------------------
@@ -277,8 +277,8 @@ class _QueryRemover(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            shown = [one if isinstance(one, str | int | float) else str(one) for one in record.args]
-            record.args = tuple(_QUERY.sub("?…", one) if isinstance(one, str) else one for one in shown)
+            values = [one if isinstance(one, str | int | float) else str(one) for one in record.args]
+            record.args = tuple(_QUERY.sub("?…", one) if isinstance(one, str) else one for one in values)
         return True
 
 
@@ -323,11 +323,11 @@ def open_session(*, connections: int = CONNECTIONS_KEPT, adapter: DeadlineAdapte
 
 ANSWER_BYTES_AT_MOST = 32 * 1024 * 1024  # the largest file is 20 MB, the longest list about as much
 USER_AGENT = "guanwecom"
-# What a failure below HTTP may raise.
+# The classes of errors that a failed exchange raises, such as no connection or a broken answer.
 FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
-# The proxy wants credentials, or does not let us out: somebody must change a setting.
-_PROXY_REFUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
-_WRONG_ADDRESS = (
+# The proxy asks for credentials or forbids the connection: somebody must change a setting.
+_PROXY_REFUSAL_STATUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
+_ADDRESS_ERRORS = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
@@ -352,8 +352,8 @@ class Reply:
 class Route:
     """The way to one system (`system`: its name in errors) over a session from `open_session`.
 
-    `connect_seconds`: for each address of the host. `proxy`: its address, empty for none. `ca_bundle`: path of a file
-    of certificates to trust instead of the usual ones.
+    `connect_seconds`: time limit for each address of the host. `proxy`: an address, empty for none. `ca_bundle`: path
+    of a file of certificates to trust instead of the usual ones.
     """
 
     def __init__(
@@ -414,7 +414,7 @@ class Route:
         try:
             yield response
         finally:
-            # A connection whose answer was read to its end is back in the pool by now; any other is closed.
+            # If the answer was read to its end, the connection is back in the pool already; otherwise this closes it.
             response.close()
 
     def exchange(
@@ -434,12 +434,12 @@ class Route:
                 return self.send(method, url, **request)
             except FAILURES as error:
                 failure = error
-        # Raised outside the block: inside, the error would carry the one of requests, which prints the address
-        # with the secret in it.
+        # Raised outside the block: inside, its __context__ would be the error of requests, whose text holds the address
+        # with its secret.
         raise self._explain(operation, failure, is_repeatable=is_repeatable)
 
     def _explain(self, operation: str, failure: Exception, *, is_repeatable: bool) -> IntegrationError:
-        """Return the error for a failure below HTTP. Only a failed connection proves that nothing was sent."""
+        """Return the error for one of FAILURES. Only a failed connection proves that nothing was sent."""
 
         def make(cls: type[IntegrationError], message: str) -> IntegrationError:
             return cls(message, system=self._system, operation=operation)
@@ -449,7 +449,7 @@ class Route:
         if isinstance(failure, AnswerTooLongError):
             message = f"the answer is longer than {ANSWER_BYTES_AT_MOST // 2**20} MB"
             return make(ForeignAnswerError if is_repeatable else OutcomeUnknownError, message)
-        if isinstance(failure, _WRONG_ADDRESS) or isinstance(chain[-1], _WRONG_ADDRESS):
+        if isinstance(failure, _ADDRESS_ERRORS) or isinstance(chain[-1], _ADDRESS_ERRORS):
             return make(ConfigurationError, f"the address or its proxy cannot be used ({name})")
         for cause in chain:
             if isinstance(cause, NotConnectedError):

@@ -1,4 +1,4 @@
-"""Tables with typed columns, the reading of values, and figures, for all data of reports and alerts. Pure Python.
+"""Tables with typed columns, the reading of values, and figures, for all data of pushes and alerts. Pure Python.
 
 `SourceError` holds the reason why there is no table; `integrations.models.datasources` turns it into a sentence.
 """
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Problem(StrEnum):
-    """The reason why there is no data, which also selects the sentence for the owner of the card."""
+    """The reason why there is no data. It selects the sentence that the card's owner reads."""
 
     SOURCE_OFF = "source-off"
     NOT_SET_UP = "not-set-up"
@@ -30,7 +30,7 @@ class Problem(StrEnum):
     NO_TLS = "no-tls"
     ADDRESS_REFUSED = "address-refused"  # a database's address that is wrong in itself
     ADDRESS_FORBIDDEN = "address-forbidden"  # in an internal network
-    ADDRESS_NEVER = "address-never"  # where no source may go, such as a cloud's metadata
+    ADDRESS_NEVER = "address-never"  # forbidden to every source, such as a cloud's metadata service
     LOOPBACK_FORBIDDEN = "loopback-forbidden"
     DRIVER_UNCHECKED = "driver-unchecked"
     REDIRECTED = "redirected"

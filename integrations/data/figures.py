@@ -4,7 +4,7 @@ Relative dates count from the day of the slot (the scheduled time) in the time z
 clock's day.
 
 A figure is a computed value, or None for unknown. Unknown values are left out, and a figure of unknown values alone is
-unknown, never 0. Numbers are computed as decimals, with the digits that they show.
+unknown, never 0. Numbers are computed as decimals; a float has the digits that Python prints.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _subtract_months(day: date, count: int) -> date:
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
 
-# The day to compare a day with, by the interval.
+# For each interval, the function that returns the day with which a day is compared.
 EARLIER: Mapping[str, Callable[[date], date]] = MappingProxyType(
     {
         "day": lambda day: day - timedelta(days=1),
@@ -115,14 +115,14 @@ RELATIVE_DATES = (
     RelativeDate("year_to_date", "今年至今", lambda day: Period(date(day.year, 1, 1), day)),
     RelativeDate("last_year", "去年", lambda day: find_year(date(day.year - 1, 1, 1))),
 )
-# The last workday needs a calendar of holidays.
+# Name and Chinese name of the last workday, which is computed apart, because it needs a calendar of holidays.
 LAST_WORKDAY = ("last_workday", "上一工作日")
 _BY_NAME = {name: relative for relative in RELATIVE_DATES for name in (relative.name, relative.chinese)}
 _LONGEST_HOLIDAY = 31
 
 
 def find_named_days(today: date) -> dict[str, date | Period]:
-    """Return the day or period of each relative date on `today`, by each of its names, without the last workday."""
+    """Return the day or period of each relative date on `today`, by both names, without the last workday."""
     return {name: relative.on(today) for name, relative in _BY_NAME.items()}
 
 
@@ -181,7 +181,7 @@ UNITS = frozenset(
     + ["吨", "kg", "公斤", "克", "km", "公里", "米", "升", "天", "小时", "分钟", "秒"]
 )
 NUMBER_CHARACTERS = 100
-SAFE_DIGITS = 15  # every float keeps so many
+SAFE_DIGITS = 15  # every float keeps this many digits of a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +304,7 @@ _EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
 
 
 class NotNumericError(ValueError):
-    """A column holds values that are no numbers. `column`: the name of the column."""
+    """A column with values that are no numbers. `column`: the name of the column."""
 
     def __init__(self, column: str) -> None:
         super().__init__(column)
@@ -312,7 +312,7 @@ class NotNumericError(ValueError):
 
 
 def to_decimal(value: Value) -> Decimal | None:
-    """Return a number as a decimal with the digits that it shows. None: unknown, beyond every float, or no number."""
+    """Return a number as a decimal, a float with the digits of its repr. None: unknown, no number, or beyond floats."""
     if isinstance(value, float):
         return Decimal(repr(value)) if math.isfinite(value) else None
     if isinstance(value, Decimal):
@@ -412,7 +412,7 @@ def sort_newest_first(table: Table, *, today: date, zone: tzinfo) -> Table:
 
 
 def _are_in_order(values: Iterable[Any]) -> bool:
-    """Return whether known values rise or fall all along, and are not all the same."""
+    """Return whether the known values never fall, or never rise, from row to row, and are not all the same."""
     known = [value for value in values if not is_unknown(value)]
     pairs = list(zip(known, known[1:], strict=False))
     if all(one == other for one, other in pairs):
@@ -438,9 +438,9 @@ class ChangeKind(StrEnum):
     """The ways to state a change."""
 
     UNKNOWN = "unknown"
-    RATIO = "ratio"  # a percentage of the old value
-    POINTS = "points"  # of two percentages: percentage points
-    WORDS = "words"  # from 0, from a negative value or across 0: both values are named
+    RATIO = "ratio"  # as a percentage of the old value
+    POINTS = "points"  # in percentage points, between two percentages
+    WORDS = "words"  # by naming both values: from 0, from a negative value, or across 0
 
 
 @dataclass(frozen=True, slots=True)

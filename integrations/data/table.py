@@ -196,8 +196,8 @@ def round_number(number: Decimal, decimals: int) -> Decimal:
 
 
 def format_number(number: Decimal | None, decimals: int | None = None, *, grouped: bool = True) -> str:
-    """Write 1,234.5. `decimals`: the exact number of decimals; None: up to two, without trailing zeros. `number` None
-    becomes a dash."""
+    """Return a text like 1,234.5. `decimals`: the exact number of decimals; None: up to two, without trailing zeros.
+    `number` None becomes a dash."""
     if number is None:
         return DASH
     text = format(round_number(number, USUAL_DECIMALS if decimals is None else decimals), ",f" if grouped else "f")
@@ -219,7 +219,7 @@ def list_cells(table: Table, rows_at_most: int) -> list[list[tuple[Value, bool]]
 
 
 def format_short(number: Decimal | None, decimals: int | None = None, *, scales: Scales = CHINESE_SCALES) -> str:
-    """Write 1.2万 or 3.45亿, and a smaller number in full. `number` None becomes a dash.
+    """Return a text like 1.2万 or 3.45亿; a smaller number is written in full. `number` None becomes a dash.
 
     The unit is chosen by the rounded number: 99,999,999 is 1.00亿, not 10000.0万.
     """

@@ -38,10 +38,10 @@ NAME_CHARACTERS = 200
 CELL_CHARACTERS = 20_000
 # The limit of all texts of a table together.
 CHARACTERS_AT_MOST = 32 * 1024 * 1024
-# One of this many values may be a misfit.
+# One value among this many may be a misfit.
 ONE_MISFIT_IN = 20
 EXAMPLES_AT_MOST = 3
-_TOO_LARGE_TO_COMPARE = 10**100  # with a displayed number: comparing makes floats of both
+_TOO_LARGE_TO_COMPARE = 10**100  # with a displayed number, because both become floats for comparing
 
 # A choice of the administrator that is not a Kind: percentages given as ratios, 0.125 for 12.5 %.
 RATIO = "ratio"
@@ -55,8 +55,8 @@ _CODE_NAME = re.compile(
 _PHONE_NAME, _PHONE = re.compile(r"(?:电话|手机)$"), re.compile(r"\+?[\d -]{7,}")
 # Days since 1899-12-30, as spreadsheets count them: from 1954 to 2119.
 _EXCEL_DAYS = range(20_000, 80_000)
-_NO_DAY_FROM = 10**8  # larger than 20261123, a day written as a number
-_EPOCH = re.compile(r"\d{10}|\d{13}")
+_NO_DAY_FROM = 10**8  # a number from here on is no day: larger than 20261123, a day written as a number
+_EPOCH = re.compile(r"\d{10}|\d{13}")  # seconds or milliseconds since 1970
 
 # --- Values of a kind -------------------------------------------------------------------------------------------------
 
@@ -307,8 +307,8 @@ def _are_compact_days(name: str, numbers: Sequence[Value]) -> bool:
 
 
 def _are_labels(name: str, known: Sequence[Value], types: set[Any]) -> bool:
-    """Return whether the column's name shows that its digits are labels, not amounts: years, which are not written
-    2,026, versions, and texts that identify things (工号, 手机, 邮编, order_id)."""
+    """Return whether the column's name shows that its digits are labels, not amounts: years (2026, not 2,026), versions
+    and texts that identify things (工号, 手机, 邮编, order_id)."""
     if _YEAR_NAME.search(name):
         others = [value for value in known if not _YEAR.fullmatch(str(value))]
         if len(others) <= count_allowed_misfits(len(known)):
@@ -387,7 +387,7 @@ def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
     """Read raw numbers with their displayed texts, which give unit, decimals and the scale of percentages.
 
     The scale is the ratio of displayed to raw numbers in most cells; cells with 0 or "-" do not count. A few cells with
-    another ratio are misfits; with more of them, the displayed numbers become the values.
+    another ratio are misfits; if there are more of them, the displayed numbers become the values.
     """
     raws = [_find_bare_number(raw, text) for raw, text in zip(raws, displays, strict=True)]
     cells = [
@@ -414,7 +414,7 @@ def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
     reading.scale = 100 if scales[100] >= scales[1] else 1
     contradicting = {cell.position for cell in same_unit if not _is_rounded(cell, reading.scale)}
     if len(contradicting) > count_allowed_misfits(len(cells)):
-        # The raw numbers have two scales; the displayed ones do not.
+        # The raw numbers are of two scales, the displayed ones of one: use these.
         reading.scale = 1
         displayed = {cell.position: cell.shown.value for cell in cells}
         reading.values = [displayed.get(position) for position in range(len(raws))]

@@ -1,1 +1,1 @@
-"""Data sources of reports: a Guandata card, an SQL query, JSON over HTTP. Each returns a Table."""
+"""Readers of data sources: a Guandata card, an SQL query, JSON over HTTP. Each returns a Table."""

@@ -20,8 +20,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from integrations.clients.late import LazyModule
 from integrations.clients.transport import (
     DeadlineAdapter,
-    DeadlinedConnection,
-    DeadlinedTLSConnection,
+    DeadlineConnection,
+    DeadlineTLSConnection,
     limit_to_deadline,
 )
 from integrations.data import Problem, SourceError
@@ -40,7 +40,7 @@ _METADATA = frozenset(
         *("100.100.100.200", "168.63.129.16", "192.0.0.192"),
     )
 )
-_SHARED_RANGE = ipaddress.ip_network("100.64.0.0/10")
+_SHARED_RANGE = ipaddress.ip_network("100.64.0.0/10")  # of internet providers (RFC 6598)
 # The IPv4 address is in the last 32 bits: NAT64 (RFC 6052), IPv4-translated (RFC 2765).
 _TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::ffff:0:0:0/96"))
 # Here each network chooses the place of the IPv4 address (RFC 8215), so the target is unknown.
@@ -53,7 +53,7 @@ class AllowedNetwork(IntEnum):
     PUBLIC = 0
     PRIVATE = 1
     THIS_MACHINE = 2
-    NOWHERE = 3  # needed for addresses that no source may reach
+    NOWHERE = 3  # the level of addresses that no source may reach; no source gets it
 
 
 class AddressForbiddenError(OSError):
@@ -103,7 +103,7 @@ def find_needed_network(address: str) -> AllowedNetwork:
 
 
 def look_up_addresses(host: str, port: int, *, allowed_network: AllowedNetwork) -> list[str]:
-    """Look a name up once and return its addresses. Raises AddressForbiddenError if one of them is not allowed."""
+    """Look up a name once and return its addresses. Raises AddressForbiddenError if one of them is not allowed."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     needed = max(map(find_needed_network, addresses), default=AllowedNetwork.NOWHERE)
@@ -115,7 +115,7 @@ def look_up_addresses(host: str, port: int, *, allowed_network: AllowedNetwork) 
 def open_guarded_socket(
     host: str, port: int, seconds: float | None, *, allowed_network: AllowedNetwork
 ) -> socket.socket:
-    """Connect to the first address of `host` that answers. Raises AddressForbiddenError if one is not allowed."""
+    """Connect to the first address of `host` that answers. Raises AddressForbiddenError if any is not allowed."""
     failure: OSError | None = None
     for address in look_up_addresses(host, port, allowed_network=allowed_network):
         try:
@@ -125,7 +125,7 @@ def open_guarded_socket(
     raise failure or OSError("no address")
 
 
-class _GuardedConnection(DeadlinedConnection):
+class _GuardedConnection(DeadlineConnection):
     def __init__(self, *args: Any, allowed_network: AllowedNetwork, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._allowed_network = allowed_network
@@ -135,7 +135,7 @@ class _GuardedConnection(DeadlinedConnection):
         return open_guarded_socket(self._dns_host, self.port, seconds, allowed_network=self._allowed_network)
 
 
-class _GuardedTLSConnection(_GuardedConnection, DeadlinedTLSConnection):
+class _GuardedTLSConnection(_GuardedConnection, DeadlineTLSConnection):
     """A guarded connection over TLS; the certificate must match the host name, not the address."""
 
 
@@ -208,8 +208,8 @@ def parse_database_url(text: str, drivers: Collection[str] = ()) -> URL:
     """Return the address with our driver for it. Raises SourceError (ADDRESS_REFUSED), whose `detail` is a refused
     option or driver, never a credential.
 
-    `drivers`: additional ones that the deployment allows. An address without a host is refused, because drivers would
-    open a file or a local socket.
+    `drivers`: additional drivers that the deployment allows. An address without a host is refused, because drivers
+    would open a file or a local socket.
     """
     url = _parse_url(text)
     if url is None:
@@ -219,7 +219,7 @@ def parse_database_url(text: str, drivers: Collection[str] = ()) -> URL:
         raise _make_address_error("no-driver", url.drivername)
     url = url.set(drivername=driver)
     if not url.host or not set(url.host).isdisjoint("/@,%") or url.port == 0:
-        raise _make_address_error("no-host")  # without a host, drivers use a socket of this machine
+        raise _make_address_error("no-host")
     if not url.database:
         raise _make_address_error("no-database")
     unknown = sorted(set(url.query) - _OPTIONS.get(url.get_backend_name(), frozenset(url.query)))
@@ -276,7 +276,7 @@ def mask_address(text: str) -> str:
 
 # --- Web services -----------------------------------------------------------------------------------------------------
 
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 # Headers of the connection, which only we set.
 _CONNECTION_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "upgrade", "te", "trailer"}
@@ -300,8 +300,8 @@ def parse_headers(text: str) -> dict[str, str]:
             continue
         name, mark, value = line.partition(":")
         name, value = name.strip(), value.strip()
-        is_plain = value.isprintable() and value.isascii()
-        if not mark or not _NAME.fullmatch(name) or name.lower() in _CONNECTION_HEADERS or not value or not is_plain:
+        is_valid_name = bool(_HEADER_NAME.fullmatch(name)) and name.lower() not in _CONNECTION_HEADERS
+        if not mark or not is_valid_name or not value or not (value.isprintable() and value.isascii()):
             raise InvalidEntryError(number)
         found[name] = value
     if len(found) > HEADERS_AT_MOST:

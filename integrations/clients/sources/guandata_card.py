@@ -1,8 +1,8 @@
-"""Read a Guandata card as a Table. The shape of its header shows which of several layouts it has.
+"""Read a Guandata card as a Table. The shape of the header shows the card's layout.
 
 Single columns (GRAPH): `column.values[i][0].title`. Levels (a pivot in GRID): each of `column.values` is a row of
 the header whose cells span `colSpan` columns. Leading columns without a cell in the header are dimensions, which
-`row.meta` names. docs/en/data-sources.md says what is known of the format, and how surely.
+`row.meta` names. docs/en/data-sources.md says what is known of the format, and how certain that is.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def read_card(
     except IntegrationError as error:
         failure = error
     if failure is not None:
-        # Raised outside the block: inside, it would carry the other error with the BI's text.
+        # Raised outside the block: inside, its __context__ would be the first error, with the BI's text.
         raise explain_call_failure(failure, seconds)
     cells = [[*headers, *row] for headers, row in zip(content.row_headers, content.rows, strict=True)][:rows_at_most]
     return build_table(
@@ -118,11 +118,11 @@ def _find_column_names(chart: Mapping[str, Any], width: int, header_count: int) 
     if width == 0:
         if not any(header):
             return meta
-        return [*meta, *_read_levels(header)] if _has_levels(header) else _read_singles(header)
+        return [*meta, *_read_level_names(header)] if _has_levels(header) else _read_single_names(header)
     if header_count:
         meta = [*meta[:header_count], *([""] * (header_count - len(meta)))]
-    single, levels = _read_singles(header), _read_levels(header)
-    for names in (levels, single) if _has_levels(header) else (single, levels):  # the likelier names first
+    single, levels = _read_single_names(header), _read_level_names(header)
+    for names in (levels, single) if _has_levels(header) else (single, levels):  # first the layout that is more likely
         if len(names) == width and not header_count:
             return names
         if meta and len(meta) + len(names) == width:
@@ -134,11 +134,11 @@ def _has_levels(header: list[list[Any]]) -> bool:
     return any(_read_span(cell) > 1 for level in header for cell in level) or any(len(level) > 1 for level in header)
 
 
-def _read_singles(header: list[list[Any]]) -> list[str]:
+def _read_single_names(header: list[list[Any]]) -> list[str]:
     return [_read_title(one[0]) if one else "" for one in header]
 
 
-def _read_levels(header: list[list[Any]]) -> list[str]:
+def _read_level_names(header: list[list[Any]]) -> list[str]:
     spread = [[_read_title(cell) for cell in level for _each in range(_read_span(cell))] for level in header]
     width = max((len(level) for level in spread), default=0)
     padded = [[*([""] * (width - len(level))), *level] for level in spread]
@@ -194,13 +194,13 @@ def _resolve_merged_cell(cell: Mapping[str, Any], rows: list[list[Mapping[str, A
 
 
 def explain_call_failure(error: IntegrationError, seconds: float) -> SourceError:
-    """Return what a failed call of the BI means for the owner of a card. `seconds`: the time limit that was set."""
+    """Return the error for a card's owner after a failed call of the BI. `seconds`: the time limit that was set."""
     if isinstance(error, RateLimitedError):
         return SourceError(Problem.BUSY)
     if isinstance(error, TransientError):
         if error.message.startswith("HTTP status"):
             return SourceError(Problem.BROKEN, status=error.message.removeprefix("HTTP status "))
-        if "imeout" in error.message:
+        if "imeout" in error.message:  # Timeout or timeout
             return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
         return SourceError(Problem.UNREACHABLE, reason=error.message)
     if error.code == _NOT_FOUND:

@@ -44,7 +44,7 @@ COLUMNS_AT_MOST = 500
 _PORTS = {"http": 80, "https": 443}
 _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# One more than a table keeps of a text, so that the table cuts it visibly.
+# One character more than a cell of a table may have, so that the table marks the text as cut.
 _CELL_CHARACTERS = 20_001
 _NESTED_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
@@ -69,7 +69,7 @@ class JsonRequest:
 def read_json(request: JsonRequest, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
     """Return the first `rows_at_most` rows, within `seconds` in total. Raises SourceError.
 
-    The answer's Last-Modified is the time of the data, unless the card names a column.
+    The answer's Last-Modified is the time of the data, unless the card names a column for it.
     """
     began = time.monotonic()
     answer = _fetch(request, seconds)
@@ -120,11 +120,11 @@ class _Answer(NamedTuple):
 
 
 def _fetch(request: JsonRequest, seconds: float) -> _Answer:
-    """Return the answer. Follow redirects within the same origin only, because our headers may go nowhere else. Raises
+    """Return the answer. Follow redirects within the same origin only, because our headers may hold credentials. Raises
     SourceError."""
     failure: SourceError | None = None
     url = request.url
-    if request.ca_bundle and not Path(request.ca_bundle).is_file():  # requests would call the host unreachable
+    if request.ca_bundle and not Path(request.ca_bundle).is_file():  # requests would report no connection
         raise SourceError(Problem.CERTIFICATE)
     try:
         with total_deadline(seconds), open_session(adapter=GuardedAdapter(request.allowed_network)) as session:
@@ -138,7 +138,7 @@ def _fetch(request: JsonRequest, seconds: float) -> _Answer:
         failure = SourceError(Problem.TOO_BIG, megabytes=request.bytes_at_most // 2**20)
     except FAILURES as error:
         failure = explain_http_failure(error, seconds)
-    # Raised outside the block: inside, it would carry the other error, whose text holds the address.
+    # Raised outside the block: inside, its __context__ would be the first error, whose text holds the address.
     raise failure or SourceError(Problem.REDIRECTED)
 
 
@@ -151,8 +151,8 @@ def _send_request(route: Route, request: JsonRequest, url: str) -> _Answer | str
     with route.open(request.method, url, body=body, headers=headers) as response:
         if response.status_code in _REDIRECTS:
             target: str = urljoin(url, response.headers.get("Location", url))
-            is_repeated = request.method == "GET" or response.status_code in (307, 308)
-            if target == url or _find_origin(target) != _find_origin(url) or not is_repeated:
+            keeps_method = request.method == "GET" or response.status_code in (307, 308)
+            if target == url or _find_origin(target) != _find_origin(url) or not keeps_method:
                 raise SourceError(Problem.REDIRECTED)
             return target
         check_status(response.status_code)
@@ -221,13 +221,13 @@ def _parse_json(content: bytes) -> Any:
         what = "deep"
     except ValueError:
         pass
-    # Raised outside the block: inside, it would carry the other error, which holds the answer.
+    # Raised outside the block: inside, its __context__ would be the first error, which holds the answer.
     raise SourceError(Problem.NOT_UNDERSTOOD, what=what)
 
 
 def _read_rows(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]]]:
     """Return names and rows. Objects give a column for each key, lists and plain values give numbered columns, and
-    `{columns: …, rows: …}` names its own. Up to `rows_at_most` + 1 rows are returned, to show that there are more.
+    `{columns: …, rows: …}` names its columns. One row more than `rows_at_most` shows that there are more.
     """
     if value is None:
         raise SourceError(Problem.EXPRESSION, what="nothing")
@@ -254,7 +254,7 @@ def _read_rows(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]
 
 
 def _clip_cell(value: Any) -> Any:
-    """Cut a long text, and the JSON of a list or object, which may be huge when it repeats an inner list."""
+    """Cut a long text, and the JSON of a list or object: an expression may have repeated an inner list many times."""
     if isinstance(value, str):
         return value[:_CELL_CHARACTERS]
     if not isinstance(value, dict | list):
@@ -286,5 +286,5 @@ def post_json(
     except FAILURES as error:
         failure = explain_http_failure(error, seconds)
     if failure is not None:
-        # Raised outside the block: inside, it would carry the other error, whose text holds the address.
+        # Raised outside the block: inside, its __context__ would be the first error, whose text holds the address.
         raise failure

@@ -38,9 +38,9 @@ from integrations.data import Problem, SourceError
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 
-# --- Check for one statement that reads, so that the owner gets an early error ----------------------------------------
-# The database really prevents writing: a read-only transaction, drivers that send one statement at a time, and an
-# account with no other rights (docs/en/data-sources.md).
+# --- Check that a text is one statement that only reads, so that the owner gets an early error ------------------------
+# It is not the protection against writing. That is a read-only transaction, drivers that send one statement at a time,
+# and an account without the right to write (docs/en/data-sources.md).
 
 STATEMENT_CHARACTERS = 20_000
 _READING = frozenset({"select", "with", "values", "table"})
@@ -63,8 +63,8 @@ _TOKENS = {
     backend: re.compile(rf"(?P<passive>{'|'.join(passive)})|(?P<name>(?<![:\w\\]):[A-Za-z_]\w*)", re.S)
     for backend, passive in _PASSIVE_SYNTAX.items()
 }
-# These change a time limit or write a file even in a read-only transaction. File words are refused in literals, too,
-# because what is a literal depends on settings of MySQL that we do not know (ANSI_QUOTES, NO_BACKSLASH_ESCAPES).
+# These change a time limit or write a file even in a read-only transaction. They are refused in literals, too, because
+# what is a literal depends on settings of MySQL that we do not know (ANSI_QUOTES, NO_BACKSLASH_ESCAPES).
 _EXECUTED_COMMENT = re.compile(r"/\*(?:M?!|\+.*?(?:max_execution_time|set_var))", re.I | re.S)
 _TO_FILE = re.compile(r"\b(?:out|dump)file\b", re.I)
 
@@ -100,7 +100,7 @@ def find_parameters(statement: str, *, backend: str = "") -> list[str]:
 
 # Each address of a name may take the whole time for connecting.
 _ADDRESSES_AT_MOST = 4
-# Values of sslmode that do not ask for TLS. Except with "disable", both drivers use TLS if offered, unverified.
+# Values of sslmode that do not require TLS. Except with "disable", both drivers use TLS, unverified, if it is offered.
 _SSLMODES_WITHOUT_TLS = frozenset({None, "disable", "allow", "prefer"})
 
 
@@ -110,7 +110,7 @@ def open_engine(
     """Return an engine without a pool, because sources are asked rarely and should not keep connections.
 
     `seconds`: for each answer of the server. Raises AddressForbiddenError, OSError for an unknown name, and SourceError
-    for an additional driver of a source that may not reach the internal network: options that we do not know may
+    for a driver of DATA_SQL_DRIVERS, unless the source may reach the internal network: options that we do not know may
     choose another target.
     """
     options: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
@@ -164,7 +164,7 @@ CONNECT_SECONDS = 10
 _PROTOCOL_ERRORS = (struct.error, IndexError, ValueError)
 # Values whose length is their number of characters or bytes.
 _SIZED = (str, bytes, bytearray, memoryview)
-# The timer waits a moment longer, so that the database can report its own limit.
+# The timer waits a moment longer than the limit, so that the database can report first that it stopped the query.
 _TIMER_MARGIN_SECONDS = 1.0
 
 
@@ -237,7 +237,7 @@ def execute_query(query: SqlQuery, clause: TextClause, rows_at_most: int, second
             return QueryResult(names, kinds, _read_rows(connection, result, rows_at_most, limit))
     except (SQLAlchemyError, OSError, ImportError, *_PROTOCOL_ERRORS) as error:
         failure = explain_failure(error, query.url.drivername, seconds=seconds, is_late=limit.is_over())
-    # Raised outside the block: inside, it would carry the driver's error with the statement and its values.
+    # Raised outside the block: inside, its __context__ would be the driver's error, which holds statement and values.
     raise failure if limit.is_connected else hide_port_state(failure)
 
 
@@ -262,7 +262,7 @@ class _TimeLimit:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        # Whether the database has let us in.
+        # Whether the sign-in to the database succeeded.
         self.is_connected = False
         self._ends_at = read_boot_clock() + seconds
 
@@ -282,7 +282,7 @@ def _read_rows(
         while len(found) < rows_at_most:
             fetched = result.fetchmany(min(at_once, rows_at_most - len(found)))
             found += fetched
-            # Nested values and long numbers count as written.
+            # Nested values and numbers count by the length of their text.
             lengths = [
                 sum(len(value if isinstance(value, _SIZED) else str(value)) for value in row if value is not None)
                 for row in fetched
@@ -371,9 +371,9 @@ def _stop_unread_rows(connection: Connection) -> None:
 def list_limits(dialect: str, *, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
     """Return statements that limit the next query to reading and to `seconds`.
 
-    No statement works for every other database: their accounts must be read-only (docs/en/data-sources.md). MariaDB
-    has a limit of its own: mariadb.com/kb/en/aborting-statements,
-    dev.mysql.com/doc/refman/8.4/en/server-system-variables.html.
+    For other databases there are none: their accounts must be read-only (docs/en/data-sources.md). The time limit has
+    another name in MariaDB (mariadb.com/kb/en/aborting-statements) than in MySQL
+    (dev.mysql.com/doc/refman/8.4/en/server-system-variables.html).
     """
     if dialect == "postgresql":
         milliseconds = max(1, round(seconds * 1000))
@@ -422,11 +422,10 @@ _MYSQL_PROBLEMS = {
 # Errors whose text repeats parts of the query and no data: unknown column, table, function; syntax.
 _POSTGRESQL_CODES_WITH_TEXT = frozenset({"42703", "42P01", "42883", "42601", "42702", "42803", "3F000"})
 _MYSQL_CODES_WITH_TEXT = frozenset({1054, 1146, 1064, 1305, 1052})
-_MEGABYTES = 32
 
 
 def explain_failure(error: Exception, driver: str, *, seconds: float, is_late: bool = False) -> SourceError:
-    """Return the reason for the card's owner. `is_late`: the time is over, whatever the driver reports."""
+    """Return the error for the card's owner. `is_late`: the time is over, whatever error the driver reports."""
     if isinstance(error, AddressForbiddenError):
         return SourceError(error.problem)
     if isinstance(error, NoSuchModuleError | ImportError):
@@ -446,7 +445,7 @@ def explain_failure(error: Exception, driver: str, *, seconds: float, is_late: b
     return SourceError(Problem.QUERY_REFUSED, code=type(cause).__name__)
 
 
-# Problems known before a connection, or reported by a database before it lets anybody in.
+# Problems known before a connection, or reported by a database before the sign-in succeeds.
 _PROBLEMS_BEFORE_SIGN_IN = frozenset(
     {
         *(Problem.NOT_ADMITTED, Problem.NO_RIGHT, Problem.NO_DATABASE, Problem.BUSY),
@@ -457,8 +456,8 @@ _PROBLEMS_BEFORE_SIGN_IN = frozenset(
 
 
 def hide_port_state(failure: SourceError) -> SourceError:
-    """Return the failure to report if the database did not let us in. Most become UNREACHABLE, or TOO_SLOW marked as
-    `silent`, of which only superusers read the cause: nobody else can scan for open ports."""
+    """Return the failure to report if the sign-in to the database failed. Most become UNREACHABLE, or TOO_SLOW marked
+    as `silent`; only superusers read the cause of these two, so that nobody else can scan for open ports."""
     if failure.problem in _PROBLEMS_BEFORE_SIGN_IN:
         return failure
     if failure.problem is Problem.TOO_SLOW:
@@ -466,25 +465,25 @@ def hide_port_state(failure: SourceError) -> SourceError:
     return SourceError(Problem.UNREACHABLE, reason=failure.facts.get("reason", "protocol"))
 
 
-def _make_error(problem: Problem, code: str | int, seconds: float, said: str = "") -> SourceError:
+def _make_error(problem: Problem, code: str | int, seconds: float, message: str = "") -> SourceError:
     facts: dict[Problem, dict[str, str | int]] = {
         Problem.TOO_SLOW: {"seconds": round(seconds)},
-        Problem.TOO_BIG: {"megabytes": _MEGABYTES},
+        Problem.TOO_BIG: {"megabytes": CHARACTERS_AT_MOST // 2**20},
         Problem.UNREACHABLE: {"reason": str(code)},
-        Problem.QUERY_REFUSED: {"code": f"{code}: {said}" if said else code},
+        Problem.QUERY_REFUSED: {"code": f"{code}: {message}" if message else code},
     }
     return SourceError(problem, **facts.get(problem, {}))
 
 
 def _read_psycopg_error(cause: Any, seconds: float) -> SourceError:
     state = cause.sqlstate
-    if state is None and type(cause).__name__ == "DataError":  # the driver's own: Python has no year 10000, no infinity
+    if state is None and type(cause).__name__ == "DataError":  # of the driver: Python has no year 10000, no infinity
         return SourceError(Problem.NO_TABLE, what="beyond")
     if state is None:
         return _read_libpq_message(str(cause))
     if state in _POSTGRESQL_CODES_WITH_TEXT:
-        said = (cause.diag.message_primary or "")[:CLIPPED_CHARACTERS]
-        return _make_error(Problem.QUERY_REFUSED, state, seconds, said)
+        message = (cause.diag.message_primary or "")[:CLIPPED_CHARACTERS]
+        return _make_error(Problem.QUERY_REFUSED, state, seconds, message)
     if state[:2] == "28":
         return SourceError(Problem.NOT_ADMITTED)
     if state[:2] == "08":
@@ -492,9 +491,9 @@ def _read_psycopg_error(cause: Any, seconds: float) -> SourceError:
     return _make_error(_POSTGRESQL_PROBLEMS.get(state, Problem.QUERY_REFUSED), state, seconds)
 
 
-def _read_libpq_message(said: str) -> SourceError:
-    """Return why there is no connection. libpq tells it only in a text with the address, which is not passed on."""
-    text = said.lower()
+def _read_libpq_message(message: str) -> SourceError:
+    """Return why there is no connection. libpq says it only in a text that holds the address, too."""
+    text = message.lower()
     if "authentication failed" in text or "pg_hba" in text or "no password supplied" in text:
         return SourceError(Problem.NOT_ADMITTED)
     if "does not exist" in text:
@@ -527,7 +526,7 @@ def _read_pymysql_error(cause: Any, seconds: float) -> SourceError:
 
 # --- Rights of a source's account beyond reading. A read-only transaction blocks none of them -------------------------
 
-# Each query returns one row: superuser, files.
+# Each query returns one row with a value for each DatabasePrivilege, in order: superuser, files.
 _PRIVILEGE_QUERIES = {
     "postgresql": """
         SELECT account.rolsuper, EXISTS (
@@ -543,7 +542,7 @@ _PRIVILEGE_QUERIES = {
 
 
 def find_privileges(query: SqlQuery, *, seconds: float) -> frozenset[DatabasePrivilege]:
-    """Return the rights of the source's account, as far as the database tells them. Raises SourceError."""
+    """Return the rights of the source's account, as far as the database reports them. Raises SourceError."""
     statement = _PRIVILEGE_QUERIES.get(query.url.get_backend_name())
     if statement is None:
         return frozenset()

@@ -1,7 +1,7 @@
 """Messages: build the payload and its bytes from a content and its recipients. Pure.
 
-Each msgtype has one builder. It refuses a required value that WeCom would refuse or cut in silence, and the error names
-the field; the caller keeps optional texts within their limits. The module `cards` builds template cards. Source:
+Each msgtype has one builder. It refuses a required value that WeCom would refuse or cut without an error, and its error
+names the field; the caller keeps optional texts within their limits. The module `cards` builds template cards. Source:
 "发送应用消息", developer.work.weixin.qq.com/document/path/90236 (page of 2025-09-24); group chats of an application
 90245 to 90248; updating a card 94945 (page of 2025-07-24); group robots (now called 消息推送) 91770.
 """
@@ -86,8 +86,8 @@ def drop_direction_marks(text: str) -> str:
 def clip_utf8(text: str, limit_bytes: int, suffix: str = "…") -> str:
     """Return `text`, cut to `limit_bytes` bytes of UTF-8 if it is longer: between two characters, with `suffix` behind.
 
-    WeCom itself cuts in silence and possibly inside a character. Raises ValueError if `suffix` alone is longer than
-    the limit, MessageError for half of a surrogate pair.
+    WeCom itself cuts without an error, and possibly inside a character. Raises ValueError if `suffix` alone is longer
+    than the limit, MessageError for half of a surrogate pair.
     """
     try:
         encoded = text.encode()

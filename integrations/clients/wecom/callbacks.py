@@ -3,7 +3,7 @@
 Whitespace, order, CDATA and the case of event names vary at WeCom, so everything is parsed as XML, without document
 types and entities. Source: developer.work.weixin.qq.com/document/path/90930 (page of 2024-12-13), 90238 to
 90240 for messages and events. The cryptography (90968, "加解密方案说明", and the official libraries) is AES-256-CBC
-over: 16 random bytes, the length of the message in 4 bytes, the message, the receiver; padded to 32 bytes.
+over: 16 random bytes, the message's length in 4 bytes, the message, the receiver; padded to a multiple of 32 bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BASE64 = re.compile(r"[0-9A-Za-z+/]+={0,2}")
 
 
 class CallbackError(Exception):
-    """A callback that is not from WeCom, or not for us. `reason` is for the log; the sender does not see it."""
+    """A callback that is malformed, not from WeCom or not for us. `reason`: for the log; the sender does not see it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -51,8 +51,8 @@ class Callback:
 
     `kind`: the message type or the event's name, in lower case (`text`, `template_card_event`, `change_contact`).
     `change`: ChangeType in lower case, for changes of the directory. `fields`: all elements by WeCom's names; one with
-    children is a mapping, repeated ones are a list, everything else is text. `dedupe_key`: equal for the three
-    deliveries of one callback, which share nothing but the plaintext.
+    children is a mapping, repeated ones are a list, everything else is text. `dedupe_key`: equal whenever WeCom
+    delivers the same callback, up to three times; it is made from the plaintext, because all else differs.
     """
 
     corpid: str

@@ -100,7 +100,7 @@ class Call:
 
 
 class Wire:
-    """The connection of a client to WeCom, which sends one call and reads the answer. Tokens are the caller's task.
+    """A client's connection to WeCom: it sends single calls and reads their answers. The caller adds the token.
 
     `session`: from `open_session`, may be shared by clients and threads. `proxy`: an address, empty for none.
     `ca_bundle`: path of a file of certificates to trust instead of the usual ones.
@@ -130,7 +130,7 @@ class Wire:
         seconds = self.find_time_limit(call)
         with observe_call(self._observe, call.operation):
             if limit_to_deadline(seconds) < seconds * _LEAST_TIME_SHARE:
-                # Not tried: a send that would time out is unclear; a send that never began is certainly not done.
+                # Nothing is sent: after a time-out nobody would know whether WeCom did it.
                 raise TransientError("no time was left to send", system="wecom", operation=call.operation)
             query = urlencode({**credentials, **call.params}, quote_via=quote, safe="")
             reply = self._route.exchange(
@@ -245,7 +245,7 @@ def read_texts(answer: Answer, name: str, *, required: bool = False) -> tuple[st
         if required:
             raise AnswerError(f"{name} is missing")
         return ()
-    # Compared by type: excludes bool, and is fast; this runs a hundred thousand times a synchronisation.
+    # Compared by type, which excludes bool and is fast: a synchronisation does it a hundred thousand times.
     return tuple([str(item) for item in value if type(item) in (str, int)])
 
 

@@ -1,6 +1,6 @@
 """The three template cards that the product sends: their parts, and one builder for each. Pure.
 
-WeCom shows at most six lines, four paragraphs, three jumps and six buttons, whose keys differ, and shortens long texts.
+WeCom shows at most six lines, four paragraphs, three jumps (links) and six buttons with different keys, and cuts texts.
 Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236 (page of 2025-09-24), 模板卡片消息.
 """
 
@@ -29,7 +29,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A button whose click comes as a callback with `key`, at most 1024 bytes. `style`: 1 to 4."""
+    """A button. WeCom reports a click on it by a callback with `key`, at most 1024 bytes. `style`: 1 to 4."""
 
     text: str
     key: str
@@ -57,7 +57,7 @@ def build_text_notice(
     jumps: Sequence[Pair] = (),
 ) -> Content:
     """Build a notice of text; it needs a title or a subtitle. `emphasis`: a large figure and its caption. `lines`:
-    names and values. `jumps`: titles and addresses at the foot. Raises MessageError."""
+    names and values. `jumps`: titles and addresses of links at the foot. Raises MessageError."""
     parts = {
         "emphasis_content": _build_pair(*emphasis),
         "sub_title_text": sub_title,

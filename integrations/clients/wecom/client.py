@@ -1,7 +1,7 @@
 """Client of WeCom's server API. Each method names its source, a page of developer.work.weixin.qq.com.
 
-The client is constructed from plain values and does not import Django. A call is: token, deadline, send, HTTP status,
-JSON, `errcode`, typed answer. It is repeated only once, after a stale token; every other retry belongs to the caller.
+The client is constructed from plain values and does not import Django. The steps of a call: deadline, token, request,
+HTTP status, JSON, `errcode`, typed answer. It is repeated once after a stale token; any other retry is the caller's.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _check_chat_name(name: str) -> None:
         raise MessageError("name", f"{len(name)} characters, at most {CHAT_NAME_CHARACTERS}")
 
 
-MEDIA_BYTES_AT_LEAST = 6  # "more than 5 bytes"
+MEDIA_BYTES_AT_LEAST = 6  # WeCom's documentation says: more than 5 bytes
 MEDIA_BYTES_AT_MOST: dict[MediaKind, int] = {"image": 10 * 1024 * 1024, "file": 20 * 1024 * 1024}
 
 
@@ -134,8 +134,8 @@ def _make_upload(
 ) -> Call:
     """Return the call that uploads a file, as a form with one part named `media`.
 
-    The library requests cannot build this form, because the name must be raw UTF-8: WeCom does not understand
-    `filename*=utf-8''…` (44001), and shows the recipient a percent-encoded name as it is. Raises MessageError for a
+    The library requests cannot build this form, because the file's name must be raw UTF-8: WeCom does not understand
+    `filename*=utf-8''…` (44001), and shows a percent-encoded name to the recipient unchanged. Raises MessageError for a
     wrong size, and for a name with line breaks.
     """
     if not MEDIA_BYTES_AT_LEAST <= len(content) <= MEDIA_BYTES_AT_MOST[kind]:
@@ -162,8 +162,8 @@ class WeComClient:
     """Client of WeCom for one application.
 
     `agentid`: None for the directory-sync assistant (通讯录同步), which has a secret but no agent. Raises only the
-    classes of `integrations.clients.errors`, and MessageError for a value that WeCom would refuse. For a call about
-    people, RecipientError means: the object does not exist, or the application may not see it.
+    classes of `integrations.clients.errors`, and MessageError for a value that WeCom would refuse. From a method that
+    reads people or departments, RecipientError means: they do not exist, or the application may not see them.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class WeComClient:
         """Check the Secret: fetch a new token even if one is stored. Raises the error of gettoken."""
         self._tokens.renew(self.corpid, self.agentid, self._gettoken)
 
-    def jsapi_ticket(self) -> str:
+    def find_jsapi_ticket(self) -> str:
         """Return the company's ticket for `oauth.sign_page`; the token store keeps it."""
         return self._tokens.get(self.corpid, self.agentid, self.get_jsapi_ticket, "jsapi_ticket")
 
@@ -238,7 +238,7 @@ class WeComClient:
         """Return name, visible scope, trusted domain and home page. Source: document/path/90227."""
 
         def parse(answer: Answer) -> Agent:
-            # Each of the three `allow_*` may be missing.
+            # Each of the three fields `allow_*` may be missing.
             users = read_objects(read_child(answer, "allow_userinfos"), "user")
             return Agent(
                 agentid=read_integer(answer, "agentid"),
@@ -279,18 +279,18 @@ class WeComClient:
         return {"button": list(buttons)}
 
     def getcallbackip(self) -> tuple[str, ...]:
-        """Return the addresses or ranges that callbacks come from; read them daily. Source: document/path/90930."""
+        """Return the addresses or ranges from which callbacks come; read them daily. Source: document/path/90930."""
         return self._read("getcallbackip", lambda answer: read_texts(answer, "ip_list", required=True))
 
     def get_jsapi_ticket(self) -> FetchedToken:
-        """Fetch the ticket for `jsapi_ticket`, which stores it: at most 100 an hour. Source: document/path/90506."""
+        """Fetch a ticket for `find_jsapi_ticket`, which stores it: at most 100 an hour. Source: document/path/90506."""
         return self._read("get_jsapi_ticket", lambda answer: read_token(answer, "ticket"))
 
     # --- People: sign-in codes and the directory ----------------------------------------------------------------------
 
     def auth_getuserinfo(self, code: str) -> Identity:
         """Return the person of `code`, which works once and for 5 minutes: after LoginRefusedError, start the sign-in
-        again. Members outside the visible scope have a userid too: check `user_get` after it.
+        again. Members outside the visible scope have a userid, too: call `user_get` to check whether they are in it.
 
         Source: document/path/91023 (page of 2022-09-23); 98177 for the page with the QR code.
         """
@@ -345,17 +345,17 @@ class WeComClient:
         *,
         limit: int = ROWS_A_PAGE,
         pages_at_most: int = PAGES_AT_MOST,
-        through: Callable[[Callable[[], MemberPage]], MemberPage] = lambda call: call(),
+        make_call: Callable[[Callable[[], MemberPage]], MemberPage] = lambda call: call(),
     ) -> Iterator[MemberPage]:
         """Yield all pages of `user_list_id`, one call each.
 
-        `through` makes each call, so that a caller can repeat, count or slow it down. Raises UnexpectedResponseError
-        if the list does not end, because a list cut off in silence would make a full synchronisation drop people.
+        `make_call` makes each call; it may repeat it, count it or wait before it. Raises UnexpectedResponseError if the
+        list does not end, because a synchronisation would take the people missing from an incomplete list for deleted.
         """
         seen: set[str] = set()
         cursor = ""
         for _page in range(pages_at_most):
-            page = through(partial(self.user_list_id, cursor, limit))
+            page = make_call(partial(self.user_list_id, cursor, limit))
             yield page
             cursor = page.next_cursor
             if not cursor:
@@ -398,7 +398,7 @@ class WeComClient:
 
         return self._read("tag/get", parse, tagid=tag_id)
 
-    # --- Messages. Raise OutcomeUnknownError if one may have been sent ------------------------------------------------
+    # --- Messages. The methods raise OutcomeUnknownError if a message may have been sent ------------------------------
 
     def message_send(self, body: bytes) -> SendResult:
         """Send exactly the bytes of `body` (see `builders.encode_body`). Partial success is a result, not an error.
@@ -415,7 +415,7 @@ class WeComClient:
         return read_joined_ids(self._write("message/update_template_card", update, is_repeatable=False), "invaliduser")
 
     def message_recall(self, msgid: str) -> None:
-        """Recall a message, within 24 h; the WeChat plug-in keeps it. Source: document/path/94867."""
+        """Recall a message, within 24 h; it stays visible in the WeChat plug-in. Source: document/path/94867."""
         self._write("message/recall", {"msgid": msgid})
 
     def media_upload(
@@ -423,13 +423,13 @@ class WeComClient:
     ) -> str:
         """Upload a file for messages and return its media_id, valid for three days. The recipient sees `file_name`.
 
-        `content`: more than 5 bytes; image (JPG, PNG) 10 MB, file 20 MB. Raises MessageError for any other size, and
-        for a name with line breaks. Source: document/path/90253.
+        `content`: 6 bytes to 10 MB for an image (JPG, PNG), to 20 MB for a file. Raises MessageError for another size,
+        and for a name with line breaks. Source: document/path/90253.
         """
         call = _make_upload("media/upload", content, kind=kind, file_name=file_name, media_type=media_type)
         return parse_answer(call.operation, parse_media_id, self._call(call))
 
-    # --- Group chats of the application. WeCom refuses one that does not see the root department: 48002, 60011 --------
+    # --- Group chats. WeCom refuses an application that does not see the root department: 48002, 60011 ----------------
 
     def appchat_create(self, *, userids: Sequence[str], name: str = "", owner: str = "", chatid: str = "") -> str:
         """Create a group chat and return its chatid. `userids`: 2 to 2000 members; `name`: at most 50 characters;
@@ -478,8 +478,8 @@ class WeComClient:
     def appchat_send(self, body: bytes) -> None:
         """Send exactly the bytes of `body` (see `builders.build_chat_message`) into a group chat.
 
-        WeCom drops no duplicate.
-        Raises OutcomeUnknownError if it may have been sent: do not repeat it. Source: document/path/90248.
+        Raises OutcomeUnknownError if it may have been sent: do not repeat it, because WeCom drops no duplicates.
+        Source: document/path/90248.
         """
         self._call(Call("appchat/send", "POST", body=body, is_repeatable=False))
 
@@ -487,7 +487,7 @@ class WeComClient:
 class RobotClient:
     """Client of WeCom for one group robot (消息推送), which has a key and no token. `key`: from its webhook address.
 
-    At most 20 messages a minute. There is no duplicate check: an unclear outcome must not be repeated blindly.
+    At most 20 messages a minute. WeCom drops no duplicates: after an unclear outcome do not repeat a message blindly.
     Source: document/path/91770.
     """
 
@@ -498,7 +498,7 @@ class RobotClient:
         return "RobotClient()"
 
     def webhook_send(self, body: bytes) -> SendResult:
-        """Send exactly the bytes of `body` (see `build_robot_text`). A `warning` in the result: it may not be shown.
+        """Send exactly the bytes of `body` (see `build_robot_text`). With a `warning`, WeCom may not show the message.
 
         Raises OutcomeUnknownError if it may have been sent: do not repeat it. Source: document/path/91770.
         """

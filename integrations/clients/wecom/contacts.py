@@ -19,7 +19,7 @@ from integrations.clients.wecom.calls import (
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The person who signed in with a code: a member has a userid, anybody else an openid."""
+    """The person who signed in with a code. A member of the company has a userid, anybody else an openid."""
 
     userid: str = ""
     openid: str = ""
@@ -43,10 +43,11 @@ class User:
     is_enabled: bool | None = None
     # The company's own plain-text fields (extattr) that the application may see: name and value.
     own_fields: tuple[tuple[str, str], ...] = ()
-    # The RESTRICTED_FIELDS that are missing from the answer.
+    # The names of RESTRICTED_FIELDS that the answer does not have.
     withheld: tuple[str, ...] = field(default=(), compare=False)
 
 
+# Fields that WeCom withholds from applications without the right to them.
 RESTRICTED_FIELDS = ("mobile", "email", "biz_mail", "gender", "avatar", "qr_code", "address")
 
 
@@ -66,7 +67,7 @@ def parse_user(answer: Answer) -> User:
         alias=read_optional_text(answer, "alias"),
         status=read_optional_integer(answer, "status"),
         is_enabled=None if enable is None else enable == 1,
-        # Plain texts (type 0), in today's form or the old one (`value` beside the name); no links and mini programs.
+        # Only plain texts (type 0), not links or mini programs. An older form has `value` beside the name.
         own_fields=tuple(
             (
                 read_optional_text(one, "name"),
@@ -81,7 +82,7 @@ def parse_user(answer: Answer) -> User:
 
 @dataclass(frozen=True, slots=True)
 class Department:
-    """A department; larger `order` comes first. Names are empty in a simple list."""
+    """A department. Among siblings, larger `order` comes first. department/simplelist gives no names."""
 
     department_id: int
     parent_id: int | None = None
@@ -98,7 +99,7 @@ class MemberRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MemberPage:
-    """A page of rows, one for each department of a member, and the cursor of the next page, empty at the end."""
+    """A page of rows, one for each department of a member. `next_cursor`: for the next page; empty at the end."""
 
     rows: tuple[MemberRow, ...]
     next_cursor: str

@@ -71,10 +71,10 @@ _TO_LICENCE = _("WeCom's console → App management → the app → Interface li
 _TO_ACCOUNT = _(
     "People → the person → WeCom account: compare it with WeCom's console → Contacts → the member → Account."
 )
-# In a group with this in place of the last text, every code has a text of its own in _PLACES.
+# Stands for the last text of a group whose codes have different ones: each is in _PLACES.
 _OWN_PLACE = ""
 
-# By error class, who can fix it and where to click: the codes, each with what happened.
+# Maps error class, who can fix it and where to click to codes, each with what happened.
 _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
     (TransientError, NOBODY, TO_WAIT): {
         -1: _("WeCom is busy."),

@@ -16,7 +16,7 @@ def sign_page(*, ticket: str, nonce: str, timestamp: int, url: str) -> str:
     return hashlib.sha1(signed.encode(), usedforsecurity=False).hexdigest()
 
 
-# --- Links for signing in with WeCom. Their values come from our own models and settings, which validate them ---
+# --- Links for signing in with WeCom. Their values come from models and settings, which validate them -----------------
 
 WWLOGIN_BASE_URL = "https://login.work.weixin.qq.com"
 

@@ -41,10 +41,10 @@ Cipher = Callable[[bytes], bytes]
 
 RENEW_AHEAD_SECONDS = 300
 LEADER_SECONDS = 60  # longer than a gettoken call can take; afterwards another caller may try
-POLL_SECONDS = 0.03  # how often a caller looks whether another's fetch is over
+POLL_SECONDS = 0.03  # the interval at which a caller checks whether the fetch of another one has ended
 WAIT_SECONDS = 30
-SHARED_SECONDS = 5  # renew() does not try a Secret again that was refused less than this ago
-BRIEF_PAUSE_SECONDS = 1  # after an outage: waiting callers share the failure, the next caller tries again
+SHARED_SECONDS = 5  # if WeCom refused the Secret less than this ago, renew() does not try it again
+BRIEF_PAUSE_SECONDS = 1  # after another failure: callers that wait already share it, the next caller tries again
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,12 @@ class Pause:
         }
         if self.kind == RateLimitedError.__name__:
             return RateLimitedError(self.message, retry_after_seconds=max(1, round(self.remaining_seconds)), **known)
-        # A class of an older release counts as a TransientError.
+        # If another release stored a class that is not known here, it counts as a TransientError.
         cls = next((cls for cls in _SHARED_ERRORS if cls.__name__ == self.kind), TransientError)
         return cls(self.message, **known)
 
 
-# The classes that a fetch may end with; a class before its base class.
+# The classes of errors that are stored for other callers; a subclass stands before its base class.
 _SHARED_ERRORS = (RateLimitedError, ConfigurationError, TransientError, ForeignAnswerError, UnexpectedResponseError)
 
 
@@ -116,7 +116,7 @@ local token, token_ms = read(KEYS[1])
 local pause, pause_ms = read(KEYS[2])
 return {token, token_ms, pause, pause_ms}
 """
-# ARGV: owner, which key (1 token, 2 pause), value, life time. A token ends the pause.
+# ARGV: owner, number of the key to set (1 token, 2 pause), value, lifetime in ms. A token ends the pause.
 _PUBLISH = """
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[tonumber(ARGV[2])], ARGV[3], 'PX', ARGV[4])
@@ -190,7 +190,8 @@ class TokenStore:
     def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
         """Fetch a new token even if one is stored. Share it, or the failure, unless another caller is fetching.
 
-        Raises the error of `fetch`; the last one, without a call, if the Secret was just refused or calls are limited.
+        Raises the error of `fetch`. If the Secret was refused just before, or calls are limited, raises the stored
+        error without calling `fetch`.
         """
         key = _make_key(corpid, agentid, "token")
         try:
@@ -347,7 +348,7 @@ class TokenStore:
         stored = None
         if token is not None:
             _token_digest, ahead_ms, encrypted = token.decode().split(":", 2)
-            with suppress(ValueError, InvalidToken):  # encrypted with a key that is gone: fetch anew
+            with suppress(ValueError, InvalidToken):  # no present key decrypts it: a new one is fetched
                 value = self._decrypt(base64.b64decode(encrypted)).decode()
                 stored = StoredToken(value, token_ms / 1000, int(ahead_ms) / 1000)
         if pause is None:

@@ -15,7 +15,7 @@ from integrations.bi import find_page_address
 from integrations.clients import guandata_sso
 from integrations.clients.guandata_sso import (
     KeyFlaw,
-    KeyRefused,
+    KeyRefusedError,
     build_sign_in_url,
     encrypt_claims,
     is_page_template,
@@ -71,7 +71,7 @@ ENCRYPTED = KEY.private_bytes(
     ],
 )
 def test_what_is_no_private_key_is_refused_by_its_flaw(text: str, flaw: KeyFlaw) -> None:
-    with pytest.raises(KeyRefused) as refusal:
+    with pytest.raises(KeyRefusedError) as refusal:
         guandata_sso.load_private_key(text)
 
     assert refusal.value.flaw is flaw
@@ -87,7 +87,7 @@ def test_a_key_shorter_than_documented_or_too_long_is_refused(
     command = ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"]
     text = subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
-    with pytest.raises(KeyRefused) as refusal:
+    with pytest.raises(KeyRefusedError) as refusal:
         guandata_sso.load_private_key(text)
 
     assert refusal.value.flaw is flaw

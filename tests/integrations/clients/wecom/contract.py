@@ -173,7 +173,7 @@ CASES = (
 # A reading method, a sending one, and a robot's.
 KINDS = tuple(case for case in CASES if case.endpoint in ("agent_get", "message_send", "webhook_send"))
 # These build on the methods above, or on the token alone, and have tests of their own.
-COMPOSED = {"user_list_id_pages", "renew_token", "jsapi_ticket"}
+COMPOSED = {"user_list_id_pages", "renew_token", "find_jsapi_ticket"}
 
 
 def public_methods() -> set[str]:

@@ -485,10 +485,10 @@ def test_a_new_secret_drops_the_tickets_too(store: TokenStore) -> None:
     with wecom_answers() as wecom:
         wecom.gives("gettoken")
         wecom.gives("get_jsapi_ticket")
-        app_client(token_store=store).jsapi_ticket()
+        app_client(token_store=store).find_jsapi_ticket()
 
         store.forget(CORPID, AGENTID)
-        app_client(token_store=store).jsapi_ticket()
+        app_client(token_store=store).find_jsapi_ticket()
 
         assert len(wecom.calls) == 4
 
