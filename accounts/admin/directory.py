@@ -26,7 +26,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.admin.base import Column, OptionFilter, RowsAdmin, RunPages, VisibleRowsAdmin, format_duration
 from accounts.audit import services
 from accounts.directory.groups import DepartmentSearch
-from accounts.directory.hooks import SYNC
+from accounts.directory.hooks import SYNC_PERMISSION
 from accounts.directory.matching import filter_unlinked
 from accounts.directory.sync import preview_policy
 from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, LinkConflict, WeComAccount
@@ -335,7 +335,7 @@ class MemberAdmin(RowsAdmin, VisibleRowsAdmin):
                 one.shown_user = format_html('<a href="{}">{}</a>', address, user)
 
     def has_admit_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(SYNC)
+        return request.user.has_perm(SYNC_PERMISSION)
 
     @admin.action(description=_("Confirm accounts that came back"), permissions=["admit"])
     def admit(self, request: HttpRequest, queryset: QuerySet[Member]) -> None:
@@ -507,7 +507,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Confirm or refuse the changes for which a run waits."""
         run = find_row(self, request, run_id, to_change=False)
-        if not request.user.has_perm(SYNC):
+        if not request.user.has_perm(SYNC_PERMISSION):
             raise PermissionDenied
         is_yes = request.POST.get("answer") == "yes"
         answer = sync.confirm_run if is_yes else sync.refuse_run
@@ -546,7 +546,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "question": sync.describe_question(run) if run.status == SyncRun.Status.ASKING else [],
             "explanation": sync.explain_run(run),
             "warnings": sync.describe_warnings(run),
-            "may_answer": request.user.has_perm(SYNC),
+            "may_answer": request.user.has_perm(SYNC_PERMISSION),
             "offer": None if is_unfinished else self._describe_offered_policy(request, run),
             "lists": visible if run.status == SyncRun.Status.DONE and not is_unfinished else [],
             "changes": [
@@ -563,7 +563,7 @@ def _get_corp_or_404(request: HttpRequest, corp_id: int) -> Corp:
     corp = Corp.objects.visible_to(request.user).filter(pk=corp_id).first()
     if corp is None:
         raise Http404
-    if not request.user.has_perm(SYNC):
+    if not request.user.has_perm(SYNC_PERMISSION):
         raise PermissionDenied
     return corp
 

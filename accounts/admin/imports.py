@@ -30,7 +30,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.admin.base import Column, RunPages
 from accounts.audit import services
-from accounts.directory.hooks import SYNC
+from accounts.directory.hooks import SYNC_PERMISSION
 from accounts.explanations import explain_import
 from accounts.importexport import jobs, sheets
 from accounts.importexport.jobs import MAY_CHANGE, MAY_IMPORT, TO_WRITE
@@ -77,7 +77,7 @@ def explain_origin_of_people(request: HttpRequest) -> SafeString:
         "An import changes existing people, and creates others only if you tick that option. A company's directory "
         "creates people by itself: {link}"
     )
-    may_open = request.user.has_perm("integrations.view_corp" if corp is None else SYNC)
+    may_open = request.user.has_perm("integrations.view_corp" if corp is None else SYNC_PERMISSION)
     return format_html(sentence, link=format_html('<a href="{}">{}</a>', url, words) if may_open else words)
 
 

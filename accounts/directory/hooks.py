@@ -17,7 +17,7 @@ from integrations.core.hooks import Attention, Line
 from integrations.models import CallbackEvent, Corp, SyncRun
 
 # The permission to start a synchronisation.
-SYNC = "integrations.sync_directory"
+SYNC_PERMISSION = "integrations.sync_directory"
 
 
 def list_directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:

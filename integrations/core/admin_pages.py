@@ -327,16 +327,16 @@ class EmptySelectHelp:
 
 
 # Other pages that bring rows: URL name in the admin, permission, label of the link.
-SYNC = ("integrations_syncrun_start", "integrations.sync_directory", _("Synchronise the directory"))
-COMPANY = ("integrations_corp_add", "integrations.add_corp", _("Connect a company"))
-TOKEN = ("notifications_apitoken_add", "notifications.add_apitoken", _("New API token"))
-PUSH = ("notifications_subscription_add", "notifications.add_subscription", _("New push"))
+SYNC_PAGE = ("integrations_syncrun_start", "integrations.sync_directory", _("Synchronise the directory"))
+COMPANY_PAGE = ("integrations_corp_add", "integrations.add_corp", _("Connect a company"))
+TOKEN_PAGE = ("notifications_apitoken_add", "notifications.add_apitoken", _("New API token"))
+PUSH_PAGE = ("notifications_subscription_add", "notifications.add_subscription", _("New push"))
 # By the label of the model to choose from.
 EMPTY_SELECT_HELP: Mapping[str, EmptySelectHelp] = {
     "integrations.Corp": EmptySelectHelp(
-        _("No company is connected yet."), "", *COMPANY, hidden=_("No WeCom company is assigned to you.")
+        _("No company is connected yet."), "", *COMPANY_PAGE, hidden=_("No WeCom company is assigned to you.")
     ),
-    "integrations.Department": EmptySelectHelp(_("The directory is not synchronised yet."), "", *SYNC),
+    "integrations.Department": EmptySelectHelp(_("The directory is not synchronised yet."), "", *SYNC_PAGE),
     "integrations.Card": EmptySelectHelp(
         _("There is no data yet."), _("New data"), hidden=_("There is data of all companies, which you may not see.")
     ),
@@ -347,13 +347,13 @@ EMPTY_SELECT_HELP: Mapping[str, EmptySelectHelp] = {
     ),
     "integrations.SiteAddress": EmptySelectHelp(_("There is no site address yet."), _("New site address")),
     "accounts.User": EmptySelectHelp(
-        _("There are no people yet."), _("New person"), *SYNC, unfit=_("Nobody can be chosen here at present.")
+        _("There are no people yet."), _("New person"), *SYNC_PAGE, unfit=_("Nobody can be chosen here at present.")
     ),
     "accounts.Attribute": EmptySelectHelp(_("No attribute can be chosen yet."), _("New attribute")),
     "auth.Group": EmptySelectHelp(_("There are no groups yet."), _("New group"), unfit=_("No group can be chosen.")),
     "notifications.Robot": EmptySelectHelp(_("No group robot is entered yet."), _("New group robot")),
-    "notifications.ApiToken": EmptySelectHelp(_("There is no API token yet."), "", *TOKEN),
-    "notifications.Subscription": EmptySelectHelp(_("There is no push yet."), "", *PUSH),
+    "notifications.ApiToken": EmptySelectHelp(_("There is no API token yet."), "", *TOKEN_PAGE),
+    "notifications.Subscription": EmptySelectHelp(_("There is no push yet."), "", *PUSH_PAGE),
     "notifications.Report": EmptySelectHelp(_("There is no content yet. People who may change reports can add it.")),
 }
 
@@ -429,10 +429,10 @@ def _find_page(help: EmptySelectHelp, request: HttpRequest) -> tuple[str, StrOrP
     """Return the page's address and label, empty without permission. The synchronisation is that of the first enabled
     company; without one, the page connects a company."""
     page, permission, label, keys = help.page, help.permission, help.label, []
-    if page == SYNC[0]:
+    if page == SYNC_PAGE[0]:
         corp = Corp.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk").first()
         if corp is None:
-            page, permission, label = COMPANY
+            page, permission, label = COMPANY_PAGE
         else:
             keys = [corp.pk]
     if not page or not request.user.has_perm(permission):

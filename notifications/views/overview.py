@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 from django.views.decorators.http import require_safe
 
-from accounts.directory.hooks import SYNC
+from accounts.directory.hooks import SYNC_PERMISSION as _SYNC
 from accounts.models import DirectoryPolicy, User, WeComAccount
 from accounts.users.roles import describe_contacts, sees_all
 from integrations import bi
@@ -250,7 +250,7 @@ def _make_company_steps(request: HttpRequest, corps: Sequence[Corp], facts: Any)
     missing = unlinked if facts.has_members else _("Nobody is linked yet.")
     start = reverse("admin:integrations_syncrun_start", args=[enabled[0].pk])
     page = start if facts.has_policy else _find_change_page(enabled[0])  # which offers the first synchronisation
-    return company, Step(name, purpose, missing, **_offer_button(request, SYNC, _("Synchronise the directory"), page))
+    return company, Step(name, purpose, missing, **_offer_button(request, _SYNC, _("Synchronise the directory"), page))
 
 
 def _make_data_step(request: HttpRequest, facts: Any) -> Step:

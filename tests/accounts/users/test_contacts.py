@@ -8,7 +8,7 @@ from integrations.models import Corp
 from tests.accounts.people import with_role
 
 pytestmark = pytest.mark.django_db
-ADD_PUSH, SYNC = "notifications.add_subscription", "integrations.sync_directory"
+ADD_PUSH, SYNC_PERMISSION = "notifications.add_subscription", "integrations.sync_directory"
 
 
 def make_staff(name: str, role: Role, *corps: Corp, account: Corp | None = None, **fields: bool) -> User:
@@ -70,6 +70,6 @@ def test_of_one_company_its_own_administrators_are_named(corp: Corp, other_corp:
     make_staff("ours", Role.INTEGRATION_ADMINISTRATOR, corp, account=corp)
     make_staff("theirs", Role.INTEGRATION_ADMINISTRATOR, other_corp, account=other_corp)
 
-    assert describe_contacts(reader, SYNC, [corp.pk]) == "请联系集成管理员或系统管理员：ours。"
-    assert describe_contacts(reader, SYNC) == "请联系集成管理员或系统管理员：ours、theirs。"
-    assert describe_contacts(reader, SYNC, ()) == "请联系可管理全部公司的集成管理员或系统管理员。"
+    assert describe_contacts(reader, SYNC_PERMISSION, [corp.pk]) == "请联系集成管理员或系统管理员：ours。"
+    assert describe_contacts(reader, SYNC_PERMISSION) == "请联系集成管理员或系统管理员：ours、theirs。"
+    assert describe_contacts(reader, SYNC_PERMISSION, ()) == "请联系可管理全部公司的集成管理员或系统管理员。"
