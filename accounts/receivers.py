@@ -40,7 +40,7 @@ def track_people_and_companies() -> None:
     )
     signals.track_model(
         SiteAddress,
-        corps=lambda address: list(Corp.objects.at(address).values_list("pk", flat=True)) if address.pk else [],
+        corps=lambda address: list(Corp.objects.at_address(address).values_list("pk", flat=True)) if address.pk else [],
         left_out=("changed_at",),
     )
     signals.track_model(

@@ -73,7 +73,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         if getattr(request.user, "is_superuser", False):
             return ""
         # Disabled companies count, too: one could be disabled for the change and enabled again.
-        if Corp.objects.at(address).ever_enabled().exists():
+        if Corp.objects.at_address(address).ever_enabled().exists():
             return gettext(
                 "A company that has been enabled uses this address: WeCom sends the codes there that identify people. "
                 "A superuser can change it."

@@ -125,7 +125,7 @@ def find_link_changes(*, address: SiteAddress, url: str) -> list[dict[str, Any]]
     """Return the domain and home page that saving `url` for `address` would change in WeCom's console, for each corp
     concerned."""
     changes = []
-    for corp in Corp.objects.at(address):
+    for corp in Corp.objects.at_address(address):
         change: dict[str, Any] = {"corp": corp}
         for when, site in (("before", address), ("after", SiteAddress(url=url))):
             corp.site_address = site

@@ -1,4 +1,4 @@
-"""Lists of the BI's pages and their cards, to choose a card from. Each list is a job, fresh for ten minutes."""
+"""Lists of the BI's pages and their cards, from which a card is chosen. Each list is a job, fresh for ten minutes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def list_pages(run: JobRun) -> dict[str, Any]:
         failure = explain_call_failure(error, settings.WECOM_TOTAL_TIMEOUT_SECONDS)
     except SourceError as error:
         failure = error
-    # Raised outside the block: inside, it would carry the other error with the BI's text.
+    # Raised outside the block: inside, its __context__ would be the first error, with the BI's text.
     raise JobFailedError(failure.problem.value, **failure.facts)
 
 

@@ -1,16 +1,16 @@
 """Fetches of cards' data: once per slot (scheduled time), for all pushes and alerts of that slot.
 
-    fetch.request_data(card_ids, slot_at=slot, now=now)  # one row each, queued
-    fetch.find_card_data(card_ids, slot_at=slot)         # waiting, ready with a table, or failed with a sentence
+    fetch.request_data(card_ids, slot_at=slot, now=now)  # create and queue a row (CardData) for each card
+    fetch.find_card_data(card_ids, slot_at=slot)         # rows: waiting, ready with a table, or failed with a sentence
     fetch.card_data_finished.register(function)          # called as soon as the data of a card is ready or has failed
-    token = fetch.request_preview(cards, now=now)        # for a page
+    token = fetch.request_preview(cards, now=now)        # request present data for a page on which a person waits
     fetch.read_preview(token, cards, now=now)            # the progress, which the page polls
 
-A worker fetches under a lease with a token: a worker whose lease was lost cannot write any more. Failures that may pass
-are tried again after increasing waits; all others are final at once.
+A worker fetches under a lease with a token: a worker that lost the lease cannot write any more. Temporary failures are
+tried again after increasing pauses; all others are final at once.
 
-A source that hangs occupies a thread for its whole time limit. So few fetches of a source run at once (`parallel_limit`
-places), and sources whose last fetch hit the limit share SLOW_PLACES: other threads stay free for sources that answer.
+A source that hangs occupies a thread for its whole time limit. Therefore each source has `parallel_limit` places for
+fetches, and sources whose last fetch hit the limit share SLOW_PLACES: other threads stay free for sources that answer.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ logger = logging.getLogger(__name__)
 TASK = "integrations.fetch_card_data"
 TASK_SECONDS = 600
 
-# A lease is renewed during a fetch (integrations.core.background), so that another worker soon takes over from a killed
-# one.
+# A lease is renewed during a fetch (`keep_lease`). If its worker is killed, another one soon takes the row.
 LEASE = timedelta(seconds=20)
 # A fetch that hangs longer loses its lease: the longest attempt, plus time for name look-ups and a slow database.
 LEASED_AT_MOST = timedelta(seconds=SECONDS_AT_MOST + 60)
-WAITS = (timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=60), timedelta(seconds=180))
-# Parallel fetches of all slow sources together. Fewer than the threads of one worker of the queue `data`
+# Pauses before the next try of a temporary failure; after the last one it is final.
+RETRY_PAUSES = (timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=60), timedelta(seconds=180))
+# Parallel fetches of all slow sources together: fewer than the threads of one worker of the queue `data`
 # (docs/en/data-sources.md).
 SLOW_PLACES = 2
 # How soon to check again whether a source has a free place.
@@ -77,10 +77,9 @@ card_data_finished: Hook[[int, datetime], None] = Hook()
 
 
 def request_data(card_ids: Collection[int], *, slot_at: datetime, now: datetime) -> None:
-    """Create a row for each card and slot, however often it is requested, and queue its fetch.
+    """Create one row for each card and slot, however often it is requested, and queue its fetch.
 
-    Rows of earlier requests are queued again: a second task finds nothing to do, but a lost one would wait for
-    `requeue_lost_rows`.
+    Rows of earlier requests are queued again, in case their task was lost: a second task finds nothing to do.
     """
     wanted = [
         CardData(card_id=card_id, slot_at=slot_at, requested_at=now, next_try_at=now)
@@ -92,16 +91,17 @@ def request_data(card_ids: Collection[int], *, slot_at: datetime, now: datetime)
 
 
 def find_card_data(card_ids: Collection[int], *, slot_at: datetime) -> dict[int, CardData]:
-    """Return the rows by card, without those never requested or purged. The table is loaded when it is accessed."""
+    """Return the rows by card; a card without a row was not requested, or its row was deleted. A row loads its table
+    when it is accessed."""
     rows = CardData.objects.filter(card__in=card_ids, slot_at=slot_at).defer("content")
     return {row.card_id: row for row in rows}
 
 
 def repair_times(*, now: datetime) -> None:
-    """Repair rows after a clock ran ahead: shorten waits, and delete rows of future slots, which hold early data."""
+    """Repair rows after a clock was ahead: shorten pauses, and delete rows of future slots, whose data is too early."""
     CardData.objects.filter(slot_at__gt=now).delete()
     waiting = CardData.objects.waiting()
-    waiting.filter(next_try_at__gt=now + max(WAITS)).update(next_try_at=now)
+    waiting.filter(next_try_at__gt=now + max(RETRY_PAUSES)).update(next_try_at=now)
     waiting.filter(lease_until__gt=now + LEASED_AT_MOST).update(lease_until=now)
     CardData.objects.filter(requested_at__gt=now).update(requested_at=now)
     CardData.objects.filter(finished_at__gt=now).update(finished_at=now)
@@ -218,8 +218,8 @@ def _build_failure(row: CardData, error: SourceError, now: datetime) -> dict[str
     """Return the columns of a failure: a final one, or the time of the next try."""
     logger.info("data card=%s try=%s problem=%s", row.card.pk, row.try_count, error.problem)
     found: dict[str, object] = {"problem_code": error.problem.value, "problem_facts": error.facts}
-    if error.is_temporary and row.slot_at is not None and row.try_count <= len(WAITS):
-        return {**found, "next_try_at": now + WAITS[row.try_count - 1]}
+    if error.is_temporary and row.slot_at is not None and row.try_count <= len(RETRY_PAUSES):
+        return {**found, "next_try_at": now + RETRY_PAUSES[row.try_count - 1]}
     return {**found, "status": CardData.Status.FAILED}
 
 
@@ -261,7 +261,7 @@ class DataPreview:
 def request_preview(cards: Sequence[Card], *, now: datetime) -> str:
     """Request the present data of the cards, with one try each. Return the page's token: the ids of the rows.
 
-    A request of another page that no worker has started is shared, so that impatient clicks make no queue.
+    A row that another page requested is shared if no worker has started it, so that repeated clicks make no queue.
     """
     card_ids = dict.fromkeys(card.pk for card in cards)
     unstarted = CardData.objects.previews().waiting().filter(try_count=0, lease_until__isnull=True)

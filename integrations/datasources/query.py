@@ -57,7 +57,7 @@ def read_card_data(card: Card, *, rows_at_most: int, now: datetime) -> Table:
     raise failure
 
 
-# Problems that show that the service answered: `try_source` requests only its base address, where no data need be.
+# Problems that show that the service answered: `try_source` requests only its base address, which may give no data.
 _ANSWERED = frozenset({Problem.NOT_FOUND, Problem.NO_TABLE, Problem.NOT_UNDERSTOOD, Problem.EXPRESSION})
 
 
@@ -78,14 +78,14 @@ def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
         {"name": each["name"], "filterType": each["filterType"], "filterValue": list(each.get("filterValue", ()))}
         for each in card.bi_filters
     ]
-    parts = guandata_client(connection).card_data(
+    charts = guandata_client(connection).card_data(
         card.bi_card_id,
         view="GRAPH" if card.bi_view == "GRAPH" else "GRID",
         filters=filters,
         parameters=card.bi_parameters,
     )
     seconds, choices = card.source.timeout_seconds, _make_column_choices(card)
-    return read_card(parts, rows_at_most=rows_at_most, seconds=seconds, now=now, choices=choices)
+    return read_card(charts, rows_at_most=rows_at_most, seconds=seconds, now=now, choices=choices)
 
 
 def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:

@@ -1,10 +1,10 @@
 """Tests of data sources, as jobs of the queue "data": of a saved source alone, and of a form's unsaved input.
 
-    token = request_unsaved_test(source, card, by=person, now=now)  # `card` None: the source alone
-    requests.find_newest_job(UNSAVED_TEST, token)                   # its job, shown only to the person who asked
+    token = request_unsaved_test(source, card, by=person, now=now)  # `card` None: test the source alone
+    requests.find_newest_job(UNSAVED_TEST, token)                   # the test's job; only the person who asked sees it
 
-The cache keeps the input of a form, and the rows that were read, encrypted for at most five minutes. No job, task or
-page holds a password.
+The cache keeps a form's input and the rows that a test read, encrypted, for at most five minutes. An empty input means
+that a secret in it cannot be decrypted. No job, task or page holds a password.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from integrations.models.fields import Person, Unreadable, get_cipher
 SOURCE_TEST = "source.test"
 # The problem of a test that starts after its unsaved input has expired.
 INPUT_EXPIRED = "forgotten"
-# How long a page shows a finished test; afterwards it offers a new one.
+# How long a page shows a finished test; afterwards it only offers a new one.
 SHOWN_FOR = timedelta(hours=1)
 
 
@@ -82,7 +82,7 @@ def _measure_time(run: JobRun, read: Callable[[datetime], Table | None]) -> tupl
         table = read(began_at)
     except SourceError as error:
         failure = JobFailedError(error.problem.value, **error.facts)
-    if failure is not None:  # outside the block: inside, it would carry the other error with the source's text
+    if failure is not None:  # raised outside the block: inside, its __context__ would be the error of the source
         raise failure
     return table, {"milliseconds": round((run.clock() - began_at).total_seconds() * 1000)}
 

@@ -33,7 +33,7 @@ def find_top_departments(parents: Parents) -> list[int]:
     return sorted(number for number, parent in parents.items() if parent not in parents)
 
 
-# --- Chosen departments: those below them, and the path by which people recognise each --------------------------------
+# --- The departments below and above others, and the path of names that pages show for a department -------------------
 
 # WeCom allows 15 levels; a longer path is cut at its top.
 LEVELS_AT_MOST = 15
@@ -41,7 +41,7 @@ SEPARATOR = " › "
 
 
 class DepartmentTree:
-    """The present departments of some companies by key, with those below and above each. They are read by one query."""
+    """The present departments of some companies by key, with the departments below and above each. Takes one query."""
 
     def __init__(self, corp_ids: Collection[int]) -> None:
         columns = ("pk", "corp_id", "wecom_department_id", "wecom_parent_id", "name")
@@ -52,25 +52,25 @@ class DepartmentTree:
 
     @classmethod
     def of_departments(cls, department_ids: Collection[int]) -> DepartmentTree:
-        """Read the companies of these departments. Two queries."""
+        """Return the tree for the companies of these departments. Takes two queries."""
         rows = Department.objects.filter(pk__in=list(department_ids)).order_by()
         return cls(set(rows.values_list("corp_id", flat=True)))
 
     def find_covered(self, department_ids: Iterable[int], *, with_subdepartments: bool) -> set[int]:
-        """Return the keys of those of these departments that are not removed, if wanted with all below them."""
+        """Return the keys of these departments without removed ones; `with_subdepartments`: also of all below them."""
         present = self._parents.keys() & set(department_ids)
         return find_subtree(self._parents, present) if with_subdepartments else present
 
     def find_covering(self, department_ids: Iterable[int]) -> set[int]:
-        """Return the keys of all departments that cover one of these: these themselves if present, and all above."""
+        """Return the keys of these departments and of all above them, without removed ones."""
         return {above for pk in department_ids for above in self._find_above(pk)}
 
-    def path(self, department: Department, company: str) -> str:
-        """Return the path of names to a department, preceded by the company's name if that differs."""
+    def describe_path(self, department: Department, company: str) -> str:
+        """Return the path of names to a department. It begins with the company's name."""
         above = self._find_above(self._keys.get((department.corp_id, department.wecom_parent_id)))
         above = [one for one in above if one != department.pk][: LEVELS_AT_MOST - 1]
         names = [*(self._names[one] for one in reversed(above)), str(department)]
-        # The top department mostly has the company's name.
+        # In most companies the top department has the company's name.
         path = SEPARATOR.join(names if names[0] == company else [company, *names])
         gone = _("%(department)s (not there any more)")
         return path if department.removed_at is None else gone % {"department": path}
@@ -89,12 +89,12 @@ def find_paths(departments: Iterable[Department]) -> dict[int, str]:
     chosen = list(departments)
     companies = dict(Corp.objects.filter(pk__in={one.corp_id for one in chosen}).values_list("pk", "name"))
     tree = DepartmentTree(companies)
-    return {one.pk: tree.path(one, companies[one.corp_id]) for one in chosen}
+    return {one.pk: tree.describe_path(one, companies[one.corp_id]) for one in chosen}
 
 
 _ROOTS_SHOWN = 5
-# This many people, but at most half of the company, may lose access without a question, whatever share they are.
-# Otherwise nobody could leave a company of ten without a question.
+# This many people, but at most half of the company, may lose access without a question, whatever their share is.
+# Otherwise every leaver of a company of ten people would cause a question.
 UNASKED_AT_LEAST = 20
 
 
@@ -115,7 +115,7 @@ def find_question(
     roots: Sequence[int],
     percent: int,
 ) -> dict[str, Any] | None:
-    """Return the question to an administrator as SyncRun.question has it, or None.
+    """Return the question to an administrator as SyncRun.question stores it, or None.
 
     `losing`: keys of members who would be disabled; `eligible`: all members still enabled, with their departments'
     numbers; `parents`: the stored tree; `roots`: the configured ones, by default the top departments; `percent`: the
@@ -136,5 +136,5 @@ def find_question(
 
 
 class MissingRootError(Exception):
-    """A department root does not exist, or the app does not see it, so the run ends without a change. The error's text
-    is the number of the root."""
+    """A department root that does not exist or is not visible to the app, so the run ends without a change. The error's
+    text is the number of the root."""

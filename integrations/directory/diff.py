@@ -28,7 +28,7 @@ _KIND_OF_ABSENCE = {
     Presence.DELETED: Kind.DELETED,
     Presence.MISSING: Kind.MISSING,
 }
-# The userid of a member in one of these states may belong to somebody else by now.
+# If a member is in one of these states, somebody else may have the userid by now.
 _UNSURE = frozenset({Presence.DELETED, Presence.MISSING})
 
 
@@ -47,7 +47,7 @@ class Difference:
 
 
 def compare_member(member: Member, person: SeenMember, presence: Member.Presence) -> Difference | None:
-    """Return the changes of a member who was listed; None if nothing changed."""
+    """Return the changes of a member whom WeCom lists; None if nothing changed."""
     found = Difference(member, Kind.CHANGED)
     if person.userid != member.userid:
         found.updates["userid"] = person.userid
@@ -69,7 +69,7 @@ def compare_member(member: Member, person: SeenMember, presence: Member.Presence
 
 
 def compare_absent_member(member: Member, presence: Member.Presence) -> Difference | None:
-    """Return the changes of a member who was not listed; None if the stored presence is the same."""
+    """Return the changes of a member whom WeCom does not list; None if the stored presence is the same."""
     if member.presence == presence:
         return None
     found = Difference(member, _KIND_OF_ABSENCE[presence], {"presence": presence})
@@ -120,11 +120,11 @@ def compare_departments(stored: Iterable[Department], seen: Mapping[int, SeenDep
 
 LookUp = Callable[[Sequence[str]], Iterable[UserLookup]]
 
-# How many absent members a run looks up, with one call each; a company has fewer leavers a day. For further ones, the
-# list that the contacts secret gives decides; without that list the reason stays unknown.
+# How many absent members a run looks up, with one call each; a company has fewer leavers a day. The others count as
+# deleted if there is a list by the contacts secret, which lacks them; without that list the reason stays unknown.
 LOOK_UPS_AT_MOST = 500
 # How many members out of scope each run looks up, in turns, if there is no list by the contacts secret. Without these
-# calls, a userid that was deleted and given to somebody else would regain access by itself.
+# calls nobody would notice that a userid was deleted, and its next owner would get access without an administrator.
 OUTSIDERS_LOOKED_UP = 100
 
 
@@ -147,7 +147,7 @@ class DirectoryPlan:
 
 
 def plan_changes(*, snapshot: Snapshot, members: Iterable[Member], look_up: LookUp, turn: int | None) -> DirectoryPlan:
-    """Compare `members` with the snapshot. People whom the app does not see are out of scope, and not copied if new.
+    """Compare `members` with the snapshot. People whom the app does not see are out of scope; new ones are not copied.
 
     `turn` (the run's number) selects which members out of scope are looked up. None: every absent one is looked up.
     """
@@ -179,14 +179,14 @@ def plan_changes(*, snapshot: Snapshot, members: Iterable[Member], look_up: Look
 def _plan_absent(
     planned: DirectoryPlan, absent: list[Member], snapshot: Snapshot, look_up: LookUp, turn: int | None
 ) -> None:
-    """Plan the changes of members whom no list has, by asking WeCom about as many of them as a run may."""
+    """Plan the changes of members who are in no list: look up at WeCom as many of them as a run may."""
     beyond, has_company_list = list[Member](), snapshot.company_userids is not None
     if turn is not None:
         outsiders = [one for one in absent if not has_company_list and one.presence == Presence.OUT_OF_SCOPE]
-        certain = [one for one in absent if has_company_list or one.presence != Presence.OUT_OF_SCOPE]
+        others = [one for one in absent if has_company_list or one.presence != Presence.OUT_OF_SCOPE]
         start = turn * OUTSIDERS_LOOKED_UP % max(len(outsiders), 1)
-        beyond = certain[LOOK_UPS_AT_MOST:]
-        absent = [*certain[:LOOK_UPS_AT_MOST], *[*outsiders[start:], *outsiders[:start]][:OUTSIDERS_LOOKED_UP]]
+        beyond = others[LOOK_UPS_AT_MOST:]
+        absent = [*others[:LOOK_UPS_AT_MOST], *[*outsiders[start:], *outsiders[:start]][:OUTSIDERS_LOOKED_UP]]
     for member, found in zip(absent, look_up([one.userid for one in absent]), strict=True):
         if found.person is not None:
             if member.presence == Presence.HERE:
@@ -209,12 +209,12 @@ NoteChanges = Callable[[Sequence[Difference], Sequence[Member], datetime], None]
 
 
 class Writer:
-    """Writer of a plan, in chunks. A member whom somebody else changed since the reading began is skipped, because that
-    change is newer.
+    """Writer of a plan, in chunks. If another writer changed a member since the reading of WeCom began, the member is
+    skipped, because that change is newer.
 
     `open_chunk`: opens a transaction for a chunk and yields its time; the block fills the mapping passed to it with the
     number of changes by kind. `note`: records a chunk's changes, in its transaction. `read_since`: when the reading
-    began. `own`: primary key → when this batch of events changed the member; such a change is not somebody else's.
+    began. `own`: primary key → when this batch of events changed the member, which does not count as another writer.
     """
 
     def __init__(
@@ -244,7 +244,7 @@ class Writer:
                     )
                     for one in found.created
                 ]
-                # Somebody else may have created them meanwhile.
+                # Another writer may have created some of them meanwhile.
                 Department.objects.bulk_create(new, batch_size=_ROWS_A_STATEMENT, ignore_conflicts=True)
                 for key, updates in found.changed.items():
                     Department.objects.filter(pk=key).update(**updates)

@@ -1,8 +1,8 @@
 """Consumer of directory events: it keeps the copy of the directory current between runs.
 
-Everything in an event is looked up before it is written, so events may come late, twice or out of order. A run reads
-for minutes, and its data may be older than an event. So a run skips members changed since (diff.Writer), and events
-that came meanwhile are processed again after it.
+Everything in an event is looked up at WeCom before it is written, so events may come late, twice or out of order. A run
+reads for minutes, and its data may be older than an event. So a run skips members changed since it began to read
+(diff.Writer), and events that came meanwhile are processed again after it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from integrations.models import CallbackEvent, Corp, Member, SyncRun, fold_useri
 logger = logging.getLogger(__name__)
 
 CONSUMER_NAME = "integrations.directory"
-# The pause before events are processed again: those that came during a run, and those whose people another writer
-# changed at the same time.
+# Pauses before events are processed again: events that came during a run, and events whose people another writer
+# changed at the same time, or whose rename must wait.
 AFTER_RUN, AFTER_OTHERS = timedelta(seconds=20), timedelta(seconds=2)
 # How many waiting events are searched for renames.
 WAITING_AT_MOST = 200
@@ -53,14 +53,14 @@ WAITING_AT_MOST = 200
 GUARD_WINDOW = timedelta(minutes=10)
 
 
-# Called outside a transaction, once the copy is right for a batch of events. `batch.touched`: the changed members.
-# Repeated if it fails.
+# Called outside a transaction, once the changes of a batch of events are written. `batch.touched`: the changed members.
+# If it fails, it is called again.
 members_changed: Hook[[EventBatch], None] = Hook()
 
 
 def consume(batch: EventBatch) -> timedelta | None:
-    """Update the copy for the people named by the events, and call the hook once it is right. Return after which time
-    the events must be processed again, or None."""
+    """Update the copy for the people named by the events. Return the time after which the events must be processed
+    again. If that is not needed, call `members_changed` and return None."""
     if not batch.corp.is_enabled or not has_copy(batch.corp):
         return None
     corp = batch.corp
@@ -98,8 +98,8 @@ def consume(batch: EventBatch) -> timedelta | None:
 
 def _rename(batch: EventBatch, changes: EventChanges, lookup: EventLookup) -> RenameResult:
     """Carry out the possible renames, and skip the look-up of people whose rename must wait."""
-    # The renames of other waiting events count, too, whether tried before or not: if their userids were looked up
-    # before, the old ones would be missing in WeCom, as if their people had left.
+    # The renames of other waiting events are carried out, too, whether tried before or not: else a look-up of their old
+    # userids would not find them in WeCom, as if their people had left.
     waiting = CallbackEvent.objects.waiting().filter(corp=batch.corp, consumer=CONSUMER_NAME, change=UPDATE_USER)
     others = waiting.exclude(pk__in=[one.pk for one in batch.events]).order_by("happened_at", "pk")
     waiting_renames = collect_changes(others[:WAITING_AT_MOST]).renames
@@ -112,7 +112,7 @@ def _rename(batch: EventBatch, changes: EventChanges, lookup: EventLookup) -> Re
     for folded in (fold_userid(userid) for one in result.blocked for userid in (one.old, one.new)):
         changes.people.pop(folded, None)
         changes.leavers.pop(folded, None)
-    for one in result.outdated:  # somebody else changed them since WeCom was asked
+    for one in result.outdated:  # WeCom must be asked again
         lookup.reader.forget_answers((one.old, one.new))
     return result
 
@@ -129,16 +129,16 @@ def _write(batch: EventBatch, lookup: EventLookup, *, own: Mapping[int, datetime
             logger.info("directory by events corp=%s %s", batch.corp.pk, dict(counts))
 
     def note(changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
-        """Report the members. The audit trail records the consequences; the copy keeps no history between runs."""
+        """Record who changed. The copy keeps no history between runs; the audit trail records the consequences."""
         batch.touch([*(one.member.pk for one in changes), *(one.pk for one in joined)])
 
     writer = Writer(corp=batch.corp, open_chunk=open_chunk, note=note, read_since=lookup.read_since, own=own)
     losing = [one.member.userid_folded for one in lookup.plan.losing if one.member.is_eligible]
     if losing and _is_suspicious(batch.corp, losing):
         logger.error("events corp=%s would take access from %d: a run asks first", batch.corp.pk, len(losing))
-        lookup.plan.losing, lookup.is_too_much = [], True
+        lookup.plan.losing, lookup.needs_run = [], True
     writer.write(lookup.plan)
-    if lookup.is_too_much:
+    if lookup.needs_run:
         _request_run(batch)
     return writer
 
@@ -151,8 +151,8 @@ def _request_run(batch: EventBatch) -> None:
 def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
     """Return whether too many people lose access by events of the last minutes without an administrator's approval.
 
-    `losing`: folded userids, which are added to a set in the store: the same events are repeated while WeCom does not
-    answer. Without the store only `losing` counts.
+    `losing`: folded userids. They are added to a set in Valkey, because the same events are repeated while WeCom does
+    not answer. Without Valkey only `losing` counts.
     """
     key = f"integrations:event-leaving:{corp.pk}"
     total = len(losing)
@@ -161,7 +161,7 @@ def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
         pipeline.expire(key, GUARD_WINDOW, nx=True)
         pipeline.scard(key)
         total = int(pipeline.execute()[-1])
-    # People of the last minutes have lost access already.
+    # The people who lost access in the last minutes are not eligible any more, so they are added.
     eligible_count = Member.objects.filter(corp=corp).eligible().count() + total - len(losing)
     return is_too_many(losing_count=total, eligible_count=eligible_count, percent=settings.DIRECTORY_GUARD_PERCENT)
 
@@ -195,7 +195,7 @@ _TONES = {
 @dataclass(frozen=True, slots=True)
 class EventReception:
     """The way in which a company's changes arrive. `late_count`: events that wait too long; `given_up_count`: events
-    that are not tried any more and that no run has made up for; both are capped.
+    that are not tried any more, without a later run; both are at most COUNTED_AT_MOST.
     """
 
     state: ReceptionState

@@ -5,7 +5,7 @@ app's scope names people or tags: tag/get once per tag, and user/get for a perso
 With the contacts secret also: department/simplelist once, user/list_id once per 10,000 rows (a row is a person in a
 department), and department/list only once, however many roots there are.
 
-In addition there is one user/get call for each missing person, to learn why.
+In addition there is one user/get call for each person missing from the lists, to learn the reason.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SeenMember:
     biz_mail: str | None = None
     number: str | None = None
     status: str | None = None
-    # False if only the contacts secret shows that the person exists.
+    # False if only the list by the contacts secret has the person.
     is_seen_by_app: bool = False
     folded: str = field(init=False)
 
@@ -81,7 +81,7 @@ class Snapshot:
     """The result of one reading.
 
     `people`: by folded userid. `company_userids`: the folded userids of the whole company; None without the contacts
-    secret. `left_userids`: those listed as having left the company. `warnings`: examples of oddities, by kind.
+    secret. `left_userids`: those listed as having left the company. `warnings`: their examples, by kind.
     """
 
     departments: dict[int, SeenDepartment] = field(default_factory=dict)
@@ -105,12 +105,12 @@ class Snapshot:
         known.is_seen_by_app = known.is_seen_by_app or person.is_seen_by_app
 
     def warn(self, code: str, example: object = "") -> None:
-        """Count an oddity. The first few examples of its kind are kept."""
+        """Add a warning of the kind `code`. Only the first few examples of a kind are kept."""
         examples = self.warnings.setdefault(code, [])
         examples.append(clean_text(str(example), 64) if len(examples) < _EXAMPLES_AT_MOST else "")
 
     def count_warnings(self) -> list[dict[str, Any]]:
-        """Return the number of each kind of oddity, with the first few examples."""
+        """Return the number of warnings of each kind, with the first few examples."""
         return [
             {"code": code, "count": len(examples), "examples": list(filter(None, examples[:_EXAMPLES_AT_MOST]))}
             for code, examples in sorted(self.warnings.items())
@@ -139,16 +139,16 @@ T = TypeVar("T")
 # the first minute and 4,800 in each later one, which leaves some to other programs.
 CALLS_AT_ONCE = 4000
 CALLS_PER_SECOND = 80
-# Far below the 300 that WeCom was once said to allow, so that messages keep their share.
+# Far below the 300 parallel calls that WeCom allows a company, so that messages can use the rest.
 PARALLEL_CALLS = 8
-# Seconds before the second and the third try. A whole run is repeated only minutes later (sync.py), so repeating one
-# call of thousands here does not duplicate that retry.
+# Seconds before the second and the third try of a call. Otherwise one failed call of thousands would repeat the whole
+# run, which happens only after minutes (sync.py).
 PAUSES_SECONDS = (0.5, 2.0)
 
 
 class CallPacer:
-    """Object that makes calls to WeCom at a limited rate, and repeats failed ones. `pause`: sleeps for some seconds.
-    `count`: the calls made, including repeats."""
+    """Pacer of calls to WeCom: it limits their rate and repeats failed ones. `pause`: sleeps for some seconds. `count`:
+    the calls made, including repeats."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class CallPacer:
         self._pause, self._parallel = pause, parallel
         self._interval, self._credit_seconds = 1 / per_second, at_once / per_second
         self._lock = threading.Lock()
-        # When the last call would have been made if all had kept the interval.
+        # When the last call would have been made if all calls had been made at the interval.
         self._due_at = 0.0
 
     def call(self, call: Callable[[], T]) -> T:
@@ -215,8 +215,8 @@ class UserLookup:
 
 
 class Reader:
-    """Reader of one company's directory, with the available secrets. `number_field`: the company's own field (extattr)
-    with the employee number; empty to skip it.
+    """Reader of one company's directory, with the secrets that it has. `number_field`: the name of the company's own
+    field (extattr) that holds the employee number; empty: the number is not read.
 
     Raises the errors of `integrations.clients.errors`, and MissingRootError.
     """
@@ -230,7 +230,7 @@ class Reader:
         self._seen_by_app: set[int] = set()
         # Numbers of departments that people who were looked up belong to, but that the snapshot lacks.
         self.unknown_departments: set[int] = set()
-        # Results of user/get, by folded userid.
+        # Results of _find_user, by folded userid.
         self._answers: dict[str, User | bool] = {}
 
     def read(self) -> Snapshot:
@@ -244,9 +244,9 @@ class Reader:
         return self.snapshot
 
     def look_up(self, userids: Sequence[str]) -> list[UserLookup]:
-        """Look up people whom no list has, in order. This also finds people who moved during the reading."""
+        """Look up people who are in no list, in order. This also finds people who moved during the reading."""
         self._fetch_people(userids)
-        return [self._locate(self._answers[fold_userid(userid)]) for userid in userids]
+        return [self._convert_answer(self._answers[fold_userid(userid)]) for userid in userids]
 
     # --- Partial reading, for some people only, by incremental.py, which may set `snapshot.departments` itself -------
 
@@ -260,9 +260,9 @@ class Reader:
                 self._add_user(user, number)
 
     def find_existing(self, userids: Collection[str]) -> set[str]:
-        """Return which of these userids, folded, exist in the company, also out of the app's sight."""
+        """Return which of these userids, folded, exist in the company, also those that the app does not see."""
         self._fetch_people(userids)
-        return {folded for folded in map(fold_userid, userids) if self._locate(self._answers[folded]).exists}
+        return {folded for folded in map(fold_userid, userids) if self._convert_answer(self._answers[folded]).exists}
 
     def forget_answers(self, userids: Iterable[str]) -> None:
         """Drop the results for these userids, so that the next look-up asks WeCom again."""
@@ -287,7 +287,7 @@ class Reader:
         # The departments that cannot be reached from a top are those of cycles, and all below them.
         for number in sorted(parents.keys() - directory_departments.find_subtree(parents, tops)):
             self.snapshot.warn("cycle", number)
-        if self._contacts is not None:  # an app may see only a part, without the parents
+        if self._contacts is not None:  # without it, the app may see only a part, without the parents
             for number in tops:
                 if parents[number] is not None:
                     self.snapshot.warn("orphan", number)
@@ -313,7 +313,7 @@ class Reader:
         return found
 
     def _merge(self, known: dict[int, SeenDepartment], departments: Iterable[Department]) -> set[int]:
-        """Merge an answer over earlier ones. Return its numbers."""
+        """Add an answer's departments to `known`, in place of earlier answers. Return their numbers."""
         numbers = set()
         for one in departments:
             if one.department_id not in DEPARTMENT_IDS:
@@ -335,7 +335,7 @@ class Reader:
         snapshot, known = self.snapshot, self.snapshot.departments
         company = snapshot.company_userids = set[str]()
         self._progress(Phase.MEMBERS, 0, 0)
-        for page in self._contacts.user_list_id_pages(through=self._pacer.call):
+        for page in self._contacts.user_list_id_pages(make_call=self._pacer.call):
             for userid, department_id in page.rows:
                 if not self._is_userid(userid):
                     continue
@@ -347,7 +347,7 @@ class Reader:
             self._progress(Phase.MEMBERS, len(company), 0)
 
     def _read_singles(self) -> None:
-        """Read people whom the app's scope names singly or by a tag, and who are in none of its departments."""
+        """Read people whom the app's scope names one by one or by a tag, and who are in none of its departments."""
         agent = self.read_agent()
         userids = list(agent.allowed_userids)
         for tag_id in agent.allowed_tag_ids:
@@ -413,7 +413,7 @@ class Reader:
             self._answers[folded] = answer
 
     def _find_user(self, userid: str) -> User | bool:
-        """Return the person, or whether they exist out of the app's sight."""
+        """Return the person; True if the app does not see the person, False if there is no such person."""
         try:
             return self._app.user_get(userid)
         except RecipientError as error:
@@ -423,10 +423,10 @@ class Reader:
                 return False
             raise
 
-    def _locate(self, found: User | bool) -> UserLookup:
+    def _convert_answer(self, found: User | bool) -> UserLookup:
         if isinstance(found, bool):
             return UserLookup(None, found)
-        if found.status == LEFT_COMPANY or not is_userid(found.userid):  # no copy can hold such a userid
+        if found.status == LEFT_COMPANY or not is_userid(found.userid):  # an invalid userid is never copied
             return UserLookup(None, exists=False, has_left=True)
         known = self.snapshot.departments
         self.unknown_departments.update(number for number in found.department_ids if number not in known)

@@ -1,7 +1,7 @@
 """Updates of the members that WeCom's events name: look them up one by one, compare and write.
 
 It makes as few calls to WeCom as possible: user/get for each person; department/list only if departments may have
-changed, and then user/list for the new ones; user/list_id once if the corp has a contacts secret. If that is not
+changed, and then user/list for the new ones; user/list_id once if the company has a contacts secret. If that is not
 enough, a run of the whole directory is requested.
 """
 
@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import transaction
 
 from integrations.callbacks import EventBatch
-from integrations.clients.wecom import callbacks as wire
+from integrations.clients.wecom.callbacks import Callback, parse_callback
 from integrations.core import hooks
 from integrations.directory import sync
 from integrations.directory.diff import DirectoryPlan, compare_departments, plan_changes
@@ -40,13 +40,13 @@ DIRECTORY_EVENTS = frozenset(
 )
 # Values of an event's Status: the person was disabled, or has left.
 _LOSING_STATUS = frozenset({"2", "5"})
-# WeCom names at most so many people or departments in one event.
+# The number of people or departments that WeCom names in one event at most.
 _ITEMS_AT_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """The event that a person got another userid. `try_count`: the number of earlier tries to apply it."""
+    """An event saying that a person got another userid. `try_count`: the number of earlier tries to apply it."""
 
     old: str
     new: str
@@ -67,7 +67,7 @@ class EventChanges:
     `people`: all to look up. `leavers`: those who by their last event left, were disabled, or are out of the app's
     scope. `tagged`: by tag number, people who got or lost the tag; `tags_with_departments`: tags that departments got
     or lost. `must_read_departments`: departments, or the app's scope, may have changed. `try_counts`: by folded userid,
-    the number of earlier tries of its events.
+    how often an event about it was tried before.
     """
 
     people: dict[str, str] = field(default_factory=dict)
@@ -83,9 +83,9 @@ def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
     """Collect the changes of events, which are in order of time."""
     changes = EventChanges()
     for event in events:
-        if isinstance(event.body, Unreadable):  # its key is lost; the next run of the whole directory makes up for it
+        if isinstance(event.body, Unreadable):  # no key decrypts it; the next run of the directory reads the change
             continue
-        callback = wire.parse_callback(event.body.encode())
+        callback = parse_callback(event.body.encode())
         if event.event != CHANGE_CONTACT:
             changes.must_read_departments = True
             _add_person(changes, callback.userid, is_leaving=event.event == LEFT_SCOPE, try_count=event.try_count)
@@ -107,8 +107,8 @@ def collect_changes(events: Iterable[CallbackEvent]) -> EventChanges:
     return changes
 
 
-def _add_changed_person(changes: EventChanges, event: CallbackEvent, callback: wire.Callback) -> None:
-    """Add the person whom an event names. If it gives a new userid, add the person under that, too, and the rename."""
+def _add_changed_person(changes: EventChanges, event: CallbackEvent, callback: Callback) -> None:
+    """Add the person whom an event names. If the event has a new userid, add that, too, and the rename."""
     old, new = callback.text("UserID").strip(), callback.text("NewUserID").strip()
     if new and is_userid(old) and is_userid(new):
         changes.renames.append(Rename(old, new, event.happened_at, event.try_count))
@@ -134,7 +134,7 @@ def _add_person(changes: EventChanges, userid: str, *, is_leaving: bool | None, 
         changes.leavers.pop(folded, None)
 
 
-def _split_items(callback: wire.Callback, name: str) -> list[str]:
+def _split_items(callback: Callback, name: str) -> list[str]:
     return [one.strip() for one in callback.text(name).split(",")[:_ITEMS_AT_MOST] if one.strip()]
 
 
@@ -148,22 +148,22 @@ UNEXPLAINED_TRIES = 5
 class EventLookup:
     """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and MissingRootError.
 
-    `plan`: the changes to write. `read_since`: the time of the first call. `is_too_much`: the look-ups exceed a limit,
-    or departments got or lost a tag, so a run must follow. `has_unexplained`: somebody is missing in WeCom without an
-    event, perhaps because of a new userid. Nothing is written about them, because that event may be on its way.
+    `plan`: the changes to write. `read_since`: the time of the first call. `needs_run`: the look-ups exceed a limit, or
+    departments got or lost a tag, so a run must follow. `has_unexplained`: somebody is missing in WeCom without an
+    event, perhaps because of a new userid. Nothing is written about them, because that event may come later.
     """
 
     def __init__(self, *, corp: Corp, changes: EventChanges, pacer: CallPacer) -> None:
         self.plan = DirectoryPlan()
         self.read_since: datetime | None = None
-        self.is_too_much = self.has_unexplained = False
+        self.needs_run = self.has_unexplained = False
         self._corp, self._changes = corp, changes
         self.reader = Reader(corp=corp, pacer=pacer, progress=lambda _phase, _done, _total: None)
         self._departments = list(Department.objects.filter(corp=corp).order_by("pk"))
         self._wanted: dict[str, str] = {}
 
     def find_existing(self, userids: Collection[str], *, now: datetime) -> set[str]:
-        """Return which of these userids, folded, exist in the company. `look_up` will not ask about them again."""
+        """Return which of these userids, folded, exist in the company. `look_up` then uses the same answers."""
         self.read_since = now
         self.reader.snapshot.departments = _find_present(self._departments)
         return self.reader.find_existing(userids)
@@ -174,7 +174,7 @@ class EventLookup:
         self._wanted = dict(self._changes.people)
         if tagged := self._changes.tagged:  # only tags in the app's visible scope matter
             seen = set(self.reader.read_agent().allowed_tag_ids)
-            self.is_too_much |= not seen.isdisjoint(self._changes.tags_with_departments)
+            self.needs_run |= not seen.isdisjoint(self._changes.tags_with_departments)
             for tag in seen & tagged.keys():
                 self._wanted |= tagged[tag]
         if self._changes.must_read_departments or self._corp.department_root_ids:
@@ -209,13 +209,13 @@ class EventLookup:
         present = _find_present(self._departments)
         new, gone = snapshot.departments.keys() - present.keys(), present.keys() - snapshot.departments.keys()
         if len(new) > LISTS_AT_MOST:
-            self.is_too_much = True
+            self.needs_run = True
         else:
             self.reader.read_lists(new)
         people = Member.objects.filter(corp=self._corp, departments__wecom_department_id__in=gone).present()
         named = dict(people.distinct().values_list("userid_folded", "userid")[: LOOK_UPS_AT_MOST + 1])
         if len(named) > LOOK_UPS_AT_MOST:
-            self.is_too_much = True
+            self.needs_run = True
         else:
             self._wanted |= {folded: userid for folded, userid in named.items() if folded not in self._wanted}
 
@@ -237,20 +237,20 @@ def _find_present(stored: Iterable[Department]) -> dict[int, SeenDepartment]:
 
 
 def has_copy(corp: Corp) -> bool:
-    """Return whether a run has copied the corp's directory. Without a copy, events have nothing to update."""
+    """Return whether a run has copied the company's directory. Without a copy, events have nothing to update."""
     return SyncRun.objects.filter(corp=corp, status=SyncRun.Status.DONE).exists()
 
 
 # WeCom's clock and ours may differ by this. A member first seen later than this after a rename is another person.
 TOLERANCE = timedelta(minutes=10)
-# How often a rename waits for an earlier one. With the pauses of events.py that is some ten seconds.
+# How often a rename is tried while it waits for an earlier one. With the pauses of events.py that is some ten seconds.
 RENAME_TRIES = 5
 
 
 @dataclass(slots=True)
 class RenameResult:
     """The result of renames. `written`: by key of a member, when it was written. `blocked`: renames that wait for
-    another one. `outdated`: renames whose people somebody else changed since WeCom was asked.
+    another one. `outdated`: renames of members whom another writer has changed since WeCom was asked.
     """
 
     written: dict[int, datetime] = field(default_factory=dict)
@@ -266,7 +266,7 @@ def apply_renames(
     `known`: the old and new userids, folded, that exist in WeCom, as read since `read_since`. If an old userid still
     exists there, it is somebody else's or the event is wrong: the stored member waits for an administrator. After
     RENAME_TRIES a waiting rename is forced: the event that frees its new userid will not come any more, and the
-    member with that userid counts as deleted. One transaction also records the written members; it is safe to repeat.
+    member with that userid counts as deleted. One transaction also records the written members; a repeat does no harm.
     """
     result, touched, corp, now = RenameResult(), list[int](), batch.corp, batch.clock()
     with transaction.atomic():
@@ -335,15 +335,15 @@ def _apply_rename(corp: Corp, rename: Rename, touched: list[int], now: datetime,
     member, holder = rows.get(old), rows.get(new)
     if _is_recorded(corp, rename):
         return True
-    if member is None:  # perhaps a later event gives somebody this userid
+    if member is None:  # perhaps another rename, not applied yet, gives somebody this userid
         return by_force
     if not _concerns_member(member, rename):
         return True
     if member is holder:
         holder = None
     if holder is not None:
-        # A deleted holder gives way. So does one first seen after the rename: that is the renamed person, taken for a
-        # new one.
+        # A deleted holder loses the userid. So does one first seen after the rename: that is the renamed person, whom
+        # the copy took for a new one.
         is_gone = holder.presence in (Presence.DELETED, Presence.MISSING)
         if not (by_force or is_gone or holder.first_seen_at >= rename.happened_at):
             return False
@@ -364,7 +364,7 @@ def _lock_members(corp: Corp, folded: set[str]) -> list[Member]:
 
 
 def _concerns_member(member: Member, rename: Rename) -> bool:
-    """Return whether the event can be about the person who has this userid now. Deleted people are not renamed."""
+    """Return whether the rename can be about the person who has this userid now. Deleted people are not renamed."""
     if member.presence in (Presence.DELETED, Presence.MISSING):
         return False
     if member.first_seen_at > rename.happened_at + TOLERANCE:

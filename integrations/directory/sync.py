@@ -42,19 +42,19 @@ Status, Phase = SyncRun.Status, SyncRun.Phase
 
 # How many written differences a run keeps for its page.
 CHANGES_KEPT = 200
-# How many runs of a corp are kept with their differences, and how many at all.
+# How many runs of a company are kept with their differences, and how many at all.
 KEPT_WITH_CHANGES = 20
 KEPT_RUNS = 200
 
 
 def admit_member(*, member: Member, now: datetime) -> bool:
-    """Allow a userid that had been deleted to be used again. Return False if it does not wait."""
+    """Allow a userid that had been deleted to be used again. Return False if the member does not wait for that."""
     waiting = Member.objects.filter(pk=member.pk, waits_since__isnull=False)
     return bool(waiting.update(waits_since=None, changed_at=now))
 
 
 def restore_member(*, member_id: int, now: datetime) -> bool:
-    """Restore a member out of scope or disabled whom WeCom has just shown. Return False if the copy is newer."""
+    """Store that WeCom shows the member in scope and enabled. Return False for a deleted, missing or waiting member."""
     known = Member.objects.filter(pk=member_id, presence__in=_RESTORABLE, waits_since__isnull=True)
     is_disabled = When(status=Member.Status.DISABLED, then=Value(Member.Status.ACTIVE))
     status = Case(is_disabled, default=F("status"))
@@ -65,15 +65,15 @@ def restore_member(*, member_id: int, now: datetime) -> bool:
 _RESTORABLE = (Member.Presence.HERE, Member.Presence.OUT_OF_SCOPE)
 
 
-# --- The stored directory of a corp, for comparing ----------------------------------------------------------
+# --- The stored directory of a company, for comparing -----------------------------------------------------------------
 
 _MEMBERS_AT_ONCE = 2000
 
 
 def read_stored_members(corp: Corp, folded: Collection[str] | None = None) -> Iterator[Member]:
-    """Yield all members of a corp, or those of these userids, with the numbers of their departments.
+    """Yield all members of a company, or those with these userids, with the numbers of their departments.
 
-    Rows are read some at a time, so that only the memberships are held in memory.
+    Members are read in batches, so that only their departments' numbers are all in memory.
     """
     members = Member.objects.filter(corp=corp)
     if folded is not None:
@@ -85,7 +85,7 @@ def read_stored_members(corp: Corp, folded: Collection[str] | None = None) -> It
 
 
 def find_departments(corp: Corp, members: QuerySet[Member] | None = None) -> dict[int, set[int]]:
-    """Map the key of each member, or of each of `members`, to the numbers of the departments."""
+    """Map the key of each member, or only of each of `members`, to the numbers of their departments."""
     places = Member.departments.through.objects.filter(department__corp=corp)
     if members is not None:
         places = places.filter(member__in=members.values("pk"))
@@ -97,7 +97,7 @@ def find_departments(corp: Corp, members: QuerySet[Member] | None = None) -> dic
     return found
 
 
-# Pauses before a run that could not be completed starts again; without another pause, it ends as failed.
+# Pauses before a run that could not be completed starts again; after the last one it ends as failed.
 RETRY_PAUSES = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=5), timedelta(minutes=10))
 # The kind of jobs that carry out runs; its function is in accounts.
 JOB = "directory.run"
@@ -108,7 +108,7 @@ JOB = "directory.run"
 
 @transaction.atomic
 def request_run(*, corp: Corp, trigger: SyncRun.Trigger, now: datetime, requested_by: str = "") -> SyncRun:
-    """Return the corp's active run, or a new one, which a job carries out.
+    """Return the company's active run, or a new one, which a job carries out.
 
     A new run replaces one that waits for an answer. It reads the directory again, and may ask a question of its own.
     """
@@ -116,7 +116,7 @@ def request_run(*, corp: Corp, trigger: SyncRun.Trigger, now: datetime, requeste
     active = SyncRun.objects.unfinished().filter(corp=corp).first()
     if active is not None:
         job = requests.find_newest_job(JOB, corp.pk)
-        if job is None or not job.is_unfinished:  # the job failed, but the run goes on
+        if job is None or not job.is_unfinished:  # the job failed, but the run has not ended
             _request_job(corp, now)
         return active
     SyncRun.objects.filter(corp=corp, status=Status.ASKING).update(status=Status.OVERTAKEN, finished_at=now)
@@ -160,8 +160,8 @@ def run_sync(
 ) -> SyncRun:
     """Carry out one run to its end, its question, or its next try. Raises LeaseLostError.
 
-    `pause` sleeps between tries of one call; `number_field`: as for Reader. WeCom's refusals are stored in the row;
-    only our own mistakes raise.
+    `pause` sleeps between tries of one call; `number_field`: as for Reader. Errors of WeCom are stored in the row; an
+    error of this program is raised.
     """
     begun = {"status": Status.RUNNING, "phase": Phase.DEPARTMENTS, "next_try_at": None}
     _update_run(run, job, **begun, started_at=run.started_at or job.clock())
@@ -172,12 +172,12 @@ def run_sync(
     except (TransientError, RecipientError) as error:
         _postpone_run(run, job, error)
     except IntegrityError:
-        # The processing of an event wrote the same rows at the same moment.
+        # An event was processed at the same moment and wrote the same rows.
         _postpone_run(run, job, None)
     except IntegrationError as error:
-        is_ours = error.code is None and isinstance(error, ConfigurationError)
-        problem = "wrong_setting" if is_ours else "wecom"
-        if isinstance(error, ForeignAnswerError):  # of another server
+        is_our_setting = error.code is None and isinstance(error, ConfigurationError)
+        problem = "wrong_setting" if is_our_setting else "wecom"
+        if isinstance(error, ForeignAnswerError):
             problem = "not_wecom"
         _end_run(run, job, problem=problem, **_describe_error(error))
     except MissingRootError as missing:
@@ -190,7 +190,7 @@ def run_sync(
 
 
 def _update_run(run: SyncRun, job: JobRun, **values: Any) -> None:
-    """Write these columns if the job is still ours. Raises LeaseLostError."""
+    """Write these columns if this worker still has the job. Raises LeaseLostError."""
     with transaction.atomic():
         SyncRun.objects.filter(pk=run.pk).update(**values)
         job.lock_job()
@@ -208,9 +208,9 @@ class _RunExecution:
     def carry_out(self) -> None:
         """Read the directory, plan the changes, and write them or ask an administrator first."""
         read_since = self._job.clock()
-        reader = Reader(corp=self._corp, pacer=self._pacer, progress=self._show, number_field=self._number_field)
+        reader = Reader(corp=self._corp, pacer=self._pacer, progress=self._report, number_field=self._number_field)
         snapshot = reader.read()
-        self._show(Phase.COMPARING, 0, 0, seen_count=len(snapshot.people))
+        self._report(Phase.COMPARING, 0, 0, seen_count=len(snapshot.people))
         members = read_stored_members(self._corp)
         planned = plan_changes(snapshot=snapshot, members=members, look_up=reader.look_up, turn=self._run.pk)
         stored = Department.objects.filter(corp=self._corp).order_by("pk")
@@ -249,11 +249,11 @@ class _RunExecution:
                     warnings=snapshot.count_warnings(),
                 )
                 return
-        self._show(Phase.WRITING, 0, planned.count)
+        self._report(Phase.WRITING, 0, planned.count)
         Writer(corp=self._corp, open_chunk=self._open_chunk, note=self._note, read_since=read_since).write(planned)
         self._finish(snapshot)
 
-    def _show(self, phase: SyncRun.Phase, done: int, total: int, **more: int) -> None:
+    def _report(self, phase: SyncRun.Phase, done: int, total: int, **more: int) -> None:
         """Report the progress. Raises LeaseLostError."""
         self._job.report_progress(done, total)
         if phase != self._phase:
@@ -262,14 +262,14 @@ class _RunExecution:
 
     @contextmanager
     def _open_chunk(self, counts: Mapping[str, int]) -> Iterator[datetime]:
-        """Open a transaction, lock the run's row and yield the time. After the block, add to the row what it wrote:
-        `counts`, and the differences noted."""
+        """Open a transaction, lock the run's row and yield the time. After the block, add to the row `counts` and the
+        differences that the block noted."""
         self._noted = []
-        with self._job.edit_row(SyncRun.objects.filter(pk=self._run.pk).defer("proposed")) as held:
+        with self._job.edit_row(SyncRun.objects.filter(pk=self._run.pk).defer("proposed")) as row:
             yield self._job.clock()
-            held.counts = dict(Counter(held.counts) + Counter(counts))
-            held.written = [*held.written, *self._noted][:CHANGES_KEPT]
-        self._show(Phase.WRITING, self._job.job.done_count + sum(counts.values()), self._job.job.total_count)
+            row.counts = dict(Counter(row.counts) + Counter(counts))
+            row.written = [*row.written, *self._noted][:CHANGES_KEPT]
+        self._report(Phase.WRITING, self._job.job.done_count + sum(counts.values()), self._job.job.total_count)
 
     def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
         written = [(one.member, one.kind) for one in changes] + [(one, SyncRun.Change.JOINED) for one in joined]
@@ -324,7 +324,7 @@ def _end_run(run: SyncRun, job: JobRun, *, problem: str, **columns: Any) -> None
     _update_run(run, job, **values, **columns)
 
 
-# The problems that a run may store. `number`: the department that the run names.
+# The problems that a run may store. `number` in a sentence: the department root that the run stores as detail.
 _PROBLEMS = {
     "unreachable": Explanation(
         gettext_noop("WeCom could not be reached, several times in a row. Nobody was disabled."),
@@ -391,8 +391,8 @@ _WARNINGS = {
         "count",
     ),
     "userid": ngettext_lazy(
-        "%(count)d entry was left out because its userid cannot be one: %(examples)s.",
-        "%(count)d entries were left out because their userids cannot be ones: %(examples)s.",
+        "%(count)d entry was left out because its userid is not valid: %(examples)s.",
+        "%(count)d entries were left out because their userids are not valid: %(examples)s.",
         "count",
     ),
     "tag": ngettext_lazy(
@@ -461,7 +461,7 @@ def describe_question(run: SyncRun) -> list[str]:
 
 
 def describe_warnings(run: SyncRun) -> list[str]:
-    """Return a sentence for each kind of oddity."""
+    """Return a sentence for each kind of warning."""
     return [
         _WARNINGS.get(one["code"], _OTHER_WARNING) % {"count": one["count"], "examples": _(", ").join(one["examples"])}
         for one in run.warnings

@@ -17,7 +17,7 @@ from django.utils.translation import pgettext_lazy
 from integrations.models.fields import EncryptedTextField, Person, corp_condition
 
 DEFAULT_SITE_ADDRESS = "http://localhost:3001/"
-# The columns of a corp that both steps of a sign-in need.
+# The columns of a company that both steps of a sign-in need.
 _SIGN_IN_COLUMNS = ("name", "corpid", "agentid", "is_enabled", "sign_in_enabled", "home_page", "home_bi_page")
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
@@ -37,7 +37,7 @@ class SiteAddressQuerySet(models.QuerySet["SiteAddress"]):
         return self.filter(url__startswith="http://")
 
     def visible_to(self, person: Person) -> Self:
-        """Filter addresses of corps that `person` may see, unused ones, and the default one."""
+        """Filter addresses of companies that `person` may see, unused ones, and the default one."""
         in_their_corps = Q(corp__in=Corp.objects.visible_to(person))
         return self.filter(pk__in=self.filter(in_their_corps | Q(corp__isnull=True) | Q(is_default=True)).values("pk"))
 
@@ -45,7 +45,7 @@ class SiteAddressQuerySet(models.QuerySet["SiteAddress"]):
 class SiteAddress(models.Model):
     """An address of this site. Callback domain, trusted domain and home page derive from it.
 
-    One address is the default; a corp with its own domain uses another.
+    One address is the default; a company with its own domain uses another.
     """
 
     url = models.CharField(
@@ -59,7 +59,7 @@ class SiteAddress(models.Model):
     )
     is_default = models.BooleanField(_("default"), default=False)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
-    # The last seen end of the certificate at this address; null: not https, or nothing answered.
+    # When the certificate at this address expires, as last seen; NULL: not https, or nothing answered.
     certificate_ends_at = models.DateTimeField(null=True, editable=False, db_default=None)
     certificate_checked_at = models.DateTimeField(null=True, editable=False, db_default=None)
 
@@ -109,20 +109,20 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         return self.filter(Q(is_enabled=True) | Q(first_enabled_at__isnull=False))
 
     def signing_in(self) -> Self:
-        """Filter corps whose people can sign in with WeCom."""
+        """Filter companies whose people can sign in with WeCom."""
         return self.filter(is_enabled=True, sign_in_enabled=True)
 
     def load_for_start(self, pk: int) -> Corp | None:
-        """Return the corp with only the columns for starting a sign-in, and `site_url`, the address of its site."""
+        """Return the company with only the columns for starting a sign-in, and `site_url`, its site address."""
         return self._load_for_sign_in(pk, "authorize_base_url", "qr_base_url", "site_address_id")
 
     def load_for_callback(self, pk: int) -> Corp | None:
-        """Return the corp with only the columns for the call to WeCom that ends a sign-in. No other secret is
-        decrypted."""
+        """Return the company with `site_url` and only the columns for the call to WeCom that ends a sign-in. No other
+        secret is decrypted."""
         return self._load_for_sign_in(pk, "secret", "api_base_url", "proxy_url", "ca_bundle", "department_root_ids")
 
     def _load_for_sign_in(self, pk: int, *columns: str) -> Corp | None:
-        """Read one corp and its `site_url` by an SQL statement of our own: building the ORM's statement would take an
+        """Read one company and `site_url` by an SQL statement of our own: building the ORM's statement would take an
         eighth of a sign-in's processor time (benchmarks/sign_in.py)."""
         names = ", ".join(f"corp.{name}" for name in ("id", *_SIGN_IN_COLUMNS, *columns))
         statement = f"""
@@ -135,8 +135,8 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         """  # noqa: S608  # nosec B608  # the names are written in this module
         return next(iter(self.raw(statement, [pk])), None)
 
-    def at(self, address: SiteAddress) -> Self:
-        """Filter corps whose links derive from `address`."""
+    def at_address(self, address: SiteAddress) -> Self:
+        """Filter companies whose links derive from `address`."""
         own = Q(site_address=address)
         return self.filter(own | Q(site_address__isnull=True) if address.is_default else own)
 
@@ -166,7 +166,7 @@ class CredentialsState(models.TextChoices):
 
 
 class Corp(models.Model):
-    """A self-built app in a WeCom company."""
+    """A company in WeCom with its self-built app. A company with two apps has two rows."""
 
     name = models.CharField(
         _("WeCom company name"),
@@ -203,7 +203,7 @@ class Corp(models.Model):
     )
     # When an event about people was last processed.
     people_event_at = models.DateTimeField(null=True, editable=False)
-    # Addresses from which this site calls WeCom, as noted by an administrator: WeCom names one only when it refuses it.
+    # Addresses from which this site calls WeCom, entered by an administrator: WeCom names an address only to refuse it.
     noted_ips = models.JSONField(
         _("public addresses of this server"),
         default=list,
@@ -259,7 +259,7 @@ class Corp(models.Model):
             "unless they may have every right here. On for the first company, also when others are added."
         ),
     )
-    # The target of a link without a page. Without a BI that people enter, it is always the home page here.
+    # The target of a link without a page. Unless people can open the BI from here, it is always this site's home page.
     home_page = models.CharField(
         _("home page"),
         max_length=8,
@@ -279,10 +279,10 @@ class Corp(models.Model):
         help_text=_("Whether people of this company can open the BI from this site, once a BI is connected."),
     )
     # The files WW_verify_<code>.txt, served at the root of every address: they prove to WeCom that a domain is ours.
-    # Each holds exactly its code, so an entry is {"code", "uploaded_at"}. Two apps of a company may get the same file.
+    # Each holds only its code, so an entry is {"code", "uploaded_at"}. WeCom may give two apps the same file.
     verification_files = models.JSONField(_("verification files"), default=list, editable=False)
     # The last new AgentId and Secret, and WeCom's last answer: problem, facts, errcode and caller_ip as in CheckRun.
-    # Once they are in force, only the Secret is emptied: the page shows since when they are in force.
+    # Once they are in force, only this copy of the Secret is emptied: the page shows since when they are in force.
     staged_agentid = models.PositiveBigIntegerField(_("new AgentId"), null=True, editable=False)
     staged_secret = EncryptedTextField(_("new Secret"), blank=True, editable=False)
     staged_state = models.CharField(max_length=8, choices=CredentialsState.choices, blank=True, editable=False)
@@ -315,7 +315,7 @@ class Corp(models.Model):
         return self.name
 
     def find_site_address(self) -> SiteAddress:
-        """Return the corp's own site address, else the default one."""
+        """Return the company's own site address, else the default one."""
         url: str | None = getattr(self, "site_url", None)  # set for a sign-in, so that no query is needed
         return (
             SiteAddress(url=url) if url else self.site_address or self.default_address or SiteAddress.objects.default()
@@ -323,7 +323,7 @@ class Corp(models.Model):
 
     @property
     def was_enabled(self) -> bool:
-        """True if the corp is or was enabled, so that WeCom has been able to identify people through it."""
+        """True if the company is or was enabled, so that WeCom has been able to identify people through it."""
         return self.is_enabled or self.first_enabled_at is not None
 
     @property
@@ -333,9 +333,9 @@ class Corp(models.Model):
 
 
 class CheckRun(models.Model):
-    """The last background run of a check, shown on the corp's page.
+    """The last background run of a check, shown on the company's page.
 
-    A failed run is repeated if the problem may heal by itself, so `requested_at` is the time of the first try. A row
+    A failed run is repeated if the problem may be temporary, so `requested_at` is the time of the first try. A row
     holds no secret, because it is exported as text for support.
     """
 
@@ -351,12 +351,12 @@ class CheckRun(models.Model):
     # Not `check`: Django's models have a method of that name.
     check_name = models.CharField(_("check"), max_length=32)
     connection_version = models.PositiveIntegerField()
-    # Our checked value, such as a domain or a link: the result counts only while it is unchanged.
+    # Our value that was checked, such as a domain or a link: the result counts only while the value is unchanged.
     subject = models.TextField(_("subject"), blank=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
     # One of the check's known problems, for which the check has the sentences.
     problem = models.CharField(_("problem"), max_length=32, blank=True)
-    # WeCom's answer: its error number and hint, and the address that it saw us come from.
+    # From WeCom's answer: error number, hint, and our address as WeCom saw it.
     errcode = models.IntegerField(_("WeCom's error code"), null=True)
     hint = models.CharField(_("hint"), max_length=64, blank=True)
     caller_ip = models.GenericIPAddressField(_("address of this server as WeCom saw it"), null=True)
@@ -365,7 +365,7 @@ class CheckRun(models.Model):
     facts = models.JSONField(_("facts"), default=dict)
     requested_at = models.DateTimeField(_("requested"))
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-    # When it is repeated, because the problem may have healed.
+    # When the check is repeated, because the problem may be temporary.
     next_try_at = models.DateTimeField(_("next try"), null=True)
     try_count = models.PositiveIntegerField(_("tries"), default=0)
 
@@ -373,7 +373,7 @@ class CheckRun(models.Model):
         verbose_name = _("check")
         verbose_name_plural = _("checks")
         ordering = ["-pk"]
-        default_permissions = ()  # part of the corp's page: the right to change the corp includes its checks
+        default_permissions = ()  # part of the company's page: the right to change the company includes them
         constraints = [models.UniqueConstraint(fields=["corp", "check_name"], name="one_run_per_check")]
 
     def __str__(self) -> str:

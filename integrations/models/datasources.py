@@ -43,8 +43,8 @@ def set_network_access(may_see_network: Callable[[], bool]) -> Iterator[None]:
 def explain_problem(code: str, facts: Mapping[str, Any]) -> str:
     """Return the sentence of a problem in the active language. A code of another version is an unexpected problem.
 
-    Only superusers learn whether a port is closed or silent (`set_network_access`): others could choose source
-    addresses and learn what runs in the network.
+    Only superusers learn whether a port is closed or silent (`set_network_access`): others could enter addresses as
+    sources to find out what runs in the network.
     """
     if not _may_reader_see_network.get()() and (code == Problem.UNREACHABLE or facts.get("silent")):
         return str(_SENTENCES["silence"])
@@ -294,9 +294,9 @@ class BiConnection(models.Model):
 
 SECONDS_AT_MOST = 120
 ROWS_AT_MOST = 100_000
-# Columns of DataSource that are loaded only for their use.
+# Columns of DataSource that are loaded only where they are used.
 SECRETS = ("sql_url", "http_headers")
-# Problems that a retry does not solve: the source refuses the card's query or does not know its subject.
+# Problems that a retry does not solve: the source refuses the card's query or does not know what it asks for.
 UNRETRYABLE = frozenset({Problem.NOT_FOUND, Problem.REFUSED, Problem.NO_TABLE})
 
 
@@ -310,12 +310,12 @@ Scoped = TypeVar("Scoped", bound=models.Model)
 
 
 class ScopedQuerySet(models.QuerySet[Scoped]):
-    """Rows that belong to a source's company. `corp_path`: the lookup of that company."""
+    """Rows that belong to the company of a data source. `corp_path`: the ORM's path from a row to that company."""
 
     corp_path = "corp"
 
     def visible_to(self, person: Person) -> Self:
-        """Filter rows of companies that `person` sees; those without a company if the person sees all."""
+        """Filter rows of companies that `person` sees; if the person sees all, also rows without a company."""
         return (
             self.filter(**{f"{self.corp_path}__in": Corp.objects.visible_to(person)})
             if corp_condition(person)
@@ -334,7 +334,7 @@ class DataSourceQuerySet(ScopedQuerySet["DataSource"]):
 
 
 class DataSource(models.Model):
-    """A source of data. The columns that are used depend on its kind."""
+    """A data source. Its kind decides which columns are used."""
 
     name = models.CharField(_("name"), max_length=100, unique=True)
     kind = models.CharField(_("kind"), max_length=16, choices=SourceKind.choices)
@@ -390,7 +390,7 @@ class DataSource(models.Model):
         help_text=_("Only a superuser may tick this. It allows addresses that the internet cannot reach."),
     )
     ca_bundle = models.TextField(_("CA bundle"), blank=True, help_text=_("PEM certificates of a private authority."))
-    # Since when its fetches hit the time limit; null if the last one did not (integrations.datasources.fetch).
+    # Since when fetches hit the time limit; NULL if the last one did not (integrations.datasources.fetch).
     slow_since = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
@@ -449,12 +449,12 @@ class Card(models.Model):
     http_path = models.CharField(_("path and query"), max_length=1000, blank=True)
     http_body = models.JSONField(pgettext_lazy("request", "body"), null=True, blank=True)
     expression = models.CharField(_("JMESPath to the rows"), max_length=1000, blank=True)
-    # --- Facts that the source does not give --------------------------------------------------------------------------
-    # {column: "number"}: a Kind that overrides the detected one.
+    # --- Choices that override what the source gives ------------------------------------------------------------------
+    # {column: "number"}: a Kind, or "ratio", that overrides the detected kind.
     kinds = models.JSONField(_("kinds"), default=dict, blank=True)
     # {column: "元"}
     units = models.JSONField(_("units"), default=dict, blank=True)
-    # The column whose latest value is the time of the data, if the source does not give it.
+    # The column whose latest value is the time of the data; empty: no column was chosen.
     as_of_column = models.CharField(_("column with the time of the data"), max_length=200, blank=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
@@ -495,13 +495,13 @@ class CardDataQuerySet(models.QuerySet["CardData"]):
         return self.waiting().filter(lease_until__gt=now)
 
     def previews(self) -> CardDataQuerySet:
-        """Filter rows for people who wait at a page."""
+        """Filter rows for pages on which people wait."""
         return self.filter(slot_at__isnull=True)
 
 
 class CardData(models.Model):
-    """A card's answer for one slot, shared by everything sent in that slot; or for a page on which somebody waits: then
-    it is the present data, fetched with one try, and soon deleted.
+    """A card's answer for one slot, shared by everything sent in that slot; or a preview, for a page on which somebody
+    waits: the present data, fetched with one try, and soon deleted.
 
     One worker at a time holds a row. It writes only while its token is stored, and renews the lease."""
 
@@ -511,14 +511,14 @@ class CardData(models.Model):
         FAILED = "failed", _("failed")
 
     card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="answers", verbose_name=_("data"))
-    # NULL: for a page.
+    # NULL: a preview.
     slot_at = models.DateTimeField(_("scheduled for"), null=True)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     # A table's document, compressed; empty unless ready.
     content = models.BinaryField(default=b"", editable=False)
     row_count = models.PositiveIntegerField(_("rows"), default=0)
     took_milliseconds = models.PositiveIntegerField(_("duration (ms)"), default=0)
-    # The sentence on why there is no data (integrations.models.datasources), and its values.
+    # The Problem, which is why there is no data, and the values for its sentence (explain_problem).
     problem_code = models.CharField(max_length=32, blank=True)
     problem_facts = models.JSONField(default=dict, blank=True)
     try_count = models.PositiveSmallIntegerField(_("tries"), default=0)
@@ -527,7 +527,7 @@ class CardData(models.Model):
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
     lease_token = models.CharField(max_length=32, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
-    # When the functions of `card_data_finished` were called; null before.
+    # When the functions of `card_data_finished` were called; NULL before.
     notified_at = models.DateTimeField(null=True)
 
     objects = CardDataQuerySet.as_manager()

@@ -24,7 +24,7 @@ CorpRow = TypeVar("CorpRow", bound=models.Model)
 
 class CorpRowsQuerySet(models.QuerySet[CorpRow]):
     def visible_to(self, person: fields.Person) -> Self:
-        """Filter rows of the corps that `person` may see."""
+        """Filter rows of the companies that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 
 
@@ -40,7 +40,7 @@ class Department(models.Model):
     wecom_department_id = models.BigIntegerField(_("department ID"))
     wecom_parent_id = models.BigIntegerField(_("ID of the department above"), null=True)
     name = models.CharField(_("name"), max_length=128, null=True)
-    # Larger comes first.
+    # Among siblings, larger comes first.
     order = models.BigIntegerField(_("order"), default=0)
     removed_at = models.DateTimeField(_("gone since"), null=True)
 
@@ -70,7 +70,7 @@ class MemberQuerySet(CorpRowsQuerySet["Member"]):
 
 
 class Member(models.Model):
-    """A person of a corp. `userid` has WeCom's spelling; look-ups use `userid_folded`."""
+    """A person in a company's directory. `userid` has WeCom's spelling; look-ups use `userid_folded`."""
 
     class Status(models.TextChoices):
         ACTIVE = "active", pgettext_lazy("member of WeCom", "active")
@@ -83,7 +83,7 @@ class Member(models.Model):
         # administrator.
         OUT_OF_SCOPE = "out_of_scope", _("out of scope")
         DELETED = "deleted", _("deleted in WeCom")
-        # No longer shown to us; too many disappeared at once to look up each. Treated like DELETED on coming back.
+        # No longer shown to us, with too many others to look up each. If shown again, treated like DELETED.
         MISSING = "missing", _("not found, reason unknown")
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="members", verbose_name=_("company"))
@@ -107,9 +107,9 @@ class Member(models.Model):
     renames = models.JSONField(default=list, editable=False)
     first_seen_at = models.DateTimeField(_("first seen"))
     changed_at = models.DateTimeField(_("last change"))
-    # Since when the person is gone; NULL while HERE.
+    # Since when the person is not HERE any more; NULL while HERE.
     left_at = models.DateTimeField(_("gone since"), null=True)
-    # When a deleted userid came back; an administrator has not confirmed the person yet.
+    # When a userid that had been deleted came back, if an administrator has not confirmed the person yet.
     waits_since = models.DateTimeField(_("waiting for an administrator since"), null=True)
 
     # Kept while the person is gone, so that policies by department apply at once when the person is back.
@@ -125,7 +125,7 @@ class Member(models.Model):
         ordering = ["corp", "userid_folded"]
         default_permissions = ("view",)
         constraints = [
-            # Also the index of look-ups by userid, and of iterating over a corp's members in order.
+            # Also the index of look-ups by userid, and of iterating over a company's members in order.
             models.UniqueConstraint(fields=["corp", "userid_folded"], name="one_row_per_wecom_member"),
             models.CheckConstraint(
                 condition=Q(presence="here", left_at__isnull=True) | (~Q(presence="here") & Q(left_at__isnull=False)),
@@ -166,7 +166,7 @@ class SyncRunQuerySet(CorpRowsQuerySet["SyncRun"]):
 
 
 class SyncRun(models.Model):
-    """A run of the synchronisation. A corp has one active run at a time."""
+    """A run of the directory's synchronisation. A company has one active run at a time."""
 
     class Trigger(models.TextChoices):
         MANUAL = "manual", _("by hand")
@@ -215,7 +215,7 @@ class SyncRun(models.Model):
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-    # How often the run was postponed because WeCom could not be reached or limited the calls.
+    # How often the run was postponed: WeCom could not be reached or limited the calls, or data changed meanwhile.
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
     call_count = models.PositiveIntegerField(_("calls to WeCom"), default=0)
@@ -236,7 +236,7 @@ class SyncRun(models.Model):
     # The reason to ask: {"reason": "share" | "root", "leaving": 12, "of": 100, "percent": 5, "roots": ["2"]}.
     question = models.JSONField(_("question"), default=dict)
     answered_at = models.DateTimeField(pgettext_lazy("question", "answered"), null=True)
-    # The run's second step updates users by the copy (accounts.directory.sync). Its counts: {"linked": 3, …}.
+    # The counts of the run's second step, which updates users by the copy (accounts.directory.sync): {"linked": 3, …}.
     applied_counts = models.JSONField(default=dict)
     # How many people the second step has looked at, and when it ended.
     applied_count = models.PositiveIntegerField(default=0)
@@ -256,7 +256,7 @@ class SyncRun(models.Model):
             ),
         ]
         indexes = [
-            # For the newest runs of a corp: its page, and deleting older ones.
+            # For a company's newest runs on its page, and for deleting older ones.
             models.Index(fields=["corp", "-id"], name="newest_sync_runs"),
         ]
 
@@ -282,14 +282,14 @@ class CallbackEventQuerySet(models.QuerySet["CallbackEvent"]):
         return self.waiting().filter(Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
 
     def given_up(self) -> Self:
-        """Filter events that failed for good, without a later run of the whole directory, which reads everything."""
+        """Filter events that failed and were followed by no run of the whole directory, which reads everything."""
         run = SyncRun.objects.filter(corp=OuterRef("corp"), status=SyncRun.Status.DONE)
         later = run.filter(started_at__gte=OuterRef("received_at"))
         return self.filter(~Exists(later), status=CallbackEvent.Status.FAILED)
 
 
 class CallbackEvent(models.Model):
-    """An event or message at one of a corp's two callback addresses, stored once however often it was delivered."""
+    """An event or message at one of a company's two callback addresses, stored once however often it was delivered."""
 
     class Kind(models.TextChoices):
         APP = "app", _("app")
@@ -313,16 +313,16 @@ class CallbackEvent(models.Model):
     received_at = models.DateTimeField(_("received"))
     # The whole plaintext. Encrypted, because it holds people's texts, mobile numbers and addresses.
     body = fields.EncryptedTextField(_("content"))
-    # The name of the consumer that processes the event (integrations.callbacks), and the state of that; both are empty
-    # if no consumer takes events of this name.
+    # The name of the consumer that processes the event (integrations.callbacks), and the state of the processing; both
+    # are empty if no consumer takes events of this name.
     consumer = models.CharField(max_length=64, blank=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, blank=True)
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
     # Keys of the rows that this event changed, for when it is processed again after an error. The first event of a
-    # batch holds the keys of all.
+    # batch holds the keys for all events of the batch.
     touched = models.JSONField(default=list)
-    # Why it was repeated or given up, without content of the event.
+    # Why the event is tried again or given up, without its content.
     problem = models.CharField(_("problem"), max_length=255, blank=True)
 
     objects = CallbackEventQuerySet.as_manager()
@@ -334,7 +334,7 @@ class CallbackEvent(models.Model):
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["corp", "kind", "key"], name="one_row_per_callback_event")]
         indexes = [
-            # For the newest event of an address, and for deleting a corp's oldest ones.
+            # For the newest event of an address, and for deleting a company's oldest ones.
             models.Index(fields=["corp", "kind", "received_at"], name="events_by_age"),
             # For a job's next batch: few rows, however many are stored.
             models.Index(

@@ -43,16 +43,16 @@ def get_cipher() -> MultiFernet:
 class Unreadable(str):
     """A placeholder for a stored text that no key decrypts. It is truthy; saving it keeps the stored ciphertext."""
 
-    __slots__ = ("sealed",)
-    sealed: str
+    __slots__ = ("ciphertext",)
+    ciphertext: str
 
-    def __new__(cls, sealed: str) -> Unreadable:
+    def __new__(cls, ciphertext: str) -> Unreadable:
         text = super().__new__(cls, "(unreadable)")
-        text.sealed = sealed
+        text.ciphertext = ciphertext
         return text
 
     def __getnewargs__(self) -> tuple[str]:
-        return (self.sealed,)
+        return (self.ciphertext,)
 
 
 def require_readable(text: str) -> str:
@@ -70,10 +70,10 @@ def list_encrypted_columns(model: type[models.Model]) -> list[str]:
 
 def find_encrypted_columns() -> dict[type[models.Model], list[str]]:
     """Return the encrypted columns of every model of every app."""
-    models_of_tables = [
+    models_with_tables = [
         model for model in apps.get_models(include_auto_created=True) if model._meta.managed and not model._meta.proxy
     ]
-    return {model: names for model in models_of_tables if (names := list_encrypted_columns(model))}
+    return {model: names for model in models_with_tables if (names := list_encrypted_columns(model))}
 
 
 class EncryptedTextField(TextField):
@@ -88,13 +88,13 @@ class EncryptedTextField(TextField):
         # Not TextField's version, which calls to_python: the saved value is a text and never decrypted.
         text = models.Field.get_prep_value(self, value)
         if isinstance(text, Unreadable):
-            return text.sealed
+            return text.ciphertext
         return get_cipher().encrypt(str(text).encode()).decode() if text else text
 
     def value_to_string(self, obj: models.Model) -> str:
         """Return the ciphertext for serializers."""
-        sealed: str = self.get_prep_value(self.value_from_object(obj))
-        return f"{CIPHERTEXT_PREFIX}{sealed}" if sealed else sealed
+        ciphertext: str = self.get_prep_value(self.value_from_object(obj))
+        return f"{CIPHERTEXT_PREFIX}{ciphertext}" if ciphertext else ciphertext
 
     def to_python(self, value: Any) -> Any:
         """Decrypt the value for deserializers."""
@@ -107,7 +107,7 @@ class EncryptedTextField(TextField):
             raise ValidationError(f"{self.name}: no key of FIELD_ENCRYPTION_KEYS opens the value") from error
 
     def clean(self, value: Any, model_instance: models.Model | None) -> Any:
-        """Refuse a ciphertext in a form, because it would be decrypted for its sender."""
+        """Refuse a ciphertext in a form, because it would be decrypted for whoever enters it."""
         if str(value or "").startswith(CIPHERTEXT_PREFIX):
             raise ValidationError(_("This is a value that was exported encrypted. Enter the value itself."))
         return super().clean(value, model_instance)

@@ -30,10 +30,10 @@ class Place(Func):
 
 class Installation(models.Model):
     """The installation of this database. integrations.core.installation and guanwecom.operations write the row; the
-    tick of pushes writes `tick_period`.
+    task notifications.tick writes `tick_period`.
 
     If the database's present place differs from `place`, or the deployment's name from `deployment`, the database is a
-    copy, until `manage.py installation --confirm` stores the present ones.
+    copy, until `manage.py installation --confirm` stores the present place and name.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=SINGLETON_PK, editable=False)
@@ -47,7 +47,7 @@ class Installation(models.Model):
     version = models.CharField(max_length=32, blank=True)
     # When `manage.py backup` last wrote a file.
     backed_up_at = models.DateTimeField(null=True)
-    # PostgreSQL's last known timeline, and when it last changed because a standby had taken over.
+    # PostgreSQL's last known timeline, and when that last changed because a standby had taken over.
     timeline = models.BigIntegerField(null=True)
     failed_over_at = models.DateTimeField(null=True)
     # The latest check of the engine. `engine_problems`: codes of failing parts, sorted, separated by commas; empty if
@@ -56,7 +56,7 @@ class Installation(models.Model):
     engine_problems = models.TextField(blank=True)
     engine_problems_since = models.DateTimeField(null=True)
     engine_notified = models.TextField(blank=True)
-    # When the last period began whose tick of pushes was claimed (claim_tick), in seconds since 1970.
+    # The beginning of the last period whose tick was claimed (claim_tick), in seconds since 1970.
     tick_period = models.BigIntegerField(default=0)
 
     class Meta:

@@ -56,8 +56,8 @@ class Job(models.Model):
         FAILED = "failed", _("failed")
 
     kind = models.CharField(_("kind"), max_length=32)
-    # What the job is about, such as a source's primary key: of each kind and key, one job may wait and one may run.
-    # NULL: any number.
+    # What the job is about, such as a source's primary key. Of each kind and key, one job may wait and one may run; of
+    # those with NULL, any number.
     key = models.CharField(max_length=64, null=True, editable=False)
     subject = models.CharField(_("about"), max_length=200, blank=True)
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, null=True, related_name="jobs", verbose_name=_("company"))
@@ -72,15 +72,15 @@ class Job(models.Model):
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     # Waiting: the earliest start. Running: the end of its lease.
     due_at = models.DateTimeField()
-    # Until then a message to the workers is under way, so none is queued.
+    # Until then a task for the job may be in the queue, so no other is queued.
     queued_until = models.DateTimeField(null=True)
     lease_token = models.CharField(max_length=32, blank=True, editable=False)
-    # How many workers took it since the request.
+    # How often a worker has taken the job since the request.
     try_count = models.PositiveSmallIntegerField(default=0, editable=False)
-    # Progress: 0 of 0 if unknown.
+    # The progress; both are 0 if it is unknown.
     done_count = models.PositiveIntegerField(default=0)
     total_count = models.PositiveIntegerField(default=0)
-    # Why it failed: a code of its kind, and values for the sentence.
+    # Why the job failed: a code that its kind defines, and values for the sentence.
     problem = models.CharField(max_length=32, blank=True)
     facts = models.JSONField(default=dict)
     # Not a foreign key, because this app has no user model.

@@ -12,7 +12,7 @@ from pathlib import Path
 from django.core.management import call_command
 from django.db import connection
 
-from integrations.datasources.fetch import WAITS
+from integrations.datasources.fetch import RETRY_PAUSES
 from notifications.models import Channel, Delivery, Incident, Receipt, Run, Subscription
 from tests.chaos import database as databases
 from tests.chaos.breaker import Breaker, at_once
@@ -41,7 +41,7 @@ ROUND_SECONDS = 240
 WECOM_MINUTE_SECONDS = 61
 LOG_CHARACTERS = 6000
 # Longer than all waits between the tries of a fetch, under a clock that jumps.
-PATIENCE_FOR_DATA = sum(WAITS, timedelta())
+PATIENCE_FOR_DATA = sum(RETRY_PAUSES, timedelta())
 
 
 @dataclass(frozen=True)

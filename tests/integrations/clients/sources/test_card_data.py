@@ -99,7 +99,7 @@ def test_a_passing_failure_is_tried_again_later_each_time_after_a_longer_wait(
     bi.gives("card_data", b"busy", status=503)
     row = asked(make_card())
 
-    for number, wait in enumerate(fetch.WAITS, 1):
+    for number, wait in enumerate(fetch.RETRY_PAUSES, 1):
         fetch.fetch_row(row_id=row.pk, clock=clock)
         row.refresh_from_db()
         assert (row.status, row.try_count, row.next_try_at) == ("waiting", number, clock() + wait)
