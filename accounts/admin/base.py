@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from accounts.users import attributes
-from integrations.admin.base import ReadOnlyAdmin, find_row, own_page, own_routes, show_status
+from integrations.admin.base import ReadOnlyAdmin, find_row, make_routes, show_page, show_status
 from integrations.admin.jobs import find_visible_jobs, may_retry
 from integrations.core.admin_pages import AnyModelAdmin, CappedPaginator
 from integrations.jobs import requests
@@ -184,7 +184,7 @@ class RunPages(VisibleRowsAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         views = {("<int:run_id>/state/", "state"): require_GET(self.state_view)}
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -195,7 +195,7 @@ class RunPages(VisibleRowsAdmin):
         url = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_state", args=[run.pk])
         state = self.describe_state(request, run)
         context = {"run": run, "state": state, "state_url": url, **self.describe_page(request, run, state)}
-        return own_page(self, request, [f"{self.folder}/run.html", "admin/accounts/run.html"], context)
+        return show_page(self, request, [f"{self.folder}/run.html", "admin/accounts/run.html"], context)
 
     def state_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         return JsonResponse(self.describe_state(request, find_row(self, request, run_id, to_change=False)))

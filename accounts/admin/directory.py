@@ -37,8 +37,8 @@ from integrations.admin.base import (
     State,
     find_row,
     hide_related_links,
-    own_page,
-    own_routes,
+    make_routes,
+    show_page,
     show_state,
     show_status,
 )
@@ -232,7 +232,7 @@ class DepartmentAdmin(VisibleRowsAdmin):
             "may_open_members": request.user.has_perm("integrations.view_member"),
             **(extra_context or {}),
         }
-        return own_page(self, request, "admin/integrations/department/tree.html", context)
+        return show_page(self, request, "admin/integrations/department/tree.html", context)
 
 
 def build_tree(corp: Corp) -> list[dict[str, Any]]:
@@ -400,7 +400,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             ("again/<int:corp_id>/", "again"): require_POST(self.again_view),
             ("<int:run_id>/answer/", "answer"): require_POST(self.answer_view),
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SyncRun]:
         runs: QuerySet[SyncRun] = super().get_queryset(request).defer("written", "proposed")
@@ -486,7 +486,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "reception": describe_reception(corp, now=timezone.now()),
             "runs": SyncRun.objects.filter(corp=corp).defer("written", "proposed")[:10],
         }
-        return own_page(self, request, f"{self.folder}/start.html", context)
+        return show_page(self, request, f"{self.folder}/start.html", context)
 
     def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Retry the company's events that were given up."""

@@ -39,7 +39,7 @@ from accounts.importexport.sheets import ROWS_AT_MOST, name_column, read_attribu
 from accounts.models import AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import sees_all
 from accounts.views.confirmation import get_signed_in_person
-from integrations.admin.base import find_row, own_page, own_routes
+from integrations.admin.base import find_row, make_routes, show_page
 from integrations.core.admin_pages import AnyModelAdmin, AnyModelForm, ConfirmedChanges
 from integrations.jobs import requests
 from integrations.models import Corp, Job
@@ -157,7 +157,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             ("<int:run_id>/answer/", "answer"): require_POST(self.answer_view),
             ("<int:run_id>/refused.csv", "refused"): require_GET(self.refused_view),
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     # --- Uploading ----------------------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             self.log_addition(request, run, gettext("Uploaded for import."))
             return _redirect_to_import(run)
         context = {"title": _("Import people"), "form": form, "origin": explain_origin_of_people(request)}
-        return own_page(self, request, f"{FOLDER}/upload.html", context)
+        return show_page(self, request, f"{FOLDER}/upload.html", context)
 
     # --- One import ---------------------------------------------------------------------------------------------------
 
@@ -282,7 +282,7 @@ class ExportPages(AnyModelAdmin):
             ("export.csv", "csv"): require_GET(self.csv_view),
             ("export/<int:job_id>/people.xlsx", "sheet"): require_GET(self.sheet_view),
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
         """Return the listed people as csv. The list's filters and search apply."""
@@ -306,7 +306,7 @@ class ExportPages(AnyModelAdmin):
             file = sheets.write_xlsx(sheets.PeopleSheet(people=keys, reader=reader))
             return FileResponse(file, as_attachment=True, filename=_make_file_name("xlsx"), content_type=_XLSX)
         context = {"title": gettext("Download as xlsx"), "count": len(keys), "is_cut": len(all_keys) > ROWS_AT_MOST}
-        return own_page(self, request, "admin/accounts/user/request_sheet.html", context)
+        return show_page(self, request, "admin/accounts/user/request_sheet.html", context)
 
     def sheet_view(self, request: HttpRequest, job_id: int) -> HttpResponse:
         """Return a finished sheet to the person who asked for it."""

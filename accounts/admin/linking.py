@@ -24,7 +24,7 @@ from accounts.explanations import REASONS_ABOUT_MEMBERS, explain_missing_link
 from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
 from accounts.users.roles import find_changeable_people, find_visible_people, sees_all
 from accounts.views.confirmation import get_signed_in_person
-from integrations.admin.base import own_page, own_routes
+from integrations.admin.base import make_routes, show_page
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges, KeysetPage, describe_empty_select, read_page
 from integrations.models import Corp, Department, Member
 
@@ -101,7 +101,7 @@ class LinkConflictAdmin(ConfirmedChanges, VisibleRowsAdmin):
             ("create/", "create"): require_POST(self.create_view),
             ("bulk/", "bulk"): both(self.bulk_view),
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     # --- One row ------------------------------------------------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class LinkConflictAdmin(ConfirmedChanges, VisibleRowsAdmin):
             **listed,
             **(extra_context or {}),
         }
-        return own_page(self, request, f"{FOLDER}/unlinked.html", context)
+        return show_page(self, request, f"{FOLDER}/unlinked.html", context)
 
     # --- One link -----------------------------------------------------------------------------------------------------
 
@@ -187,7 +187,7 @@ class LinkConflictAdmin(ConfirmedChanges, VisibleRowsAdmin):
             "back": back,
             "back_query": given.get("back", ""),
         }
-        return own_page(self, request, f"{FOLDER}/link.html", context)
+        return show_page(self, request, f"{FOLDER}/link.html", context)
 
     def create_view(self, request: HttpRequest) -> HttpResponse:
         """Create a user for a member, if none of the suggested people is the member."""
@@ -224,7 +224,7 @@ class LinkConflictAdmin(ConfirmedChanges, VisibleRowsAdmin):
             context |= {"checked_count": len(page.rows), "count": len(matches), "page": page, "first": matches[:10]}
             query = urlencode({**request.GET.dict(), "after": page.after or ""})
             context |= {"next": f"?{query}" if page.after else "", "after": given.get("after", "")}
-        return own_page(self, request, f"{FOLDER}/bulk.html", context)
+        return show_page(self, request, f"{FOLDER}/bulk.html", context)
 
 
 # --- The three tabs ---------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from accounts.users.attributes import CellKey, CellsRefusedError
 from accounts.users.companies import person_panels
 from accounts.users.roles import find_changeable_people
 from accounts.views.confirmation import get_signed_in_person
-from integrations.admin.base import find_row, own_page, own_routes, pill
+from integrations.admin.base import find_row, make_routes, show_page, show_toned_text
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Member
 
@@ -47,7 +47,7 @@ class PersonPages(AnyModelAdmin):
             ("grid/", "grid"): require_http_methods(["GET", "POST"])(self.grid_view),
             ("<int:person_id>/", "card"): require_GET(self.card_view),
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return PeopleList
@@ -93,7 +93,7 @@ class PersonPages(AnyModelAdmin):
             "may_change": self.has_change_permission(request, person),
             "may_delete": self.has_delete_permission(request, person),
         }
-        return own_page(self, request, "admin/accounts/user/card.html", context)
+        return show_page(self, request, "admin/accounts/user/card.html", context)
 
     # --- The grid -----------------------------------------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ class PersonPages(AnyModelAdmin):
             "opened": json.dumps(opened, ensure_ascii=False),
             "opened_at": int(timezone.now().timestamp()),
         }
-        return own_page(self, request, "admin/accounts/user/grid.html", context)
+        return show_page(self, request, "admin/accounts/user/grid.html", context)
 
 
 def list_account_states(person: Any) -> list[dict[str, Any]]:
@@ -161,7 +161,7 @@ def list_account_states(person: Any) -> list[dict[str, Any]]:
         tone, word, reason = _describe_account(account, member, is_barred=account.pk in barred)
         departments = gettext(", ").join(str(one) for one in member.departments.all()) if member else ""
         shown = {"account": account, "tone": tone, "word": word, "reason": reason, "departments": departments}
-        states.append({**shown, "pill": pill(tone, word), "signed_in": format_moment(account.signed_in_at)})
+        states.append({**shown, "state": show_toned_text(tone, word), "signed_in": format_moment(account.signed_in_at)})
     return states
 
 

@@ -36,7 +36,7 @@ from accounts.models import AuditEntry, Lockout, SignInPolicy
 from accounts.users import roles
 from accounts.users.bi_identity import list_external_ids
 from accounts.users.roles import find_changeable_people, sees_all
-from integrations.admin.base import OneRowAdmin, State, own_routes, show_state
+from integrations.admin.base import OneRowAdmin, State, make_routes, show_state
 from integrations.admin.datasource_forms import KIND_LABELS
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm, read_rows_newest_first
 from integrations.core.hooks import Attention
@@ -164,7 +164,7 @@ class AuditEntryAdmin(VisibleRowsAdmin):
         return format_html("<div>{}</div>{}", note, changes) if note else changes or SafeString("—")
 
     def get_urls(self) -> list[URLPattern]:
-        return [*own_routes(self, {("export.csv", "csv"): require_GET(self.csv_view)}), *super().get_urls()]
+        return [*make_routes(self, {("export.csv", "csv"): require_GET(self.csv_view)}), *super().get_urls()]
 
     def csv_view(self, request: HttpRequest) -> StreamingHttpResponse:
         """Return the filtered list as csv, the newest first. The download is recorded in the trail."""

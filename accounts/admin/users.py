@@ -36,7 +36,7 @@ from accounts.users.roles import (
     sees_all,
 )
 from accounts.views.confirmation import get_signed_in_person
-from integrations.admin.base import NamedDeletions, RowAction, State, own_page, show_state
+from integrations.admin.base import NamedDeletions, RowAction, State, show_page, show_state
 from integrations.core.admin_pages import AnyModelAdmin, AnyTabularInline, ConfirmedChanges
 from integrations.models import Corp
 from integrations.models.fields import list_encrypted_columns
@@ -504,7 +504,7 @@ def render_selection_page(
         "selected": request.POST.getlist("_selected_action"),
         "select_across": request.POST.get("select_across", "0"),
     }
-    return own_page(model_admin, request, f"admin/accounts/user/{action}.html", {**selection, **context})
+    return show_page(model_admin, request, f"admin/accounts/user/{action}.html", {**selection, **context})
 
 
 def _describe_unchanged(user_ids: list[int], corp: Corp) -> dict[str, Any]:

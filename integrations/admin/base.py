@@ -38,7 +38,7 @@ View = Callable[..., HttpResponseBase]
 ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
 
 
-def pill(tone: str, text: object) -> SafeString:
+def show_toned_text(tone: str, text: object) -> SafeString:
     """Render a status as a word with a colour."""
     return format_html('<span class="pill pill-{}">{}</span>', tone, text)
 
@@ -63,7 +63,7 @@ class State(TextChoices):
 
 def show_state(state: State, detail: object = "", tone: str = "") -> SafeString:
     """Render the state as a pill, followed by `detail` in small letters."""
-    rendered = pill(tone or state.tone, state.label)
+    rendered = show_toned_text(tone or state.tone, state.label)
     return format_html('{} <span class="meta">{}</span>', rendered, detail) if detail else rendered
 
 
@@ -100,7 +100,7 @@ class RowAction:
     field: tuple[str, str] = ("", "")
 
 
-def own_page(
+def show_page(
     model_admin: admin.ModelAdmin[Any],
     request: HttpRequest,
     template: str | list[str],
@@ -131,7 +131,7 @@ def hide_related_links(form: Any, *names: str) -> None:
         widget.can_view_related = widget.can_delete_related = False
 
 
-def own_routes(model_admin: AnyModelAdmin, views: Mapping[tuple[str, str], Any]) -> list[URLPattern]:
+def make_routes(model_admin: AnyModelAdmin, views: Mapping[tuple[str, str], Any]) -> list[URLPattern]:
     """Return routes below the model's list. `views`: (path, end of the route's name) → view."""
     wrap, model = model_admin.admin_site.admin_view, f"{model_admin.opts.app_label}_{model_admin.opts.model_name}"
     return [path(end, wrap(view), name=f"{model}_{name}") for (end, name), view in views.items()]

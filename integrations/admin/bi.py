@@ -29,8 +29,8 @@ from integrations.admin.base import (
     View,
     WriteOnlyInput,
     fold_fields,
-    own_page,
-    own_routes,
+    make_routes,
+    show_page,
 )
 from integrations.bi import PLACE_OF_KEY, explain_findings
 from integrations.clients.guandata_sso import (
@@ -270,7 +270,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
             ("state/", "state"): require_GET(self.state_view),
             ("enter/", "enter"): require_POST(self.enter_view),
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -338,7 +338,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
             messages.success(request, gettext("The key is saved. The BI must have the public key that belongs to it."))
             return self._redirect_to_page("key")
         context = {"title": gettext("Paste a private key"), "bi": saved, "form": form}
-        return own_page(self, request, f"{FOLDER}/paste.html", context)
+        return show_page(self, request, f"{FOLDER}/paste.html", context)
 
     def test_view(self, request: HttpRequest) -> HttpResponse:
         """Test the connection in the background. The page polls state_view."""

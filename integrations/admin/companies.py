@@ -40,8 +40,8 @@ from integrations.admin.base import (
     find_row,
     fold_fields,
     hide_related_links,
-    own_page,
-    own_routes,
+    make_routes,
+    show_page,
     show_state,
     show_status,
 )
@@ -527,7 +527,7 @@ class CorpAdmin(
         views: dict[tuple[str, str], View] = {}
         for (end, name), view in (viewed | changed).items():
             views[f"<int:corp_id>/{end}", name] = partial(self._open_corp, view, (end, name) in changed)
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def _open_corp(
         self, view: CorpView, to_change: bool, request: HttpRequest, corp_id: int, **more: Any
@@ -555,7 +555,7 @@ class CorpAdmin(
                 return self._redirect_to_page(corp)
         title, status = gettext("Enable “%(corp)s”") % {"corp": corp}, 409 if request.method == "POST" else 200
         context = {"title": title, "corp": corp, "action": "enable", "reasons": reasons}
-        return own_page(self, request, CONFIRMATION, context, status=status)
+        return show_page(self, request, CONFIRMATION, context, status=status)
 
     def disable_view(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         if request.method == "POST":
@@ -565,4 +565,4 @@ class CorpAdmin(
             return self._redirect_to_page(corp)
         title = gettext("Disable “%(corp)s”") % {"corp": corp}
         context = {"title": title, "corp": corp, "action": "disable", "effects": hooks.corp_disabling.joined(corp)}
-        return own_page(self, request, CONFIRMATION, context)
+        return show_page(self, request, CONFIRMATION, context)

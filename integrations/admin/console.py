@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations import bi, callbacks
-from integrations.admin.base import CompactField, CorpPages, VisibleWriteOnlyInput, own_page, pill
+from integrations.admin.base import CompactField, CorpPages, VisibleWriteOnlyInput, show_page, show_toned_text
 from integrations.admin.diagnosis import describe_state, render_results
 from integrations.admin.jobs import may_retry
 from integrations.clients.errors import UnreadableSecretError
@@ -76,7 +76,7 @@ class ConsolePages(CorpPages):
             place: render_to_string(f"{FOLDER}/{one}.html", context) for place, (one, context) in rendered.items()
         }
         parts |= render_results(corp, runs)
-        parts |= {f"state-of-{step.anchor}": pill(step.state.tone, step.state.label) for step in steps}
+        parts |= {f"state-of-{step.anchor}": show_toned_text(step.state.tone, step.state.label) for step in steps}
         is_open = any(write.is_unfinished for write in writes) or any(step.state.is_open for step in steps)
         return {
             "is_unfinished": is_checked or is_open,
@@ -129,7 +129,7 @@ class ConsolePages(CorpPages):
     def _render_page(
         self, request: HttpRequest, corp: Corp, template: str, title: str, extra: dict[str, Any]
     ) -> TemplateResponse:
-        return own_page(self, request, f"{FOLDER}/{template}", {"corp": corp, "title": title, **extra})
+        return show_page(self, request, f"{FOLDER}/{template}", {"corp": corp, "title": title, **extra})
 
 
 def _find_write(corp: Corp, write_id: int) -> Job:
@@ -290,7 +290,7 @@ class CallbackPages(CorpPages):
             "kind": address.value,
             "form": form,
         }
-        return own_page(self, request, "admin/integrations/corp/callback_paste.html", context)
+        return show_page(self, request, "admin/integrations/corp/callback_paste.html", context)
 
     def keys_view(self, request: HttpRequest, corp: Corp, kind: str) -> HttpResponse:
         """Show Token and EncodingAESKey. Requires POST, because each display is recorded in the history."""
@@ -318,7 +318,7 @@ class CallbackPages(CorpPages):
             "kind": address.value,
             "state": self._describe_state(corp, address),
         }
-        return own_page(self, request, "admin/integrations/corp/callback_keys.html", context)
+        return show_page(self, request, "admin/integrations/corp/callback_keys.html", context)
 
     def state_view(self, request: HttpRequest, corp: Corp, kind: str) -> JsonResponse:
         """Return whether WeCom has verified the URL. The page with the keys polls it."""

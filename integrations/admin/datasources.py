@@ -23,7 +23,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import View, find_row, fold_fields, hide_related_links, own_page, own_routes, show_status
+from integrations.admin.base import View, find_row, fold_fields, hide_related_links, make_routes, show_page, show_status
 from integrations.admin.datasource_forms import COLUMN_FIELDS, DATABASE_FIELDS, QUERY_FIELDS, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges, describe_empty_select
 from integrations.data.figures import sort_newest_first
@@ -107,7 +107,7 @@ class TestedRows(AnyModelAdmin):
             ("<int:row_id>/test/", "test"): require_POST(self.test_view),
             ("<int:row_id>/test/state/", "state"): require_GET(self.state_view),
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -359,7 +359,7 @@ class CardAdmin(TestedRows):
             ("choose/", "choose"): partial(choose_view, self),
             ("choose/state/", "choose_state"): require_GET(partial(choose_state_view, self)),
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def describe_page(self, request: HttpRequest, row: Card | None) -> dict[str, Any]:
         if row is not None and self.has_change_permission(request, row):
@@ -421,7 +421,7 @@ def _extend_query(request: HttpRequest, **values: str) -> str:
 def _show_choices(model_admin: Any, request: HttpRequest, title: str, rows: list[Any], **further: Any) -> HttpResponse:
     """Show a page of links to the form. `rows`: name, help and query of each."""
     context = {"title": title, "rows": rows, "is_popup": "_popup" in request.GET, **further}
-    return own_page(model_admin, request, "admin/integrations/choices.html", context)
+    return show_page(model_admin, request, "admin/integrations/choices.html", context)
 
 
 def _describe_source_test(source: DataSource) -> dict[str, Any]:
@@ -458,7 +458,7 @@ def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
         "state": _describe_choices(request, source, page_id),
         "state_address": build_choices_url(source.pk, "choose_state", page=page_id, q=request.GET.get("q", "")),
     }
-    return own_page(model_admin, request, f"{FOLDER}/choose.html", context)
+    return show_page(model_admin, request, f"{FOLDER}/choose.html", context)
 
 
 def choose_state_view(model_admin: Any, request: HttpRequest) -> JsonResponse:

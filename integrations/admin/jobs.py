@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import ReadOnlyAdmin, View, find_row, own_page, own_routes, show_status
+from integrations.admin.base import ReadOnlyAdmin, View, find_row, make_routes, show_page, show_status
 from integrations.core.admin_pages import CappedPaginator
 from integrations.jobs import requests
 from integrations.jobs.registry import describe_job, kinds, label_job
@@ -90,7 +90,7 @@ class JobAdmin(ReadOnlyAdmin):
             ("<int:job_id>/state/", "state"): require_GET(self.state_view),
             ("<int:job_id>/retry/", "retry"): require_POST(self.retry_view),
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -104,7 +104,7 @@ class JobAdmin(ReadOnlyAdmin):
             "state": render_state(request, job),
             "state_url": reverse("admin:integrations_job_state", args=[job.pk]),
         }
-        return own_page(self, request, f"{FOLDER}/page.html", context)
+        return show_page(self, request, f"{FOLDER}/page.html", context)
 
     def state_view(self, request: HttpRequest, job_id: int) -> JsonResponse:
         return JsonResponse(render_state(request, find_row(self, request, job_id, to_change=False)))

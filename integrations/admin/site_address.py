@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from integrations.admin.base import ONE_SAVE_BUTTON, own_page
+from integrations.admin.base import ONE_SAVE_BUTTON, show_page
 from integrations.admin.companies import SiteAddressForm
 from integrations.companies import services
 from integrations.core import http
@@ -114,7 +114,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
                     "changes": services.find_link_changes(address=saved, url=new.url),
                     "leaves_this_host": saved.domain == request.get_host() and not http.is_extra_host(saved.domain),
                 }
-                response = own_page(self, request, "admin/integrations/siteaddress/confirm.html", context)
+                response = show_page(self, request, "admin/integrations/siteaddress/confirm.html", context)
                 # After saving, the browser is redirected to the new address, and browsers check this against
                 # form-action.
                 http.allow_sources(response, "form-action", [new.url.rstrip("/")])

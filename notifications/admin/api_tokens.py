@@ -25,7 +25,7 @@ from accounts.admin.base import Column, RowsAdmin, format_moment
 from accounts.directory.groups import DepartmentsField
 from accounts.models import User
 from accounts.users.roles import find_visible_people, sees_rows_without_corp
-from integrations.admin.base import ONE_SAVE_BUTTON, RowAction, State, find_row, own_page, own_routes, show_state
+from integrations.admin.base import ONE_SAVE_BUTTON, RowAction, State, find_row, make_routes, show_page, show_state
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges
 from integrations.models import Corp
 from notifications.admin import base
@@ -173,7 +173,7 @@ class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, 
         return ApiToken.objects.visible_to(request.user)
 
     def get_urls(self) -> list[URLPattern]:
-        return [*own_routes(self, {("<int:pk>/revoke/", "revoke"): self.revoke_view}), *super().get_urls()]
+        return [*make_routes(self, {("<int:pk>/revoke/", "revoke"): self.revoke_view}), *super().get_urls()]
 
     @admin.display(description=_("may"))
     def purposes(self, token: ApiToken) -> str:
@@ -224,7 +224,7 @@ class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, 
             "secret": secret,
             "signing_secret": obj.signing_secret,
         }
-        return own_page(self, request, "admin/notifications/api_token_made.html", context)
+        return show_page(self, request, "admin/notifications/api_token_made.html", context)
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         """Return no fields for a saved token, whose page shows facts instead of a form."""
@@ -253,7 +253,7 @@ class ApiTokenAdmin(base.SuccessorPage, ConfirmedChanges, base.RecipientsMixin, 
             raise PermissionDenied
         if request.method != "POST":
             context = {"title": gettext("Revoke the token"), "token": token, "facts": _list_facts(token, self, request)}
-            return own_page(self, request, "admin/notifications/api_token_revoke.html", context)
+            return show_page(self, request, "admin/notifications/api_token_revoke.html", context)
         if tokens.revoke(token, now=timezone.now()):
             messages.success(request, gettext("The token was revoked: it does not work any more."))
         else:

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.directory.groups import DepartmentsSelect
 from accounts.models import User
 from accounts.users.roles import find_role_groups, find_visible_people
-from integrations.admin.base import State, hide_related_links, own_page, own_routes, show_state
+from integrations.admin.base import State, hide_related_links, make_routes, show_page, show_state
 from integrations.admin.base import show_status as show_status
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Department
@@ -59,7 +59,7 @@ class SuccessorPage(AnyModelAdmin):
     """Adds a page that chooses who takes over when the owner is disabled."""
 
     def get_urls(self) -> list[URLPattern]:
-        return [*own_routes(self, {("<int:pk>/successor/", "successor"): self.successor_view}), *super().get_urls()]
+        return [*make_routes(self, {("<int:pk>/successor/", "successor"): self.successor_view}), *super().get_urls()]
 
     def successor_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the choice of a successor, or save it. Offers the people whom the administrator sees and who may own the
@@ -88,7 +88,7 @@ class SuccessorPage(AnyModelAdmin):
                 return HttpResponseRedirect(reverse(f"admin:notifications_{self.opts.model_name}_change", args=[pk]))
             form.add_error("successor", sentence)
         context = {"title": gettext("Successor"), "row": row, "form": form, "acts": isinstance(row, ACTING_MODELS)}
-        return own_page(self, request, "admin/notifications/successor.html", context)
+        return show_page(self, request, "admin/notifications/successor.html", context)
 
 
 def find_run_state(status: str, error: str, recipient_count: int = 1) -> tuple[State, str]:

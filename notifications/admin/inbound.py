@@ -28,7 +28,7 @@ from accounts.admin.base import Column, RowsAdmin, format_moment
 from accounts.audit import signals
 from accounts.models import User
 from accounts.users.roles import find_visible_people
-from integrations.admin.base import ONE_SAVE_BUTTON, RowAction, State, find_row, own_page, own_routes, show_state
+from integrations.admin.base import ONE_SAVE_BUTTON, RowAction, State, find_row, make_routes, show_page, show_state
 from integrations.core.admin_pages import VERSION, ConfirmedChanges
 from integrations.core.background import database_now
 from integrations.core.sentences import translate_stored
@@ -91,7 +91,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
             ("<int:pk>/stamp/", "stamp"): self.stamp_view,
             ("<int:pk>/preview/", "preview"): require_POST(self.preview_view),
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def get_form(
         self, request: HttpRequest, obj: InboundChannel | None = None, change: bool = False, **kwargs: Any
@@ -184,7 +184,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         channel = find_row(self, request, pk, to_change=False)
         lines = list_calls(channel, CALLS_SHOWN)
         context = {"title": gettext("The last 50 calls"), "channel": channel, "calls": lines}
-        return own_page(self, request, f"{FOLDER}/calls.html", context)
+        return show_page(self, request, f"{FOLDER}/calls.html", context)
 
     def save_model(self, request: HttpRequest, obj: InboundChannel, form: Any, change: bool) -> None:
         if not change or "scheme" in form.changed_data:
@@ -248,7 +248,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         context = {**_describe_channel(channel), "title": gettext("Address and secret"), "secret": secret}
         if (scheme := SCHEMES[channel.scheme]).where == "query":
             context["address"] += f"?{scheme.name}={secret}"
-        return own_page(self, request, f"{FOLDER}/secret.html", context)
+        return show_page(self, request, f"{FOLDER}/secret.html", context)
 
 
 def _describe_channel(channel: InboundChannel) -> dict[str, Any]:
@@ -286,7 +286,7 @@ def list_calls(channel: InboundChannel, at_most: int) -> list[dict[str, Any]]:
         {
             "last_at": timezone.localtime(row.last_at),
             "count": row.count,
-            "pill": base.show_status(row.outcome, row.get_outcome_display()),
+            "state": base.show_status(row.outcome, row.get_outcome_display()),
             "reason": translate_stored(row.reason),
             "message_url": pages.get(row.message_id or 0, ""),
         }
@@ -396,7 +396,7 @@ class IncomingMessageAdmin(log.LogAdmin):
         return log.search_messages(rows, words)
 
     def get_urls(self) -> list[URLPattern]:
-        return [*own_routes(self, {("<int:pk>/mail/", "mail"): require_safe(self.mail_view)}), *super().get_urls()]
+        return [*make_routes(self, {("<int:pk>/mail/", "mail"): require_safe(self.mail_view)}), *super().get_urls()]
 
     @method_decorator(xframe_options_sameorigin)
     def mail_view(self, request: HttpRequest, pk: int) -> HttpResponse:

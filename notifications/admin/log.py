@@ -29,7 +29,7 @@ from accounts.admin.base import Column, RowsAdmin, RowsList, format_duration, fo
 from accounts.importexport.sheets import format_csv_line
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import find_visible_people
-from integrations.admin.base import ReadOnlyAdmin, State, own_routes, show_state, show_status
+from integrations.admin.base import ReadOnlyAdmin, State, make_routes, show_state, show_status
 from integrations.companies.diagnosis import checks
 from integrations.core.admin_pages import read_rows_newest_first
 from integrations.models import Card, Corp
@@ -487,7 +487,7 @@ class LogAdmin(RowsAdmin, ReadOnlyAdmin):
         return [(column.short_description, column(row)) for column in self.pick_columns(names)]
 
     def get_urls(self) -> list[URLPattern]:
-        return [*own_routes(self, {("csv/", "csv"): self.csv_view}), *super().get_urls()]
+        return [*make_routes(self, {("csv/", "csv"): self.csv_view}), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         url = reverse(f"admin:notifications_{self.opts.model_name}_csv")

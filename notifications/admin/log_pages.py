@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.admin.base import Column, format_moment, format_moment_as_text
 from accounts.models import User
-from integrations.admin.base import State, find_row, own_routes, show_state, show_status
+from integrations.admin.base import State, find_row, make_routes, show_state, show_status
 from integrations.core import sentences
 from integrations.core.background import database_now
 from integrations.models import CardData
@@ -123,7 +123,7 @@ class RunAdmin(log.LogAdmin):
         return rows.filter(pk__in=log.search_run_keys(words, seen_by=seen_by))
 
     def get_urls(self) -> list[URLPattern]:
-        ours = own_routes(self, {("<int:pk>/state/", "state"): self.state_view})
+        ours = make_routes(self, {("<int:pk>/state/", "state"): self.state_view})
         return [*ours, *resend.list_urls(self, "<int:pk>/{}/"), *super().get_urls()]
 
     def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:
@@ -285,7 +285,7 @@ class DeliveryAdmin(log.LogAdmin):
         return rows.filter(Q(pk__in=log.read_few_keys(titled)) | to_people)
 
     def get_urls(self) -> list[URLPattern]:
-        ours = own_routes(self, {("<int:pk>/picture.svg", "picture"): self.picture_view})
+        ours = make_routes(self, {("<int:pk>/picture.svg", "picture"): self.picture_view})
         return [*ours, *resend.list_urls(self, "{}/<str:keys>/"), *super().get_urls()]
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
@@ -568,7 +568,7 @@ class IncidentAdmin(log.LogAdmin):
             ("<int:pk>/act/", "act"): require_POST(self.act_view),
             ("<int:pk>/<int:picture>.<str:extension>", "picture"): require_safe(self.picture_view),
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def describe_row(self, request: HttpRequest, incident: Incident) -> dict[str, Any]:
         person, now = base.get_administrator(request), database_now()

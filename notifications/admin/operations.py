@@ -24,8 +24,8 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 
 from accounts.admin.base import Column, RowsAdmin, format_moment
 from accounts.models import User
+from integrations.admin import base
 from integrations.admin.base import CompactField, FixedRowsAdmin, OneRowAdmin, State, WriteOnlyInput, show_state
-from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.core.background import database_now
 from integrations.models import Corp
@@ -123,7 +123,7 @@ class CorpQueueAdmin(RowsAdmin, FixedRowsAdmin):
         counts = f"{used:,} / {queue.daily_budget:,} ({percent} %)"
         if percent < statistics.WARNED_PERCENT:
             return counts
-        return tone_pill("bad" if percent >= 100 else "warn", counts)
+        return base.show_toned_text("bad" if percent >= 100 else "warn", counts)
 
 
 class SuperuserPages(AnyModelAdmin):

@@ -16,7 +16,7 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
-from integrations.admin.base import own_page, own_routes
+from integrations.admin.base import make_routes, show_page
 from integrations.core.background import database_now
 from notifications.admin.base import get_administrator
 from notifications.delivery.explanations import name_run
@@ -119,7 +119,7 @@ def list_urls(model_admin: Any, route: str) -> list[URLPattern]:
             model_admin, request, _find_rows(request, **named)
         ),
     }
-    return own_routes(model_admin, views)
+    return make_routes(model_admin, views)
 
 
 # --- Resending --------------------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def _ask_to_confirm(
     if not any(item.is_possible for item in items):
         context["button"] = ""
     back = items[0].url if len(items) == 1 else reverse("admin:notifications_delivery_changelist")
-    return own_page(model_admin, request, "admin/notifications/resend.html", {**context, "items": items, "back": back})
+    return show_page(model_admin, request, "admin/notifications/resend.html", {**context, "items": items, "back": back})
 
 
 def _redirect_after(request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:

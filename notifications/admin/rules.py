@@ -27,7 +27,7 @@ from accounts.admin.base import Column, OptionFilter, RowsAdmin, format_moment
 from accounts.audit import signals
 from accounts.models import User
 from accounts.users.roles import find_visible_people, sees_rows_without_corp
-from integrations.admin.base import NamedDeletions, RowAction, State, find_row, own_routes, show_state
+from integrations.admin.base import NamedDeletions, RowAction, State, find_row, make_routes, show_state
 from integrations.core.admin_pages import NATIVE_DATES, AnyModelForm, AnyStackedInline, VersionedFormSet
 from integrations.core.background import database_now
 from integrations.data.figures import LAST_WORKDAY, RELATIVE_DATES
@@ -481,7 +481,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         return found
 
     def get_urls(self) -> list[URLPattern]:
-        ours = own_routes(self, {("<int:pk>/switch/", "switch"): require_POST(self.switch_view)})
+        ours = make_routes(self, {("<int:pk>/switch/", "switch"): require_POST(self.switch_view)})
         return [*ours, *super().get_urls()]
 
     def switch_view(self, request: HttpRequest, pk: int) -> HttpResponse:

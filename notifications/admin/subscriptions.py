@@ -29,7 +29,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.admin.base import Column, OptionFilter, RowsAdmin, format_moment
 from accounts.audit import signals
 from accounts.models import User
-from integrations.admin.base import NamedDeletions, RowAction, State, find_row, own_page, own_routes, show_state
+from integrations.admin.base import NamedDeletions, RowAction, State, find_row, make_routes, show_page, show_state
 from integrations.companies.diagnosis import checks
 from integrations.core.background import database_now
 from integrations.core.sentences import translate_stored
@@ -214,7 +214,7 @@ def show_week(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
         "earlier": number - 1 if number else None,
         "later": number + 1 if number < WEEKS_AHEAD else None,
     }
-    return own_page(model_admin, request, "admin/notifications/subscription/week.html", context)
+    return show_page(model_admin, request, "admin/notifications/subscription/week.html", context)
 
 
 # Pushes whose newest complete run was missed, failed, or did not reach everybody.
@@ -387,7 +387,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
                 "selected": request.POST.getlist("_selected_action"),
                 "select_across": request.POST.get("select_across", "0"),
             }
-            return own_page(self, request, "admin/notifications/subscription/switch.html", context)
+            return show_page(self, request, "admin/notifications/subscription/switch.html", context)
         for push, _line, columns in outcomes:
             if columns:
                 push.save(update_fields=columns)
@@ -507,7 +507,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             ("<int:pk>/again/", "again"): require_POST(partial(self.copy_view, is_shared=True)),
             ("<int:pk>/switch/<slug:name>/", "switch"): self.switch_view,
         }
-        return [*own_routes(self, views), *super().get_urls()]
+        return [*make_routes(self, views), *super().get_urls()]
 
     def switch_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         """Pause, resume, enable or disable one push, after the confirmation page of the list's action."""
@@ -548,7 +548,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             "held_up": _explain_held_up(request, subscription),
         }
         status = 409 if request.method == "POST" else 200
-        return own_page(self, request, "admin/notifications/subscription/run.html", context, status=status)
+        return show_page(self, request, "admin/notifications/subscription/run.html", context, status=status)
 
     def _send_trial(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
         """Send the push to one person only, by default to the administrator, or show why that is not possible."""

@@ -28,7 +28,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from integrations.admin.base import find_row, own_routes
+from integrations.admin.base import find_row, make_routes
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, AnyModelForm, explain_empty_selects
 from integrations.data.figures import find_newest_day, find_reached_day_column, sort_newest_first
 from integrations.data.table import Table
@@ -244,7 +244,7 @@ class OnePage(ButtonsPage):
             ("data/choose/", "data_choose"): lambda request, _row: choose_card(request),
             ("rename/", "rename"): self.rename_view,
         }
-        ours = own_routes(self, {key: require_POST(partial(self._call_with_row, view)) for key, view in views.items()})
+        ours = make_routes(self, {key: require_POST(partial(self._call_with_row, view)) for key, view in views.items()})
         return [*ours, *super().get_urls()]
 
     def _call_with_row(self, view: Callable[[HttpRequest, Any], HttpResponse], request: HttpRequest) -> HttpResponse:
