@@ -369,7 +369,7 @@ class EngineCollector(Collector):
         )
         yield make_gauge(
             "guanwecom_certificate_expiry_timestamp_seconds",
-            "When the first certificate of each kind ends, in Unix time",
+            "When a certificate ends, in Unix time; of several in one file, the first to end",
             {(each.kind, each.name): each.ends_at.timestamp() for each in find_certificates()},
             ["kind", "name"],
         )

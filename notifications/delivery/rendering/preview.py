@@ -38,7 +38,7 @@ from notifications.subscriptions.recipients import Recipient
 
 # The recipient of a preview when the chosen one cannot be reached, or nobody in particular is chosen.
 STAND_IN = Recipient(0, None, "preview", "", None)
-# How long somebody waits for the picture of a preview; a message waits longer. A page of the BI may take a minute.
+# How long the page waits for a picture or file of a preview; a message waits longer. One of a BI page takes up to 60 s.
 PATIENCE = {MakerQueue.CHARTS: timedelta(seconds=60), MakerQueue.SNAPSHOTS: timedelta(seconds=120)}
 # Half of the time that a preview is kept, so that a shared one is not deleted before it is seen.
 PREVIEW_SHARED = PREVIEW_KEPT / 2
@@ -236,7 +236,7 @@ def find_medium_state(token: str, *, by: User, now: datetime) -> tuple[Medium | 
         return None, seconds, medium.error_text
     if seconds < PATIENCE[MakerQueue(medium.queue)].total_seconds():
         return None, seconds, ""
-    sentence = _("No worker took it within a minute: does one take from the queue “%(queue)s”?")
+    sentence = _("No worker took it within %(count)d seconds: does one take from the queue “%(queue)s”?")
     if medium.make_count:
         sentence = ngettext(
             "It is not made after %(count)d second: there may be too much to draw.",

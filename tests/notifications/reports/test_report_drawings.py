@@ -138,17 +138,19 @@ def test_a_token_that_is_not_ours_or_too_old_shows_nothing(root: Client, card: C
 
 def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> None:
     [address] = making_addresses(preview(root, card, charts=(CHART,)))
-    medium, user = Medium.objects.get(), make_person(make_corp(), "other")
-    token = signing.dumps((medium.pk, user.pk, int(timezone.now().timestamp())), salt=rendering.PREVIEW_SALT)
-    later = timezone.now() + rendering.PATIENCE[MakerQueue.CHARTS]
+    medium, user, now = Medium.objects.get(), make_person(make_corp(), "other"), timezone.now()
+    token = signing.dumps((medium.pk, user.pk, int(now.timestamp())), salt=rendering.PREVIEW_SALT)
 
-    def problem() -> str:
-        state = rendering.find_medium_state(token, by=user, now=later)
+    def problem(seconds: int = 60) -> str:
+        state = rendering.find_medium_state(token, by=user, now=now + timedelta(seconds=seconds))
         assert state is not None
         return state[2]
 
-    assert "charts" in problem()  # no worker has begun
-    Medium.objects.update(make_count=1)
+    assert problem() == "没有后台进程在 60 秒内处理：是否有后台进程负责“charts”？"
+    Medium.objects.update(queue=MakerQueue.SNAPSHOTS)
+    assert problem() == ""
+    assert problem(120) == "没有后台进程在 120 秒内处理：是否有后台进程负责“snapshots”？"
+    Medium.objects.update(queue=MakerQueue.CHARTS, make_count=1)
     assert problem() == "60 秒后仍未生成：要绘制的内容可能太多。"
     Medium.objects.update(status="failed", error="数据中没有列“x”。")
     assert root.get(address).json()["problem"] == "数据中没有列“x”。"
