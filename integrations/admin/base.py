@@ -1,4 +1,4 @@
-"""Shared parts of admin pages: own pages, form fields, write-only secrets."""
+"""Shared parts of admin pages: states, pages beside Django's, base classes of admins, form fields, secrets."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue":
 
 
 def show_toned_text(tone: str, text: object) -> SafeString:
-    """Render a status as a word with a colour."""
+    """Render a text behind a dot in the colour of `tone`: good, next, busy, warn, bad or quiet."""
     return format_html('<span class="pill pill-{}">{}</span>', tone, text)
 
 
 class State(TextChoices):
-    """The eight states that lists show. `tone`: the colour of the pill."""
+    """The eight states that pages show. `tone`: the name of its colour."""
 
     FINE = "fine", pgettext_lazy("state", "in order")
     WAITING = "waiting", pgettext_lazy("state", "waiting")
@@ -62,12 +62,12 @@ class State(TextChoices):
 
 
 def show_state(state: State, detail: object = "", tone: str = "") -> SafeString:
-    """Render the state as a pill, followed by `detail` in small letters."""
+    """Render the state, followed by `detail` in small letters. `tone`: in place of the state's own."""
     rendered = show_toned_text(tone or state.tone, state.label)
     return format_html('{} <span class="meta">{}</span>', rendered, detail) if detail else rendered
 
 
-# The states of rows by status, and of findings by tone. With one of _STATES_WITH_DETAIL, the words are shown, too.
+# The state for each status of a row or tone of a summary. show_status adds words to the states of the second table.
 _STATES = {
     **{"ok": State.FINE, "done": State.DONE, "failed": State.FAILED, "wrong": State.FAILED},
     **dict.fromkeys(("accepted", "delivered"), State.DONE),
@@ -82,7 +82,7 @@ _STATES_WITH_DETAIL = {
 
 
 def show_status(status: str, words: object) -> SafeString:
-    """Render the state that a status or a tone stands for, with the words behind it if they say more."""
+    """Render the state of a row's status or a summary's tone, followed by `words` if the state says too little."""
     state = _STATES.get(status) or _STATES_WITH_DETAIL.get(status, State.FAILED)
     tone = "warn" if status in {"warning", "warn"} else ""
     return show_state(state, "" if status in _STATES or words == state.label else words, tone)
@@ -108,14 +108,14 @@ def show_page(
     *,
     status: int = 200,
 ) -> TemplateResponse:
-    """Render a page of `model_admin` by a template that extends admin/page.html."""
+    """Render a page that Django's admin does not have. The template extends admin/page.html."""
     request.current_app = model_admin.admin_site.name  # as Django's own admin views do
     for form in context.values():
         if isinstance(form, BaseForm):
             form.label_suffix = ""
             explain_empty_selects(form.fields, request, in_windows=False)
-    whole = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, "media": model_admin.media}
-    return TemplateResponse(request, template, {**whole, **context}, status=status)
+    common = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, "media": model_admin.media}
+    return TemplateResponse(request, template, {**common, **context}, status=status)
 
 
 def fold_fields(title: StrOrPromise, *fields: str) -> tuple[StrOrPromise, Any]:
@@ -132,14 +132,14 @@ def hide_related_links(form: Any, *names: str) -> None:
 
 
 def make_routes(model_admin: AnyModelAdmin, views: Mapping[tuple[str, str], Any]) -> list[URLPattern]:
-    """Return routes below the model's list. `views`: (path, end of the route's name) → view."""
+    """Return routes below the URL of the model's list. `views`: (path, end of the route's name) → view."""
     wrap, model = model_admin.admin_site.admin_view, f"{model_admin.opts.app_label}_{model_admin.opts.model_name}"
     return [path(end, wrap(view), name=f"{model}_{name}") for (end, name), view in views.items()]
 
 
 def find_row(model_admin: AnyModelAdmin, request: HttpRequest, pk: int | str, *, to_change: bool) -> Any:
-    """Return the row. Raises Http404 if the person may not see it, PermissionDenied without permission to view or
-    change such rows."""
+    """Return the row with this key. Raises Http404 if the person may not see it, PermissionDenied without permission
+    to view or change such rows."""
     row = model_admin.get_object(request, str(pk))
     if row is None:
         raise Http404
@@ -150,7 +150,7 @@ def find_row(model_admin: AnyModelAdmin, request: HttpRequest, pk: int | str, *,
 
 
 class FixedRowsAdmin(AnyModelAdmin):
-    """Rows that the application creates: nobody adds or deletes one."""
+    """Admin of rows that the application creates: nobody adds or deletes one."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -160,7 +160,7 @@ class FixedRowsAdmin(AnyModelAdmin):
 
 
 class ReadOnlyAdmin(FixedRowsAdmin):
-    """Rows that may only be viewed."""
+    """Admin of rows that may only be viewed."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -198,7 +198,7 @@ class OneRowAdmin(FixedRowsAdmin):
 
 
 class CorpPages(AnyModelAdmin):
-    """A part of CorpAdmin with views of its own."""
+    """Base of the parts of CorpAdmin."""
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Load the default site address as well, which many parts of the page need."""
@@ -214,17 +214,17 @@ class CorpPages(AnyModelAdmin):
 
 
 class NamedDeletions(AnyModelAdmin):
-    """Hides rows of automatic many-to-many tables from the list of deletions, and those of `unlisted` models: they have
-    no readable name."""
+    """Admin whose page before a deletion leaves out rows without a readable name: those of automatic many-to-many
+    tables and of `unlisted` models."""
 
     unlisted: tuple[str, ...] = ()
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         listed, counts, *more = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
         found = [model._meta for model in apps.get_models(include_auto_created=True)]
-        joining = [options for options in found if options.auto_created or options.label in self.unlisted]
-        beginnings = tuple(f"{capfirst(options.verbose_name)}: " for options in joining)
-        plurals = {str(options.verbose_name_plural) for options in joining}
+        hidden = [options for options in found if options.auto_created or options.label in self.unlisted]
+        beginnings = tuple(f"{capfirst(options.verbose_name)}: " for options in hidden)  # Django writes “Model: row”
+        plurals = {str(options.verbose_name_plural) for options in hidden}
         kept = {name: count for name, count in counts.items() if str(name) not in plurals}
         return _drop_texts_beginning_with(listed, beginnings), kept, *more
 
@@ -304,7 +304,7 @@ class NumberField(forms.IntegerField):
 
 
 class ListField(forms.CharField):
-    """A list in one line of text. `parse`: makes the list; raises ValidationError."""
+    """The field of a JSON column with a list, as one line of text. `parse`: makes the list; raises ValidationError."""
 
     parse: Callable[[str], list[Any]]
     separator = ", "
@@ -353,10 +353,10 @@ class SecretsMixin(AnyModelForm):
     def describe_secret(
         self, name: str, *, saved: StrOrPromise, empty: StrOrPromise = "", hint: StrOrPromise = ""
     ) -> None:
-        """Set the help text by the state of the stored secret: `saved`, `empty`, or unreadable. Without `empty`, a
-        field without a secret keeps its help text. Hides the checkbox if nothing is stored. A field that the person may
-        not change keeps its reason; it shows `hint` instead of the saved secret."""
-        column, tick = self.secrets[name]
+        """Set the help text: `saved` if a secret is stored, a note if it is unreadable, else `empty`; an empty text
+        keeps the help text. Hide the checkbox if nothing is stored. A disabled field keeps its help text, which says
+        why it is disabled, and shows `hint` in place of the secret."""
+        column, checkbox = self.secrets[name]
         if name not in self.fields:
             return
         field, stored = self.fields[name], getattr(self.instance, column)
@@ -366,30 +366,30 @@ class SecretsMixin(AnyModelForm):
             field.widget.attrs["placeholder"] = hint if stored else _("not entered")
         else:
             field.help_text = about or field.help_text
-        if tick in self.fields and (field.disabled or not stored):
-            self.fields[tick].widget, self.fields[tick].label = forms.HiddenInput(), ""
-            self.fields[tick].disabled = field.disabled
+        if checkbox in self.fields and (field.disabled or not stored):
+            self.fields[checkbox].widget, self.fields[checkbox].label = forms.HiddenInput(), ""
+            self.fields[checkbox].disabled = field.disabled
 
-    def replaces(self, name: str) -> bool:
-        """Return whether the form sets or clears this secret."""
+    def changes_secret(self, name: str) -> bool:
+        """Return whether the form sets or clears the secret of this field."""
         return any(self.cleaned_data.get(key) for key in (name, self.secrets[name][1]))
 
     def require_secrets_again(self, *names: str) -> None:
-        """Refuse the form unless it sets or clears these secrets, where they are stored."""
+        """Refuse the form unless it sets or clears each of these secrets that is stored."""
         for name in names:
-            if getattr(self.instance, self.secrets[name][0]) and not self.replaces(name):
+            if getattr(self.instance, self.secrets[name][0]) and not self.changes_secret(name):
                 self.add_error(name, _("Paste it again: with this change it would be sent another way."))
 
     def store_secrets(self) -> None:
-        """Copy new secrets to the instance; forms do nothing else with them."""
-        for name, (column, _tick) in self.secrets.items():
-            if self.replaces(name):
+        """Copy new secrets to the instance, since they are no fields of the model."""
+        for name, (column, _checkbox) in self.secrets.items():
+            if self.changes_secret(name):
                 setattr(self.instance, column, self.cleaned_data.get(name) or "")
 
     def list_changed_columns(self) -> set[str]:
         """Return the names of the columns that this form changes."""
         columns = {column.name for column in self.instance._meta.fields}.intersection(self.changed_data)
-        return columns | {column for name, (column, _tick) in self.secrets.items() if self.replaces(name)}
+        return columns | {column for name, (column, _checkbox) in self.secrets.items() if self.changes_secret(name)}
 
 
 class ProxyMixin(SecretsMixin):

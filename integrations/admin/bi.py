@@ -85,9 +85,9 @@ class HomePathField(CompactField):
 
 
 class BiConnectionForm(ProxyMixin, VersionedForm):
-    """The BI connection, except its key pair, which has its own pages."""
+    """The form of the BI connection without its key pair, which has pages of its own."""
 
-    # Changes with the keys, passwords and proxy, which no page shows.
+    # The number changes with the keys, passwords and proxy, which no page shows.
     version_columns = ("connection_version",)
     secrets = {
         "new_api_password": ("api_password", ""),
@@ -147,7 +147,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
             choices = [(source.key, source.label) for source in offered]
             if self.instance.external_id_source not in {source.key for source in offered}:
                 choices.append((self.instance.external_id_source, _("one that does not exist any more")))
-            field.choices = choices  # as a whole, because the widget gets a copy
+            field.choices = choices  # assigned, not appended to: only then the widget gets them
             field.help_text = BiConnection._meta.get_field("external_id_source").help_text
         for name in ("new_api_password", "new_app_token"):
             self.describe_secret(name, saved=_SAVED)
@@ -170,7 +170,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
     def clean(self) -> None:
         super().clean()
         is_enabled = bool(self.cleaned_data.get("is_enabled"))
-        if is_enabled:  # the errors stand at the checkbox, because the key has no field
+        if is_enabled:  # the errors are shown at this checkbox, because the key has no field
             if not self.cleaned_data.get("base_url", self.instance.base_url) and "base_url" not in self.errors:
                 self.add_error("is_enabled", _("Enter the address of the BI first."))
             if not self.instance.has_key:
@@ -204,10 +204,10 @@ class KeyForm(forms.Form):
         try:
             return load_private_key(self.cleaned_data["private_key"])
         except KeyRefusedError as refusal:
-            raise ValidationError(FLAWS[refusal.flaw], code=refusal.flaw) from None
+            raise ValidationError(KEY_FLAWS[refusal.flaw], code=refusal.flaw) from None
 
 
-FLAWS: dict[KeyFlaw, _StrPromise] = {
+KEY_FLAWS: dict[KeyFlaw, _StrPromise] = {
     KeyFlaw.PUBLIC: _("This is a public key or a certificate. The private key stays here; the BI gets the public one."),
     KeyFlaw.ENCRYPTED: _("This key is protected by a password. Paste it without."),
     KeyFlaw.UNREADABLE: _("This is no private key, or a part of it is missing. Copy it whole."),
@@ -317,6 +317,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
         }
 
     def generate_view(self, request: HttpRequest) -> HttpResponse:
+        """Generate a key pair. The form sends `first` if its page showed that there was none."""
         saved = self._load_row_to_change(request)
         if "first" in request.POST and saved.has_key:
             messages.warning(request, gettext("Somebody else saved a key pair meanwhile; it was left as it is."))

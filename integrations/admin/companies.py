@@ -97,7 +97,7 @@ class CorpForm(ProxyMixin, VersionedForm):
     """The form of a corp. The `new_` fields are write-only and belong to no model field. `has_new_route`: whether the
     form changes the server, the proxy or the certificates, so that the secrets must be pasted again."""
 
-    # Changes with the Secrets and the proxy, which no page shows.
+    # The number changes with the Secrets and the proxy, which no page shows.
     version_columns = ("connection_version",)
     secrets = {
         "new_secret": ("secret", ""),
@@ -196,9 +196,9 @@ class CorpForm(ProxyMixin, VersionedForm):
     def clean(self) -> None:
         """Validate, and copy new secrets to the instance."""
         super().clean()
-        # Check an enabled corp only (the instance still has the saved values); enabling and disabling check the rest.
-        # Unchecking an option is refused if no administrator could sign in any more: only disabling asks for
-        # confirmation.
+        # Only an enabled corp is checked here (the instance still has the saved values); enabling checks the others.
+        # Switching an option off is refused if no administrator could sign in any more. Disabling the corp is not: its
+        # page warns first.
         if self.instance.is_enabled:
             for name in ("sign_in_enabled", "admin_rights_enabled"):
                 was_on, is_on = getattr(self.instance, name), self.cleaned_data.get(name)
@@ -206,7 +206,7 @@ class CorpForm(ProxyMixin, VersionedForm):
                     self.add_error(name, ValidationError(reasons))
             is_switched_on = not self.instance.sign_in_enabled and self.cleaned_data.get("sign_in_enabled")
             if is_switched_on:
-                after = copy(self.instance)  # the reasons are judged by the links after this save
+                after = copy(self.instance)  # the links must be right with the new values
                 for name in {"site_address", "domain_id"} & self.cleaned_data.keys():
                     setattr(after, name, self.cleaned_data[name])
                 if reasons := checks.find_reasons_against_sign_in(after, now=timezone.now()):
@@ -333,7 +333,7 @@ class CorpAdmin(
         )
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Load the states of all corps at once."""
+        """Load the states of all listed corps at once."""
         changelist = super().get_changelist_instance(request)
         changelist.result_list = list(changelist.result_list)
         checks.fetch_states(changelist.result_list)
@@ -372,7 +372,7 @@ class CorpAdmin(
         return super().has_delete_permission(request, obj) and not was_enabled
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Require no permissions for rows that belong to the corp only: checks, files, its queue, its directory.
+        """Require no permissions for rows that belong to the corp only: its checks, jobs, events, queue and directory.
         Foreign keys protect everything else."""
         listed, counts, _needed, protected = super().get_deleted_objects(objs, request)
         return listed, counts, set(), protected
@@ -400,7 +400,7 @@ class CorpAdmin(
 
     @admin.display(description=_("Contacts sync Secret"))
     def new_contacts_secret(self, corp: Corp) -> str:
-        """Tell people who may only look whether it is saved."""
+        """Show people without change permission whether the Secret is saved."""
         return gettext("saved") if corp.contacts_secret else gettext("not entered")
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -416,7 +416,7 @@ class CorpAdmin(
 
     def save_model(self, request: HttpRequest, obj: Corp, form: CorpForm, change: bool) -> None:
         columns = form.list_changed_columns()
-        # On a new route the saved credentials prove nothing, so the new ones are used at once.
+        # To another server, the saved credentials are worth nothing: then the new ones are used at once.
         if obj.was_enabled and not form.has_new_route and columns & APP_COLUMNS:
             self.stage_credentials(request, obj, obj.agentid, obj.secret)
             obj.refresh_from_db(fields=APP_COLUMNS)
@@ -424,7 +424,7 @@ class CorpAdmin(
             columns -= APP_COLUMNS
         needs_test = services.save_corp(corp=obj, changed_fields=columns)
         if columns & APP_COLUMNS:
-            services.discard_credentials(corp=obj)  # they must not replace the credentials saved now
+            services.discard_credentials(corp=obj)  # waiting ones must not replace those saved now
         tidied = [
             str(form.fields[name].label)
             for name in ("name", "corpid", "agentid", "new_secret", "new_contacts_secret", "domain_id")
@@ -539,8 +539,7 @@ class CorpAdmin(
         reasons = services.find_reasons_against_enabling(corp, now=timezone.now())
         if request.method == "POST":
             is_first = not Corp.objects.ever_enabled().exists()
-            # The version of the connection shown on the page.
-            version = request.POST.get("connection_version", "")
+            version = request.POST.get("connection_version", "")  # of the connection that the page showed
             seen = int(version) if version.isdecimal() else None
             reasons = services.enable_corp(corp=corp, by=request.user, now=timezone.now(), seen_version=seen)
             if not reasons:

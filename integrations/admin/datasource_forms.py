@@ -47,7 +47,7 @@ else:
 
 # Kinds of databases with single fields, and their usual ports. Others are entered as one URL.
 PORTS: Mapping[str, int] = {"postgresql": 5432, "mysql": 3306}
-BY_ADDRESS = ""
+BY_ADDRESS = ""  # the choice of a kind for those others
 DATABASE_FIELDS = ("db_kind", "db_host", "db_port", "db_name", "db_user", "db_password")
 
 
@@ -139,7 +139,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
             corp.queryset = Corp.objects.visible_to(self.person).only("name")
             corp.required = bool(corp_condition(self.person))
         if "kind" in self.fields and self.instance.pk:
-            self.fields["kind"].disabled = True  # its cards have queries of this kind
+            self.fields["kind"].disabled = True  # the cards of the source have queries of this kind
         if "allows_private_addresses" in self.fields and not getattr(self.person, "is_superuser", False):
             self.fields["allows_private_addresses"].disabled = True
         if "new_sql_url" in self.fields:
@@ -234,7 +234,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         if kind == SourceKind.SQL and not has_database and not self.errors.keys() & {"new_sql_url", *DATABASE_FIELDS}:
             self.add_error("db_host", _("Enter the database: its host, name and user, or its whole address."))
         if self.cleaned_data.get("new_sql_url"):
-            self.instance.account_powers, self.instance.account_checked_at = "", None
+            self.instance.account_powers, self.instance.account_checked_at = "", None  # found by a test
         if kind == SourceKind.JSON and not self.cleaned_data.get("http_url") and "http_url" not in self.errors:
             self.add_error("http_url", _("Enter the address of the service."))
         is_service_moved = bool({"http_url", "ca_bundle"} & set(self.changed_data))
@@ -310,13 +310,14 @@ class _ObjectField(_JsonField):
 
 
 class BiCardInput(forms.TextInput):
-    """The id of a BI card, with a button to the list of cards. `address`: URL of this list."""
+    """The id of a BI card, with a button that opens the list of cards. `choices_url`: URL of this list."""
 
     template_name = "admin/integrations/card/_bi_card_input.html"
-    address = ""
+    choices_url = ""
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        return {**super().get_context(name, value, {**(attrs or {}), "class": "vTextField"}), "address": self.address}
+        context = super().get_context(name, value, {**(attrs or {}), "class": "vTextField"})
+        return {**context, "choices_url": self.choices_url}
 
 
 # Fields of the query by kind of source, and fields that describe columns of the answer.
@@ -325,7 +326,7 @@ QUERY_FIELDS = {
     SourceKind.SQL: ("sql", "sql_parameters"),
     SourceKind.JSON: ("http_method", "http_path", "http_body", "expression"),
 }
-# The kinds of a column in words, as admin/integrations/card/_kind.html says them.
+# Labels of the kinds of a column, equal to those in admin/integrations/card/_kind.html.
 KIND_LABELS: dict[str, StrOrPromise] = {
     "text": pgettext_lazy("kind of a column", "text"),
     "number": pgettext_lazy("kind of a column", "number"),
@@ -338,12 +339,12 @@ COLUMN_FIELDS = ("kinds", "units", "as_of_column")
 
 
 class CardForm(VersionedForm):
-    """The form of a card. `person`: the signed-in person. `kind`: kind of the source, if known. `choosing_address`: URL
-    of the list of BI cards. The admin sets all of them."""
+    """The form of a card. `person`: the signed-in person. `kind`: kind of the source, if known. `choices_url`: URL of
+    the list of BI cards. The admin sets all of them."""
 
     person: Person
     kind = ""
-    choosing_address = ""
+    choices_url = ""
 
     class Meta:
         model = Card
@@ -397,7 +398,7 @@ class CardForm(VersionedForm):
             if self.kind:  # a query only fits sources of its kind
                 source.queryset = source.queryset.filter(kind=self.kind)
         if "bi_card_id" in self.fields:
-            self.fields["bi_card_id"].widget.address = self.choosing_address
+            self.fields["bi_card_id"].widget.choices_url = self.choices_url
 
     def clean_bi_filters(self) -> list[Any]:
         value: list[Any] = self.cleaned_data["bi_filters"]

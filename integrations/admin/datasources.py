@@ -40,24 +40,23 @@ if TYPE_CHECKING:
 
 FOLDER = "admin/integrations/card"
 ROWS_SHOWN = 20  # of a card's data, on its page
-SHOWN_AT_MOST = 200  # pages or cards of the BI in a list; a search finds the others
-# A search field appears above a list of more entries than this.
-SEARCHED_FROM = 15
+SHOWN_AT_MOST = 200  # pages or cards of the BI in a list; people search for the others
+SEARCHED_ABOVE = 15  # a list with more entries has a search field
 # Types of BI cards without rows.
 WITHOUT_ROWS = frozenset(
     {"TEXT", "IFRAME", "PICTURE", "PARAMETER", "SELECTOR", "TREE_SELECTOR", "MERGE_SELECTOR", "LAYOUT"}
 )
-ID_CHARACTERS = 100
+ID_CHARACTERS = 100  # limit of ids in the BI, and of names of cards
 FOR_CARD = "for_card"  # URL parameter: after saving the new source, add a card
-TEMPLATE = "admin/integrations/datasource/_unsaved.html"
+UNSAVED_TEST_TEMPLATE = "admin/integrations/datasource/_unsaved.html"
 FIELDS_NOT_TESTED = frozenset({"name", "corp"})  # their errors do not prevent a test
 NETWORK_FIELDS = ("allows_private_addresses", "ca_bundle")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceKindFields:
-    """The fields of a kind of source and of its cards. `help`: shown where the kind is chosen. `connection`: fields of
-    this kind only. `tried_with`, `card_tried_with`: once all these fields are filled in, the page runs a test."""
+    """The fields of a kind of source and of its cards. `help`: shown where the kind is chosen. `connection`: the fields
+    of its connection. `tried_with`, `card_tried_with`: once all these fields are filled in, the page runs a test."""
 
     help: StrOrPromise
     connection: tuple[str, ...] = ()
@@ -72,7 +71,7 @@ KINDS = {
     SourceKind.SQL: SourceKindFields(
         help=_("PostgreSQL, MySQL, MariaDB, and others with a driver: one query that reads."),
         connection=(*DATABASE_FIELDS, "new_sql_url", *NETWORK_FIELDS),
-        tried_with=("db_host", "db_name", "db_user", "db_password"),  # with an empty password only the button tests
+        tried_with=("db_host", "db_name", "db_user", "db_password"),  # without a password only the button tests
         card_tried_with=("sql",),
     ),
     SourceKind.JSON: SourceKindFields(
@@ -92,7 +91,7 @@ class TestedRows(AnyModelAdmin):
 
     # Returns the kind of the row, or of a new one from the request.
     find_kind: Callable[[HttpRequest, Any], SourceKind | None]
-    # Shows the page to choose what the new row is based on.
+    # Shows the page to choose the kind or the source of a new row.
     show_choice_page: Callable[[HttpRequest], HttpResponse]
     # Returns additional template context.
     describe_page: Callable[[HttpRequest, Any], dict[str, Any]]
@@ -121,7 +120,7 @@ class TestedRows(AnyModelAdmin):
         extra = {**(extra_context or {}), "unsaved_test": None}
         may = self.has_add_permission(request) if row is None else self.has_change_permission(request, row)
         is_card = self.model is Card
-        # The connection of a BI source is tested elsewhere.
+        # The connection of a BI source is tested on the page of the BI connection.
         if may and kind is not None and (is_card or kind != SourceKind.GUANDATA):
             needs = KINDS[kind].card_tried_with if is_card else KINDS[kind].tried_with
             url = reverse(f"admin:{self._build_view_name('try')}")
@@ -167,7 +166,7 @@ class TestedRows(AnyModelAdmin):
                 label = form.fields[name].label if name in form.fields else ""
                 problems += [gettext("%(field)s: %(problem)s") % {"field": label, "problem": text} for text in texts]
         if problems:
-            html = render_to_string(TEMPLATE, {"problems": problems}, request)
+            html = render_to_string(UNSAVED_TEST_TEMPLATE, {"problems": problems}, request)
             return JsonResponse({"html": html, "is_unfinished": False})
         tried: Any = form.instance
         source, card = (tried.source, tried) if isinstance(tried, Card) else (tried, None)
@@ -189,7 +188,7 @@ class TestedRows(AnyModelAdmin):
         context = {**describe_job(job), "table": table, "rows": rows}
         return JsonResponse(
             {
-                "html": render_to_string(TEMPLATE, context, request),
+                "html": render_to_string(UNSAVED_TEST_TEMPLATE, context, request),
                 "is_unfinished": job.is_unfinished,
                 "url": reverse(f"admin:{self._build_view_name('tried')}", args=[token]),
             }
@@ -244,8 +243,8 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
 
     def show_choice_page(self, request: HttpRequest) -> HttpResponse:
         rows = [
-            {"name": kind.label, "help": pages.help, "query": _extend_query(request, kind=kind.value)}
-            for kind, pages in KINDS.items()
+            {"name": kind.label, "help": fields.help, "query": _extend_query(request, kind=kind.value)}
+            for kind, fields in KINDS.items()
             if kind != SourceKind.GUANDATA or not corp_condition(request.user)
         ]
         return _show_choices(self, request, gettext("Which kind of data source?"), rows)
@@ -266,8 +265,7 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
         source_tests.request_source_test(row, by=request.user, now=timezone.now())
 
     def describe_test(self, row: DataSource) -> dict[str, Any]:
-        state: dict[str, Any] = _describe_source_test(row).get("source_test", {})
-        return state
+        return dict(_describe_source_test(row).get("source_test", {}))
 
     def save_model(self, request: HttpRequest, obj: DataSource, form: Any, change: bool) -> None:
         """Test the source after saving."""
@@ -325,16 +323,16 @@ class CardAdmin(TestedRows):
         js = ["integrations/corp.js", "integrations/live.js"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Card]:
-        return Card.objects.visible_to(request.user).select_related("source").defer(
-            *(f"source__{column}" for column in SECRETS)
-        )  # fmt: skip
+        return (
+            Card.objects.visible_to(request.user).select_related("source").defer(*(f"source__{one}" for one in SECRETS))
+        )
 
     def get_form(self, request: HttpRequest, obj: Card | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         hide_related_links(form, "source")
         form.person = request.user
         form.kind = self.find_kind(request, obj) or ""
-        form.choosing_address = build_choices_url(obj.source_id if obj else _read_source(request))
+        form.choices_url = build_choices_url(obj.source_id if obj else _read_source(request))
         return form
 
     def get_fieldsets(self, request: HttpRequest, obj: Card | None = None) -> Any:
@@ -501,7 +499,7 @@ def _describe_choices(request: HttpRequest, source: DataSource, page_id: str) ->
         "again_address": build_choices_url(source.pk, page=page_id),
         "pages_address": build_choices_url(source.pk),
         "page_name": names.get(page_id) or page_id,
-        "is_searched": bool(wanted) or len(entries) > SEARCHED_FROM,
+        "is_searched": bool(wanted) or len(entries) > SEARCHED_ABOVE,
         "wanted": wanted,
         "rows": rows,
         "unshown_count": max(0, len(fitting) - SHOWN_AT_MOST),

@@ -29,7 +29,7 @@ from integrations.jobs.requests import find_newest_job
 from integrations.models import BiConnection, CheckRun, Corp, DataSource, SiteAddress, datasources
 from integrations.models.fields import Unreadable, corp_condition
 
-# Beat is not running if a planned retry is overdue by this much.
+# The page says that beat is not running once a planned retry is overdue by this much.
 BEAT_MISSING = timedelta(seconds=90)
 SECTION = "diagnosis"
 FOLDER = "admin/integrations/corp"
@@ -105,8 +105,8 @@ def list_reasons_against_enabling(corp: Corp) -> list[str]:
 
 
 def describe_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
-    """Return the context of the corp's state: the last refusal of a real call, else what was sent today; whether the
-    current credentials are untested, and whether an essential check failed."""
+    """Return the context of the corp's state: the last refusal of a real call, what was sent today, whether the current
+    credentials are untested, and whether an essential check failed."""
     essential = [runs[name] for name in checks.list_essential_checks(corp) if name in runs]
     current = [run for run in essential if run.connection_version == corp.connection_version]
     tried = [run for run in current if run.status in {Status.OK, Status.WARNING, Status.WRONG}]
@@ -177,8 +177,8 @@ def _render_row(
 
 
 def list_connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """Return per corp the last refusal of a real call, else its status, last diagnosis and token. Makes three queries,
-    shared with list_connection_attentions for the same corps."""
+    """Map keys of corps to lines: the last refusal of a real call, else status, last diagnosis and token. The queries
+    are shared with list_connection_attentions for the same corps."""
     if not may_see_corps(request):
         return {}
     checks.fetch_states(corps)
@@ -203,7 +203,7 @@ def list_connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[i
 
 
 def list_connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Warn of corps that do not work or are not set up, unreadable secrets, and local or unsafe site addresses."""
+    """Warn of corps that do not work or are not set up, of unreadable secrets, and of unsuitable site addresses."""
     if not may_see_corps(request):
         return []
     checks.fetch_states(corps)
@@ -263,7 +263,7 @@ def may_see_corps(request: HttpRequest) -> bool:
 
 
 def _warn_of_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Warn people who see all corps and may change the addresses, unless all corps use the sandbox."""
+    """Warn of local or unsafe site addresses, if the person may change them and not all corps use the sandbox."""
     may_change = request.user.has_perm("integrations.change_siteaddress") and not corp_condition(request.user)
     if not may_change or all(corp.is_sandbox for corp in corps):
         return []

@@ -1,4 +1,4 @@
-"""The admin page of background jobs: waiting ones, progress, results, and a retry."""
+"""Admin pages of background jobs: a list, and a page for each job with its progress, its result and a retry."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ FOLDER = "admin/integrations/job"
 
 
 def find_visible_jobs(request: HttpRequest) -> QuerySet[Job]:
-    """Return the jobs that the person requested, and those of kinds and companies that the person may see."""
+    """Return the jobs that the person requested, and other jobs of kinds and companies that the person may see."""
     person = request.user
-    seen = [kind.name for kind in kinds.values() if kind.see and person.has_perm(kind.see)]
+    visible_kinds = [kind.name for kind in kinds.values() if kind.see and person.has_perm(kind.see)]
     corps = Q(corp__in=Corp.objects.visible_to(person)) if corp_condition(person) else Q()
-    return Job.objects.filter(Q(asked_by_id=person.pk) | Q(corps, kind__in=seen))
+    return Job.objects.filter(Q(asked_by_id=person.pk) | Q(corps, kind__in=visible_kinds))
 
 
 def render_state(request: HttpRequest, job: Job) -> dict[str, Any]:
-    """Return the state of a job for integrations/live.js."""
+    """Return the HTML of a job's state, and whether the page (integrations/live.js) polls it."""
     kind = kinds.get(job.kind)
     context = {
         **describe_job(job),

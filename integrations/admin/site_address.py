@@ -38,10 +38,10 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         css = {"all": ["integrations/corp.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SiteAddress]:
-        """Add the names of the first companies of each row. A count would read all companies."""
-        of_default = ExpressionWrapper(OuterRef("is_default"), BooleanField())
-        here = Q(site_address=OuterRef("pk")) | Q(site_address__isnull=True, of_default=True)
-        names = Corp.objects.visible_to(request.user).alias(of_default=of_default).filter(here).order_by("name")
+        """Add the names of the first companies of each address. A count would read all companies."""
+        is_default = ExpressionWrapper(OuterRef("is_default"), BooleanField())
+        here = Q(site_address=OuterRef("pk")) | Q(site_address__isnull=True, is_default=True)
+        names = Corp.objects.visible_to(request.user).alias(is_default=is_default).filter(here).order_by("name")
         rows = super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
         first = ArraySubquery(names.values("name")[: COMPANIES_NAMED + 1])
         named: QuerySet[SiteAddress] = rows.annotate(first_companies=first).order_by("-is_default", "url")
