@@ -1,1 +1,1 @@
-"""Companies: settings, console values, callbacks, credentials, diagnosis."""
+"""Companies: settings, credentials, values in WeCom's console, links, diagnosis."""

@@ -1,4 +1,4 @@
-"""Writing of an app's settings into WeCom: home page and trusted domain, or the menu."""
+"""Changes of an app's settings in WeCom: a preview, then the write of home page and trusted domain, or of the menu."""
 
 from __future__ import annotations
 
@@ -39,9 +39,8 @@ class WriteKind(TextChoices):
 Values = dict[str, Any]
 
 WRITE = "console.write"
-NO_MENU = 46003
-SYSTEM_BUSY = -1
-# The checks to repeat after a write.
+NO_MENU, SYSTEM_BUSY = 46003, -1  # error codes of WeCom
+# The checks to repeat after a write, by its kind.
 CHECKS_AFTER = {WriteKind.SETTINGS.value: ("domain", "home_page"), WriteKind.MENU.value: ()}
 _MENU_FIELDS = ("type", "name", "key", "url", "appid", "pagepath")
 _MENU_ENTRIES_AT_MOST = 3
@@ -49,11 +48,11 @@ _MENU_ENTRIES_AT_MOST = 3
 
 @transaction.atomic
 def request_preview(*, corp: Corp, kind: WriteKind, by: Person, now: datetime) -> Job:
-    """Return a job that prepares a change, or the one under way. It writes nothing to WeCom.
+    """Return a job that prepares a change, or the unfinished job of this kind. Preparing writes nothing to WeCom.
 
-    Its result has the `changes`: [{"name": …, "before": …, "after": …}] with WeCom's values, without equal ones.
+    `changes` in its result: [{"name": …, "before": …, "after": …}], one for each value that differs from ours.
     """
-    Corp.objects.select_for_update().get(pk=corp.pk)  # a waiting job that was just confirmed must not be replaced
+    Corp.objects.select_for_update().get(pk=corp.pk)  # else this could replace a job that is just being confirmed
     newest = requests.find_newest_job(WRITE, _make_key(corp, kind))
     if newest is not None and newest.is_unfinished:
         return newest
@@ -62,7 +61,7 @@ def request_preview(*, corp: Corp, kind: WriteKind, by: Person, now: datetime) -
 
 @transaction.atomic
 def confirm_write(*, preview: Job, by: Person, now: datetime) -> Job | None:
-    """Have a prepared change written. Return the job, or None if the preview is not the newest job (any more)."""
+    """Request the write of a prepared change. Return its job; None if the preview is not the newest job (any more)."""
     kind = WriteKind(preview.payload["kind"])
     corp = Corp.objects.select_for_update().get(pk=preview.corp_id)  # type: ignore[misc]  # every write has a company
     if not awaits_confirmation(preview):
@@ -105,7 +104,7 @@ def _request_job(corp: Corp, kind: WriteKind, by: Person, now: datetime, **confi
     template="admin/integrations/corp/_write_link.html",
 )
 def carry_out_write(run: JobRun) -> Values:
-    """Read WeCom's values, or write the confirmed ones. After a write, the affected checks run again."""
+    """Compare WeCom's values with ours, or write the confirmed ones. After a write, the affected checks run again."""
     corp = Corp.objects.select_related("site_address").get(jobs=run.job)
     kind, changes = run.job.payload["kind"], run.job.payload.get("changes")
     try:
@@ -114,7 +113,7 @@ def carry_out_write(run: JobRun) -> Values:
             names = {name for name in after if before[name] != after[name]}
             if "redirect_domain" in after:
                 answer = find_domain_answer(corp, after["redirect_domain"])
-                # Write it again even if WeCom has it: only the answer to a write shows whether the owner is verified.
+                # Write a refused domain again even if WeCom has it: only this shows whether the owner is verified.
                 if answer is not None and answer.errcode is not None:
                     names.add("redirect_domain")
             return {
@@ -142,7 +141,7 @@ def _note_answer_on_domain(corp: Corp, changes: list[Values], error: Integration
 
 
 def _write(corp: Corp, kind: str, changes: list[Values], *, is_repeat: bool) -> None:
-    """Write the confirmed values, unless something changed since or a worker that died has already written them."""
+    """Write the confirmed values, unless an earlier try wrote them. Raises JobFailedError if a value changed since."""
     client, wanted = wecom_client(corp), find_wanted_values(corp, kind)
     before = {change["name"]: change["before"] for change in changes}
     after = {change["name"]: change["after"] for change in changes}
@@ -151,7 +150,7 @@ def _write(corp: Corp, kind: str, changes: list[Values], *, is_repeat: bool) -> 
         raise JobFailedError("outdated")
     present = _fetch_values(client, kind)
     is_written = all(present[name] == value for name, value in after.items())
-    if is_written and (is_repeat or before != after):  # written by a worker that died, or by an earlier try
+    if is_written and (is_repeat or before != after):  # equal values are written for the sake of WeCom's answer
         return
     if any(present[name] != value for name, value in before.items()):
         raise JobFailedError("unclear" if is_repeat else "changed")
@@ -241,7 +240,7 @@ _EXPLANATIONS = {
 
 
 def explain_write(job: Job) -> Explanation:
-    """Explain why a change was not written, in the active language; empty if its job did not fail by itself."""
+    """Explain why a change was not written, in the active language; empty for other failures, such as a dead worker."""
     if job.problem == "refused":
         return explain_errcode(job.facts["errcode"])
     return translate_explanation(_EXPLANATIONS.get(job.problem, Explanation("")), {})

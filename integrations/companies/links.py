@@ -50,7 +50,7 @@ def find_trusted_domain(corp: Corp) -> str:
 
 
 def build_plain_login_url(corp: Corp) -> str:
-    """Return the login page, as a home page that signs nobody in by itself."""
+    """Return the login page, for a home page that does not sign people in by itself."""
     return corp.find_site_address().absolute(resolve_url(settings.LOGIN_URL))
 
 
@@ -78,8 +78,8 @@ def build_deep_link(corp: Corp, path: str) -> str:
 
 
 def build_authorize_link(corp: Corp, state: str = "", *, query: str = "") -> str:
-    """Return the silent sign-in link for a browser inside WeCom. `state`: letters and digits, at most 128. `query`: of
-    our callback."""
+    """Return the silent sign-in link for a browser inside WeCom. `state`: letters and digits, at most 128. `query`: the
+    query of our callback."""
     return oauth.build_authorize_url(
         corpid=corp.corpid,
         agentid=corp.agentid,
@@ -102,9 +102,9 @@ def build_qr_link(corp: Corp, state: str, language: str = "zh") -> str:
 
 
 def describe_qr_panel(corp: Corp, state: str, language: str = "zh") -> dict[str, Any]:
-    """Describe the QR code inside our own page. `params`: of WeCom's component `createWWLoginPanel`, with which the
-    whole page, not only the frame, gets the code. `is_official`: whether the component can be used, since it frames
-    only WeCom's own host; else `page` is the page for a plain frame.
+    """Describe the QR code inside our own page. `params`: the parameters of WeCom's component `createWWLoginPanel`,
+    which redirects the whole page to us, not only its frame. `is_official`: whether it can be used: it works with
+    WeCom's own host only. Otherwise our page shows `page` in a plain frame.
 
     Source: developer.work.weixin.qq.com/document/path/98174 and the types of @wecom/jssdk 2.4.4.
     """
@@ -130,7 +130,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class PageOutcome(StrEnum):
-    """The state of a page at its public address."""
+    """The outcome of fetching a page at its public address."""
 
     FOUND = "found"
     WRONG_CONTENT = "wrong_content"
@@ -178,16 +178,16 @@ def store_file(*, corp: Corp, name: str, content: bytes, now: datetime) -> str:
 
 
 def remove_file(*, corp: Corp, code: str) -> bool:
-    """Serve the file of this company no longer. Return False if there is none."""
+    """Stop serving a file of this company. Return False if there is none."""
     with _edit_files(corp) as files:
         kept = [file for file in files if file["code"] != code]
-        is_there, files[:] = len(kept) < len(files), kept
-    return is_there
+        was_there, files[:] = len(kept) < len(files), kept
+    return was_there
 
 
 @contextmanager
 def _edit_files(corp: Corp) -> Iterator[list[dict[str, str]]]:
-    """Yield the list of the company's files, locked, and save it."""
+    """Yield the list of the company's files, with the row locked, and save the list afterwards."""
     with transaction.atomic():
         rows = Corp.objects.select_for_update(no_key=True)
         corp.verification_files = rows.values_list("verification_files", flat=True).get(pk=corp.pk)
@@ -205,7 +205,7 @@ def build_verification_file_url(site: SiteAddress, code: str) -> str:
 
 
 def judge_public_page(url: str, content: bytes, *, media_type: str = "text/plain") -> tuple[PageOutcome, str]:
-    """Fetch our page at its public address. Return whether it has this content and type, and what answered."""
+    """Fetch our page, which should have this content and type. Return what was found, with the detail of a failure."""
     try:
         page = fetch_page(url)
     except ConfigurationError as error:
@@ -229,7 +229,7 @@ _CERTIFICATE_SECONDS = 10.0
 
 
 def find_due_certificates(now: Moment) -> QuerySet[SiteAddress]:
-    """Return addresses with https whose certificate was not checked for CHECKED_EVERY."""
+    """Return addresses with https whose certificate was last checked longer than CHECKED_EVERY ago, or never."""
     is_old = Q(certificate_checked_at__isnull=True) | Q(certificate_checked_at__lte=now - CHECKED_EVERY)
     is_ahead = Q(certificate_checked_at__gt=now + CHECKED_EVERY)  # written under a wrong clock
     return SiteAddress.objects.filter(is_old | is_ahead, url__startswith="https://")
@@ -253,7 +253,7 @@ def request_due_certificates(now: datetime) -> None:
     retry="integrations.change_siteaddress",
 )
 def check_certificate(run: JobRun) -> dict[str, Any]:
-    """Store when the certificate of one address ends; empty it if nothing answers any more."""
+    """Store when the certificate of one address ends; None if nothing answers there."""
     address = SiteAddress.objects.filter(pk=int(run.job.key or 0)).first()
     if address is not None:
         parts = urlsplit(address.url)

@@ -1,4 +1,4 @@
-"""Services of companies: save, enable, disable, try credentials, list the steps of setting up, and trusted IPs."""
+"""Services of companies: saving, enabling, disabling, new credentials, the steps of setting up, trusted IPs."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ CONNECTION_FIELDS = frozenset(
 def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     """Save a new corp, or the changed fields of one. Return whether its connection has to be tested (again).
 
-    The very first corp lets administrators use their rights after a sign-in with WeCom; further ones do not. A changed
-    connection drops the shared token, and a pause after a wrong Secret. Raises ValueError for another CorpId after the
-    first enabling, because every account would then belong to other people.
+    The very first corp lets administrators use their rights after a sign-in with WeCom; further ones do not. A change
+    of the connection drops the shared token and ends a pause after a wrong Secret. Raises ValueError for another CorpId
+    after the first enabling, because every account would then belong to other people.
     """
     if corp._state.adding:
         corp.admin_rights_enabled |= not Corp.objects.exists()
@@ -66,7 +66,7 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     # None: the contacts assistant, which has no agent.
     applications = {before, (before[0], None), (corp.corpid, corp.agentid), (corp.corpid, None)}
     transaction.on_commit(lambda: forget_tokens(token_store(), applications))
-    # With the database's clock, which the next attempt uses, too.
+    # By the database's clock, because the next attempt compares with it.
     transaction.on_commit(lambda: hooks.calls().probe_company_at_once(corp.pk, database_now()))
     return True
 
@@ -85,9 +85,9 @@ def find_reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
 def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | None = None) -> list[str]:
     """Let the corp's people sign in and receive messages. Return the reasons against it, as sentences; empty if done.
 
-    `seen_version`: the corp's connection_version when `by` looked at it; a connection changed since is not enabled.
-    Before the first enabling, people other than superusers may have chosen the app that identifies people. Unless a
-    superuser enables it first, its sign-in carries no rights beyond the corp.
+    `seen_version`: the corp's connection_version that `by` saw; if it changed since, the corp is not enabled.
+    Before the first enabling, somebody who is no superuser may have chosen the app that identifies people. So unless a
+    superuser enables the corp for the first time, its sign-in carries no rights beyond the corp.
     """
     if reasons := find_reasons_against_enabling(corp, now=now):
         return reasons
@@ -98,7 +98,7 @@ def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | No
     seen = ("connection_version", "sign_in_enabled", "site_address_id", "domain_id")
     unchanged = Corp.objects.filter(pk=corp.pk, **{name: getattr(corp, name) for name in seen})
     with transaction.atomic():
-        # Writes the same value, which locks the row if all of this still holds.
+        # This locks the row and changes nothing. It finds no row if one of these columns was changed.
         if not unchanged.update(connection_version=F("connection_version")):
             return outdated
         corp.refresh_from_db(fields=["is_enabled", "first_enabled_at", "admin_rights_enabled"])
@@ -122,8 +122,8 @@ def save_site_address(*, address: SiteAddress) -> None:
 
 
 def find_link_changes(*, address: SiteAddress, url: str) -> list[dict[str, Any]]:
-    """Return the domain and home page that saving `url` for `address` would change in WeCom's console, for each corp
-    concerned."""
+    """Return, for each corp with this address, its domain and home page in WeCom's console, before and after `url` is
+    saved for the address."""
     changes = []
     for corp in Corp.objects.at_address(address):
         change: dict[str, Any] = {"corp": corp}
@@ -139,17 +139,17 @@ logger = logging.getLogger(__name__)
 CONFIRM = "corp.credentials"
 # After a failure that may pass, such as a network that is down or a missing trusted IP: the pause between two tries,
 # and the time until the last one.
-TRY_AGAIN = timedelta(minutes=1)
+TRY_AGAIN_AFTER = timedelta(minutes=1)
 TRIED_FOR = timedelta(hours=24)
-STAGED = ("staged_agentid", "staged_secret", "staged_by", "staged_state", "staged_at", "staged_finding")
+STAGED_COLUMNS = ("staged_agentid", "staged_secret", "staged_by", "staged_state", "staged_at", "staged_finding")
 NOT_IN_FORCE = (CredentialsState.WAITING, CredentialsState.REFUSED)
 
 
 def stage_credentials(*, corp: Corp, agentid: int, secret: str, by: Person, now: datetime) -> None:
-    """Store new credentials of `corp` instead of waiting ones, and have WeCom confirm them."""
+    """Store new credentials of `corp` in place of earlier waiting ones, and request that WeCom confirms them."""
     corp.staged_agentid, corp.staged_secret, corp.staged_by = agentid, secret, str(by)[:255]
     corp.staged_state, corp.staged_at, corp.staged_finding = CredentialsState.WAITING, now, {}
-    corp.save(update_fields=STAGED)
+    corp.save(update_fields=STAGED_COLUMNS)
     requests.request_job(CONFIRM, key=corp.pk, subject=corp.name, corp=corp, by=by, now=now)
 
 
@@ -157,15 +157,15 @@ def discard_credentials(*, corp: Corp) -> bool:
     """Delete credentials that are not in force. Return False if there are none."""
     with transaction.atomic():
         rows = Corp.objects.select_for_update(no_key=True, of=("self",)).filter(pk=corp.pk)
-        held = rows.filter(staged_state__in=NOT_IN_FORCE).first()
-        if held is not None:
-            held.staged_agentid, held.staged_secret, held.staged_state, held.staged_finding = None, "", "", {}
-            held.save(update_fields=STAGED)
-    return held is not None
+        row = rows.filter(staged_state__in=NOT_IN_FORCE).first()
+        if row is not None:
+            row.staged_agentid, row.staged_secret, row.staged_state, row.staged_finding = None, "", "", {}
+            row.save(update_fields=STAGED_COLUMNS)
+    return row is not None
 
 
 def check_credentials_again(*, corp: Corp, by: Person, now: datetime) -> bool:
-    """Have the credentials checked again, for another day. Return False if there are none."""
+    """Request another check of the new credentials, for up to another day. Return False if there are none."""
     rows = Corp.objects.filter(pk=corp.pk, staged_state__in=NOT_IN_FORCE)
     if not rows.update(staged_state=CredentialsState.WAITING, staged_at=now, staged_finding={}):
         return False
@@ -181,14 +181,14 @@ def check_credentials_again(*, corp: Corp, by: Person, now: datetime) -> bool:
     retry="integrations.change_corp",
 )
 def confirm_credentials(run: JobRun) -> dict[str, Any] | RunAgain:
-    """Have WeCom confirm the new credentials of a company, then check its connection with them."""
-    # Without the present Secret, because an unreadable one is replaced in this way, too.
+    """Ask WeCom whether the new credentials of a company are right; if so, use them and check the connection."""
+    # The present Secret is not loaded: it may be unreadable, which is a reason to replace it.
     waiting = Corp.objects.defer("secret").filter(staged_state=CredentialsState.WAITING)
     corp = waiting.filter(pk=int(run.job.key or 0)).first()
     if corp is None or corp.staged_at is None:
         return {}
     finding, now = _judge_credentials(corp), run.clock()
-    # Nothing is written if they were replaced or discarded while WeCom was asked.
+    # Nothing is written if the credentials were replaced or discarded while WeCom was asked.
     unchanged = waiting.filter(pk=corp.pk, staged_at=corp.staged_at)
     if finding.status == Status.OK:
         with transaction.atomic():
@@ -201,14 +201,14 @@ def confirm_credentials(run: JobRun) -> dict[str, Any] | RunAgain:
             logger.info("new credentials corp=%s in force", corp.pk)
             checks.request_checks(corp=corp, checks=None, now=run.clock())
         return {}
-    goes_on = finding.heals and now < corp.staged_at + TRIED_FOR
+    is_repeated = finding.heals and now < corp.staged_at + TRIED_FOR
     answer = {"problem": finding.problem, "facts": dict(finding.facts)}
     unchanged.update(
-        staged_state=CredentialsState.WAITING if goes_on else CredentialsState.REFUSED,
+        staged_state=CredentialsState.WAITING if is_repeated else CredentialsState.REFUSED,
         staged_finding={**answer, "errcode": finding.errcode, "caller_ip": finding.caller_ip},
     )
     logger.info("new credentials corp=%s problem=%s code=%s", corp.pk, finding.problem, finding.errcode)
-    return RunAgain(now + TRY_AGAIN) if goes_on else {}
+    return RunAgain(now + TRY_AGAIN_AFTER) if is_repeated else {}
 
 
 def _judge_credentials(corp: Corp) -> Finding:
@@ -247,7 +247,7 @@ class StepState(TextChoices):
 
 @dataclass(frozen=True, slots=True)
 class SetupStep:
-    """A step. `anchor`: its place on the corp's page. `is_next`: the first step that is not done."""
+    """A step of setting up. `anchor`: its place on the corp's page. `is_next`: it is the first one that is not done."""
 
     number: int
     anchor: str
@@ -259,29 +259,29 @@ class SetupStep:
 def list_steps(corp: Corp) -> list[SetupStep]:
     """Return every step with its state, by the saved values, the last checks and the last real calls."""
     runs, refusal = _find_current_runs(corp), checks.find_refusal(corp)
-    wrong = set() if refusal is None else {refusal.anchor, "diagnosis"}
+    wrong_anchors = set() if refusal is None else {refusal.anchor, "diagnosis"}
     in_console = ("domain", "home_page") if corp.sign_in_enabled else ("home_page",)
-    # Done if everything essential passed and nothing else is wrong.
+    # The full test is done if every essential check passed and no other check is wrong.
     full_test = _judge_checks(runs, *runs)
     if full_test not in {StepState.WRONG, StepState.RUNNING}:
         full_test = _judge_checks(runs, *checks.list_essential_checks(corp))
     credentials = _judge_checks(runs, "token")
     if credentials == StepState.TO_DO and _judge_checks(runs, "network") == StepState.WRONG:
         credentials = StepState.WRONG  # the network blocked the token
-    file = _judge_checks(runs, "verification_file")
-    if _judge_checks(runs, "domain") == StepState.DONE:  # WeCom had looked for the file before
-        file = StepState.DONE
-    elif file == StepState.TO_DO and not corp.sign_in_enabled:
-        file = StepState.OPTIONAL
+    file_state = _judge_checks(runs, "verification_file")
+    if _judge_checks(runs, "domain") == StepState.DONE:  # then WeCom has found the file
+        file_state = StepState.DONE
+    elif file_state == StepState.TO_DO and not corp.sign_in_enabled:
+        file_state = StepState.OPTIONAL
     found = [
         ("credentials", _("Credentials"), credentials),
-        ("verification", _("Verification file"), file),
+        ("verification", _("Verification file"), file_state),
         ("console", _("Domain, home page, callback"), _judge_checks(runs, *in_console)),
         ("trusted_ip", _("Trusted IP"), _judge_checks(runs, "ip")),
         ("diagnosis", _("Full test"), full_test),
         ("enable", _("Enable"), StepState.DONE if corp.is_enabled else StepState.TO_DO),
     ]
-    found = [(anchor, title, StepState.WRONG if anchor in wrong else state) for anchor, title, state in found]
+    found = [(anchor, title, StepState.WRONG if anchor in wrong_anchors else state) for anchor, title, state in found]
     open_ones = [anchor for anchor, _title, state in found if state.is_open]
     return [
         SetupStep(number, anchor, title, state, is_next=open_ones[:1] == [anchor])
@@ -301,12 +301,12 @@ def judge_console_values(corp: Corp) -> dict[str, StepState]:
 
 
 def _find_current_runs(corp: Corp) -> dict[str, CheckRun]:
-    """Return the newest run of each check that saw the saved values."""
+    """Return the newest run of each check, if it checked the values that are saved now."""
     return {name: run for name, run in checks.find_latest_runs(corp).items() if checks.is_current(run, corp)}
 
 
 def _judge_checks(runs: dict[str, CheckRun], *names: str) -> StepState:
-    """Return the worst state of several checks. A blocked check is still to do."""
+    """Return the worst state of several checks. A check that another one blocks counts as one still to do."""
     known = [runs[name] for name in names if name in runs]
     if any(run.status == Status.WRONG for run in known):
         return StepState.WRONG
@@ -328,7 +328,7 @@ _IP_SEPARATORS = re.compile(r"[\s,，、;；]+")
 def parse_ip_addresses(text: str) -> list[str]:
     """Parse addresses separated by semicolons, commas (Western or Chinese), spaces or lines, each once.
 
-    Raises ValidationError, with a sentence: WeCom sees only public addresses, and no names.
+    Raises ValidationError, with a sentence, for names and for addresses that are not public: WeCom never sees them.
     """
     addresses: list[str] = []
     for word in filter(None, map(remove_invisible, _IP_SEPARATORS.split(text))):
@@ -364,12 +364,12 @@ def parse_ip_addresses(text: str) -> list[str]:
 
 
 def list_known_ips(corp: Corp) -> list[dict[str, Any]]:
-    """Return every known address of this server, starting with the last one that WeCom reported. `seen_at`: when, if
-    known; `is_named`: whether WeCom reported it; the others were noted by an administrator."""
+    """Return every known address of this server, first the last one that WeCom reported. `is_named`: whether WeCom
+    reported it (`seen_at`: when, if known); otherwise an administrator noted it."""
     refused = CheckRun.objects.filter(corp=corp, caller_ip__isnull=False).order_by("caller_ip")
     newest = dict(refused.values_list("caller_ip").annotate(Max("finished_at")))
     seen = {ip: at for at, ip in sorted(((at, ip) for ip, at in newest.items() if at), reverse=True)}
-    # A check that is repeated and passes keeps the addresses that were refused before.
+    # A check that passed after earlier refusals still has the refused addresses among its facts.
     facts = CheckRun.objects.filter(corp=corp, check_name="ip").values_list("facts", flat=True).first()
     named = dict.fromkeys([*seen, *(facts or {}).get("addresses", [])])
     known = dict.fromkeys([*named, *corp.noted_ips])

@@ -1,4 +1,4 @@
-"""Checks of CorpId, AgentId and Secrets, and of the readable data: app, scope, directory."""
+"""Checks of CorpId, AgentId and Secrets, and of what the app may do: its scope, the directory, a message."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ if TYPE_CHECKING:
     from integrations.clients.wecom.client import Agent, WeComClient
 
 
-# A department may be empty, so up to this many are searched for a member.
+# A member is searched in up to so many departments, because some may be empty.
 DEPARTMENTS_TRIED = 5
 UNKNOWN_DEPARTMENT = frozenset({60003, 60123})
 DEPARTMENT_OUT_OF_SCOPE = 60011
 SECRET_REFUSED = frozenset({errcodes.INVALID_CREDENTIAL, errcodes.INVALID_SECRET})
 # Details are withheld from addresses that WeCom first saw after 2022-08-15.
 NO_DETAILS = 48009
-_LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")
+_RATE_LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")
 
 
 @check(
@@ -71,8 +71,8 @@ _LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")
                 "WeCom gives this server no token until about %(until)s: too many were asked for, or with a wrong "
                 "Secret."
             ),
-            _LIMIT.who,
-            _LIMIT.where,
+            _RATE_LIMIT.who,
+            _RATE_LIMIT.where,
         ),
     },
 )

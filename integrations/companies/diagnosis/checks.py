@@ -1,5 +1,5 @@
-"""The checks of a company: their requests, their execution in the background, and the use of their findings (reasons
-against enabling, a company's state, the text for support)."""
+"""The checks of a company: requesting them, executing them in the background, and using their findings: as reasons
+against enabling, for a company's state, and in the text for support."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _ORDERED = (
 CHECKS: dict[str, Check] = {check.name: check for check in _ORDERED}
 # "Run all" leaves out the message, which reaches a person.
 ALL_BUT_MESSAGE = tuple(name for name in CHECKS if name != MESSAGE)
-# The checks that are not tried while another one is wrong, because they would only meet the same obstacle.
+# BLOCKED_BY: by check, those that are not tried while it is wrong, because they would fail for the same reason.
 _CHECKS_OF_APP = ("app", "scope", "domain", "home_page")
 _CHECKS_WITH_CALLS = ("agentid", *_CHECKS_OF_APP, "contacts", "departments", MESSAGE)
 BLOCKED_BY = {
@@ -68,7 +68,7 @@ BLOCKED_BY = {
     "ip": _CHECKS_WITH_CALLS,
     "agentid": _CHECKS_OF_APP,
 }
-# Without these nobody is reached; sign-in also needs the other two.
+# Without these no message is sent; sign-in also needs the other two.
 ESSENTIAL = ("token", "ip", "agentid", "app", "scope")
 ESSENTIAL_TO_SIGN_IN = ("domain", "home_page")
 PASSED = frozenset({Status.OK, Status.WARNING})
@@ -77,7 +77,7 @@ RESULTS_COUNT_FOR = timedelta(days=1)
 
 
 def find_latest_runs(corp: Corp) -> dict[str, CheckRun]:
-    """Return the run of each check that was ever requested, in the diagnosis' order."""
+    """Return the last run of each check that was ever requested, in the order of the diagnosis."""
     found = {run.check_name: run for run in corp.check_runs.all()}
     return {name: found[name] for name in CHECKS if name in found}
 
@@ -186,27 +186,27 @@ def sum_up_health(runs: Iterable[CheckRun], *, version: int) -> Health:
     counts = Counter(
         Status.WARNING if run.problem == "blocked" and run.status == Status.SKIPPED else run.status for run in current
     )
-    if wrong := counts[Status.WRONG]:
-        text = ngettext("%(count)s check wrong", "%(count)s checks wrong", wrong)
-        tone, words = "bad", text % {"count": wrong}
+    if wrong_count := counts[Status.WRONG]:
+        text = ngettext("%(count)s check wrong", "%(count)s checks wrong", wrong_count)
+        tone, words = "bad", text % {"count": wrong_count}
     elif any(run.is_unfinished for run in current):
         tone, words = "busy", _("being checked")
-    elif warned := counts[Status.WARNING]:
-        text = ngettext("%(count)s check to be looked at", "%(count)s checks to be looked at", warned)
-        tone, words = "warn", text % {"count": warned}
+    elif warning_count := counts[Status.WARNING]:
+        text = ngettext("%(count)s check to be looked at", "%(count)s checks to be looked at", warning_count)
+        tone, words = "warn", text % {"count": warning_count}
     else:
         tone, words = ("good", _("in order")) if counts[Status.OK] else ("quiet", _("not checked yet"))
     checked_at = max((run.finished_at for run in current if run.finished_at is not None), default=None)
     return Health(tone, words, checked_at)
 
 
-# --- The state of a company by its last real calls, whatever a diagnosis found before ---------------------------------
+# --- The state of a company by its last real calls, which count more than an earlier diagnosis ------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """The reason why WeCom refuses a corp's calls, in the active language. `line`: cause, waiting recipients and
-    remedy; `sentence`: the line with the corp's name; `anchor`: the place on its page where it is fixed."""
+    remedy; `sentence`: the line after the corp's name; `anchor`: the place on the corp's page to fix it."""
 
     cause: str
     waiting: str
@@ -220,7 +220,7 @@ def find_refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
     """Map keys of corps to the refusal of their last real calls, or to the reason why they get no token."""
     now, known = timezone.now(), {corp.pk: corp for corp in corps}
     found: dict[int, CallsRefused] = {}
-    with suppress(TransientError):  # if the store is down, it is asked once, not for each corp
+    with suppress(TransientError):  # around the loop: a store that is down is asked once, not for each corp
         for corp in known.values():
             pause = token_store().find_pause(corp.corpid, corp.agentid)
             if pause is not None and pause.code is not None:
@@ -260,7 +260,7 @@ def _describe_refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refus
         cause, remedy, anchor = _("server address refused"), _("enter it as a trusted IP"), "trusted_ip"
     else:
         cause, remedy, anchor = _("calls refused (%(code)s)") % {"code": code}, _("run the diagnosis"), "diagnosis"
-    waiting = ""  # a refused fetch of a token has no `since`: it ends by itself, at `until`
+    waiting = ""  # a refusal of tokens has no `since`, and ends by itself at `until`
     if refused.since is None and remedy and refused.until is not None:
         waiting = _("not asked again before %(time)s") % {"time": _format_time(refused.until, now)}
     elif refused.since is not None:
@@ -304,7 +304,7 @@ def export_text(corp: Corp, *, now: datetime) -> str:
             row["technical"] = f"check {name}" if run.is_unfinished else write_technical_line(run)
         checks.append(row)
     text: str = render_to_string("integrations/diagnosis.txt", {"corp": corp, "now": now, "checks": checks})
-    # We store no secret, but the stored answers of other servers may hold anything.
+    # These facts are no secrets, but the stored answers of other servers may contain one.
     for secret in sorted(_read_secrets(corp), key=len, reverse=True):
         for spelling in {secret, quote(secret, safe="")}:
             text = text.replace(spelling, "***")
@@ -312,7 +312,7 @@ def export_text(corp: Corp, *, now: datetime) -> str:
 
 
 def write_technical_line(run: CheckRun) -> str:
-    """Return a line for support: numbers and the other side's words."""
+    """Return a line for support: codes, and the text of the other system."""
     parts = [f"check {run.check_name}"]
     parts += [f"problem {run.problem}"] if run.problem else []
     parts += [f"errcode {run.errcode}"] if run.errcode is not None else []
@@ -323,9 +323,8 @@ def write_technical_line(run: CheckRun) -> str:
 
 
 def _read_secrets(corp: Corp) -> set[str]:
-    fresh = Corp.objects.get(pk=corp.pk)  # the page's query leaves the secrets out
-    columns = [column.name for column in fresh._meta.fields if isinstance(column, EncryptedTextField)]
-    values = [getattr(fresh, name) for name in columns]
+    fresh = Corp.objects.get(pk=corp.pk)  # `corp` may have been loaded without its secrets
+    values = [getattr(fresh, column.name) for column in fresh._meta.fields if isinstance(column, EncryptedTextField)]
     found = {value for value in values if not isinstance(value, Unreadable)}
     if not isinstance(fresh.proxy_url, Unreadable):
         found.add(urlsplit(fresh.proxy_url).password or "")
@@ -336,9 +335,9 @@ logger = logging.getLogger(__name__)
 
 DIAGNOSIS = "corp.diagnosis"
 _UNFINISHED = Q(status__in=[Status.WAITING, Status.RUNNING])
-# The time limit of everything that a check does on the network.
+# The time limit of all that a check does on the network.
 CHECK_SECONDS = 60
-# How many workers may die of a check before it is given up.
+# A check is given up once so many workers died while they ran it.
 TRIES = 5
 # A test message sent later after the click would surprise its reader.
 MESSAGE_GOOD_FOR = timedelta(minutes=10)
@@ -349,13 +348,13 @@ USERID_BYTES_AT_MOST = 64
 
 
 def request_checks(*, corp: Corp, checks: Iterable[str] | None, now: datetime) -> None:
-    """Request the named checks (None: all but the test message). A check that is under way is not requested again.
+    """Request the named checks (None: all but the test message). An unfinished check is not requested again.
 
     Raises KeyError for an unknown name, ValueError for the test message, which needs a person.
     """
     names = ALL_BUT_MESSAGE if checks is None else tuple(checks)
     if MESSAGE in names:
-        raise ValueError("the test message is asked for by request_test_message")
+        raise ValueError("request_test_message requests the test message")
     _request_runs(corp, {name: CHECKS[name].subject(corp) for name in names}, now)
 
 
@@ -368,13 +367,14 @@ def request_test_message(*, corp: Corp, userid: str, now: datetime) -> None:
 
 @transaction.atomic
 def _request_runs(corp: Corp, subjects: dict[str, str], now: datetime) -> None:
-    # Locked, so that simultaneous clicks find each other's runs.
+    # The row is locked, so that of two simultaneous clicks the second finds the runs of the first.
     version = Corp.objects.select_for_update().values_list("connection_version", flat=True).get(pk=corp.pk)
     unfinished = CheckRun.objects.filter(_UNFINISHED, corp=corp, connection_version=version)
-    under_way = set(unfinished.values_list("check_name", "subject"))
-    asked = {"corp": corp, "connection_version": version, "requested_at": now}
+    known = set(unfinished.values_list("check_name", "subject"))
+    missing = [pair for pair in subjects.items() if pair not in known]
+    columns = {"corp": corp, "connection_version": version, "requested_at": now}
     CheckRun.objects.bulk_create(
-        [CheckRun(check_name=one[0], subject=one[1], **asked) for one in subjects.items() if one not in under_way],
+        [CheckRun(check_name=name, subject=subject, **columns) for name, subject in missing],
         update_conflicts=True,
         unique_fields=["corp", "check_name"],
         update_fields=["connection_version", "subject", "requested_at", "status", "try_count", "next_try_at"],
@@ -397,7 +397,7 @@ def repair_times(*, now: datetime) -> None:
     label=gettext_lazy("Check of a company"),
     explain=lambda _job: "",  # the checks themselves show their findings
     seconds=2 * CHECK_SECONDS,
-    tries=TRIES + 2,  # after TRIES deaths the check ends as `died`; if workers still die, the job ends
+    tries=TRIES + 2,  # after TRIES dead workers the check ends as `died`; if workers still die, the job ends
     repeats_errors=True,
     keep=timedelta(hours=1),
     see="integrations.change_corp",
@@ -420,7 +420,7 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
     check, corp = CHECKS[run.check_name], Corp.objects.select_related("site_address").get(pk=run.corp_id)
     finding: Finding | None = None
     now = job_run.clock()
-    # A run that must not be tried (any more).
+    # These runs must not be tried, or not again.
     if check.name != MESSAGE and job_run.job.try_count > TRIES:
         finding = wrong("died", heals=False)
     elif check.name == MESSAGE and run.status == Status.RUNNING:  # its worker died, and it may have been sent
@@ -433,7 +433,7 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
         with transaction.atomic():
             if not _find_unchanged_run(run).update(status=Status.RUNNING, **columns):
                 return  # it was requested anew meanwhile
-            job_run.lock_job()  # before the test message: a worker that slept must not send a second one
+            job_run.lock_job()  # a worker that was paused and lost its lease must not send a second test message
         run.connection_version = corp.connection_version
         try:
             # A Secret just saved in another process must not be judged by the former token.
@@ -443,8 +443,8 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
                 finding = check.run(Question(corp=corp, now=now, subject=run.subject))
         except IntegrationError as error:
             finding = judge_error(error)
-        except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever
-            # Without its text, which may hold an address with a Secret in it.
+        except Exception as error:  # noqa: BLE001  # a check may fail in any way, and the page waits for its result
+            # The log leaves out its text, which may contain an address with a Secret.
             logger.error("check %s crashed corp=%s error=%s", check.name, run.corp_id, type(error).__name__)
             finding = wrong("crashed", heals=False, detail=type(error).__name__)
     logger.info("check %s corp=%s status=%s errcode=%s", run.check_name, run.corp_id, finding.status, finding.errcode)
@@ -456,9 +456,9 @@ def execute_check(run: CheckRun, job_run: JobRun) -> None:
 
 
 def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, now: datetime) -> None:
-    """Store the finding, unless the check was requested anew meanwhile. A wrong one blocks the waiting checks that need
-    it; a passed one starts them again."""
-    # The wait before the next try, by the age of the request.
+    """Store the finding, unless the check was requested anew meanwhile. If it is wrong, block the waiting checks that
+    depend on this one; if it passed, start them again."""
+    # The first of these is the wait before the next try.
     waits = [wait for age, wait in check.retries if now - run.requested_at < age] if finding.heals else []
     if not _find_unchanged_run(run).update(
         **finding.columns,
@@ -468,15 +468,15 @@ def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, no
         next_try_at=now + waits[0] if waits else None,
     ):
         return
-    behind = CheckRun.objects.filter(corp=corp, check_name__in=BLOCKED_BY.get(check.name, ()))
+    dependents = CheckRun.objects.filter(corp=corp, check_name__in=BLOCKED_BY.get(check.name, ()))
     if finding.status in PASSED:
-        # Also those that met the obstacle themselves, apart from a message, which may have been sent.
+        # Also those that WeCom refused for the same reason, apart from the test message, which may have been sent.
         is_refused = Q(status=Status.WRONG, errcode__isnull=False) & ~Q(check_name=MESSAGE)
         is_blocked = Q(status=Status.SKIPPED, problem="blocked", facts__by=check.name)
-        behind.filter(is_blocked | is_refused).update(status=Status.WAITING, next_try_at=None)
+        dependents.filter(is_blocked | is_refused).update(status=Status.WAITING, next_try_at=None)
     elif finding.status == Status.WRONG:
         blocked = skip("blocked", {"by": check.name}).columns
-        behind.filter(status=Status.WAITING).update(**blocked, finished_at=now)
+        dependents.filter(status=Status.WAITING).update(**blocked, finished_at=now)
 
 
 def _find_unchanged_run(run: CheckRun) -> QuerySet[CheckRun]:

@@ -159,7 +159,7 @@ def check_home_page(question: Question) -> Finding:
     return judge_home_page(question.corp, wecom_client(question.corp).agent_get().home_url)
 
 
-# `url`: the checked address.
+# Explanations of a page that could not be fetched. `url`: its address.
 _NOT_SERVED = {
     PageOutcome.UNTRUSTED.value: ask_network_admin(
         _("The certificate of %(url)s is not trusted."),
@@ -173,7 +173,7 @@ _NOT_SERVED = {
 
 
 def join_verification_codes(corp: Corp) -> str:
-    """Return the address under which the files are checked, and their codes."""
+    """Return the site address and the codes of the files as one text, which is the subject of their check."""
     codes = sorted(file["code"] for file in corp.verification_files)
     return " ".join([corp.find_site_address().url, *codes])
 
@@ -231,7 +231,7 @@ def check_verification_files(question: Question) -> Finding:
 # own. A diagnosis writes nothing to WeCom, so this check uses the last such answer (`note_domain_answer`) and the
 # verification file, without which WeCom never accepts the domain as ours.
 
-UNVERIFIED, NO_FILING, OF_A_PROVIDER, WRONG_DOMAIN = 85005, 85008, 85111, 80001
+UNVERIFIED, NO_FILING, OF_A_PROVIDER, WRONG_DOMAIN = 85005, 85008, 85111, 80001  # error codes of WeCom
 DOMAIN_REFUSALS = {
     UNVERIFIED: "unverified",
     NO_FILING: "no_filing",
@@ -315,7 +315,7 @@ def note_domain_answer(*, corp: Corp, error: IntegrationError | None, now: datet
 
 
 def find_domain_answer(corp: Corp, domain: str) -> CheckRun | None:
-    """Return the check that holds WeCom's last answer to writing this trusted domain, if it is about the domain."""
+    """Return the check run with WeCom's last answer to writing this trusted domain; None if there is none."""
     runs = CheckRun.objects.filter(corp=corp, check_name=check_ownership.name, facts__domain=domain)
     return runs.filter(problem__in=[*DOMAIN_REFUSALS.values(), "file_since", "accepted"]).first()
 
@@ -372,7 +372,7 @@ def check_callback(question: Question) -> Finding:
     if crypto is None:
         return skip("no_keys")
     facts = {"url": callbacks.build_callback_url(corp, APP_CALLBACK)}
-    # Our own check, in WeCom's form. The right answer proves that the keys are there and the query arrived intact.
+    # Ask as WeCom does. The right answer proves that this site has the keys and the query arrives intact.
     answer = callbacks.OWN_CHECK + get_random_string(16).encode()
     timestamp, nonce = str(int(question.now.timestamp())), get_random_string(16)
     encrypted, signature = crypto.encrypt(answer, timestamp=timestamp, nonce=nonce)

@@ -1,4 +1,4 @@
-"""Questions and findings of checks."""
+"""The parts that all checks share: Question (input), Finding (result), Check, explanations, errors of calls."""
 
 from __future__ import annotations
 
@@ -57,21 +57,21 @@ class Finding:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The columns of CheckRun."""
+        """The values for the columns of CheckRun."""
         names = ("status", "problem", "errcode", "hint", "caller_ip", "detail")
         return {"facts": clip_fact(self.facts), **{name: getattr(self, name) for name in names}}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The input of a check. `subject`: of the run, such as the recipient of a test message."""
+    """The input of a check. `subject`: the checked value (Check.subject), or the recipient of a test message."""
 
     corp: Corp
     now: datetime
     subject: str
 
 
-# Pairs: up to this age of a run, counted from its request, the interval between its tries.
+# Pairs of an age and an interval: a run is tried at this interval until its request is so old.
 Retries = Sequence[tuple[timedelta, timedelta]]
 # A change in WeCom's console takes about a minute to apply; meanwhile somebody may watch the page.
 BRIEFLY: Retries = ((timedelta(minutes=10), timedelta(seconds=20)),)
@@ -83,8 +83,8 @@ FOR_A_DAY: Retries = (*BRIEFLY, (timedelta(hours=24), timedelta(minutes=5)))
 class Check:
     """A check. `label`, `purpose` and the explanations are English sentences to be translated.
 
-    `run` may let errors of the client pass; `judge_error` then judges them as for every check. `subject`: our checked
-    value; a result counts while it is unchanged, and always if it is empty. `retries`: how a finding that heals is
+    `run` need not catch the client's errors: `judge_error` makes findings of them. `subject`: returns the value of ours
+    that is checked; a result counts only while it is unchanged. `retries`: when a check whose finding heals is
     repeated. `copied_fact`: the fact that an administrator copies into WeCom's console. `help_links`: WeCom's pages
     that explain it.
     """
@@ -115,7 +115,7 @@ def check(
 ) -> Callable[[Callable[[Question], Finding]], Check]:
     """Decorate a function that checks something: return a Check that runs it. `options`: other fields of Check.
 
-    `explanations`: a sentence alone where nobody has to do anything. `problems`: sentences with one `fix`: who, where.
+    `explanations`: a plain sentence if nobody has to act. `problems`: sentences with the same `fix`: who, where.
     """
     known = {key: one if isinstance(one, Explanation) else Explanation(one) for key, one in explanations.items()}
     known |= {key: Explanation(what, *fix) for key, what in problems.items()}
@@ -158,7 +158,7 @@ def fail(error: IntegrationError, problem: str, status: Status, *, heals: bool, 
 
 
 def clip(text: str, length: int = TEXT_AT_MOST) -> str:
-    """Return the other side's text for a column: without NUL, which PostgreSQL refuses, and not too long."""
+    """Return text of another system for a column: without NUL, which PostgreSQL refuses, and not too long."""
     return remove_invisible(text)[:length]
 
 
@@ -181,7 +181,7 @@ def parse_ip_address(text: str) -> str | None:
 
 # --- Explanations, and errors of calls --------------------------------------------------------------------------------
 
-IP_REFUSED = frozenset({errcodes.IP_NOT_TRUSTED, 301042})
+IP_REFUSED = frozenset({errcodes.IP_NOT_TRUSTED, 301042})  # these four: error codes of WeCom
 OTHER_APP = frozenset({301002, 40056})
 NOT_OF_AN_APP = 48002
 APP_DISABLED = 50003
@@ -257,7 +257,7 @@ def judge_error(error: IntegrationError) -> Finding:
 
 
 def name_problem(error: IntegrationError) -> str:
-    """Return "refused" if WeCom gave the reason, else the matching shared explanation."""
+    """Return "refused" if WeCom gave the reason, else the key of the matching shared explanation."""
     if error.code is not None:
         return "refused"
     if isinstance(error, TransientError | OutcomeUnknownError):

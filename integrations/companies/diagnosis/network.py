@@ -31,12 +31,12 @@ from integrations.companies.diagnosis.findings import (
 from integrations.core.client_factory import probe_wecom_route, wecom_client
 from integrations.models import CheckRun
 
-WANTS_PASSWORD = frozenset({401, 407})
+WANTS_PASSWORD = frozenset({401, 407})  # HTTP statuses of a proxy
 EXPIRES_SOON = timedelta(days=30)
+# Differences of the clocks. The second one is the lifetime of a sign-in code.
 WARN_SECONDS = 60
-# The lifetime of a sign-in code; events that differ more look like replays.
 WRONG_SECONDS = 300
-# How long a refused address is offered for copying, for a server that uses several.
+# How long a refused address is offered for copying: some servers use several in turn.
 SEEN_FOR = timedelta(days=1)
 
 
@@ -175,7 +175,7 @@ def check_certificate(question: Question) -> Finding:
         return skip("blocked", {"by": "network"})
     if not corp.ca_bundle:
         return ok("trusted")
-    # The private authority works: show its name, and the day on which its first certificate ends.
+    # The connection works with the private authority: show which of its certificates ends first, and when.
     certificates = x509.load_pem_x509_certificates(corp.ca_bundle.encode())
     first = min(certificates, key=lambda one: one.not_valid_after_utc)
     ends_at = first.not_valid_after_utc
@@ -257,7 +257,7 @@ def check_ip(question: Question) -> Finding:
 
 
 def _find_refused_addresses(question: Question, newest: str | None) -> list[str]:
-    """Return the addresses that WeCom refused lately, newest first: behind some networks a server has several."""
+    """Return the addresses that WeCom refused within SEEN_FOR, the newest first."""
     runs = CheckRun.objects.filter(corp=question.corp, finished_at__gte=question.now - SEEN_FOR)
     seen = [newest] if newest else []
     for facts, address in runs.order_by("-finished_at").values_list("facts", "caller_ip"):
