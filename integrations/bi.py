@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 
 ROOT = "/bi/"
-# Columns that are loaded only where they are used.
+# Encrypted columns, which are loaded only where they are used.
 SECRETS = ("private_key", "api_password", "app_token", "proxy_url")
 
 
@@ -75,7 +75,7 @@ class Obstacle(StrEnum):
 
 
 class CannotEnter(Exception):
-    """The person cannot enter the BI. `source`: which value the person lacks, if that is the reason."""
+    """The person cannot enter the BI. `source`: the kind of value that the person lacks, if that is the reason."""
 
     def __init__(self, obstacle: Obstacle, source: hooks.ExternalId | None = None) -> None:
         super().__init__(obstacle.value)
@@ -129,8 +129,8 @@ def is_page_of_this_site(page: str) -> bool:
 def find_page_address(saved: BiConnection, requested: str, query: str, *, on_phone: bool) -> str:
     """Return the BI's address of the requested page for the device, with the query of the request.
 
-    `requested`: a path without its first slash, decoded; empty for the first page. `query`: undecoded. The names that
-    the sign-in reserves are removed from it and from the templates' own queries, however they are spelt.
+    `requested`: a path without its first slash, decoded; empty for the first page. `query`: not decoded. Parameters
+    that the sign-in reserves are removed from it and from the templates' own queries, in every spelling.
     """
     own_query = remove_reserved_parameters(query)
     home = saved.phone_home if on_phone else saved.desktop_home
@@ -160,7 +160,7 @@ def build_entrance(
     """Return the BI's address that signs `identity` in and shows `page`, with a token of a few seconds.
 
     Use the address only in the Location of a redirect or in our own browser: never store, show or log it. `identity` is
-    called last. `page`: decoded, without its first slash; `query`: undecoded. Raises CannotEnter.
+    called last. `page`: decoded, without its first slash; `query`: not decoded. Raises CannotEnter.
     """
     if not saved.base_url:
         raise CannotEnter(Obstacle.NO_ADDRESS)
@@ -226,9 +226,9 @@ def parse_page(typed: str, saved: BiConnection) -> str:
 
 
 def parse_link_page(typed: str, saved: BiConnection) -> str | None:
-    """Return the page for a link from an address copied from the BI; None for anything else.
+    """Return the page for a link from an address that was copied from the BI; None for any other text.
 
-    A page that this site has, too, gets the BI's prefix, so that the link still leads to the BI.
+    For the first page, and if this site has a page of the same path, the result begins with bi/, which leads to the BI.
     """
     if strip_base_url(typed, saved) is None:
         return None
@@ -245,7 +245,7 @@ def strip_base_url(typed: str, saved: BiConnection) -> str | None:
     return rest if rest[:1] in ("", "/", "?") else None
 
 
-# The fields that the results of a test depend on.
+# The results of a test depend on these fields.
 CONNECTION_FIELDS = frozenset(
     {
         "base_url",
@@ -279,14 +279,14 @@ def save_connection(*, connection: BiConnection, changed_fields: Collection[str]
     connection.connection_version = F("connection_version") + 1  # concurrent saves must not lose an increment
     connection.save(update_fields=[*changed_fields, "connection_version", "changed_at"])
     connection.refresh_from_db(fields=["connection_version"])
-    # The API user of the former connection, and of this one.
+    # The API users of the former connection and of this one.
     users = {make_token_key(one.base_url, one.api_domain, one.api_login) for one in (before, connection)}
     transaction.on_commit(lambda: forget_tokens(bi_token_store(), [(user, NO_APPLICATION) for user in users]))
 
 
 def ensure_source(connection: BiConnection) -> DataSource | None:
-    """Create the data source of the BI's cards once the BI's API is set up. Return None if the API is not set up, or if
-    there is such a source. The source belongs to no company, like the connection.
+    """Create the data source of the BI's cards. Return None if the BI's API is not set up yet, or if there is such a
+    source already. The source belongs to no company, like the connection.
     """
     can_ask = connection.base_url and connection.api_login and connection.api_password and connection.app_token
     if not can_ask or DataSource.objects.filter(kind=SourceKind.GUANDATA).exists():
@@ -298,7 +298,7 @@ def ensure_source(connection: BiConnection) -> DataSource | None:
 
 
 def generate_key(*, now: datetime) -> None:
-    """Generate a new key pair in place of the present one. Nobody enters the BI until it has the new public key."""
+    """Generate a new key pair in place of the present one. Nobody enters the BI until the BI has its public key."""
     save_key(guandata_sso.generate_private_key(), now=now)
 
 
@@ -339,8 +339,8 @@ def request_test(*, by: Person, now: datetime) -> Job:
     retry="integrations.change_biconnection",
 )
 def test_connection(run: JobRun) -> dict[str, Any]:
-    """Test every step and save the findings with the connection's version. The token is skipped until single sign-on
-    is set up."""
+    """Test every step and save the findings with the connection's version. Steps that are not set up are left out, and
+    so are all others if the address is wrong."""
     saved = ensure_connection()
     findings = [_test_address(saved, run.clock)]
     if findings[0]["status"] != WRONG:
@@ -497,16 +497,16 @@ def explain_outcomes() -> dict[tuple[str, str], str]:
     }
 
 
-# A BI whose first page takes longer counts as unreachable.
+# A BI whose first page takes longer counts as unreachable for pictures of all pages.
 ALIVE_WITHIN_SECONDS = 5
 
 
-# The browser of this process, by its arguments. For each picture it signs in anew.
+# The only browser of this process, by its arguments. It signs in anew for each picture.
 _browsers: dict[tuple[str, Access], SupervisedBrowser] = {}
 
 
 def take_picture(path: str, identity: str, options: PictureOptions, *, now: datetime) -> Picture:
-    """Take a picture of a page as `identity` sees it in the BI, within a minute, or somewhat more if the browser hangs.
+    """Take a picture of a page as `identity` sees it in the BI, in up to 60 s; longer if the browser starts or hangs.
 
     `path`: of a page or card, without its first slash. Raises SnapshotError and CannotEnter.
     """

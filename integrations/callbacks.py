@@ -3,9 +3,9 @@
 Each corp has two addresses with separate keys: the app's, and the one of the contacts assistant (通讯录同步).
 Both answer while the corp is disabled, because WeCom needs them before anything else is set up.
 
-One job at a time processes the events of a company for a consumer. Order of calls: `consumers.register` in
-AppConfig.ready(), so integrations imports no consumer; `store_event` stores an event and requests the job, whose
-function is `process_events`.
+One job at a time processes the events of a company for a consumer. AppConfig.ready() registers the consumers
+(`consumers.register`), so this module imports none. `store_event` stores an event and requests the job, whose function
+is `process_events`.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from integrations.models.jobs import LeaseLostError
 
 logger = logging.getLogger(__name__)
 
-# The kind of jobs that process events; the key is the company's and the consumer's name, joined by a colon.
+# The kind of jobs that process events. A job's key: the company's primary key, a colon, and the consumer's name.
 EVENTS = "wecom.events"
 BATCH = 100
 # After this time a job ends and starts again, so that other jobs get their turn.
 TURN_SECONDS = 60
-FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=15)
-# How long an event is retried while the other side does not answer. By then the nightly run has read everything.
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=15)  # doubled after each try
+# How long an event is tried while WeCom cannot be asked. By then the nightly run has copied the whole directory.
 TRIED_FOR = timedelta(hours=36)
-# How often an event is retried that causes an error in our own program.
+# How often an event that causes an error in this program is tried.
 TRIES_AT_MOST = 8
 
 
@@ -78,7 +78,7 @@ class Consumer:
 
     `wants`: names of events, each alone or as `event:ChangeType`. `consume` is called outside a transaction, and may be
     called again with the same events, in another order, and with other events of the same content. It returns None, or
-    after what time the batch must be repeated, and raises the errors of `integrations.clients.errors` for a retry.
+    the time after which the batch must be repeated, and raises the errors of `integrations.clients.errors` for a retry.
     """
 
     name: str
@@ -117,7 +117,7 @@ def retry_failed_events(*, corp: Corp, now: datetime) -> int:
     return events.update(status=CallbackEvent.Status.WAITING, try_count=0, next_try_at=None, problem="")
 
 
-# The limits are only for workers that die again and again: an event itself is tried for TRIED_FOR.
+# These limits only concern workers that die repeatedly. TRIED_FOR and TRIES_AT_MOST limit the tries of an event.
 @job_kind(
     EVENTS,
     label=gettext_lazy("Events of WeCom"),
@@ -127,7 +127,7 @@ def retry_failed_events(*, corp: Corp, now: datetime) -> int:
     repeats_errors=True,
 )
 def process_events(run: JobRun) -> dict[str, Any] | RunAgain:
-    """Process the due events of one company for one consumer, in batches; the job starts again for those to repeat."""
+    """Process the due events of one company for one consumer, in batches. The job runs again once others are due."""
     corp_id, _colon, name = str(run.job.key).partition(":")
     consumer = next((one for one in consumers if one.name == name), None)
     if consumer is None:  # of an older release
@@ -150,7 +150,7 @@ def _consume_events(run: JobRun, consumer: Consumer, events: Sequence[CallbackEv
         with log_errors(logger, "events corp=%s consumer=%s count=%d", *facts, unless=expected) as consumed:
             again_after = consumer.consume(batch)
     except IntegrationError as error:
-        # The other side is unreachable or refuses us, so all due events wait.
+        # WeCom or the token store does not answer, or WeCom refuses the calls: all due events wait.
         now, pause = run.clock(), _choose_pause(max(one.try_count for one in events))
         if isinstance(error, RateLimitedError):
             pause = max(pause, timedelta(seconds=error.retry_after_seconds))
@@ -166,7 +166,7 @@ def _consume_events(run: JobRun, consumer: Consumer, events: Sequence[CallbackEv
         settle_batch(run, events, again_after)
         later = "" if again_after is None else " (once more later)"
         logger.info("events corp=%s consumer=%s count=%d touched=%d%s", *facts, len(batch.touched), later)
-    elif len(events) > 1:  # one by one, so that only the event with the error waits
+    elif len(events) > 1:  # repeat them one by one, so that only the event with the error waits
         for event in events:
             _consume_events(run, consumer, [event])
     else:
@@ -214,7 +214,7 @@ AES_KEY_CHARACTERS = 43
 _VIEWS = {CallbackEvent.Kind.APP: "wecom-events", CallbackEvent.Kind.CONTACTS: "wecom-contacts-events"}
 _REFUSALS_KEPT = timedelta(days=2)
 _REFUSALS_IN_ALL = "integrations:callback-refusals"
-# Instead of a corp's key: the caller named a company that does not exist.
+# In place of a corp's key, if the caller named a company that does not exist.
 NO_CORP = 0
 
 
@@ -222,7 +222,7 @@ NO_CORP = 0
 
 
 def generate_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> None:
-    """Give an address a new Token and EncodingAESKey. WeCom is refused until its console has them."""
+    """Give an address a new Token and EncodingAESKey. WeCom's calls are refused until its console has them, too."""
     save_callback_keys(
         corp=corp, kind=kind, token=get_random_string(TOKEN_CHARACTERS), aes_key=get_random_string(AES_KEY_CHARACTERS)
     )
@@ -360,14 +360,14 @@ def record_refusal(*, corp_id: int, kind: CallbackEvent.Kind, reason: str, now: 
 
 
 def count_refusals(*, corp_id: int, kind: CallbackEvent.Kind, now: datetime) -> int:
-    """Count the calls refused on this day (UTC); 0 without Valkey. NO_CORP: those for unknown companies."""
+    """Count the calls refused on this day (UTC); 0 without Valkey. `corp_id`: NO_CORP for all unknown companies."""
     with suppress(redis.RedisError):
         return int(valkey().get(_make_refusals_key(corp_id, kind, now)) or 0)
     return 0
 
 
 def count_all_refusals() -> dict[tuple[int, str], int]:
-    """Count all refused calls, by corp (NO_CORP: unknown) and address, for a metric. Empty without Valkey."""
+    """Count all refused calls by key of the corp (NO_CORP: unknown) and kind of address. Empty without Valkey."""
     with suppress(redis.RedisError):
         counts: dict[bytes, bytes] = valkey().hgetall(_REFUSALS_IN_ALL)  # type: ignore[assignment]  # not awaited
         named = ((name.decode().split(":"), int(count)) for name, count in counts.items())

@@ -1,4 +1,4 @@
-"""Calls from an app to higher ones, which it must not import: they register functions in AppConfig.ready()."""
+"""Calls from an app to higher apps, which it must not import: those register functions in AppConfig.ready()."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 class Registry(Generic[T]):
-    """Items registered by the installed apps: the lowest `place` first, then in the order of registration."""
+    """Items that the installed apps register, in the order of `place`, then of registration."""
 
     def __init__(self) -> None:
         self._placed: list[tuple[int, T]] = []
@@ -39,7 +39,7 @@ class SingleProvider(Generic[T]):
 
 
 class Hook(Registry[Callable[P, T]], Generic[P, T]):
-    """A call to all installed apps, as a question or a notification. Their errors reach the caller.
+    """A call of the functions that installed apps registered: a question, or a notification. Errors reach the caller.
 
     A comment beside each hook says what its functions get and return, and when they are called.
     """

@@ -47,6 +47,6 @@ TICK.step(lambda now: [links.find_due_certificates(now)])(links.request_due_cert
 
 @shared_task(name=TICK.name, ignore_result=True, expires=9, time_limit=60)
 def tick() -> None:
-    """Do the steps, when beat found due work and every minute: queue retries and lost work."""
+    """Do the steps of TICK. Beat queues this task when work is due, and every minute in any case."""
     if TICK.is_anything_due():
         TICK.do_steps(now=database_now())

@@ -24,7 +24,7 @@ from integrations.models import CallbackEvent, Corp
 
 logger = logging.getLogger(__name__)
 
-# The first one is for earlier versions. The last one belongs to the engine, guanwecom.operations.
+# The first path is that of earlier versions. guanwecom.operations answers at the last one, the push engine's.
 HEALTH_PATH, LIVE_PATH, READY_PATH, ENGINE_PATH = "/healthz", "/healthz/live", "/healthz/ready", "/healthz/engine"
 # Load balancers and monitors request these by IP address.
 ANSWERED_UNDER_EVERY_HOST = frozenset({HEALTH_PATH, LIVE_PATH, READY_PATH, ENGINE_PATH})
@@ -34,7 +34,7 @@ ANSWERED_UNDER_EVERY_HOST = frozenset({HEALTH_PATH, LIVE_PATH, READY_PATH, ENGIN
 @never_cache
 @require_safe
 def answer_liveness(_request: HttpRequest) -> HttpResponse:
-    """Answer 200 while this process runs, for programs that restart processes. Open to everybody."""
+    """Answer 200 while this process runs, for programs that restart processes. Needs no sign-in."""
     return HttpResponse("ok", content_type="text/plain")
 
 
@@ -43,7 +43,7 @@ def answer_liveness(_request: HttpRequest) -> HttpResponse:
 @require_safe
 def answer_readiness(_request: HttpRequest) -> HttpResponse:
     """Answer 200 and "ok" while this process can serve people, else 503 and the failures. A load balancer requests it
-    from each web process. Open to everybody."""
+    from each web process. Needs no sign-in."""
     if failed := heartbeats.find_readiness_failures():
         logger.error("not ready: %s", ", ".join(failed))
         return HttpResponse("down: " + ", ".join(failed), status=503, content_type="text/plain")
@@ -54,7 +54,7 @@ def answer_readiness(_request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def serve_verification_file(request: HttpRequest, code: str) -> HttpResponse:
-    """Serve the file that proves to WeCom that this domain is ours: exactly its code. Open to everybody."""
+    """Serve the file that proves to WeCom that this domain is ours: exactly its code. Needs no sign-in."""
     if not Corp.objects.filter(verification_files__contains=[{"code": code}]).exists():
         return HttpResponse(status=404, content_type="text/plain")
     return HttpResponse(code, content_type="text/plain")
@@ -83,9 +83,9 @@ def redirect_to_first_guide(_request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def receive_event(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> HttpResponse:
-    """Answer a callback address: WeCom's check by GET, its events by POST. The corp's keys authenticate the caller.
+    """Answer at a callback address: WeCom's check by GET, its events by POST. The corp's keys authenticate the caller.
 
-    Everybody else gets the same 403, whatever is wrong, which does not reveal which corps exist.
+    Every other caller gets the same 403, whatever is wrong: it must not reveal which corps exist.
     """
     query, now = request.GET, timezone.now()
     names = {"signature": "msg_signature", "timestamp": "timestamp", "nonce": "nonce"}
@@ -104,18 +104,18 @@ def receive_event(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) 
     except CallbackError as error:
         callbacks.record_refusal(corp_id=corp_id, kind=kind, reason=error.reason, now=now)
         return HttpResponse(status=403, content_type="text/plain")
-    # The empty answer means: do not repeat, no reply. After a failure WeCom delivers again.
+    # An empty answer means: no reply, and do not deliver again. After a failure WeCom delivers again.
     return HttpResponse(content_type="text/plain")
 
 
-# --- The first middleware: only saved addresses are answered, and their scheme decides what is secure -----------------
+# --- The first middleware: it answers only at saved addresses, whose scheme decides what is secure --------------------
 
 # One year: long enough to protect occasional visitors, short enough for a site that must go back to http.
 HSTS_SECONDS = 365 * 24 * 3600
 
 
 class SiteAddressMiddleware:
-    """Refuses each host that is neither a saved site address nor named by the environment.
+    """Refuses requests for a host that is neither a saved site address nor named by the environment.
 
     The scheme of the saved address decides whether the request counts as secure, whatever scheme the reverse proxy
     uses, so the CSRF check accepts the address as origin as soon as it is saved. All cookies of a secure request get

@@ -70,7 +70,7 @@ NATIVE_DATES: Mapping[type[models.Field[Any, Any]], dict[str, Any]] = {
 
 
 def label_empty_choice(field: Any) -> Any:
-    """Write "not chosen" in place of the dashes of Django's empty choice."""
+    """Replace the dashes of Django's empty choice by "not chosen"."""
     dashes = models.fields.BLANK_CHOICE_DASH[0][1]
     if getattr(field, "empty_label", None) == dashes:
         field.empty_label = _("not chosen")
@@ -104,7 +104,7 @@ class VersionedForm(AnyModelForm):
     and also covers values that services write without `save()`, such as the end of a leaver's sign-in. If the row's
     version differs, the page comes back with the input and the new version; saving it again overwrites.
 
-    `version_columns`: columns that no page shows, such as a secret. `unversioned_fields`: fields that are not compared.
+    `version_columns`: columns to compare that no page shows, such as a secret. `unversioned_fields`: not compared.
     `edits_rows`: whether the page edits related rows, which `read_values` includes.
     """
 
@@ -125,7 +125,7 @@ class VersionedForm(AnyModelForm):
         return super().get_initial_for_field(field, field_name)
 
     def read_values(self, row: Any) -> dict[str, Any]:
-        """Return the values of `row` that the page shows; many-to-many fields give keys."""
+        """Return the values of `row` that the page shows; for a many-to-many field, the keys."""
         names = {*self.fields, *self.version_columns} - self.unversioned_fields
         values = {one.name: one.value_from_object(row) for one in row._meta.concrete_fields if one.name in names}
         for one in row._meta.many_to_many:
@@ -139,7 +139,7 @@ class VersionedForm(AnyModelForm):
         return salted_hmac("integrations.page_version", repr((row._meta.label, row.pk, values))).hexdigest()
 
     def list_saved_rows(self) -> Sequence[models.Model]:
-        """Return the rows of which the warning names the last save: this row, and rows whose pages also save it."""
+        """Return the rows whose last save the warning names: this row, and rows whose pages also save it."""
         return [self.instance]
 
     def clean(self) -> dict[str, Any] | None:
@@ -186,14 +186,14 @@ def describe_saving(saved: LastSave | None) -> str:
     """Return a sentence on who saved after the page was opened. `saved`: None if that is unknown."""
     if saved is None:
         return gettext("Somebody else saved this after you had opened the page.")
-    by = _("%(person)s saved this at %(at)s, after you had opened the page.")
+    text = _("%(person)s saved this at %(at)s, after you had opened the page.")
     if not saved.by:
-        by = _("The program itself (a command, or a background task) saved this at %(at)s, after you had opened it.")
-    return by % {"person": saved.by, "at": formats.date_format(timezone.localtime(saved.at), "DATETIME_FORMAT")}
+        text = _("The program itself (a command, or a background task) saved this at %(at)s, after you had opened it.")
+    return text % {"person": saved.by, "at": formats.date_format(timezone.localtime(saved.at), "DATETIME_FORMAT")}
 
 
 class VersionedFormSet(AnyInlineFormSet):
-    """The related rows of a versioned page. Saving again inserts a row that somebody else removed as a new one."""
+    """The related rows of a versioned page. Saving again adds a row anew that somebody else removed meanwhile."""
 
     @cached_property
     def management_form(self) -> ManagementForm:
@@ -247,8 +247,8 @@ class ConfirmedChanges(AnyModelAdmin):
 
     @property
     def urls(self) -> list[URLPattern]:
-        """Django's URLs, whose views are marked here: when get_urls() of this class returns, the admins derived from it
-        have not added their own pages yet."""
+        """Return Django's URLs, with their views marked. get_urls() of this class could not mark them: admins derived
+        from it add their own pages after it."""
         patterns = self.get_urls()
         for pattern in patterns:
             if pattern.name not in self.unconfirmed_pages:
@@ -274,7 +274,7 @@ class CappedPaginator(AnyPaginator):
 
 def read_rows_newest_first(rows: QuerySet[Any], *, at_once: int) -> Iterator[Any]:
     """Yield the rows, `at_once` of them per query, so that a slow download keeps no cursor or transaction open and
-    few rows in memory."""
+    only few rows in memory."""
     rows = left = rows.order_by("-pk")
     while part := list(left[:at_once]):
         yield from part
@@ -313,9 +313,9 @@ class EmptySelectHelp:
     """The reason why a select is empty, and links to add what is missing.
 
     `why`: the reason if no row exists. `add`: the label of the link to the form of a new row, empty if there is none;
-    it opens Django's window, which puts the new row into the select and closes. `page`, `permission`, `label`: another
-    page that brings rows; it opens in a tab with a link back to the form (static/guanwecom/errand.js). `hidden`: the
-    reason if all rows are hidden from this person; `unfit`: the reason if rows exist but do not fit."""
+    it opens in a window of Django's admin, which puts the new row into the select. `page`, `permission`, `label`:
+    another page that brings rows; it opens in a tab with a link back to the form (static/guanwecom/errand.js).
+    `hidden`: the reason if all rows are hidden from this person; `unfit`: the reason if rows exist but do not fit."""
 
     why: StrOrPromise
     add: StrOrPromise = ""

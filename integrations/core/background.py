@@ -70,7 +70,7 @@ def database_now() -> datetime:
 
 @dataclass
 class GuardedBlock:
-    """The result of a guarded block. `error`: the error that it raised; None if it ran to its end."""
+    """The result of a block of log_errors. `error`: the error that the block raised; None if it ran to its end."""
 
     error: Exception | None = None
 
@@ -85,7 +85,7 @@ def log_errors(
         yield block
     except unless:
         raise
-    except Exception as error:  # the edge of every loop: one bad row must not stop the others
+    except Exception as error:  # in every loop: an error with one row must not stop the others
         block.error = error
         logger.exception(message, *facts)
 
@@ -142,10 +142,10 @@ def queue_by_name_on_commit(name: str, row_ids: Sequence[int | str], *, expires_
 
 
 class AnyRowQuery:
-    """A query for whether any of several querysets has a row, by the database's clock. `make` gets the moment.
+    """A query whether any of several querysets has a row. `make` returns them for a moment of the database's clock.
 
     Django takes 15 ms to compile a query of 30 querysets, so its SQL is compiled once per process with its values:
-    only Now() may depend on the moment, and settings keep their first values.
+    only Now() may depend on the moment, and later changes of settings have no effect.
     """
 
     def __init__(self, make: Callable[[Moment], Iterable[QuerySet[Any]]]) -> None:
@@ -172,8 +172,8 @@ FindDue = Callable[["Moment"], Sequence[QuerySet[Any]]]
 
 
 class Tick:
-    """The steps of an app's background work, run every few seconds. Most ticks find nothing, so beat checks first: a
-    message, a task and a query of each step would cost ten times as much.
+    """The steps of an app's background work, run every few seconds. Beat first asks by one query whether there is any
+    work: mostly there is none, and a message, a task and a query for each step would cost ten times as much.
 
     `name`: of its task and beat entry. `at_least_every_seconds`: beat queues it so often even if nothing is due."""
 

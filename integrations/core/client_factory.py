@@ -1,4 +1,4 @@
-"""Clients of WeCom and the BI, built from rows. This module decrypts their secrets."""
+"""Clients of WeCom and the BI, made from rows, whose secrets are decrypted here."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def make_operator_robot_client() -> RobotClient | None:
 
 
 def contacts_client(corp: Corp) -> WeComClient:
-    """Return the client of the directory-sync assistant, which has its own secret and no agent."""
+    """Return the client of the contacts assistant (通讯录同步), which has its own secret and no agent."""
     return _client(corp, token_store(), agentid=None, secret=require_readable(corp.contacts_secret))
 
 
 def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
-    """Return a client for credentials that are not saved in `corp`, without a token."""
+    """Return a client for credentials that `corp` need not have. It shares no token, so its first call tries them."""
     return _client(corp, TrialTokens(), agentid=agentid, secret=require_readable(secret))
 
 
@@ -100,7 +100,7 @@ def bi_token_store() -> TokenStore:
 
 
 def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | None:
-    """Return the decryption for one of a corp's callback addresses; None if it has no keys.
+    """Return the object that decrypts for one of a corp's callback addresses; None if the address has no keys.
 
     Raises UnreadableSecretError.
     """
@@ -116,7 +116,7 @@ def guandata_client(connection: BiConnection, *, total_seconds: float | None = N
 
 
 def trial_guandata_client(connection: BiConnection) -> GuandataClient:
-    """Return the client of the BI without a token, so that its first call tries the login."""
+    """Return a client of the BI that shares no token, so that its first call tries the login."""
     return _guandata_client(connection, TrialTokens())
 
 

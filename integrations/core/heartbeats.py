@@ -24,10 +24,10 @@ from integrations.clients.transport import read_boot_clock
 from integrations.core.redis import valkey
 from integrations.models import Heartbeat
 
-HEARTBEAT_SECONDS = 5  # from one heartbeat of a process to the next
+HEARTBEAT_SECONDS = 5  # between two heartbeats of a process
 # A process without a heartbeat for so many seconds, four intervals, counts as dead.
 STALE_SECONDS = 20
-# The row of a dead process is deleted when a similar process starts so much later, and in any case after some days.
+# When a process starts, rows of dead processes are deleted: of its kind and queues after an hour, others after days.
 _REPLACED_AFTER = timedelta(hours=1)
 _FORGOTTEN_AFTER = timedelta(days=7)
 
@@ -42,7 +42,7 @@ def write_heartbeat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] 
     joined = ",".join(sorted(queues))
     if Heartbeat.objects.filter(kind=kind, name=name).update(queues=joined, beat_at=Now()):
         return
-    # Delete rows of processes that this one replaces, and of those long gone.
+    # A new process deletes rows of processes that it replaces, and of those dead for a long time.
     Heartbeat.objects.filter(kind=kind, queues=joined, beat_at__lt=Now() - _REPLACED_AFTER).delete()
     Heartbeat.objects.filter(beat_at__lt=Now() - _FORGOTTEN_AFTER).delete()
     Heartbeat.objects.bulk_create(
@@ -56,7 +56,7 @@ def find_living_processes() -> QuerySet[Heartbeat]:
 
 
 def delete_heartbeat(*, kind: Heartbeat.Kind, name: str) -> None:
-    """Delete the row of a process that ends in order. Raises django.db.Error.
+    """Delete the row of a process that was told to end. Raises django.db.Error.
 
     The rows of dead processes that it replaced go, too: they would otherwise be reported as dead.
     """
@@ -66,9 +66,9 @@ def delete_heartbeat(*, kind: Heartbeat.Kind, name: str) -> None:
 
 
 def is_served(queue: str, *, now: datetime) -> bool:
-    """Return whether a live worker consumes the queue. `now`: by the database's clock, as the heartbeats are."""
-    live = Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER, beat_at__gt=now - timedelta(seconds=STALE_SECONDS))
-    return any(queue in queues.split(",") for queues in live.values_list("queues", flat=True))
+    """Return whether a living worker consumes the queue. `now`: by the database's clock, like the heartbeats."""
+    living = Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER, beat_at__gt=now - timedelta(seconds=STALE_SECONDS))
+    return any(queue in queues.split(",") for queues in living.values_list("queues", flat=True))
 
 
 # --- Readiness --------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ NO_ANSWER = "no answer"
 
 
 def find_readiness_failures() -> list[str]:
-    """Return each failing part with its reason in brackets; nothing if people can be served."""
+    """Return each part that fails, with the reason in brackets; an empty list if people can be served."""
     failures = []
     try:
         if missing := find_own_migrations() - set(MigrationRecorder(connection).applied_migrations()):

@@ -85,9 +85,9 @@ def list_offered_landing_pages() -> list[LandingPage]:
 
 @dataclass(frozen=True)
 class Line:
-    """A fact on a corp's card of the admin's index: label, value and link.
+    """A fact in a corp's row on the admin's index: label, value and link.
 
-    `tone`: good, warn, bad or quiet draws the value as a state; empty leaves it plain text. `is_main`: shown unfolded.
+    `tone`: good, warn, bad or quiet draws the value as a state; empty leaves it plain text. `is_main`: always shown.
     """
 
     label: str
@@ -106,7 +106,7 @@ class Attention:
     tone: str = "bad"
 
 
-# --- Knowledge of accounts about people -------------------------------------------------------------------------------
+# --- What accounts knows about people ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def find_external_id_by_key(key: str) -> ExternalId | None:
 
 
 class RenameRefusedError(Exception):
-    """The member keeps the old userid: an event alone must not transfer what belongs to the two userids."""
+    """The rename is not applied: an event alone must not move the account of somebody in the administration."""
 
 
 # Called in the transaction that renames the member, maybe again for a known rename. May raise RenameRefusedError.

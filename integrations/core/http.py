@@ -136,7 +136,7 @@ View = TypeVar("View", bound=Callable[..., object])
 
 
 def mark_without_session(view: View) -> View:
-    """Mark a view whose answer does not depend on the session."""
+    """Mark a view whose response does not depend on the session."""
     view.is_without_session = True  # type: ignore[attr-defined]  # how Django marks views, too
     return view
 
@@ -159,7 +159,7 @@ def _is_marked(path: str) -> bool:
     return getattr(view, "is_without_session", False)
 
 
-# --- Content-Security-Policy of every answer: settings.CONTENT_SECURITY_POLICY, and the additions for sign-in ---------
+# --- Content-Security-Policy of every response: settings.CONTENT_SECURITY_POLICY, with additions for sign-in ----------
 
 # How long a process uses the origins that it read, because pages are shown far more often than a corp changes.
 ORIGIN_CACHE_SECONDS = 3.0
@@ -176,8 +176,8 @@ def read_origin(url: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _read_origins(_moment: int) -> list[str]:
-    """Return the origins to which a sign-in may redirect: each corp's two WeCom addresses, the site addresses where
-    it starts, and the BI, where it may end."""
+    """Return the origins to which a sign-in may redirect: each corp's two WeCom addresses, the site addresses where it
+    starts, and the BI, where it may end. `_moment`: changes when they must be read again."""
     corps = Corp.objects.signing_in().order_by()
     rows = corps.values_list("authorize_base_url", "qr_base_url", "site_address__url").distinct()
     urls = {url for row in rows for url in row}
@@ -199,14 +199,14 @@ class ContentPolicyMiddleware(CSPMiddleware):
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
         parts = super().get_policy_parts(request, response, report_only)
-        if "sandbox" in (parts.replace or {}):  # content by others, whose refusals need no report
+        if "sandbox" in (parts.replace or {}):  # content of other people: its violations need no report
             parts.replace = {**(parts.replace or {}), "report-uri": None}
             return parts
         if not report_only and response.headers.get("Content-Type", "").startswith("text/html"):
             allowed = dict(parts.update or {})
             try:
                 origins = _read_origins(int(read_boot_clock() / ORIGIN_CACHE_SECONDS))
-            except DatabaseError:  # the page is served even then, to report the failure
+            except DatabaseError:  # the page is served even then: it may report this failure
                 origins = []
             allowed["form-action"] = [*allowed.get("form-action", ()), *origins]
             parts.update = allowed
@@ -214,7 +214,7 @@ class ContentPolicyMiddleware(CSPMiddleware):
 
 
 def allow_sources(response: HttpResponseBase, directive: str, sources: Iterable[str]) -> None:
-    """Add `sources` to `directive` for this answer only."""
+    """Add `sources` to `directive` for this response only."""
     update: dict[str, list[str]] = getattr(response, "_csp_update", {})
     added = {**update, directive: [*update.get(directive, ()), *sources]}
     response._csp_update = added  # type: ignore[attr-defined]  # the place where django-csp looks
@@ -223,7 +223,7 @@ def allow_sources(response: HttpResponseBase, directive: str, sources: Iterable[
 # --- Pages of this site, to which a link or redirect may lead ---------------------------------------------------------
 
 HOME = "/"
-LONGEST = 2048
+LONGEST = 2048  # characters of a page's path with query and fragment
 # An inner page is encoded twice in a link: with more characters the whole link could exceed the 1024 bytes of a menu
 # entry.
 LONGEST_IN_LINK = 640
@@ -236,7 +236,7 @@ _LAYERS = 5
 
 
 def is_own_page(candidate: str) -> bool:
-    """Return whether `candidate` (a path, maybe with query and fragment) is a page of this site to land on."""
+    """Return whether a link may lead to `candidate` (a path, maybe with query and fragment): a page of this site."""
     if not candidate.startswith("/") or len(candidate) > LONGEST or not is_plain(candidate):
         return False
     try:

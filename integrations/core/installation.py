@@ -21,7 +21,7 @@ from integrations.models.installation import SINGLETON_PK, Place
 
 logger = logging.getLogger(__name__)
 
-# How long a web process, and a process that draws, use a cached result.
+# How long a cached result is used, by web processes and by workers that draw.
 COPY_CACHE_SECONDS = 5.0
 _HOUR_SECONDS = 3600.0
 
@@ -37,9 +37,9 @@ _cache = _CachedAnswer()
 
 def is_copy() -> bool:
     """Return whether the database is an unconfirmed copy, from which nothing is sent and nobody signs in with WeCom.
-    One query; also stores a new version or timeline. An installation without a row is the real one and gets its row.
+    Makes one query, and stores a new version or timeline. A database without the row is no copy, and gets its row.
     Raises django.db.Error."""
-    # Only these columns: this runs before each task, which a column of a migration still to come must not stop.
+    # Only these columns: this runs before each task, also before a migration has added newer columns.
     row = load_installation("is_held", "place", "deployment", "version", "timeline")
     if parse_version(row.version) < parse_version(settings.VERSION):
         Installation.objects.filter(pk=SINGLETON_PK, version=row.version).update(version=settings.VERSION)
@@ -91,8 +91,8 @@ def parse_version(version: str) -> tuple[int, ...]:
 
 
 class InstallationTask(Task[Any, Any]):
-    """Base class of all tasks (guanwecom.celery): in a copy of the database they do nothing. The rows hold the work, so
-    it is queued again once the copy is confirmed, unless the confirmation itself settled its row."""
+    """Base class of all tasks (guanwecom.celery), which do nothing in a copy of the database. Their work stays in rows:
+    once the copy is confirmed, it is queued again, unless the confirmation itself ended it."""
 
     abstract = True
     # True for tasks that only draw: they may notice some seconds late that the database became a copy.
@@ -108,7 +108,7 @@ class InstallationTask(Task[Any, Any]):
 
 
 class CopyWarning:
-    """The hourly log line of a process in a copy that says why it does nothing."""
+    """The log line, once an hour, of a process that does nothing because the database is a copy."""
 
     def __init__(self) -> None:
         self._next_at = float("-inf")

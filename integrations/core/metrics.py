@@ -26,7 +26,7 @@ from integrations.core.redis import valkey
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
-# A process without counts for so many flushes ends its thread until it counts again.
+# The sending thread ends after so many flushes without counts. The next count starts it again.
 _IDLE_FLUSHES = 5
 # Labels have few values. A metric with too many is reset instead of growing without bound.
 SERIES_AT_MOST = 5000
@@ -41,7 +41,7 @@ _metrics: list[CountedMetric | TimedMetric] = []
 
 
 class _Pending:
-    """The counts of this process that are not sent yet."""
+    """The counts of this process that are not in Valkey yet."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -58,7 +58,7 @@ class _Pending:
                 self._thread.start()
 
     def flush(self) -> bool:
-        """Send everything; keep it for the next time if Valkey fails. Return whether there was anything."""
+        """Send all counts; keep them for the next time if Valkey fails. Return whether there were any."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
         if not counts:
@@ -88,7 +88,7 @@ _pending = _Pending()
 flush_counts = _pending.flush
 atexit.register(flush_counts)
 # A forked child has no thread and maybe a locked lock; its parent sends the counts made before.
-os.register_at_fork(after_in_child=lambda: _pending.__init__())  # type: ignore[misc]  # begins anew on purpose
+os.register_at_fork(after_in_child=lambda: _pending.__init__())  # type: ignore[misc]  # makes the object empty again, on purpose
 
 
 class CountedMetric:
@@ -154,7 +154,7 @@ def _split_labels(field: str) -> list[str]:
 
 # --- Calls of our clients ---------------------------------------------------------------------------------------------
 
-# The rows of an accepted message hold everything, and a log line for each costs more than writing the rows.
+# Accepted calls of these are only logged at DEBUG: the rows of a message say more, and cost less than a log line.
 _SENDS = frozenset({"message_send", "webhook_send"})
 
 _WECOM_CALLS = CountedMetric(

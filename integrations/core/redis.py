@@ -55,7 +55,7 @@ def _script(url: str, text: str) -> Script:
 # --- Limits per minute ------------------------------------------------------------------------------------------------
 
 LIMIT_SECONDS = 60
-# A Lua function, also for scripts of other modules. `at_most` -1: no limit, nothing is counted.
+# A Lua function, which scripts of other modules use, too. `at_most` -1: no limit, nothing is counted.
 COUNTING = f"""
 local function is_over(key, at_most)
     if at_most == '-1' then return false end
@@ -76,7 +76,7 @@ class Limit:
     at_most: int
 
     def allows(self) -> bool:
-        """Count one more. Return False past the limit."""
+        """Count one more use. Return False if the limit is exceeded."""
         return allows(self.key, at_most=self.at_most)
 
 
@@ -86,12 +86,12 @@ def read_limit_arguments(limit: Limit | None) -> tuple[str, int]:
 
 
 def allows(key: str, *, at_most: int) -> bool:
-    """Count one more under `key`. Return False past `at_most`. The count starts anew a minute after its first one."""
+    """Count one more use of `key`. Return False if it exceeds `at_most` within the minute that the first use began."""
     return not script(_COUNT)(keys=[_make_limit_key(key)], args=[at_most])
 
 
 def seconds_to_wait(key: str, *, at_most: int) -> int:
-    """Count one more under `key`. Return 0 within the limit, else the seconds until the count starts again."""
+    """Count one more use of `key`. Return 0 within the limit, else the seconds until the count starts again."""
     if allows(key, at_most=at_most):
         return 0
     return max(1, math.ceil(int(valkey().pttl(_make_limit_key(key))) / 1000))

@@ -43,7 +43,7 @@ class Sentence:
     plural: str = ""
 
     def __mod__(self, values: Mapping[str, object]) -> Sentence:
-        """Fill in these values. Other values than numbers and sentences are kept as text."""
+        """Return the sentence with these values. Those that are neither numbers nor sentences become text."""
         kept = {
             name: value if isinstance(value, int | Sentence | NoData) else str(value) for name, value in values.items()
         }
@@ -64,7 +64,7 @@ class Sentence:
 
 
 class SentenceError(Exception):
-    """An error with a sentence: `str` shows it translated, `sentence.stored()` is for a row."""
+    """An error with a sentence: `str` translates it; `sentence.stored()` returns the text for a row."""
 
     def __init__(self, sentence: Sentence) -> None:
         super().__init__(sentence)

@@ -75,7 +75,7 @@ def normalise_site_address(text: str) -> str:
 
 
 def normalise_base_url(text: str) -> str:
-    """Return an API address without a trailing slash. Plain http only to this machine: a call carries the secret."""
+    """Return an API address without a trailing slash. Refuse plain http to other machines: calls carry the secret."""
     parts, scheme = _split_address(remove_spaces(text))
     if parts.query or parts.fragment:
         raise ValidationError(_("The address must end before “?” and “#”."), code="query")
@@ -156,7 +156,7 @@ def _read_port(parts: SplitResult) -> int | None:
 
 
 def _encode_host(host: str) -> str:
-    """Return a host, maybe with port, in lower case and as punycode. Raises ValidationError."""
+    """Return a host, perhaps with its port, in lower case and as punycode. Raises ValidationError."""
     try:
         return host.encode("idna").decode().lower()
     except UnicodeError as error:
@@ -164,7 +164,7 @@ def _encode_host(host: str) -> str:
 
 
 def _is_ip_address(name: str) -> bool:
-    """Return whether browsers read the name as an IP address, like each that ends in a number (0x7f.1, 2130706433)."""
+    """Return whether browsers take the name for an IP address: all that end in a number (0x7f.1, 2130706433)."""
     if ":" in name:
         return True
     last = name.rsplit(".", 1)[-1]

@@ -53,10 +53,10 @@ JobFunction = Callable[["JobRun"], "dict[str, Any] | RunAgain"]
 @dataclass(frozen=True)
 class JobKind:
     """A kind of jobs. `do`: its function. `explain`: returns the sentence on a failure. `seconds`: the time limit.
-    `tries`: how many workers may die of a job. `keep`: how long a finished job stays. `see` and `retry`: permissions to
-    see and repeat jobs of one's companies; without `see` only the requester sees a job. `template`: shown on a job's
-    page beside its state. `repeats_errors`: after an unexpected error the job is tried again; otherwise the error ends
-    it. `give_up`: called when the runner itself ends a job as failed, in the same transaction.
+    `tries`: a job fails once so many workers died while they ran it. `keep`: how long a finished job stays. `see` and
+    `retry`: permissions to see and repeat jobs of one's companies; without `see` only the requester sees a job.
+    `template`: shown on a job's page beside its state. `repeats_errors`: after an unexpected error the job is tried
+    again; otherwise the error ends it. `give_up`: called, in the same transaction, when the runner fails a job itself.
     """
 
     name: str

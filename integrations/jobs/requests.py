@@ -25,7 +25,7 @@ from integrations.models.jobs import JobQuerySet, Moment
 logger = logging.getLogger(__name__)
 
 TASK = "integrations.run_job"
-# A message that no worker has taken after so long counts as lost, and the job is sent again.
+# A message that no worker took within this time counts as lost, and is sent again.
 QUEUED_FOR = timedelta(seconds=60)
 SENT_AT_ONCE = 100  # other due jobs wait for the next tick
 
@@ -42,7 +42,7 @@ def request_job(
     corp: Corp | None = None,
     by: Person | None = None,
 ) -> Job:
-    """Request a job. `key`: what it works on, such as the primary key of a row; `subject`: the same, named for people.
+    """Request a job. `key`: what the job works on, such as the primary key of a row; `subject`: its name for people.
     If a job of this kind and key waits, it gets the new payload and is returned; if one runs, the new job waits."""
     wanted = {
         "payload": payload or {},
@@ -101,7 +101,7 @@ def _reset_failed_job(job: Job, by: Person, now: datetime) -> Job:
     return job
 
 
-# --- Messages to the workers: one after the commit, and another if that one is lost -----------------------------------
+# --- Messages to the workers: one after the commit, and another if the first one is lost ------------------------------
 
 
 def send_jobs_on_commit(jobs: JobQuerySet) -> None:
@@ -115,14 +115,14 @@ def find_unqueued_jobs(now: Moment) -> QuerySet[Job]:
 
 
 def sweep_jobs(now: datetime) -> None:
-    """Send messages for due jobs that have none, or whose message or worker was lost. Delete outdated jobs."""
+    """Send messages for due jobs that have none, also because a message or a worker was lost. Delete outdated jobs."""
     _send_messages(find_unqueued_jobs(now))
     find_outdated_jobs(now).delete()
 
 
 def _send_messages(jobs: QuerySet[Job]) -> None:
-    """Send messages; without a broker the rows wait for the next tick. Mark only jobs that are still due as queued: a
-    job that a worker has just taken must be sent again at once if that worker dies."""
+    """Send messages; without a broker the rows wait for the next tick. Only jobs that are still due are marked as
+    queued: a job that a worker has just taken must be sent again at once if that worker dies."""
     found = list(jobs.order_by("due_at").values_list("pk", "kind")[:SENT_AT_ONCE])
     rows = Job.objects.filter(pk__in=[pk for pk, _kind in found])
     if not rows.due(Now()).update(queued_until=Now() + QUEUED_FOR):

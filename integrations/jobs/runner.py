@@ -1,7 +1,7 @@
 """Execution of one job: claim its row, call the function of its kind, and write the result.
 
-The row decides, the message is only a hint: a second message, or a worker that returns after its lease ended, does no
-harm, because every write needs the token of the claim.
+Only the row says whether a job runs. A second message, or a worker that goes on after its lease ended, does no harm,
+because every write needs the token of the claim.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ logger = logging.getLogger(__name__)
 
 Row = TypeVar("Row", bound=Model)
 
-# A worker that is silent for so long counts as dead, and another one takes its job.
+# A worker that does not renew its lease for so long counts as dead, and another one takes its job.
 LEASE_SECONDS = 30
 # How often the lease is renewed and the reported progress is saved.
 RENEW_SECONDS = 2.0
-# A failed job that people may repeat stays at least so long.
+# A failed job that people may repeat is kept at least so long.
 FAILED_FOR = timedelta(days=7)
 
-_SECONDS = TimedMetric(
+_JOB_SECONDS = TimedMetric(
     "guanwecom_job_duration_seconds", "How long jobs took, by outcome", "kind", "outcome", edges=LONG_SECONDS
 )
 
 
 class JobRun:
-    """A job that this worker has claimed, as its function sees it. `clock`: the database's."""
+    """A job that this worker has claimed: the argument of its function. `clock`: the database's."""
 
     def __init__(self, job: Job, kind: JobKind) -> None:
         self.job, self.kind, self.clock = job, kind, database_clock()
@@ -128,13 +128,13 @@ def _execute_job(job: Job) -> None:
             run.write_outcome(**outcome, **_end_columns(kind, outcome["status"], now))
     except IntegrityError:  # the same job was requested meanwhile: that one continues instead of this one
         run.write_outcome(status=Job.Status.DONE, **_end_columns(kind, Job.Status.DONE, now))
-    _SECONDS.add((now - started_at).total_seconds(), job.kind, outcome["status"])
+    _JOB_SECONDS.add((now - started_at).total_seconds(), job.kind, outcome["status"])
     _send_waiting_job(job)
 
 
 @transaction.atomic
 def _claim_job(job_id: int) -> Job | None:
-    """Claim the job for this worker. Fail it instead if too many workers died of it."""
+    """Claim the job for this worker. Let it fail instead if too many workers died while they ran it."""
     now = database_now()
     due = Job.objects.due(now).filter(pk=job_id)
     job = due.select_for_update(no_key=True, skip_locked=True, of=("self",)).first()
@@ -157,7 +157,7 @@ def _claim_job(job_id: int) -> Job | None:
 
 
 def _end_columns(kind: JobKind, status: str, now: datetime) -> dict[str, Any]:
-    """Return columns of a job that ended: times, and no secrets unless people may repeat it; none if it waits."""
+    """Return columns of a job that ended: times, and an empty secret unless people may repeat it. {} if it waits."""
     if status == Job.Status.WAITING:
         return {}
     if status == Job.Status.FAILED and kind.retry:
@@ -166,6 +166,6 @@ def _end_columns(kind: JobKind, status: str, now: datetime) -> dict[str, Any]:
 
 
 def _send_waiting_job(job: Job) -> None:
-    """Send the job that waits behind this one."""
+    """Send a message for the job with the same key that waited for the end of this one."""
     if job.key is not None:
         send_jobs_on_commit(Job.objects.filter(kind=job.kind, key=job.key))

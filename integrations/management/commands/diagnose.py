@@ -26,10 +26,10 @@ class Command(BaseCommand):
         corps = Corp.objects.select_related("site_address")
         if options["corp"] is not None and not (corps := corps.filter(pk=options["corp"])):
             raise CommandError(_("There is no such company."))
-        broken = []
+        failing = []
         bad = {CheckRun.Status.WRONG, CheckRun.Status.WAITING, CheckRun.Status.RUNNING}
         for corp in corps:
-            # Run all checks here, also those that become due once another one has passed; wait for a worker's checks.
+            # Run all checks here, also those that start once another one has passed; wait for checks of a worker.
             checks.request_checks(corp=corp, checks=None, now=timezone.now())
             jobs = Job.objects.unfinished().filter(kind=checks.DIAGNOSIS, corp=corp).order_by("-status", "pk")
             while job := jobs.exclude(status=Job.Status.WAITING, due_at__gt=timezone.now()).first():
@@ -38,6 +38,6 @@ class Command(BaseCommand):
             if options["verbosity"] > 0:
                 self.stdout.write(checks.export_text(corp, now=timezone.localtime()))
             if any(run.status in bad for run in checks.find_latest_runs(corp).values()):
-                broken.append(corp.name)
-        if broken and options["strict"]:
-            raise CommandError(_("Something is wrong with: %(companies)s") % {"companies": ", ".join(broken)})
+                failing.append(corp.name)
+        if failing and options["strict"]:
+            raise CommandError(_("Something is wrong with: %(companies)s") % {"companies": ", ".join(failing)})

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from integrations.core import key_rotation
 from integrations.models.fields import find_encrypted_columns
 
-# Number of passes over the rows, and the pause between them: others may have locked a row or saved it with an old key.
+# Passes over the rows, and the pause between two: other processes may lock a row, or save it with an old key.
 TRIES, PAUSE_SECONDS = 5, 2.0
 
 
@@ -27,14 +27,14 @@ class Command(BaseCommand):
         parser.add_argument("--check", action="store_true", help="change nothing, and fail if other keys are needed")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        moved_count, problems = 0, []
+        rotated_count, problems = 0, []
         for model, names in find_encrypted_columns().items():
             stale_count, unreadable = self._sweep(model, names, writes=False)
             for number in range(0 if options["check"] else TRIES):
                 if not stale_count:
                     break
                 time.sleep(PAUSE_SECONDS if number else 0)
-                moved_count += self._sweep(model, names, writes=True)[0]
+                rotated_count += self._sweep(model, names, writes=True)[0]
                 stale_count, unreadable = self._sweep(model, names, writes=False)
             problems += unreadable
             if stale_count:
@@ -55,7 +55,7 @@ class Command(BaseCommand):
                 "%(count)d values newly encrypted. Once every process with the keys in another order has ended, "
                 "--check says whether the other keys can go."
             )
-            self.stdout.write(text % {"count": moved_count})
+            self.stdout.write(text % {"count": rotated_count})
 
     def _sweep(self, model: type[Model], names: list[str], *, writes: bool) -> tuple[int, list[str]]:
         total, label = model._base_manager.count(), model._meta.label
