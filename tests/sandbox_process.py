@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from wecom_sandbox.testing import Sandbox, running
+from wecom_sandbox.testing import Sandbox, run_sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPID, AGENTID, SECRET = "ww0000000000000001", 1000002, "sandbox-secret-of-app-1000002"
@@ -50,7 +50,7 @@ def start_sandbox(
     """Start a sandbox for one test, or for longer than a test. Without `seed` there is no company."""
     values = {"ENVIRONMENT": "test", **(env or {})}
     with (
-        running(seed=seed or {"companies": []}, arguments=arguments, env=values, folder=folder) as sandbox,
+        run_sandbox(seed=seed or {"companies": []}, arguments=arguments, env=values, folder=folder) as sandbox,
         browsing(sandbox) as handle,
     ):
         yield handle

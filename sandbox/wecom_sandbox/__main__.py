@@ -87,7 +87,7 @@ def load_authority(options: argparse.Namespace, allowed: Sequence[str]) -> Autho
 
 
 def read_certificate(options: argparse.Namespace) -> str:
-    """Return what `wecom-sandbox ca` prints. Raise OSError and ValueError."""
+    """Return the certificate that `wecom-sandbox ca` prints. Raise OSError and ValueError."""
     if options.ca_folder is not None:
         return load_authority(options, tuple(map(hosts.check_host_name, options.allow_host))).pem
     url = f"http://{format_host(options.host)}:{options.port}/sandbox/api/ca"
@@ -109,8 +109,8 @@ def format_host(host: str) -> str:
 
 def format_announcement(world: World, options: server.ListenOptions, ports: server.Ports) -> str:
     """Return the sandbox's addresses, one line each. Programs read the address at the end of the first line."""
-    named = format_host(options.host)
-    url = f"http://{named}:{ports.plain}"
+    host = format_host(options.host)
+    url = f"http://{host}:{ports.plain}"
     lines = [
         f"WeCom sandbox on {url}/",
         f"  phone    {url}/phone",
@@ -119,7 +119,7 @@ def format_announcement(world: World, options: server.ListenOptions, ports: serv
         f"  control  {url}/sandbox/api/",
     ]
     if ports.tls is not None:
-        lines.append(f"  TLS      https://{named}:{ports.tls}/ for WeCom's own hosts")
+        lines.append(f"  TLS      https://{host}:{ports.tls}/ for WeCom's own hosts")
     company = world.companies.get(EXAMPLE_CORPID)
     if company is not None:
         lines += [

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wecom_sandbox.testing import Sandbox, example, running
+from wecom_sandbox.testing import Sandbox, read_example_seed, run_sandbox
 
 
 @pytest.fixture(scope="session")
@@ -18,14 +18,14 @@ def wecom_sandbox_arguments() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def wecom_sandbox_process(wecom_sandbox_arguments: tuple[str, ...]) -> Iterator[Sandbox]:
     """Process for the whole run (one per pytest-xdist worker). Tests share its state."""
-    with running(arguments=wecom_sandbox_arguments) as sandbox:
+    with run_sandbox(arguments=wecom_sandbox_arguments) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def wecom_sandbox_seed() -> object:
     """Seed that each test starts from: the example company. Override this fixture to give another."""
-    return example()
+    return read_example_seed()
 
 
 @pytest.fixture

@@ -62,14 +62,14 @@ async def send_with_fault(request: web.Request, reply: Reply, fault: Fault) -> w
     if fault.kind in ("close_before", "close_after"):
         return _close_connection(request)
     if fault.kind == "hang":
-        await _wait_for_caller(request, fault.seconds or _HANG_SECONDS)
+        await _sleep_while_connected(request, fault.seconds or _HANG_SECONDS)
         return _close_connection(request)
     if fault.kind in ("http_500", "html"):
         return _make_error_page(fault.kind)
     if fault.kind == "broken_json":
         reply.body = reply.body[: max(1, len(reply.body) // 2)]
     elif fault.kind == "slow":
-        await _wait_for_caller(request, fault.seconds or _SLOW_SECONDS)
+        await _sleep_while_connected(request, fault.seconds or _SLOW_SECONDS)
     elif fault.kind == "drip":
         return await _send_slowly(request, reply, fault.seconds or _DRIP_SECONDS)
     return make_response(reply)
@@ -98,7 +98,7 @@ def _make_error_page(kind: str) -> web.Response:
     return web.Response(text=_ERROR_PAGE.format(title=title), status=status, content_type="text/html", headers=_HEADERS)
 
 
-async def _wait_for_caller(request: web.Request, seconds: float) -> None:
+async def _sleep_while_connected(request: web.Request, seconds: float) -> None:
     """Wait until `seconds` have passed or the caller closes the connection."""
     deadline = asyncio.get_running_loop().time() + seconds
     while request.transport is not None and not request.transport.is_closing():
@@ -114,13 +114,13 @@ async def _send_slowly(request: web.Request, reply: Reply, seconds: float) -> we
     await stream.prepare(request)
     for index in range(len(reply.body)):
         await stream.write(reply.body[index : index + 1])
-        await _wait_for_caller(request, seconds)
+        await _sleep_while_connected(request, seconds)
     return stream
 
 
 # The largest upload is a file of 20 MB in a multipart body.
 BODY_MOST_BYTES = 32 * 1024 * 1024
-# Connections that wait while the event loop is busy. Linux resets some of those above this number.
+# Most connections that wait while the event loop is busy. Linux resets some of the further ones.
 BACKLOG = 4096
 STATIC = Path(__file__).resolve().parent / "static"
 # Paths of the sandbox itself, and one that browsers request from every site. All others are WeCom's.
@@ -230,10 +230,10 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         request.headers.get("Range", ""),
     )
     caller = call.find_caller(world, api_request)
-    # A POST /sandbox/api/reset during a call replaces the limits.
+    # Stored here, because a POST /sandbox/api/reset during the call replaces world.limits.
     limits = world.limits
     try:
-        # Before the body is read, since calls whose bodies are still being received count as parallel, too.
+        # The call is counted before its body is read: calls whose bodies still arrive are parallel calls, too.
         limits.enter(caller.corpid, name)
     except ApiError as error:
         reply = make_failure(error.code, error.text, ip=api_request.ip, now=world.now())
@@ -255,7 +255,7 @@ def _answer_missing_call(request: web.Request, world: World) -> web.Response:
 async def _carry_out(
     request: web.Request, name: str, api_request: Request, caller: call.Caller, started: float
 ) -> web.StreamResponse:
-    """Carry out an admitted call. Refused calls do not use up faults."""
+    """Carry out a call that the limit of parallel calls admits. Calls that it refuses use up no faults."""
     world = request.app[WORLD]
     fault = world.faults.claim(name, corpid=caller.corpid, agentid=caller.agentid)
     if world.settings.latency_seconds:

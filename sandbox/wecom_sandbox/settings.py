@@ -11,7 +11,7 @@ _MOST = 1_000_000_000
 
 @dataclass(slots=True)
 class Settings:
-    """The settings. Defaults are published by WeCom; where WeCom publishes none, they are strict for clients."""
+    """The settings. Their defaults are the values that WeCom publishes; where it publishes none, strict ones."""
 
     # Whether frequency limits are applied; load tests switch them off.
     limits_enabled: bool = True
@@ -42,7 +42,7 @@ class Settings:
     recall_seconds: int = 24 * 3600
     media_seconds: int = 3 * 24 * 3600
     consent_seconds: int = 30 * 24 * 3600
-    # A repeated gettoken gives a new token (the old one stays good) instead of the same one.
+    # A repeated gettoken gives a new token (the old one stays valid) instead of the same one.
     rotate_tokens: bool = False
     # expires_in of a repeated gettoken is the remaining time instead of the whole lifetime.
     expires_in_counts_down: bool = True
@@ -54,13 +54,13 @@ class Settings:
     apps_get_contact_events: bool = False
     # An app without a list of trusted IPs is refused (60020), as WeCom refuses every address that is not listed.
     trusted_ips_required: bool = False
-    # A trusted IP added in the console takes effect after this long. The control interface acts at once.
+    # Time until a trusted IP added in the console takes effect. One set by the control interface does at once.
     trusted_ip_delay_seconds: int = 60
-    # Shown and checked as the caller's address instead of the real one (127.0.0.1), when not empty.
+    # If not empty, calls count as coming from this address instead of the real one (127.0.0.1).
     caller_ip: str = ""
     # Number of newest calls that GET /sandbox/api/calls lists.
     calls_kept: int = 20_000
-    # The newest messages of each company that stay on phones and in lists.
+    # Number of newest messages of each company that stay on phones and in lists.
     messages_kept: int = 200_000
     # Every call of the API waits this long before it is answered.
     latency_seconds: float = 0.0

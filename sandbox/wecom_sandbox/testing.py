@@ -70,7 +70,7 @@ class Sandbox:
         return self.list_rows("calls", "calls", endpoint=endpoint)
 
     def list_rows(self, path: str, name: str, **query: str) -> list[dict[str, Any]]:
-        """Return all rows of a list of the control interface, oldest first, page by page."""
+        """Return all rows of a paged list of the control interface, oldest first. `name`: the field with the rows."""
         rows: list[dict[str, Any]] = []
         page: dict[str, Any] = {"after": 0, "more": True}
         while page["more"]:
@@ -114,17 +114,17 @@ class Person:
     def _path(self) -> str:
         return f"companies/{self.corpid}/members/{self.userid}"
 
-    def _post(self, what: str, document: object) -> Any:
-        return self.sandbox.control("POST", f"{self._path}/{what}", document)
+    def _post(self, action: str, document: object) -> Any:
+        return self.sandbox.control("POST", f"{self._path}/{action}", document)
 
 
-def example() -> Any:
+def read_example_seed() -> Any:
     """Return the seed of the example company."""
     return json.loads(EXAMPLE.read_text(encoding="utf-8"))
 
 
 @contextmanager
-def running(
+def run_sandbox(
     *,
     seed: object = None,
     arguments: Sequence[str] = (),

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from wecom_sandbox.api import token
-from wecom_sandbox.api.token import TOKENS_KEPT
+from wecom_sandbox.api.token import TOKENS_MOST
 
 from tests.sandbox.conftest import Api
 from tests.sandbox.direct import AMR, CONTACTS, MP4, PNG, TEXT, DirectApi
@@ -66,7 +66,7 @@ def test_the_same_token_comes_again_and_counts_down_until_it_is_over(direct: Dir
 def test_rotating_tokens_stay_good_but_for_the_oldest(direct: DirectApi) -> None:
     other = DirectApi(CONTACTS, direct.world).token()
     direct.world.settings.change({"rotate_tokens": True, "limits_enabled": False})
-    tokens = [direct.token() for _ in range(TOKENS_KEPT + 1)]
+    tokens = [direct.token() for _ in range(TOKENS_MOST + 1)]
 
     assert [use(direct, one) for one in (tokens[0], tokens[1], tokens[-1])] == [40014, 0, 0]
     assert other in direct.world.tokens

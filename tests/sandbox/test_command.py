@@ -328,7 +328,7 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
-from wecom_sandbox.testing import ControlError, Sandbox, example
+from wecom_sandbox.testing import ControlError, Sandbox, read_example_seed
 
 
 def call(sandbox: Sandbox, path: str, document: object = None, **query: str) -> dict:
@@ -367,7 +367,7 @@ def test_people_act(wecom_sandbox: Sandbox) -> None:
 class TestAnotherCompany:
     @pytest.fixture
     def wecom_sandbox_seed(self) -> object:
-        seed = example()
+        seed = read_example_seed()
         seed["companies"][0]["members"] = [{"userid": "ann", "name": "Ann", "department": [1]}]
         return seed
 

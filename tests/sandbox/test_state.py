@@ -11,8 +11,8 @@ import requests
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import make_mocked_request
 from wecom_sandbox import server
-from wecom_sandbox.control import whole
-from wecom_sandbox.control.whole import ROWS_AT_ONCE, split_lines
+from wecom_sandbox.control import system
+from wecom_sandbox.control.system import ROWS_AT_ONCE, split_lines
 from wecom_sandbox.http.bodies import encode_in_pieces
 from wecom_sandbox.messages import inbox
 from wecom_sandbox.messages.inbox import INBOX_LENGTH, Message, MessageStore, RecentMessages
@@ -249,7 +249,7 @@ def test_a_phone_holds_the_newest_and_nothing_of_the_time_before_one_left() -> N
 
 
 def test_large_messages_push_old_ones_out_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "KEPT_CHARACTERS", 5000)
+    monkeypatch.setattr(inbox, "CHARACTERS_MOST", 5000)
     mail = MessageStore(Settings())
     for number in range(3):
         mail.deliver(message(f"m{number}", *(f"u{one}" for one in range(100))))
@@ -288,13 +288,13 @@ def test_events_that_wait_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_codes_tickets_groups_duplicates_and_missing_paths_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KEPT_CODES", "KEPT_TICKETS", "KEPT_CHATS"):
+    for name in ("CODES_MOST", "TICKETS_MOST", "CHATS_MOST"):
         monkeypatch.setattr(world, name, 2)
     found, missing, recent = World(), MissingPaths(), RecentMessages(8)
     codes = [found.new_code(corpid=CORPID, userid="lilei", netloc="localhost").value for _ in range(3)]
     for value in "abc":
-        found.keep_ticket(world.Ticket(value, CORPID, AGENTID, 0.0, "lilei"))
-        found.keep_chat(world.Chat(value, CORPID, AGENTID, "x", "lilei", {"lilei": None}))
+        found.store_ticket(world.Ticket(value, CORPID, AGENTID, 0.0, "lilei"))
+        found.store_chat(world.Chat(value, CORPID, AGENTID, "x", "lilei", {"lilei": None}))
     for number in [*range(1100), 100]:
         missing.note("GET", f"/cgi-bin/{number}")
     bodies = [b"%d" % number for number in range(10)]
@@ -305,9 +305,9 @@ def test_codes_tickets_groups_duplicates_and_missing_paths_have_an_end(monkeypat
     assert (list(found.user_tickets), list(found.chats)) == (["b", "c"], ["b", "c"])
     assert len(missing.as_json()) == 1000
     assert missing.as_json()[0] == {"method": "GET", "path": "/cgi-bin/100", "count": 2}
-    known = [recent.until(CORPID, AGENTID, body) for body in bodies]
+    known = [recent.find_end(CORPID, AGENTID, body) for body in bodies]
     assert known == [9.0, 0.0, 0.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 11.0]
-    assert (recent.until(OTHER, AGENTID, b"9"), recent.until(CORPID, 2, b"9")) == (0.0, 0.0)
+    assert (recent.find_end(OTHER, AGENTID, b"9"), recent.find_end(CORPID, 2, b"9")) == (0.0, 0.0)
 
 
 def in_a_loop(work: Callable[[], Awaitable[T]]) -> T:
@@ -408,7 +408,7 @@ def test_a_wrong_state_changes_nothing_however_late_it_shows(place: World) -> No
     before = administration.dump_seed(place)
 
     with pytest.raises(ValueError, match=r"userid '\?'"):
-        in_a_loop(lambda: whole.put_state(request(), place, {"companies": [company(members=wrong)]}))
+        in_a_loop(lambda: system.put_state(request(), place, {"companies": [company(members=wrong)]}))
 
     assert administration.dump_seed(place) == before
 

@@ -39,9 +39,9 @@ def agent_set(call: Call) -> Json:
     """Change only the fields that are sent."""
     app = call.own_app
     changes: dict[str, str | int] = {}
-    for name, wrong in (("report_location_flag", 40059), ("isreportenter", 40058)):
+    for name, errcode in (("report_location_flag", 40059), ("isreportenter", 40058)):
         if name in call.document:
-            changes[name] = call.flag(name, wrong)
+            changes[name] = call.flag(name, errcode)
     if "name" in call.document:
         changes["name"] = _read_sized_text(call, "name", 1, 32, 45022)
     if "description" in call.document:
@@ -61,10 +61,10 @@ def agent_set(call: Call) -> Json:
     return {}
 
 
-def _read_sized_text(call: Call, name: str, least: int, most: int, wrong: int) -> str:
+def _read_sized_text(call: Call, name: str, least: int, most: int, errcode: int) -> str:
     value = call.text(name)
     if not least <= len(value) <= most:
-        raise ApiError(wrong)
+        raise ApiError(errcode)
     return value
 
 

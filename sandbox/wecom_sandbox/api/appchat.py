@@ -34,7 +34,7 @@ def appchat_create(call: Call) -> Json:
         raise ApiError(86207)
     chatid = _read_new_chatid(call)
     corpid, agentid = call.company.corpid, call.own_app.agentid
-    call.world.keep_chat(Chat(chatid, corpid, agentid, name or "群聊", owner, members))
+    call.world.store_chat(Chat(chatid, corpid, agentid, name or "群聊", owner, members))
     return {"chatid": chatid}
 
 
@@ -78,12 +78,12 @@ def appchat_send(call: Call) -> Json:
     if msgtype not in _TYPES:
         raise ApiError(40008)
     part = content.read_object(call.document, msgtype, missing=40063)
-    shown = content.read_content(msgtype, part, safe=safe, media=make_media_check(call))
+    shown_content = content.read_content(msgtype, part, safe=safe, media=make_media_check(call))
     people = [one for one in chat.members if one in call.company.directory.members]
     corpid, agentid, limits = call.company.corpid, call.own_app.agentid, call.world.limits
     limits.check_group(corpid, people=len(people), now=call.now)
     admitted = {one: None for one in people if limits.admit_group_message(corpid, agentid, one, now=call.now)}
-    message = Message(make_id("sim-msg"), corpid, agentid, msgtype, shown, call.now, safe, chat.chatid)
+    message = Message(make_id("sim-msg"), corpid, agentid, msgtype, shown_content, call.now, safe, chat.chatid)
     message.receivers, message.dropped = tuple(admitted), tuple(one for one in people if one not in admitted)
     call.world.mail.deliver(message)
     for folded in admitted:
@@ -125,13 +125,13 @@ def _read_new_chatid(call: Call) -> str:
     return chatid
 
 
-def _find_members(call: Call, value: object, name: str, wrong: int) -> dict[str, None]:
-    """Return the folded userids of members that the app may write to. Raise ApiError `wrong` for any other."""
+def _find_members(call: Call, value: object, name: str, errcode: int) -> dict[str, None]:
+    """Return the folded userids of members that the app may write to. Raise ApiError `errcode` for any other."""
     found: dict[str, None] = {}
     for userid in read_array(value, name, str, most=_MOST, too_many=86006):
         member = call.company.directory.find(userid)
         if member is None or not call.company.app_reaches(call.own_app, member):
-            raise ApiError(wrong)
+            raise ApiError(errcode)
         found[member.folded] = None
     return found
 

@@ -18,7 +18,7 @@ Json = dict[str, object]
 T = TypeVar("T")
 APP, CONTACTS = "app", "contacts"
 WARNING = "Warning: wrong json format. "
-# Depth of objects and lists. A snapshot may be deeper, since it wraps documents in others.
+# Most levels of nested objects and lists. A snapshot may have more, since it wraps documents in others.
 _DEPTH_MOST = 16
 
 
@@ -84,11 +84,11 @@ class Call:
         value = self.document.get(name, "")
         return default if value is None or value == "" else read_int(value, name)
 
-    def flag(self, name: str, wrong: int = 40058) -> int:
-        """Return 0 or 1 of the body, 0 if absent. Raise ApiError `wrong` for another number."""
+    def flag(self, name: str, errcode: int = 40058) -> int:
+        """Return 0 or 1 of the body, 0 if absent. Raise ApiError `errcode` for another number."""
         value = self.number(name)
         if value not in (0, 1):
-            raise ApiError(wrong, f"invalid Request Parameter: {name}" if wrong == 40058 else "")
+            raise ApiError(errcode, f"invalid Request Parameter: {name}" if errcode == 40058 else "")
         return value
 
 
@@ -209,9 +209,9 @@ def read_array(value: object, name: str, kind: type[T], *, most: int, too_many: 
     return list(value)
 
 
-# Here, because the modules of the endpoints import the names above.
+# Called here, because the modules of the endpoints import the names above.
 load_endpoints()
-# Characters of an unverified corpid that the log of calls keeps.
+# Most characters of an unverified corpid that the log of calls stores.
 _CORPID_MOST = 64
 
 

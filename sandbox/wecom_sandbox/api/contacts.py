@@ -7,7 +7,7 @@ from collections.abc import Collection
 from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint, read_int
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http import typed
-from wecom_sandbox.state.directory import Department, Member, is_userid
+from wecom_sandbox.state.directory import DISABLED, Department, Member, is_userid
 
 # Fields that user/get and user/list omit for apps created after 2022-06-20.
 _RESTRICTED = ("avatar", "thumb_avatar", "gender", "mobile", "email", "biz_mail", "qr_code", "address")
@@ -53,7 +53,7 @@ def user_list(call: Call) -> Json:
 
 @endpoint("POST", "user/list_id", CONTACTS, empty=("dept_user",))
 def user_list_id(call: Call) -> Json:
-    """Return one row for each member and department. `cursor`: the end of the page before."""
+    """Return one row for each member and department. `cursor`: next_cursor of the page before."""
     limit = call.number("limit", _LIST_ID_MOST)
     if not 1 <= limit <= _LIST_ID_MOST:
         raise ApiError(40035)
@@ -178,7 +178,7 @@ def make_member_row(call: Call, member: Member) -> Json:
         "telephone": member.telephone,
         "alias": member.alias,
         "status": member.status,
-        "enable": int(member.status != 2),
+        "enable": int(member.status != DISABLED),
         "address": member.address,
         "qr_code": f"https://open.work.weixin.qq.com/wwopen/userQRCode?vcode=sandbox-{member.folded}",
         "extattr": member.extattr or {"attrs": []},

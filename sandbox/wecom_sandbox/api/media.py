@@ -19,7 +19,7 @@ _LEAST_BYTES = 6
 _MB = 1024 * 1024
 # kind: most bytes, and the error for a larger file
 _SIZES = {"image": (10 * _MB, 40009), "voice": (2 * _MB, 45001), "video": (10 * _MB, 40011), "file": (20 * _MB, 45001)}
-_AMR = b"#!AMR\n"
+_AMR_BEGINNING = b"#!AMR\n"
 # Bytes of a frame of 20 ms by its mode, header byte included.
 _AMR_FRAMES = {0: 13, 1: 14, 2: 16, 3: 18, 4: 20, 5: 21, 6: 27, 7: 32, 8: 6, 15: 1}
 _VOICE_SECONDS = 60
@@ -61,7 +61,7 @@ def media_get(call: Call) -> Reply:
 
 
 def make_media_check(call: Call) -> MediaCheck:
-    """Return the check of a media_id in messages: of this company, not expired, of the needed kind."""
+    """Return the function that checks a message's media_id: of this company, not expired, of the needed kind."""
     return make_company_media_check(call.world, call.company.corpid)
 
 
@@ -108,9 +108,9 @@ def _check_picture(body: bytes) -> None:
 
 def _check_voice(body: bytes) -> None:
     """Raise ApiError unless it is AMR (narrow band) of at most a minute."""
-    if not body.startswith(_AMR):
+    if not body.startswith(_AMR_BEGINNING):
         raise ApiError(301017)
-    position, frames = len(_AMR), 0
+    position, frames = len(_AMR_BEGINNING), 0
     while position < len(body):
         position += _AMR_FRAMES.get(body[position] >> 3 & 15, len(body))
         frames += 1

@@ -51,10 +51,10 @@ def message_send(call: Call) -> Json:
     msgtype = call.text("msgtype", missing=40008)
     safe = call.number("safe")
     interval = _read_duplicate_interval(call)
-    call.flag("enable_id_trans")  # only checked
-    shown = _read_content(call, msgtype, safe)
+    call.flag("enable_id_trans")  # checked, but not used
+    shown_content = _read_content(call, msgtype, safe)
     app = check_own_agent(call, call.document.get("agentid"))
-    if msgtype == "miniprogram_notice" and shown["appid"] != app.mini_program_appid:
+    if msgtype == "miniprogram_notice" and shown_content["appid"] != app.mini_program_appid:
         raise ApiError(48002)
     recipients = _find_recipients(call, app)
     if not recipients.any_valid:
@@ -62,11 +62,12 @@ def message_send(call: Call) -> Json:
     mail, corpid, body = call.world.mail, call.company.corpid, call.request.body
     if interval and mail.is_duplicate(corpid, app.agentid, body, now=call.now):
         return {}
-    # After the duplicate check: a card that is repeated because its answer was lost is not a second card.
-    task_id = shown.get("task_id") if msgtype == "template_card" else None
+    # Checked after the duplicates: a card that is sent again because its answer was lost is not a second card.
+    task_id = shown_content.get("task_id") if msgtype == "template_card" else None
     if task_id and (corpid, app.agentid, task_id) in mail.task_ids:
         raise ApiError(42014)
-    answer = _accept_message(call, app, Message("", corpid, app.agentid, msgtype, shown, call.now, safe), recipients)
+    message = Message("", corpid, app.agentid, msgtype, shown_content, call.now, safe)
+    answer = _accept_message(call, app, message, recipients)
     if interval:
         mail.remember(corpid, app.agentid, body, seconds=interval, now=call.now)
     return answer
@@ -80,8 +81,8 @@ def _accept_message(call: Call, app: App, message: Message, recipients: Recipien
     admitted: list[str] = []
     dropped: list[str] = []
     for folded in recipients.users:
-        fits = world.limits.admit_message(corpid, app.agentid, folded, now=call.now)
-        (admitted if fits else dropped).append(folded)
+        is_admitted = world.limits.admit_message(corpid, app.agentid, folded, now=call.now)
+        (admitted if is_admitted else dropped).append(folded)
     message.msgid = make_id("sim-msg")
     message.receivers, message.dropped = tuple(admitted), tuple(dropped)
     world.mail.deliver(message)
@@ -202,11 +203,11 @@ def _add_tag(call: Call, app: App, found: Recipients, tag: Tag) -> bool:
 
 @endpoint("POST", "message/update_template_card", APP)
 def update_template_card(call: Call) -> Json:
-    """Grey the buttons with a text, or replace the card. Each response_code allows one call."""
+    """Grey the buttons out and show a text on them, or replace the card. Each response_code allows one call."""
     button, card = content.read_object(call.document, "button"), content.read_object(call.document, "template_card")
     if bool(button) == bool(card):
         raise content.make_invalid_error("one of button and template_card")
-    call.flag("enable_id_trans")  # only checked
+    call.flag("enable_id_trans")  # checked, but not used
     code = _find_response_code(call)
     targets, invalid = _find_targets(call, code.message.receivers)
     replace_name = ""
@@ -229,10 +230,10 @@ def update_template_card(call: Call) -> Json:
 
 @endpoint("POST", "message/recall", APP)
 def message_recall(call: Call) -> Json:
-    """Recall a message within 24 hours, by the app that sent it."""
+    """Recall a message that this app sent in the last 24 hours, but not to a group chat."""
     message = call.world.mail.messages.get(call.text("msgid", missing=40058))
-    mine = (call.company.corpid, call.own_app.agentid)
-    if message is None or (message.corpid, message.agentid) != mine or message.chatid or message.sender:
+    own_ids = (call.company.corpid, call.own_app.agentid)
+    if message is None or (message.corpid, message.agentid) != own_ids or message.chatid or message.sender:
         raise ApiError(40058)
     if call.now - message.sent_at > call.world.settings.recall_seconds:
         raise ApiError(42052)
@@ -274,13 +275,14 @@ def _find_targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], li
     below = {number for one in parties for number in directory.subtree(one)}
     tagged = [fold_id(one) for tag in tags for one in tag.userids]
     people = [member.folded for member in directory.members_below(sorted(below))]
-    known = set(receivers)
-    targets = [one for one in dict.fromkeys([*userids, *tagged, *people]) if one in known]
+    receiver_set = set(receivers)
+    targets = [one for one in dict.fromkeys([*userids, *tagged, *people]) if one in receiver_set]
     if not targets:
         raise ApiError(82102)
-    return targets, [one for one in dict.fromkeys(userids) if one not in known]
+    return targets, [one for one in dict.fromkeys(userids) if one not in receiver_set]
 
 
+# Limits of a robot's messages.
 _TEXT_BYTES, _MARKDOWN_BYTES, _PICTURE_BYTES = 2048, 4096, 2 * 1024 * 1024
 _ROBOT_CARDS = ("text_notice", "news_notice")
 
@@ -293,9 +295,9 @@ def webhook_send(world: World, request: Request, now: float) -> Json | Reply:
     document, clean = read_body(request.body)
     msgtype = content.read_text(document, "msgtype", missing=40008)
     part = content.read_object(document, msgtype, missing=40008)
-    shown = _read_robot_content(world, company, msgtype, part)
+    shown_content = _read_robot_content(world, company, msgtype, part)
     kind = "markdown" if msgtype == "markdown_v2" else msgtype
-    message = Message(make_id("sim-robot"), company.corpid, None, kind, shown, now, robot=robot.key)
+    message = Message(make_id("sim-robot"), company.corpid, None, kind, shown_content, now, robot=robot.key)
     world.mail.deliver_to_group(message)
     world.notify_all_watchers(company.corpid)
     return make_success({}, warning="" if clean else WARNING)

@@ -13,14 +13,14 @@ from wecom_sandbox.limits.limits import HOUR
 from wecom_sandbox.state.directory import DISABLED, LEFT
 from wecom_sandbox.state.world import App, Code, Company, Ticket, Token, World
 
-# Tokens kept per app; the oldest becomes unknown (40014). With rotate_tokens every call gets a new token.
-TOKENS_KEPT = 100
+# Most tokens of an app; above it the oldest becomes unknown (40014). With rotate_tokens each call makes one.
+TOKENS_MOST = 100
 
 
 @open_endpoint(("GET", "POST"), "gettoken")
 def gettoken(world: World, request: Request, now: float) -> Json:
-    """Return a token; trusted IPs do not matter. Too many wrong secrets block the address for an hour (45009). The page
-    (91039) has GET only; many public programs POST, with the two values in the query or as JSON."""
+    """Return a token; trusted IPs do not matter. Too many wrong secrets block the address for an hour (45009). WeCom's
+    page 91039 has GET only; many public programs POST, with the two values in the query or as JSON."""
     corpid, secret = _read_credentials(request)
     world.limits.check_blocked("secrets", request.ip, now=now)
     if not corpid:
@@ -62,16 +62,17 @@ def _find_secret_owner(company: Company, secret: str) -> tuple[bool, int | None]
     for app in company.apps.values():
         if app.secret and hmac.compare_digest(app.secret.encode(), wanted):
             return True, app.agentid
-    own = company.contacts_secret
-    return bool(own) and hmac.compare_digest(own.encode(), wanted), None
+    contacts = company.contacts_secret
+    return bool(contacts) and hmac.compare_digest(contacts.encode(), wanted), None
 
 
 def _find_or_make_token(world: World, corpid: str, agentid: int | None, secret: str, now: float) -> Token:
     """Return the same token while it is valid, as WeCom last documented it; or a new one (`rotate_tokens`)."""
-    mine = _list_tokens(world, corpid, agentid)
-    for old in mine[: 1 - TOKENS_KEPT]:
+    tokens = _list_tokens(world, corpid, agentid)
+    # One place is left for a new token.
+    for old in tokens[: 1 - TOKENS_MOST]:
         del world.tokens[old.value]
-    for old in mine[1 - TOKENS_KEPT :]:
+    for old in tokens[1 - TOKENS_MOST :]:
         if now >= old.expires_at + world.settings.token_seconds:
             # Expired long ago: from here on it is unknown (40014) instead of expired (42001).
             del world.tokens[old.value]
@@ -196,11 +197,13 @@ def make_signature(ticket: str, *, noncestr: str, timestamp: str, url: str) -> s
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def find_signing_ticket(world: World, corpid: str, agentid: int, given: str, **signed: str) -> str:
-    """Return which of the app's tickets made a signature: CONFIG, AGENT_CONFIG, or "" if none that is valid did."""
+def find_signing_ticket(world: World, corpid: str, agentid: int, signature: str, **signed: str) -> str:
+    """Return the kind of the app's valid ticket that made `signature` over `signed`: CONFIG, AGENT_CONFIG or ""."""
     for kind in (CONFIG, AGENT_CONFIG):
         ticket = world.js_tickets.get((corpid, agentid, kind))
-        if ticket is not None and world.now() < ticket.expires_at and make_signature(ticket.value, **signed) == given:
+        if ticket is None or world.now() >= ticket.expires_at:
+            continue
+        if make_signature(ticket.value, **signed) == signature:
             return kind
     return ""
 

@@ -1,7 +1,7 @@
 """Data of a card (chartMain) in two layouts: one title per column, or several header rows over merged cells.
 
-`v` is a cell's raw value, `d` its text. In the second layout the dimensions of the lines come first, named only by
-`row.meta`; a cell merged with the one above has only `t_idx`, the "row:col" of that cell in the same answer.
+`v` is a cell's raw value, `d` its text. In the second layout each line begins with its dimensions, whose names are in
+`row.meta` only. A merged cell below the first has only `t_idx`: the "row:col" of the first one in the same answer.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def _read_parameters(card: BiCard, sent: object) -> list[Callable[[Row], bool]]:
     found = []
     for parameter in card.parameters:
         value = values.get(parameter.name, parameter.values)
-        wanted = value if isinstance(value, list) else [value]
-        if wanted:
-            found.append(_make_test(card, parameter.column, parameter.filter_type, wanted))
+        sent_values = value if isinstance(value, list) else [value]
+        if sent_values:
+            found.append(_make_test(card, parameter.column, parameter.filter_type, sent_values))
     return found
 
 
@@ -81,7 +81,7 @@ def _compare(cell: Any, value: Any) -> int:
     return (left > right) - (left < right)  # type: ignore[operator]  # both of one type
 
 
-_MANY = 10_000
+_IN_MOST = 10_000
 _Test = tuple[int, int, Callable[[Any, Sequence[Any]], bool]]
 _TESTS: dict[Any, _Test] = {
     "EQ": (1, 1, _ignore_empty_cells(lambda cell, values: _compare(cell, values[0]) == 0)),
@@ -91,8 +91,8 @@ _TESTS: dict[Any, _Test] = {
     "LT": (1, 1, _ignore_empty_cells(lambda cell, values: _compare(cell, values[0]) < 0)),
     "LE": (1, 1, _ignore_empty_cells(lambda cell, values: _compare(cell, values[0]) <= 0)),
     "BT": (2, 2, _ignore_empty_cells(lambda cell, values: _compare(cell, values[0]) >= 0 >= _compare(cell, values[1]))),
-    "IN": (1, _MANY, _ignore_empty_cells(lambda cell, values: any(_compare(cell, value) == 0 for value in values))),
-    "NI": (1, _MANY, _ignore_empty_cells(lambda cell, values: all(_compare(cell, value) != 0 for value in values))),
+    "IN": (1, _IN_MOST, _ignore_empty_cells(lambda cell, values: any(_compare(cell, value) == 0 for value in values))),
+    "NI": (1, _IN_MOST, _ignore_empty_cells(lambda cell, values: all(_compare(cell, value) != 0 for value in values))),
     "STARTSWITH": (1, 1, _ignore_empty_cells(lambda cell, values: str(cell).startswith(str(values[0])))),
     "ENDSWITH": (1, 1, _ignore_empty_cells(lambda cell, values: str(cell).endswith(str(values[0])))),
     "CONTAINS": (1, 1, _ignore_empty_cells(lambda cell, values: str(values[0]) in str(cell))),
@@ -101,12 +101,12 @@ _TESTS: dict[Any, _Test] = {
 }
 
 
-GRID, GRAPH = "GRID", "GRAPH"
+GRID, GRAPH = "GRID", "GRAPH"  # views of a card's data, see state.bi.BiCard
 
 
 @dataclass(slots=True)
 class Chart:
-    """Data of a drawn card. `header`: column.values; `meta`: row.meta. The first `merged` columns merge equal cells."""
+    """A drawn card. `header`: column.values; `meta`: row.meta. Equal cells of the first `merged` columns are merged."""
 
     kind: str
     lines: list[list[Any]]

@@ -1,4 +1,4 @@
-"""Pages and public API of the stand-in BI. A page shows who is signed in; without a session it is the sign-in page."""
+"""Pages and public API of the stand-in BI. Pages show who is signed in, and without a session redirect to the login."""
 
 from __future__ import annotations
 
@@ -93,16 +93,16 @@ def _read_claims(text: bytes) -> dict[str, Any]:
 
 
 def _check_time(bi: Bi, claims: dict[str, Any], now: float) -> None:
-    issued_at, life = claims.get("timestamp"), claims.get("expiredTimeSeconds", SSO_TOKEN_SECONDS)
+    issued_at, lifetime = claims.get("timestamp"), claims.get("expiredTimeSeconds", SSO_TOKEN_SECONDS)
     if issued_at is None:
         if not bi.accepts_forever:
             raise SignInRefused("expired")
         return
-    if isinstance(issued_at, bool) or not isinstance(issued_at, int) or not isinstance(life, int):
+    if isinstance(issued_at, bool) or not isinstance(issued_at, int) or not isinstance(lifetime, int):
         raise SignInRefused("claims")
     if issued_at > now + SSO_TOKEN_SECONDS:
         raise SignInRefused("early")
-    if now > issued_at + life:
+    if now > issued_at + lifetime:
         raise SignInRefused("expired")
 
 
@@ -131,8 +131,8 @@ def _make_api_handler(handler: Any) -> Any:
             if not isinstance(document, dict):
                 raise _ApiFailure(_BAD_REQUEST, "the body is not an object")
             response = handler(request, request.app[WORLD].bi, document)
-        except _ApiFailure as failed:
-            error = {"status": failed.status, "message": failed.message, "detail": {}}
+        except _ApiFailure as failure:
+            error = {"status": failure.status, "message": failure.message, "detail": {}}
             return web.json_response({"result": "fail", "response": None, "error": error})
         except ValueError:
             error = {"status": _BAD_REQUEST, "message": "the body is not JSON", "detail": {}}
@@ -174,7 +174,7 @@ def list_page_cards(request: web.Request, bi: Bi, document: dict[str, Any]) -> d
 
 
 def read_card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, Any]:
-    """Return the rows `offset` to `offset + limit` of a card, as a table or as its chart. Raise _ApiFailure."""
+    """Return the rows `offset` to `offset + limit` of a card in the layout of `view`. Raise _ApiFailure."""
     if not bi.is_api_token(request.headers.get("X-Auth-Token", ""), now=request.app[WORLD].now()):
         raise _ApiFailure(_UNAUTHORIZED, "token 无效或已过期")
     card = bi.card(request.match_info["card_id"])
@@ -212,10 +212,10 @@ SHOWN_ROWS = 12
 NEVER_SECONDS = 3600
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REASONS = {
-    "provider": _("provider is another than the one set up here."),
+    "provider": _("provider differs from the one set up here."),
     "key": _("No public key is set up here, or it is not a public key."),
     "token": _("The token does not open with the public key that is set up here."),
-    "claims": _("What the token holds cannot be read."),
+    "claims": _("The token's content cannot be read."),
     "expired": _("The token has expired."),
     "early": _("The token's time is in the future: the clocks differ."),
     "domain": _("The token is for another domain."),
@@ -255,8 +255,8 @@ def _sign_in_by_token(request: web.Request, bi: Bi) -> web.StreamResponse:
         user = find_user(bi, provider=query.get("provider", ""), token=query["ssoToken"], now=request.app[WORLD].now())
     except SignInRefused as refusal:
         return render(request, "bi/refused.html", {"reason": REASONS[refusal.reason], "bi": bi}, status=401)
-    kept = [(name, value) for name, value in query.items() if name not in ("ssoToken", "provider")]
-    response = web.HTTPFound(str(request.rel_url.with_query(kept)))
+    other_query = [(name, value) for name, value in query.items() if name not in ("ssoToken", "provider")]
+    response = web.HTTPFound(str(request.rel_url.with_query(other_query)))
     response.set_cookie(COOKIE, bi.open_session(user), path=ROOT, httponly=True, samesite="Lax")
     response.headers["Referrer-Policy"] = "no-referrer"
     return response

@@ -39,7 +39,7 @@ def press_button(
         raise ImpossibleAction("no such card")
     app = company.apps.get(message.agentid or 0)
     if app is None:
-        raise ImpossibleAction("the app is gone")
+        raise ImpossibleAction("no such app")
     is_menu = key in content.list_menu_keys(card)
     if not is_menu:
         if key not in content.list_button_keys(card) or (view is not None and _is_greyed(view, card)):
@@ -57,8 +57,8 @@ def _is_greyed(view: CardView, card: Mapping[str, Any]) -> bool:
 def _check_selected(card: dict[str, Any], selected: Mapping[str, list[str]]) -> None:
     questions = content.list_questions(card)
     for question, chosen in selected.items():
-        options, several = questions.get(question, (set(), False))
-        if not set(chosen) <= options or (len(chosen) > 1 and not several):
+        options, allows_several = questions.get(question, (set(), False))
+        if not set(chosen) <= options or (len(chosen) > 1 and not allows_several):
             raise ImpossibleAction("no such option")
 
 
@@ -74,7 +74,7 @@ def _send_click_event(
     *,
     is_menu: bool,
 ) -> None:
-    """Send the event with a new response_code. The app's passive reply changes the card for this person."""
+    """Send the event with a new response_code. The app's answer to it (passive reply) changes this person's card."""
     now = world.now()
     name = "template_card_menu_event" if is_menu else "template_card_event"
     elements: dict[str, object] = {
@@ -85,7 +85,7 @@ def _send_click_event(
         "ResponseCode": world.mail.new_response_code(message, now=now, folded=member.folded),
     }
     if selected:
-        items = [{"QuestionKey": one, "OptionIds": {"OptionId": list(chosen)}} for one, chosen in selected.items()]
+        items = [{"QuestionKey": question, "OptionIds": {"OptionId": list(ids)}} for question, ids in selected.items()]
         elements["SelectedItems"] = {"SelectedItem": items}
     event = events.make_event(company.corpid, app.agentid, name, now=now, userid=member.userid, **elements)
     send_event(world, company, app, event, lambda reply: _apply_click_reply(world, company, member, message, reply))
@@ -115,7 +115,7 @@ def _apply_click_reply(world: World, company: Company, member: Member, message: 
 
 
 def replace_card(view: CardView, card: dict[str, object], company: Company) -> None:
-    """Replace the card that is seen. Raise ValueError for a card that WeCom would refuse."""
+    """Replace the card that this view shows. Raise ValueError for a card that WeCom would refuse."""
     typed.check_depth(card, "TemplateCard")
     try:
         view.card = content.check_card(
@@ -130,21 +130,21 @@ def receive_reply(world: World, company: Company, agentid: int, member: Member, 
     """Deliver a passive reply that is a message: text, image, voice, video, news."""
     kind = (reply.findtext("MsgType") or "").strip()
     if kind == "text":
-        content: dict[str, object] = {
+        fields: dict[str, object] = {
             "content": (reply.findtext("Content") or "").encode()[:_TEXT_BYTES].decode(errors="replace")
         }
     elif kind in ("image", "voice", "video"):
         media_id = (reply.findtext(f"{kind.capitalize()}/MediaId") or "").strip()
         media = world.media.get(media_id)
-        content = {"media_id": media_id, "filename": media.filename if media else ""}
+        fields = {"media_id": media_id, "filename": media.filename if media else ""}
     elif kind == "news":
         names = {"title": "Title", "description": "Description", "picurl": "PicUrl", "url": "Url"}
         items = reply.findall("Articles/item")[:8]
-        content = {"articles": [{name: item.findtext(tag) or "" for name, tag in names.items()} for item in items]}
+        fields = {"articles": [{name: item.findtext(tag) or "" for name, tag in names.items()} for item in items]}
     else:
         raise ValueError(f"MsgType {kind!r} is not a passive reply")
     message = Message(
-        make_id("sim-msg"), company.corpid, agentid, kind, content, world.now(), receivers=(member.folded,)
+        make_id("sim-msg"), company.corpid, agentid, kind, fields, world.now(), receivers=(member.folded,)
     )
     world.mail.deliver(message)
     world.notify_watchers(company.corpid, member.folded)
@@ -162,7 +162,7 @@ def write_text(world: World, company: Company, app: App, member: Member, text: s
 
 
 def press_menu(world: World, company: Company, app: App, member: Member, path: list[int]) -> str:
-    """Press an entry of the app's menu, by its position (and that below). Return the address it opens, or ""."""
+    """Press an entry of the app's menu. `path`: its position, or its parent's and its own. Return its URL, or ""."""
     entry = _find_menu_entry(app, path)
     kind, now = str(entry.get("type")), world.now()
     elements: dict[str, object] = {"EventKey": entry.get("url") if kind == "view" else entry.get("key", "")}

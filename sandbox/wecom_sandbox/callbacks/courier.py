@@ -43,7 +43,7 @@ def decode_aes_key(encoded: str) -> bytes:
 
 
 def sign_callback(token: str, timestamp: str, nonce: str, encrypted: str) -> str:
-    """Return the msg_signature of a callback: SHA-1 of the sorted parts, in hex. Source: document/path/90968."""
+    """Return the msg_signature of a callback: SHA-1 of the sorted parts, in hex. Source: WeCom's page 90968."""
     joined = b"".join(sorted(part.encode() for part in (token, timestamp, nonce, encrypted)))
     return hashlib.sha1(joined, usedforsecurity=False).hexdigest()
 
@@ -89,7 +89,7 @@ def check_signature(signature: str, *, token: str, timestamp: str, nonce: str, e
 logger = logging.getLogger(__name__)
 _REPLY_MOST_BYTES = 1024 * 1024
 _VERIFY_SECONDS = 1.0
-# Events sent to one app at the same time; those to other apps do not count.
+# Most events that are sent to one app at the same time.
 _SENDERS = 4
 
 
@@ -102,7 +102,7 @@ class Undeliverable(Exception):
         self.status = status
 
 
-class _ElsewhereError(OSError):
+class _NotLoopbackError(OSError):
     """The address is not on this machine."""
 
 
@@ -139,7 +139,7 @@ class Courier:
     async def _deliver_with_retries(
         self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing, callback: Callback
     ) -> None:
-        """Try until the event is delivered, tried often enough, or forgotten by a reset."""
+        """Try until the event is delivered, the tries are used up, or a reset has dropped the event."""
         settings = self._world.settings
         for attempt in range(1, settings.callback_attempts + 1):
             if attempt > 1:
@@ -175,8 +175,8 @@ class Courier:
         return self._read_reply(outbox, outgoing, callback, key, body)
 
     def _read_reply(self, outbox: Outbox, outgoing: Outgoing, callback: Callback, key: bytes, body: bytes) -> str:
-        """Apply a passive reply and return the outcome. An invalid one is not requested again. A reply after a reset is
-        ignored."""
+        """Apply a passive reply and return the outcome. After an invalid one the event is not sent again. A reply after
+        a reset is ignored."""
         try:
             reply = bodies.parse_xml(body)
             parts = {name: (reply.findtext(name) or "").strip() for name in ("Encrypt", "TimeStamp", "Nonce")}
@@ -255,7 +255,7 @@ COURIER = web.AppKey("courier", Courier)
 async def fetch(
     session: aiohttp.ClientSession, method: str, url: str, *, seconds: float, body: bytes = b""
 ) -> tuple[int, bytes]:
-    """Return status and body, from this machine only, without redirects. Raise Undeliverable."""
+    """Request a URL of this machine, without following redirects. Return status and body. Raise Undeliverable."""
     try:
         async with asyncio.timeout(seconds):
             _check_scheme(url)
@@ -267,8 +267,8 @@ async def fetch(
     except TimeoutError as error:
         raise Undeliverable(f"no answer within {seconds:g} s") from error
     except aiohttp.ClientConnectorError as error:
-        elsewhere = isinstance(error.os_error, _ElsewhereError)
-        raise Undeliverable("not on this machine" if elsewhere else f"no connection: {type(error).__name__}") from error
+        is_remote = isinstance(error.os_error, _NotLoopbackError)
+        raise Undeliverable("not on this machine" if is_remote else f"no connection: {type(error).__name__}") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise Undeliverable(f"no connection: {type(error).__name__}") from error
 
@@ -294,14 +294,14 @@ def open_session() -> aiohttp.ClientSession:
 
 
 def _open_loopback_socket(found: AddrInfoType) -> socket.socket:
-    """Open a socket to a loopback address. Raise _ElsewhereError for any other address that a name resolves to."""
+    """Open a socket to a loopback address. Raise _NotLoopbackError for any other address that a name resolves to."""
     family, kind, protocol, _, (host, *_) = found
     try:
-        here = ip_address(host).is_loopback
+        is_local = ip_address(host).is_loopback
     except ValueError:
-        here = False
-    if not here:
-        raise _ElsewhereError("not on this machine")
+        is_local = False
+    if not is_local:
+        raise _NotLoopbackError("not on this machine")
     return socket.socket(family, kind, protocol)
 
 

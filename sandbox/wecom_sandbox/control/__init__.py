@@ -4,7 +4,7 @@ Listed in docs/en/sandbox.md. A write needs Content-Type application/json, which
 the sandbox's permission.
 """
 
-from wecom_sandbox.control import entities, routes, whole
+from wecom_sandbox.control import companies, routes, system
 from wecom_sandbox.control.routes import add_routes
 
-__all__ = ["add_routes", "entities", "routes", "whole"]
+__all__ = ["add_routes", "companies", "routes", "system"]

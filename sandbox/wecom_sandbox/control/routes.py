@@ -87,8 +87,8 @@ def read_page(request: web.Request, ring: Ring[T], wanted: Callable[[T], bool] =
 
 
 def make_page_json(name: str, page: Page[T], as_json: Callable[[T], object]) -> dict[str, object]:
-    """Return a page for `make_large_response`, which makes the rows. `after`: where the next page begins; `more`:
-    whether it has rows already; `missed`: the number of rows dropped since the last page."""
+    """Return a page for `make_large_response`, which makes the rows. `after`: start of the next page; `more`:
+    whether that has rows already; `missed`: the number of rows dropped since the last page."""
     rows = map(as_json, page.rows)
     return {name: rows, "after": page.after, "more": page.more, "missed": page.missed}
 

@@ -20,8 +20,8 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def encode_in_pieces(document: object) -> Iterator[bytes]:
-    """Yield the JSON in pieces, one for each row of the iterators that replace lists in the document. Rows are made
-    when their pieces are asked for; all other values are encoded whole."""
+    """Yield the document as JSON in pieces. It may have iterators in place of lists: each of their rows is one piece,
+    which is made when it is asked for. All other values are encoded at once."""
     if isinstance(document, Iterator):
         yield b"["
         for number, row in enumerate(document):
@@ -45,7 +45,7 @@ def _prepend_comma(number: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _parse_finite_number(text: str) -> float:
-    """Raise ValueError for numbers such as 1e400, which Python reads as infinity."""
+    """Parse a number. Raise ValueError for numbers such as 1e400, which Python reads as infinity."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is too large a number")
@@ -105,7 +105,7 @@ class Upload:
 
 
 def read_media(content_type: str, body: bytes) -> Upload:
-    """Return the part named `media`. Raise ApiError 44001 if WeCom would find no data."""
+    """Return the part named `media`. Raise ApiError 44001 if it has no data or name, 40033 for a name not in UTF-8."""
     match = _BOUNDARY.search(content_type)
     if not content_type.lower().startswith("multipart/form-data") or match is None:
         raise ApiError(44001)
@@ -143,10 +143,10 @@ def _make_upload(headers: dict[bytes, bytes], disposition: bytes, content: bytes
     return Upload(name.replace('\\"', '"'), kind, content)
 
 
-_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # Characters that no XML document may hold, not even escaped.
-_IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_LISTS = frozenset(
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LIST_FIELDS = frozenset(
     {
         "horizontal_content_list",
         "vertical_content_list",
@@ -157,15 +157,15 @@ _LISTS = frozenset(
         "action_list",
     }
 )
-# Names that are one word in a card's JSON and two in the CamelCase of a reply (pages 90241 and 90236).
-_ONE_WORD = {
+# Fields that are one word in a card's JSON and two in the CamelCase of a reply (WeCom's pages 90241 and 90236).
+_ONE_WORD_FIELDS = {
     "key_name": "keyname",
     "check_box": "checkbox",
     "app_id": "appid",
     "page_path": "pagepath",
     "user_id": "userid",
 }
-_INTEGERS = frozenset({"type", "style", "mode", "desc_color"})
+_INTEGER_FIELDS = frozenset({"type", "style", "mode", "desc_color"})
 
 
 def write_xml(elements: Mapping[str, object]) -> str:
@@ -186,12 +186,12 @@ def _write_value(value: object) -> str:
         return _write_elements(value)
     if isinstance(value, int | float):
         return str(value)
-    text = _IMPOSSIBLE.sub("\ufffd", str(value))
+    text = _NOT_IN_XML.sub("\ufffd", str(value))
     return "<![CDATA[" + text.replace("]]>", "]]]]><![CDATA[>") + "]]>"
 
 
 def parse_xml(text: bytes) -> Element:
-    """Parse one harmless XML document. Raise ValueError for anything else."""
+    """Parse an XML document without a DTD. Raise ValueError for anything else."""
     try:
         root: Element = fromstring(text, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as error:
@@ -203,10 +203,10 @@ def convert_card(element: Element) -> dict[str, object]:
     """Convert <TemplateCard> in CamelCase to the card's JSON: MainTitle/Title becomes main_title.title."""
     card: dict[str, Any] = {}
     for child in element:
-        name = _WORD.sub("_", child.tag).lower()
-        name = _ONE_WORD.get(name, name)
+        name = _WORD_BORDER.sub("_", child.tag).lower()
+        name = _ONE_WORD_FIELDS.get(name, name)
         value = convert_card(child) if len(child) else _convert_text(name, child.text or "")
-        if name in _LISTS:
+        if name in _LIST_FIELDS:
             card.setdefault(name, []).append(value)
         else:
             card[name] = value
@@ -215,7 +215,7 @@ def convert_card(element: Element) -> dict[str, object]:
 
 def _convert_text(name: str, text: str) -> object:
     text = text.strip()
-    number = read_integer(text) if name in _INTEGERS else None
+    number = read_integer(text) if name in _INTEGER_FIELDS else None
     if number is not None:
         return number
     if name in ("is_checked", "disable"):

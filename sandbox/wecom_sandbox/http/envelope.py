@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 JSON_TYPE = "application/json; charset=UTF-8"
-_MORE = "more info at https://open.work.weixin.qq.com/devtool/query?e="
+_MORE_INFO = "more info at https://open.work.weixin.qq.com/devtool/query?e="
 # These errors have no hint id.
 _WITHOUT_HINT = frozenset({42001})
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -40,8 +40,8 @@ def make_hint_id(now: float) -> str:
 def make_error_text(code: int, text: str, *, ip: str, now: float) -> str:
     """Write errmsg as WeCom does, with a hint and the caller's `ip`, except for 42001."""
     if code in _WITHOUT_HINT:
-        return f"{text}, {_MORE}{code}"
-    return f"{text}, hint: [{make_hint_id(now)}], from ip: {ip}, {_MORE}{code}"
+        return f"{text}, {_MORE_INFO}{code}"
+    return f"{text}, hint: [{make_hint_id(now)}], from ip: {ip}, {_MORE_INFO}{code}"
 
 
 def make_success(fields: Mapping[str, object], *, warning: str = "") -> Reply:

@@ -61,16 +61,16 @@ def check_host_name(name: str) -> str:
 
 
 def make_host_guard(allowed: Iterable[str] = ()) -> Middleware:
-    """Make a middleware that answers 421 to names that another site could have pointed here (DNS rebinding). `allowed`:
-    names beside the loopback ones, as `check_host_name` returns them."""
-    plain = frozenset({*LOOPBACK_NAMES, *allowed})
-    secure = plain | set(WECOM_HOSTS)
+    """Make a middleware that answers 421 to requests under unknown names, which another site can point at this machine
+    (DNS rebinding). `allowed`: names beside the loopback ones, as `check_host_name` returns them."""
+    http_names = frozenset({*LOOPBACK_NAMES, *allowed})
+    https_names = http_names | set(WECOM_HOSTS)
 
     @web.middleware
     async def answer(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if _read_host_name(request.host) not in (secure if request.secure else plain):
+        if _read_host_name(request.host) not in (https_names if request.secure else http_names):
             raise web.HTTPMisdirectedRequest(
                 text="The sandbox answers on loopback names only, and on those of --allow-host.\n"
             )
@@ -88,14 +88,14 @@ def _read_host_name(host: str) -> str:
 _CA_LIFETIME = timedelta(days=3650)
 # The longest lifetime of a server certificate that browsers accept.
 _TLS_LIFETIME = timedelta(days=397)
-# Certificates are valid from earlier on, because clocks of containers and machines differ.
+# Certificates are valid from this time ago, because the clocks of containers and machines differ.
 _CLOCK_SKEW = timedelta(days=1)
 _CERTIFICATE, _KEY = "ca.pem", "ca-key.pem"
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A CA that can sign only for its `names`, so trusting it is safe for everything else."""
+    """A certificate authority (CA) for its `names` only: who trusts it trusts no certificates for other names."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
@@ -103,7 +103,7 @@ class Authority:
 
     @classmethod
     def new(cls, allowed: Iterable[str] = ()) -> Authority:
-        """Make a throw-away CA for WeCom's hosts, this machine and the `allowed` names (see `check_host_name`)."""
+        """Make a new CA for WeCom's hosts, this machine and the `allowed` names (see `check_host_name`)."""
         names = tuple(dict.fromkeys([*WECOM_HOSTS, *LOOPBACK_NAMES, *allowed]))
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _make_x509_name("WeCom sandbox, not the real WeCom")
@@ -186,7 +186,7 @@ def _begin_cert(
     signer: ec.EllipticCurvePublicKey,
     lifetime: timedelta,
 ) -> x509.CertificateBuilder:
-    """Begin a certificate with what the CA's and a server's have in common. `signer`: the public key of the CA."""
+    """Begin a certificate with the fields that those of CA and server share. `signer`: the public key of the CA."""
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=public)
     builder = builder.serial_number(x509.random_serial_number())
@@ -227,7 +227,7 @@ def _encode_key(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySe
 
 
 def _make_tls_context(chain: bytes, key: ec.EllipticCurvePrivateKey) -> ssl.SSLContext:
-    """Make a TLS context. Python reads keys only from files: this one is encrypted, private and deleted at once."""
+    """Make a TLS context. Python reads keys only from files, so the key is in an encrypted file for a moment."""
     password = secrets.token_bytes(32).hex().encode()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with tempfile.NamedTemporaryFile() as file:
@@ -238,6 +238,6 @@ def _make_tls_context(chain: bytes, key: ec.EllipticCurvePrivateKey) -> ssl.SSLC
 
 
 def _write_new_file(path: Path, content: bytes, *, mode: int) -> None:
-    """Write a new file. Raise FileExistsError, so that two starts at once do not overwrite each other's file."""
+    """Write a new file. Raise FileExistsError: two sandboxes that start at once do not overwrite each other's file."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)

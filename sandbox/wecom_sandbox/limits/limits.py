@@ -72,7 +72,7 @@ class Limits:
             raise ApiError(45009)
 
     def check_special(self, *key: object, seconds: int, limit: int, now: float, amount: int = 1) -> None:
-        """Count a call under a limit of its own (tickets, robots, uploads). Raise ApiError 45009."""
+        """Count a call under a limit of its own (tickets, robots, group chats). Raise ApiError 45009."""
         if self._settings.limits_enabled and not self._window(key).hit(
             now=now, seconds=seconds, limit=limit, amount=amount
         ):

@@ -32,15 +32,15 @@ def read_object(parent: Json, name: str, *, missing: int | None = None) -> Json:
     return value
 
 
-def read_objects(parent: Json, name: str, *, least: int, most: int, wrong: int) -> list[Json]:
-    """Return a list of objects; [] if absent and `least` is 0. Raise ApiError `wrong` for another length."""
+def read_objects(parent: Json, name: str, *, least: int, most: int, errcode: int) -> list[Json]:
+    """Return a list of objects; [] if absent and `least` is 0. Raise ApiError `errcode` for another length."""
     value = parent.get(name, [])
     if value is None:
         value = []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise make_invalid_error(f"{name} should be array of objects")
     if not least <= len(value) <= most:
-        raise ApiError(wrong)
+        raise ApiError(errcode)
     return value
 
 
@@ -86,18 +86,18 @@ def read_number(parent: Json, name: str, default: int = 0, *, least: int = 0, mo
     return value
 
 
-def read_key(parent: Json, name: str, *, missing: int, wrong: int, most: int = 1024) -> str:
-    """Return a key of at most `most` bytes. Raise ApiError `missing` or `wrong`."""
+def read_key(parent: Json, name: str, *, missing: int, errcode: int, most: int = 1024) -> str:
+    """Return a key of at most `most` bytes. Raise ApiError `missing` or `errcode`."""
     value = read_text(parent, name, missing=missing)
     if len(value.encode()) > most:
-        raise ApiError(wrong)
+        raise ApiError(errcode)
     return value
 
 
-def check_unique(values: list[str], wrong: int) -> None:
-    """Raise ApiError `wrong` if a value occurs twice."""
+def check_unique(values: list[str], errcode: int) -> None:
+    """Raise ApiError `errcode` if a value occurs twice."""
     if len(set(values)) != len(values):
-        raise ApiError(wrong)
+        raise ApiError(errcode)
 
 
 INTERACTIVE = frozenset({"button_interaction", "vote_interaction", "multiple_interaction"})
@@ -176,10 +176,10 @@ def _check_action_menu(card: Json, kind: str) -> None:
         return
     if kind in ("vote_interaction", "multiple_interaction"):
         raise make_invalid_error("action_menu")
-    actions = read_objects(menu, "action_list", least=1, most=3, wrong=40058)
+    actions = read_objects(menu, "action_list", least=1, most=3, errcode=40058)
     for action in actions:
         read_text(action, "text", missing=42038)
-    found = [read_key(action, "key", missing=42019, wrong=42018) for action in actions]
+    found = [read_key(action, "key", missing=42019, errcode=42018) for action in actions]
     check_unique(found, 42051)
 
 
@@ -197,7 +197,7 @@ def _check_jump(part: Json) -> None:
 
 
 def _check_horizontal(card: Json, media: MediaCheck, is_member: MemberCheck) -> None:
-    for row in read_objects(card, "horizontal_content_list", least=0, most=6, wrong=42035):
+    for row in read_objects(card, "horizontal_content_list", least=0, most=6, errcode=42035):
         read_text(row, "keyname", missing=42027)
         kind = read_number(row, "type", most=3)
         if kind == 1:
@@ -209,7 +209,7 @@ def _check_horizontal(card: Json, media: MediaCheck, is_member: MemberCheck) -> 
 
 
 def _check_jumps(card: Json) -> None:
-    for row in read_objects(card, "jump_list", least=0, most=3, wrong=42042):
+    for row in read_objects(card, "jump_list", least=0, most=3, errcode=42042):
         read_text(row, "title", missing=42033)
         _check_jump(row)
 
@@ -245,13 +245,13 @@ def _check_news_notice(card: Json) -> None:
     ratio = image.get("aspect_ratio", 1.3)
     if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 1.3 <= ratio <= 2.25:
         raise make_invalid_error("aspect_ratio")
-    for row in read_objects(card, "vertical_content_list", least=0, most=4, wrong=42036):
+    for row in read_objects(card, "vertical_content_list", least=0, most=4, errcode=42036):
         read_text(row, "title", missing=42033)
 
 
 def _check_button(card: Json) -> None:
     _check_main_title(card)
-    buttons = read_objects(card, "button_list", least=1, most=6, wrong=40058)
+    buttons = read_objects(card, "button_list", least=1, most=6, errcode=40058)
     found = []
     for button in buttons:
         read_text(button, "text", missing=42038)
@@ -259,7 +259,7 @@ def _check_button(card: Json) -> None:
         if read_number(button, "type", most=1) == 1:
             read_link(button, "url", missing=42028)
         else:
-            found.append(read_key(button, "key", missing=42039, wrong=42018))
+            found.append(read_key(button, "key", missing=42039, errcode=42018))
     check_unique(found, 42018)
     selection = read_object(card, "button_selection")
     if selection:
@@ -276,23 +276,23 @@ def _check_vote(card: Json) -> None:
 
 def _check_multiple(card: Json) -> None:
     _check_main_title(card)
-    lists = read_objects(card, "select_list", least=1, most=3, wrong=42047)
+    lists = read_objects(card, "select_list", least=1, most=3, errcode=42047)
     check_unique([_check_question(part, most=10) for part in lists], 42043)
     _check_submit(card)
 
 
 def _check_question(part: Json, *, most: int) -> str:
-    question = read_key(part, "question_key", missing=42043, wrong=42043)
-    options = read_objects(part, "option_list", least=1, most=most, wrong=42037)
+    question = read_key(part, "question_key", missing=42043, errcode=42043)
+    options = read_objects(part, "option_list", least=1, most=most, errcode=42037)
     for option in options:
         read_text(option, "text", missing=42041)
-    check_unique([read_key(option, "id", missing=42040, wrong=42040, most=128) for option in options], 42040)
+    check_unique([read_key(option, "id", missing=42040, errcode=42040, most=128) for option in options], 42040)
     return question
 
 
 def _check_submit(card: Json) -> None:
     submit = read_object(card, "submit_button", missing=42046)
-    read_key(submit, "key", missing=42046, wrong=42046)
+    read_key(submit, "key", missing=42046, errcode=42046)
     if submit.get("text") == "":
         raise ApiError(42049)
 
@@ -310,7 +310,7 @@ TEXT_BYTES, MARKDOWN_BYTES = 2048, 2048
 _TITLE_BYTES, _DESCRIPTION_BYTES, _AUTHOR_BYTES = 128, 512, 64
 _MPNEWS_BYTES = 666 * 1024
 _ARTICLES_MOST = 8
-_CONFIDENTIAL_FILES = frozenset(
+_SAFE_EXTENSIONS = frozenset(
     {"txt", "pdf", "doc", "docx", "ppt", "pptx", "xls", "xlsx", "xml", "jpg", "jpeg", "png", "bmp", "gif"}
 )
 # Types that allow `safe`: value 1, and for mpnews also 2.
@@ -353,7 +353,7 @@ def _read_textcard(content: Json, media: MediaCheck) -> Json:
 
 
 def _read_news(content: Json, media: MediaCheck) -> Json:
-    articles = read_objects(content, "articles", least=1, most=_ARTICLES_MOST, wrong=45008)
+    articles = read_objects(content, "articles", least=1, most=_ARTICLES_MOST, errcode=45008)
     return {"articles": [_read_article(article) for article in articles]}
 
 
@@ -372,7 +372,7 @@ def _read_article(article: Json) -> Json:
 
 
 def _read_mpnews(content: Json, media: MediaCheck) -> Json:
-    articles = read_objects(content, "articles", least=1, most=_ARTICLES_MOST, wrong=45008)
+    articles = read_objects(content, "articles", least=1, most=_ARTICLES_MOST, errcode=45008)
     return {"articles": [_read_mp_article(article, media) for article in articles]}
 
 
@@ -409,7 +409,7 @@ def _read_miniprogram_notice(content: Json, media: MediaCheck) -> Json:
     page = read_text(content, "page")
     if len(page.encode()) > 1024:
         raise ApiError(90204, "invalid page")
-    items = read_objects(content, "content_item", least=0, most=10, wrong=90201)
+    items = read_objects(content, "content_item", least=0, most=10, errcode=90201)
     return {
         "appid": read_text(content, "appid", missing=42030),
         "page": page,
@@ -450,10 +450,10 @@ def read_content(msgtype: str, content: Json, *, safe: int, media: MediaCheck) -
     if reader is None:
         raise ApiError(40008)
     _check_safe(msgtype, safe)
-    shown = reader(content, media)
-    if msgtype == "file" and safe and str(shown["filename"]).rpartition(".")[2].lower() not in _CONFIDENTIAL_FILES:
+    shown_content = reader(content, media)
+    if msgtype == "file" and safe and str(shown_content["filename"]).rpartition(".")[2].lower() not in _SAFE_EXTENSIONS:
         raise ApiError(40004)
-    return shown
+    return shown_content
 
 
 def _check_safe(msgtype: str, safe: int) -> None:

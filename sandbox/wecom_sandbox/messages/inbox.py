@@ -26,8 +26,8 @@ class Page(Generic[T]):
 
 
 class Ring(Generic[T]):
-    """The newest `most` rows (None: all), oldest first. A row's place is the number of rows before it. The rows are in
-    a list: an empty deque takes ten times as much memory, and there is a ring for each of 100,000 people."""
+    """The newest `most` rows (None: all), oldest first. A row's place is the number of rows added before it. The rows
+    are in a list: an empty deque takes ten times as much memory, and each of 100,000 people has a ring."""
 
     __slots__ = ("_most", "_rows", "_start", "added")
 
@@ -36,7 +36,7 @@ class Ring(Generic[T]):
         # The places before `_start` are empty; they are removed once they are half of the list.
         self._rows: list[Any] = []
         self._start = 0
-        self.added = 0
+        self.added = 0  # rows so far, dropped ones included
 
     def add(self, row: T) -> None:
         self._rows.append(row)
@@ -71,7 +71,7 @@ class Ring(Generic[T]):
         first = self.added - len(self)
         start = min(max(after, first), self.added)
         rest = zip(count(start + 1), self._from(start - first), strict=False)
-        found = list(islice(((place, row) for place, row in rest if wanted(row)), most))
+        found = list(islice(((next_place, row) for next_place, row in rest if wanted(row)), most))
         end = found[-1][0] if len(found) == most else self.added
         return Page([row for _, row in found], end, end < self.added, max(0, first - after))
 
@@ -92,9 +92,9 @@ _TABLES = 8
 
 
 class RecentMessages:
-    """The time until which identical JSON is a duplicate, for the newest `most` messages or up to an eighth fewer. It
-    keeps tables of one size and drops the oldest as a whole. A single table that drops its oldest rows one by one would
-    be rebuilt again and again, each time with room for three times as many."""
+    """Times until which identical JSON is a duplicate, for the newest `most` messages or up to an eighth fewer. They
+    are in tables of one size, of which the oldest is dropped as a whole. If one table dropped its oldest rows one by
+    one, Python would rebuild it again and again, each time with room for three times as many."""
 
     def __init__(self, most: int) -> None:
         self._rows_each = max(1, most // _TABLES)
@@ -105,7 +105,7 @@ class RecentMessages:
             self._tables.append({})
         self._tables[-1][_make_key(corpid, agentid, body)] = until
 
-    def until(self, corpid: str, agentid: int, body: bytes) -> float:
+    def find_end(self, corpid: str, agentid: int, body: bytes) -> float:
         """Return the end of the interval; 0.0 if the message was not accepted, or long ago."""
         key = _make_key(corpid, agentid, body)
         return next((table[key] for table in reversed(self._tables) if key in table), 0.0)
@@ -122,20 +122,20 @@ def _make_key(corpid: str, agentid: int, body: bytes) -> bytes:
 
 INBOX_LENGTH = 200
 # Limit of one company's messages, in characters of contents and receivers.
-KEPT_CHARACTERS = 200_000_000
-# Limit of response codes, and of messages known for duplicates, in all companies.
-KEPT_CODES = 200_000
+CHARACTERS_MOST = 200_000_000
+# Most response codes of all companies together, and most messages that are checked for duplicates.
+CODES_MOST = 200_000
 # Weight of a message beside its content (an id, times, places in lists), and of each receiver.
 _MESSAGE_CHARACTERS, _RECEIVER_CHARACTERS = 400, 16
 
 
 @dataclass(slots=True)
 class CardView:
-    """View of a card for one person after a click or an update: another card, or buttons greyed by a text."""
+    """View of a card for one person after a click or an update: another card, or greyed buttons with a text."""
 
     card: dict[str, object] | None = None
     replace_name: str = ""
-    # The person's choice: question key to option ids; {} with `clicked_key` for a plain button.
+    # The person's choice: question key to option ids; {} for a plain button, which sets `clicked_key` only.
     selected: dict[str, list[str]] = field(default_factory=dict)
     clicked_key: str = ""
 
@@ -160,7 +160,7 @@ class Message:
     views: dict[str, CardView] = field(default_factory=dict)
     # For a card, the codes that allow an update; they are dropped with the message.
     codes: list[str] | None = None
-    # Number of characters that count against KEPT_CHARACTERS.
+    # Number of characters that count against CHARACTERS_MOST.
     weight: int = 0
 
     def rename(self, old: str, new: str) -> None:
@@ -221,13 +221,13 @@ class MessageStore:
         self.response_codes: OrderedDict[str, ResponseCode] = OrderedDict()
         self.task_ids: set[tuple[str, int, str]] = set()
         self._weights: dict[str, int] = {}
-        # Each folded userid once, because it occurs in thousands of messages.
+        # One string for each folded userid, because it occurs in thousands of messages.
         self._names: dict[str, str] = {}
-        self._recent = RecentMessages(KEPT_CODES)
+        self._recent = RecentMessages(CODES_MOST)
 
     def deliver(self, message: Message) -> None:
         """Put the message on the phones of its receivers."""
-        self._keep(message)
+        self._store(message)
         for folded in message.receivers:
             inbox = self.inboxes.get((message.corpid, folded))
             if inbox is None:
@@ -236,7 +236,7 @@ class MessageStore:
 
     def deliver_to_group(self, message: Message) -> None:
         """Add a robot's message to the robot's conversation, which everybody in the company sees."""
-        self._keep(message)
+        self._store(message)
         key = (message.corpid, message.robot)
         if key not in self.groups:
             self.groups[key] = Ring(INBOX_LENGTH)
@@ -251,7 +251,7 @@ class MessageStore:
         if message.msgtype == "template_card" and message.agentid is not None:
             self.task_ids.add((message.corpid, message.agentid, str(message.content.get("task_id", ""))))
 
-    def _keep(self, message: Message) -> None:
+    def _store(self, message: Message) -> None:
         corpid = message.corpid
         message.receivers = tuple(self._names.setdefault(folded, folded) for folded in message.receivers)
         people = len(message.receivers) + len(message.dropped)
@@ -263,7 +263,7 @@ class MessageStore:
         ring.add(message)
         self._weights[corpid] = self._weights.get(corpid, 0) + message.weight
         most = max(1, self._settings.messages_kept)
-        while len(ring) > most or (self._weights[corpid] > KEPT_CHARACTERS and len(ring) > 1):
+        while len(ring) > most or (self._weights[corpid] > CHARACTERS_MOST and len(ring) > 1):
             self._forget(ring.drop())
 
     def _forget(self, message: Message) -> None:
@@ -303,7 +303,7 @@ class MessageStore:
 
     def is_duplicate(self, corpid: str, agentid: int, body: bytes, *, now: float) -> bool:
         """Return whether identical JSON was accepted and its interval is not over."""
-        return self._recent.until(corpid, agentid, body) > now
+        return self._recent.find_end(corpid, agentid, body) > now
 
     def remember(self, corpid: str, agentid: int, body: bytes, *, seconds: int, now: float) -> None:
         """Remember that this JSON was accepted: identical JSON is a duplicate for `seconds`."""
@@ -317,7 +317,7 @@ class MessageStore:
     def put_code(self, code: ResponseCode) -> None:
         self.response_codes[code.value] = code
         code.message.codes = [*(code.message.codes or ()), code.value]
-        if len(self.response_codes) > KEPT_CODES:
+        if len(self.response_codes) > CODES_MOST:
             self.response_codes.popitem(last=False)
 
 

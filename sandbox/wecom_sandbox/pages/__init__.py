@@ -1,1 +1,1 @@
-"""Pages for people: authorise, QR, phone, console. Jinja2 draws them, in Chinese and English."""
+"""Pages for people: authorise, QR, phone, console. Rendered by Jinja2, in Chinese and English."""

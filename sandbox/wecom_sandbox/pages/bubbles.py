@@ -19,8 +19,8 @@ _LINK = re.compile(r"""<a\s+href\s*=\s*(?:"([^"<>]*)"|'([^'<>]*)')\s*>(.*?)</a>"
 _CARD_MARK = re.compile(r"""<br\s*/?>|<div\s+class\s*=\s*["'](gray|normal|highlight)["']\s*>|</div>""", re.IGNORECASE)
 _HTTP = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _MENTION = re.compile(r"<@([0-9A-Za-z_\-@.]{1,64})>")
-# Returns a member's name by userid; other texts unchanged.
-NameOf = Callable[[str], str]
+# Function that returns the name of a userid's member; other texts are returned unchanged.
+NameFinder = Callable[[str], str]
 _HEADING = re.compile(r"(#{1,6})\s+(.*)")
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]*)", re.MULTILINE)
 _INLINE = re.compile(
@@ -43,28 +43,28 @@ def make_link(url: str, label_html: str, css: str = "link") -> str:
     return f'<a class="{css}" href="{_escape(url)}" target="_blank" rel="noopener noreferrer">{label_html}</a>'
 
 
-def render_text(content: str, name_of: NameOf = str, mentioned: Iterable[str] = ()) -> Markup:
+def render_text(content: str, find_name: NameFinder = str, mentioned: Iterable[str] = ()) -> Markup:
     """Draw a text: line ends, <a href>, <@userid>, then other mentioned people."""
     parts: list[str] = []
     position = 0
     for match in _LINK.finditer(content):
-        parts.append(_render_mentions(content[position : match.start()], name_of))
+        parts.append(_render_mentions(content[position : match.start()], find_name))
         url = html.unescape(match.group(1) or match.group(2) or "")
         parts.append(make_link(url, _escape(re.sub(r"<[^>]*>", "", match.group(3)))))
         position = match.end()
-    parts.append(_render_mentions(content[position:], name_of))
-    parts += [f" {_render_mention(one, name_of)}" for one in mentioned]
+    parts.append(_render_mentions(content[position:], find_name))
+    parts += [f" {_render_mention(one, find_name)}" for one in mentioned]
     return Markup("".join(parts).replace("\n", "<br>"))  # noqa: S704  # every piece was escaped above
 
 
-def _render_mentions(text: str, name_of: NameOf) -> str:
+def _render_mentions(text: str, find_name: NameFinder) -> str:
     """Escape the text and replace <@userid> by names."""
     pieces = _MENTION.split(text)
-    return "".join(_render_mention(one, name_of) if index % 2 else _escape(one) for index, one in enumerate(pieces))
+    return "".join(_render_mention(one, find_name) if index % 2 else _escape(one) for index, one in enumerate(pieces))
 
 
-def _render_mention(userid: str, name_of: NameOf) -> str:
-    return f'<span class="link">@{_escape(name_of(userid.removeprefix("@")))}</span>'
+def _render_mention(userid: str, find_name: NameFinder) -> str:
+    return f'<span class="link">@{_escape(find_name(userid.removeprefix("@")))}</span>'
 
 
 def strip_links(content: str) -> str:
@@ -72,9 +72,9 @@ def strip_links(content: str) -> str:
     return _LINK.sub(lambda match: re.sub(r"<[^>]*>", "", match.group(3)), content)
 
 
-def replace_mentions(text: str, name_of: NameOf) -> str:
+def replace_mentions(text: str, find_name: NameFinder) -> str:
     """Return the text with each <@userid> replaced by "@" and the name, without HTML."""
-    return _MENTION.sub(lambda match: f"@{name_of(match.group(1))}", text)
+    return _MENTION.sub(lambda match: f"@{find_name(match.group(1))}", text)
 
 
 def render_textcard(description: str) -> Markup:
@@ -97,46 +97,46 @@ def render_textcard(description: str) -> Markup:
     return Markup("".join(parts).replace("\n", "<br>"))  # noqa: S704  # every piece was escaped above
 
 
-def render_markdown(content: str, name_of: NameOf = str) -> Markup:
+def render_markdown(content: str, find_name: NameFinder = str) -> Markup:
     """Draw WeCom's Markdown subset: titles, bold, links, code, quotes, three colours, <@userid>."""
     lines: list[str] = []
     for line in content.split("\n"):
         heading = _HEADING.fullmatch(line.strip())
         if heading:
             level = len(heading.group(1))
-            lines.append(f'<div class="h{level}">{_render_inline(heading.group(2), name_of)}</div>')
+            lines.append(f'<div class="h{level}">{_render_inline(heading.group(2), find_name)}</div>')
         elif line.lstrip().startswith(">"):
-            lines.append(f'<div class="quote">{_render_inline(line.lstrip()[1:].strip(), name_of)}</div>')
+            lines.append(f'<div class="quote">{_render_inline(line.lstrip()[1:].strip(), find_name)}</div>')
         else:
-            lines.append(f"<div>{_render_inline(line, name_of) or '&nbsp;'}</div>")
+            lines.append(f"<div>{_render_inline(line, find_name) or '&nbsp;'}</div>")
     return Markup("".join(lines))  # noqa: S704  # every piece was escaped in _render_inline
 
 
 def strip_markdown(content: str) -> str:
     """Return Markdown content without its syntax, for a preview of one line."""
 
-    def bare(match: re.Match[str]) -> str:
+    def strip(match: re.Match[str]) -> str:
         inner = match["bold"] or match["colored"]
         return strip_markdown(inner) if inner else match["code"] or match["label"] or ""
 
-    return _INLINE.sub(bare, _LINE_MARK.sub("", content))
+    return _INLINE.sub(strip, _LINE_MARK.sub("", content))
 
 
-def _render_inline(text: str, name_of: NameOf) -> str:
+def _render_inline(text: str, find_name: NameFinder) -> str:
     parts: list[str] = []
     position = 0
     for match in _INLINE.finditer(text):
-        parts.append(_render_mentions(text[position : match.start()], name_of))
+        parts.append(_render_mentions(text[position : match.start()], find_name))
         position = match.end()
         if match["code"] is not None:
             parts.append(f"<code>{_escape(match['code'])}</code>")
         elif match["bold"] is not None:
-            parts.append(f"<b>{_render_inline(match['bold'], name_of)}</b>")
+            parts.append(f"<b>{_render_inline(match['bold'], find_name)}</b>")
         elif match["url"] is not None:
             parts.append(make_link(match["url"], _escape(match["label"])))
         else:
-            parts.append(f'<span class="{match["color"]}">{_render_inline(match["colored"], name_of)}</span>')
-    parts.append(_render_mentions(text[position:], name_of))
+            parts.append(f'<span class="{match["color"]}">{_render_inline(match["colored"], find_name)}</span>')
+    parts.append(_render_mentions(text[position:], find_name))
     return "".join(parts)
 
 
@@ -290,7 +290,7 @@ def _make_questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]])
 # WeCom's time zone; China has no other.
 _CHINA = timezone(timedelta(hours=8))
 _PREVIEW_LENGTH = 40
-_PLAIN = {"text": strip_links, "markdown": strip_markdown}
+_STRIPPERS = {"text": strip_links, "markdown": strip_markdown}
 _LABELS = {
     "image": _("Picture"),
     "voice": _("Voice"),
@@ -309,25 +309,25 @@ class Bubble:
     sent_at: datetime
 
     @property
-    def mine(self) -> bool:
+    def is_own(self) -> bool:
         return bool(self.message.sender)  # only the sender sees such a message
 
 
-def make_bubble(message: Message, folded: str, name_of: NameOf = str) -> Bubble:
+def make_bubble(message: Message, folded: str, find_name: NameFinder = str) -> Bubble:
     """Draw the message for the person with this folded userid. A recalled one is empty; a card may differ by person."""
     name = "recalled" if message.recalled else message.msgtype
-    content = Part() if message.recalled else _make_content(message, folded, name_of)
+    content = Part() if message.recalled else _make_content(message, folded, find_name)
     return Bubble(message, f"messages/{name}.html", content, read_time(message.sent_at))
 
 
-def _make_content(message: Message, folded: str, name_of: NameOf) -> Part:
+def _make_content(message: Message, folded: str, find_name: NameFinder) -> Part:
     content = Part(message.content)
     kind = message.msgtype
     if kind == "text":
         mentioned = [*content.get("mentioned_list", ()), *content.get("mentioned_mobile_list", ())]
-        content["body"] = render_text(content["content"], name_of, mentioned)
+        content["body"] = render_text(content["content"], find_name, mentioned)
     elif kind == "markdown":
-        content["body"] = render_markdown(content["content"], name_of)
+        content["body"] = render_markdown(content["content"], find_name)
     elif kind == "textcard":
         content.update(body=render_textcard(content["description"]), href=check_href(content["url"]))
     elif kind == "news":
@@ -346,16 +346,16 @@ class Preview:
     recalled: bool = False
 
 
-def make_preview(message: Message, name_of: NameOf = str) -> Preview:
+def make_preview(message: Message, find_name: NameFinder = str) -> Preview:
     content: dict[str, Any] = dict(message.content)
     if message.recalled:
         return Preview(recalled=True)
     articles = content.get("articles")
     if isinstance(articles, list) and articles:
         content = articles[0]
-    plain = _PLAIN.get(message.msgtype)
-    text = plain(str(content["content"])) if plain else _find_title(content)
-    text = replace_mentions(text, name_of)
+    strip = _STRIPPERS.get(message.msgtype)
+    text = strip(str(content["content"])) if strip else _find_title(content)
+    text = replace_mentions(text, find_name)
     return Preview(" ".join(text.split())[:_PREVIEW_LENGTH], _LABELS.get(message.msgtype, ""))
 
 

@@ -26,7 +26,7 @@ _REFUSAL_TEXTS = {
     "no such button": _("This button can no longer be pressed."),
     "no such option": _("This choice is no longer offered."),
     "no such menu entry": _("The app has changed its menu. Open the conversation again."),
-    "the app is gone": _("This app does not exist any more."),
+    "no such app": _("This app does not exist any more."),
 }
 _NOBODY = _("Nobody holds this phone any more. Choose who does.")
 _GUEST = _("A guest can only read. Choose a member of the company to hold this phone.")
@@ -82,8 +82,8 @@ async def show_robot(request: web.Request) -> web.StreamResponse:
 def _render_thread(
     request: web.Request, holder: Holder, title: str, messages: Iterable[Message], more: dict[str, object]
 ) -> web.Response:
-    name_of = rendering.make_name_finder(holder.company)
-    drawn = [make_bubble(message, holder.folded, name_of) for message in messages]
+    find_name = rendering.make_name_finder(holder.company)
+    drawn = [make_bubble(message, holder.folded, find_name) for message in messages]
     values = {"title": title, "bubbles": drawn, "app": None, "menu": [], "thread": "", **more}
     return render(request, "phone/chat.html", make_context(holder, "messages") | values)
 
@@ -108,7 +108,7 @@ def _make_action_handler(
         except clicks.ImpossibleAction as error:
             return _make_refusal(request, _REFUSAL_TEXTS.get(str(error), _NOT_UNDERSTOOD), 400)
         except web.HTTPNotFound:
-            return _make_refusal(request, _REFUSAL_TEXTS["the app is gone"], 404)
+            return _make_refusal(request, _REFUSAL_TEXTS["no such app"], 404)
         except (ValueError, TypeError, KeyError, AttributeError):
             return _make_refusal(request, _NOT_UNDERSTOOD, 400)
 
@@ -186,10 +186,10 @@ async def show_media(request: web.Request) -> web.StreamResponse:
     found = world.media.get(request.match_info["media_id"])
     if found is None or world.now() >= found.expires_at:
         raise web.HTTPNotFound(text="no such file\n")
-    shown = found.content_type in _PICTURES
-    disposition = "inline" if shown else "attachment"
+    is_picture = found.content_type in _PICTURES
+    disposition = "inline" if is_picture else "attachment"
     headers = {
-        "Content-Type": found.content_type if shown else "application/octet-stream",
+        "Content-Type": found.content_type if is_picture else "application/octet-stream",
         "Content-Disposition": f"{disposition}; filename*=utf-8''{quote(found.filename, safe='')}",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",

@@ -36,7 +36,7 @@ FAULT_LABELS = {
 }
 # Upper limit of ?from=: beyond the end of any list.
 _PLACE_MOST = 10**9
-_SHOWN_PEOPLE, _SHOWN_RECORDS, _SHOWN_DEPARTMENTS, _NAMED_DEPARTMENTS = 50, 100, 200, 40
+_SHOWN_PEOPLE, _SHOWN_RECORDS, _SHOWN_DEPARTMENTS, _APP_PAGE_DEPARTMENTS = 50, 100, 200, 40
 _SHOWN_MISSING = 20
 
 
@@ -97,7 +97,7 @@ async def show_app(request: web.Request) -> web.StreamResponse:
         "file": administration.make_verification_file_name(found, app),
         "waiting": waiting,
         "unchecked": app.trusted_ips is None and not world.settings.trusted_ips_required,
-        "departments": _list_departments(found, _NAMED_DEPARTMENTS),
+        "departments": _list_departments(found, _APP_PAGE_DEPARTMENTS),
         "section": "company",
     }
     return render(request, "console/app.html", values)
@@ -149,9 +149,9 @@ def _find_company(request: web.Request) -> Company:
     return found
 
 
-def _find_app(request: web.Request, found: Company) -> App:
+def _find_app(request: web.Request, company: Company) -> App:
     text = request.match_info["agentid"]
-    app = found.apps.get(int(text)) if text.isdecimal() and len(text) < 12 else None
+    app = company.apps.get(int(text)) if text.isdecimal() and len(text) < 12 else None
     if app is None:
         raise web.HTTPNotFound(text="no such app\n")
     return app

@@ -17,7 +17,7 @@ from wecom_sandbox.pages.bubbles import Preview, make_preview, read_time
 from wecom_sandbox.pages.rendering import GUEST, Holder, render
 from wecom_sandbox.state.world import WORLD, App, World
 
-# The event stream sends signs of life, so that a closed browser is noticed.
+# Seconds between two comments in the event stream, by which it notices that a browser was closed.
 _HEARTBEAT_SECONDS = 15
 # A path of the sandbox itself.
 _INSIDE = re.compile(r"/(?!/)[!-\[\]-~]*")
@@ -44,7 +44,7 @@ class Conversation:
 
 
 async def show_messages(request: web.Request) -> web.StreamResponse:
-    """Show the messages. ?corpid=&userid= gives the phone to this person (~guest: no member); &next= is shown then."""
+    """Show the messages. ?corpid=&userid=&next= gives the phone to a person (~guest: no member), then leads to next."""
     world = request.app[WORLD]
     if "corpid" in request.query:
         return _change_holder(request, world)
@@ -65,7 +65,7 @@ def _change_holder(request: web.Request, world: World) -> web.StreamResponse:
     following = request.query.get("next", "")
     inside = _INSIDE.fullmatch(following) is not None
     response = web.Response(status=302, headers={"Location": following if inside else "/phone"})
-    rendering.hold_phone(response, corpid, member.folded if member else GUEST)
+    rendering.remember_holder(response, corpid, member.folded if member else GUEST)
     return response
 
 
@@ -152,8 +152,8 @@ def _list_rows(world: World, holder: Holder) -> list[Conversation]:
                 newest[f"/phone/robot/{robot.key}"] = group.newest
     rows = [_make_conversation(world, holder, link, message) for link, message in newest.items()]
     found = sorted((row for row in rows if row is not None), key=lambda row: str(row.at), reverse=True)
-    silent = [app for app in _list_apps(holder) if f"/phone/chat/{app.agentid}" not in newest]
-    return found + [Conversation(app.name, f"/phone/chat/{app.agentid}", app=app) for app in silent]
+    unused = [app for app in _list_apps(holder) if f"/phone/chat/{app.agentid}" not in newest]
+    return found + [Conversation(app.name, f"/phone/chat/{app.agentid}", app=app) for app in unused]
 
 
 def _make_conversation(world: World, holder: Holder, link: str, message: Message) -> Conversation | None:
@@ -166,5 +166,5 @@ def _make_conversation(world: World, holder: Holder, link: str, message: Message
         title = holder.company.robots[message.robot].name or message.robot
     at = read_time(message.sent_at)
     is_today = at.date() == read_time(world.now()).date()
-    shown = make_preview(message, rendering.make_name_finder(holder.company))
-    return Conversation(title, link, shown, at, app, is_today) if title else None
+    preview = make_preview(message, rendering.make_name_finder(holder.company))
+    return Conversation(title, link, preview, at, app, is_today) if title else None

@@ -41,7 +41,7 @@ class Holder:
 
 
 def find_holder(request: web.Request, world: World) -> Holder | None:
-    """Return the holder; None if nobody was chosen in this browser, or the person is gone."""
+    """Return the holder; None if nobody was chosen in this browser, or the person has left."""
     corpid, _, name = unquote(request.cookies.get(PHONE_COOKIE, "")).partition("/")
     company = world.companies.get(corpid)
     if company is None:
@@ -52,7 +52,7 @@ def find_holder(request: web.Request, world: World) -> Holder | None:
     return Holder(company, member) if member else None
 
 
-def hold_phone(response: web.StreamResponse, corpid: str, name: str) -> None:
+def remember_holder(response: web.StreamResponse, corpid: str, name: str) -> None:
     _set_cookie(response, PHONE_COOKIE, quote(f"{corpid}/{name}", safe=""))
 
 
@@ -157,7 +157,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 
 class VisitRefused(Exception):
-    """The visit cannot go on. `text`: the words of WeCom's page (in Chinese)."""
+    """A refused visit of the authorise page or the QR page. `text`: the words of WeCom's page (in Chinese)."""
 
     def __init__(self, text: str, detail: str = "") -> None:
         super().__init__(text)
@@ -193,11 +193,11 @@ MEMBERS_SHOWN = 30
 def make_name_finder(company: Company) -> Callable[[str], str]:
     """Return a function that names a mention: a member's name; @all, mobile numbers and unknown userids unchanged."""
 
-    def name_of(userid: str) -> str:
+    def find_name(userid: str) -> str:
         member = company.directory.find(userid)
         return member.name if member else userid
 
-    return name_of
+    return find_name
 
 
 def find_initials(member: Member) -> str:

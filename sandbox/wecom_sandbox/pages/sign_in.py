@@ -99,7 +99,7 @@ def make_code(world: World, target: Target, userid: str) -> str:
     if target.private and target.admits(userid):
         ticket = secrets.token_urlsafe(48)
         expires_at = world.now() + world.settings.user_ticket_seconds
-        world.keep_ticket(Ticket(ticket, corpid, target.app.agentid, expires_at, userid))
+        world.store_ticket(Ticket(ticket, corpid, target.app.agentid, expires_at, userid))
     return world.new_code(corpid=corpid, userid=userid, netloc=target.netloc, user_ticket=ticket).value
 
 
@@ -126,9 +126,9 @@ async def show_qr_page(request: web.Request) -> web.StreamResponse:
     if own is not None and rendering.LINK_TAPPED_COOKIE in request.cookies and target.admits(own.userid):
         # This browser just tapped a link on its phone: inside WeCom the person would not be asked again.
         url = add_code(visit.redirect_uri, make_code(world, target, own.userid), visit.state)
-        silent = web.Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})
-        silent.del_cookie(rendering.LINK_TAPPED_COOKIE, path="/")
-        return silent
+        redirect = web.Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})
+        redirect.del_cookie(rendering.LINK_TAPPED_COOKIE, path="/")
+        return redirect
     query = request.query.get("q", "")
     context = {
         "app": target.app,
@@ -145,8 +145,8 @@ async def show_qr_page(request: web.Request) -> web.StreamResponse:
 
 
 async def answer_scan(request: web.Request) -> web.StreamResponse:
-    """Answer {"userid", "answer": "approve" | "refuse"} or {"q"} with JSON, since a framed page may not submit
-    forms. It requires Content-Type application/json, which another site's page cannot send without permission."""
+    """Answer a scan, {"userid", "answer": "approve" | "refuse"}, or a search, {"q"}. The body is JSON, as a framed page
+    may not submit forms, and another site's page cannot send this Content-Type without permission."""
     world = request.app[WORLD]
     if request.content_type != "application/json":
         return web.json_response({"error": "Content-Type must be application/json"}, status=415)

@@ -44,11 +44,11 @@ _TOP_NAME_BYTES, _SUB_NAME_BYTES, _KEY_BYTES, _URL_BYTES = 16, 40, 128, 1024
 
 def check_menu(menu: Json) -> list[Json]:
     """Check a menu and return its entries. Raise ApiError."""
-    buttons = content.read_objects(menu, "button", least=1, most=3, wrong=40016)
+    buttons = content.read_objects(menu, "button", least=1, most=3, errcode=40016)
     for button in buttons:
         if button.get("sub_button"):
             _check_menu_name(button, _TOP_NAME_BYTES, 40018)
-            for below in content.read_objects(button, "sub_button", least=1, most=5, wrong=40023):
+            for below in content.read_objects(button, "sub_button", least=1, most=5, errcode=40023):
                 if below.get("sub_button"):
                     raise ApiError(40022)
                 _check_menu_entry(below, _SUB_NAME_BYTES, _SUB_ERRORS)
@@ -73,12 +73,12 @@ def _check_menu_entry(button: Json, name_bytes: int, codes: tuple[int, int, int,
         content.read_text(button, "appid", missing=42030)
         content.read_text(button, "pagepath", missing=bad_url)
     else:
-        content.read_key(button, "key", missing=bad_key, wrong=bad_key, most=_KEY_BYTES)
+        content.read_key(button, "key", missing=bad_key, errcode=bad_key, most=_KEY_BYTES)
 
 
-def _check_menu_name(button: Json, most: int, wrong: int) -> None:
-    if not 1 <= len(content.read_text(button, "name", missing=wrong).encode()) <= most:
-        raise ApiError(wrong)
+def _check_menu_name(button: Json, most: int, errcode: int) -> None:
+    if not 1 <= len(content.read_text(button, "name", missing=errcode).encode()) <= most:
+        raise ApiError(errcode)
 
 
 def check_app_menu(row: object, *, path: str) -> None:
@@ -98,7 +98,7 @@ COMPANY_FIELDS = frozenset(
     {"corpid", "name", "contacts_secret", "contacts_callback", "contacts_old_ips", "account_limit"}
 )
 Steps = Generator[None, None, None]
-_LISTS = ("departments", "members", "tags", "apps", "robots")
+_LIST_FIELDS = ("departments", "members", "tags", "apps", "robots")
 APP_FIELDS = frozenset(App.__slots__) - {"ip_effective_at"}
 
 
@@ -116,7 +116,7 @@ def put_company_in_steps(world: World, values: object) -> Generator[None, None, 
     """Do the work of `put_company`, one step for each row. The last step stores the company."""
     if not isinstance(values, Mapping):
         raise ValueError("a company must be an object")
-    own = {name: value for name, value in values.items() if name not in _LISTS}
+    own = {name: value for name, value in values.items() if name not in _LIST_FIELDS}
     company = typed.build(Company, own, path="company", allowed=COMPANY_FIELDS)
     if not _CORPID.fullmatch(company.corpid):
         raise ValueError("corpid must be ww (or wx) and 4 to 62 letters or digits")
@@ -178,7 +178,7 @@ def put_members(world: World, company: Company, rows: list[object]) -> int:
 
 
 def remove_member(world: World, company: Company, userid: str) -> None:
-    """Remove a person who leaves the company from tags and scopes, and empty the phone. Raise KeyError."""
+    """Remove a member who leaves the company, also from tags and scopes, and empty the phone. Raise KeyError."""
     announcer = Announcer(world, company)
     with announcer.announce_scope_changes([userid]):
         member = company.directory.remove_member(userid)
@@ -187,21 +187,22 @@ def remove_member(world: World, company: Company, userid: str) -> None:
         _forget_person(world, company, member.folded, announcer)
 
 
-def _forget_person(world: World, company: Company, gone: str, announcer: Announcer) -> None:
-    """Remove a member from tags and scopes, with codes, tickets and consents. Somebody who gets the same userid later
-    is another person."""
+def _forget_person(world: World, company: Company, folded: str, announcer: Announcer) -> None:
+    """Remove a member from tags and scopes, and delete the member's codes, tickets and consents: somebody who gets
+    the same userid later is another person."""
     for tag in list(company.directory.tags.values()):
-        left = [one for one in tag.userids if fold_id(one) != gone]
+        left = [one for one in tag.userids if fold_id(one) != folded]
         if len(left) < len(tag.userids):
             company.directory.put_tag(new := replace(tag, userids=left))
             announcer.announce_tag(tag, new)
     for app in company.apps.values():
-        app.scope.userids = [one for one in app.scope.userids if fold_id(one) != gone]
+        app.scope.userids = [one for one in app.scope.userids if fold_id(one) != folded]
     tables: list[dict[str, Any]] = [world.codes, world.user_tickets]
     for table in tables:
-        for key in [key for key, one in table.items() if one.corpid == company.corpid and fold_id(one.userid) == gone]:
-            del table[key]
-    for consent in [one for one in world.consents if (one[0], one[2]) == (company.corpid, gone)]:
+        for key, one in list(table.items()):
+            if one.corpid == company.corpid and fold_id(one.userid) == folded:
+                del table[key]
+    for consent in [one for one in world.consents if (one[0], one[2]) == (company.corpid, folded)]:
         del world.consents[consent]
 
 
@@ -305,7 +306,7 @@ def put_robots(company: Company, rows: list[object]) -> int:
 
 
 def make_verification_file_name(company: Company, app: App) -> str:
-    """Return the name of the file that proves the ownership of a trusted domain. The file contains the code in it."""
+    """Return the name of the file that proves who owns a trusted domain. The file's content is the code in its name."""
     digest = hashlib.sha256(f"{company.corpid}/{app.agentid}".encode()).digest()
     code = "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:16])
     return f"WW_verify_{code}.txt"
@@ -367,5 +368,5 @@ def _merge_row(known: Mapping[int, T], key: str, row: object, cls: type[T]) -> T
     number = row.get(key) if isinstance(row, Mapping) else None
     old = known.get(number) if isinstance(number, int) else None
     values = typed.check_fields(cls, row, path=f"{cls.__name__.lower()} {number}")
-    before = {name: getattr(old, name) for name in cls.__slots__} if old is not None else {}
-    return typed.build(cls, before | values, path=f"{cls.__name__.lower()} {number}")
+    defaults = {name: getattr(old, name) for name in cls.__slots__} if old is not None else {}
+    return typed.build(cls, defaults | values, path=f"{cls.__name__.lower()} {number}")

@@ -86,10 +86,10 @@ class Announcer:
         shrank, so that one change among 100,000 people costs little."""
         directory = self._company.directory
         before = {fold_id(userid): directory.find(userid) for userid in userids}
-        seen = self._find_visibilities()
+        visibilities = self._find_visibilities()
         yield
         for agentid, new in self._find_visibilities().items():
-            old = seen.get(agentid)
+            old = visibilities.get(agentid)
             if old is None:
                 continue
             moved = sorted((old.singles ^ new.singles) - before.keys())

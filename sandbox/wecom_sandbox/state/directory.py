@@ -55,7 +55,7 @@ class Member:
     status: int = ACTIVE
     main_department: int = 0
     extattr: dict[str, object] | None = None
-    # Without an interface licence: named in unlicenseduser, gets nothing (matters for third-party apps).
+    # A member without an interface licence is named in unlicenseduser and gets nothing (for third-party apps).
     unlicensed: bool = False
 
     def __post_init__(self) -> None:
@@ -91,7 +91,7 @@ class Visibility:
         return member.folded in self.singles or any(number in self.departments for number in member.department)
 
     def reaches(self, member: Member) -> bool:
-        """Return whether the app can send messages to the member: seen, and neither disabled nor gone."""
+        """Return whether the app can send messages to the member, who must be visible, enabled and still there."""
         return member.status not in (DISABLED, LEFT) and self.sees(member)
 
 

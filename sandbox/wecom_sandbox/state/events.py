@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 LOG_LENGTH = 5000
-# Limit for all apps together; above it the longest queue loses its oldest event.
+# Most waiting events of all apps together; above it the longest queue loses its oldest event.
 WAITING_MOST = 100_000
 # An app of a company; agentid None: its directory-sync assistant.
 Receiver = tuple[str, int | None]
@@ -78,10 +78,10 @@ class Outbox:
     def add(self, outgoing: Outgoing) -> None:
         self.queues.setdefault(outgoing.receiver, deque()).append(outgoing)
         if self.waiting > WAITING_MOST:
-            self._give_up()
+            self._drop_oldest_event()
         self.wake()
 
-    def _give_up(self) -> None:
+    def _drop_oldest_event(self) -> None:
         """Drop the oldest event of the longest queue, in most cases of an app whose address hangs."""
         lost = max(self.queues.values(), key=len).popleft()
         at = float(str(lost.elements["CreateTime"]))

@@ -1,4 +1,4 @@
-"""Uploaded files, and files that the sandbox made."""
+"""Uploaded files, and pictures in messages of robots."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from wecom_sandbox.state.world import Chat, Code, Ticket, Token, World, run_at_o
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_LISTS = ("receivers", "dropped")
+_LIST_FIELDS = ("receivers", "dropped")
 _MESSAGE_FIELDS = frozenset(
     {"msgid", "corpid", "agentid", "msgtype", "content", "sent_at", "safe", "chatid", "robot", "sender", "recalled"}
 )
@@ -67,9 +67,9 @@ def write_snapshot(world: World, path: Path) -> None:
     full disk or a power failure leaves the old file or the new one, never a part."""
     target = path.resolve()
     # mkstemp creates files with mode 0600.
-    number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with open(number, "wb") as file:
+        with open(descriptor, "wb") as file:
             file.writelines(encode_snapshot(world))
             file.flush()
             os.fsync(file.fileno())
@@ -83,7 +83,7 @@ def write_snapshot(world: World, path: Path) -> None:
 
 def encode_snapshot(world: World) -> Iterator[bytes]:
     """Yield whole lines with their ends; the first line in pieces, one for each row. The content is the state when
-    the first piece is requested; a row that changes afterwards may be the newer one."""
+    the first piece is requested; a row that changes before it is encoded may have its new content."""
     mail = world.mail
     messages, codes = list(mail.messages.values()), list(mail.response_codes.values())
     chats, media, credentials = list(world.chats.values()), list(world.media), _list_credentials(world)
@@ -140,7 +140,7 @@ def _encode_line(document: object) -> bytes:
 
 
 def _make_message_json(message: Message) -> dict[str, object]:
-    fields = {name: getattr(message, name) for name in (*_MESSAGE_FIELDS, *_LISTS)}
+    fields = {name: getattr(message, name) for name in (*_MESSAGE_FIELDS, *_LIST_FIELDS)}
     return fields | {"views": {folded: asdict(view) for folded, view in message.views.items()}}
 
 
@@ -149,12 +149,12 @@ def _make_code_json(code: ResponseCode) -> dict[str, object]:
 
 
 def _read_message(world: World, values: object) -> None:
-    rest, parts = _split_object(values, *_LISTS, "views")
+    rest, parts = _split_object(values, *_LIST_FIELDS, "views")
     message = typed.build(Message, rest, path="message", allowed=_MESSAGE_FIELDS)
     _check_company(world, message.corpid)
     if message.msgid in world.mail.messages:
         raise ValueError(f"message {message.msgid} occurs twice")
-    message.receivers, message.dropped = (tuple(_read_texts(parts[name], name)) for name in _LISTS)
+    message.receivers, message.dropped = (tuple(_read_texts(parts[name], name)) for name in _LIST_FIELDS)
     views = parts["views"]
     if not isinstance(views, dict):
         raise ValueError("message.views must be an object")
@@ -178,7 +178,7 @@ def _read_chat(world: World, values: object) -> None:
         raise ValueError(f"chat must have {', '.join(sorted(_CHAT_FIELDS))}")
     chat = Chat(members=dict.fromkeys(_read_texts(parts["members"], "members")), **fields)
     _check_company(world, chat.corpid)
-    world.keep_chat(chat)
+    world.store_chat(chat)
 
 
 def _read_media(world: World, values: object) -> None:
@@ -224,8 +224,8 @@ def _read_clock(world: World, values: object) -> None:
 _READERS: dict[str, Callable[[World, object], None]] = {
     "clock": _read_clock,
     "token": _read_token,
-    "code": lambda world, values: world.keep_code(_read_company_object(world, Code, "code", values)),
-    "user_ticket": lambda world, values: world.keep_ticket(_read_company_object(world, Ticket, "user_ticket", values)),
+    "code": lambda world, values: world.store_code(_read_company_object(world, Code, "code", values)),
+    "user_ticket": lambda world, values: world.store_ticket(_read_company_object(world, Ticket, "user_ticket", values)),
     "js_ticket": _read_js_ticket,
     "consent": _read_consent,
     "chat": _read_chat,
@@ -256,8 +256,8 @@ def _check_company(world: World, corpid: str) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make a renamed file in the folder survive a power failure."""
-    number = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(number)
+        os.fsync(descriptor)
     finally:
-        os.close(number)
+        os.close(descriptor)

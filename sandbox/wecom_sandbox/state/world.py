@@ -25,7 +25,7 @@ ENDS_AT = 9_999_999_999
 
 
 class Clock:
-    """Clock in unix seconds as float. Only `reset` sets it back; it stops at ENDS_AT."""
+    """Clock in unix seconds as float. Only `reset` sets it back, and nothing moves it beyond ENDS_AT."""
 
     def __init__(self) -> None:
         self._offset_seconds = 0.0
@@ -100,9 +100,9 @@ class MissingPaths:
 
 
 # Limits of all sign-in codes, user_tickets and groups; above them the oldest is dropped, expired or not.
-KEPT_CODES = 100_000
-KEPT_TICKETS = 200_000
-KEPT_CHATS = 10_000
+CODES_MOST = 100_000
+TICKETS_MOST = 200_000
+CHATS_MOST = 10_000
 
 
 @dataclass(slots=True)
@@ -203,7 +203,7 @@ class Company:
         return self.directory.find(userid) is not None
 
     def app_reaches(self, app: App, member: Member) -> bool:
-        """Return whether the app's messages reach this member: in its scope, neither disabled nor gone."""
+        """Return whether the app's messages reach this member: in its scope, not disabled, and has not left."""
         return self.visibility(app).reaches(member)
 
 
@@ -314,7 +314,7 @@ class World:
         return self.clock.now()
 
     def log_call(self, record: CallRecord) -> None:
-        """Keep the record, and at most `calls_kept` of the newest."""
+        """Store the record. Of all records only the newest `calls_kept` stay."""
         self.calls.add(record)
         while len(self.calls) > self.settings.calls_kept:
             self.calls.drop()
@@ -327,23 +327,23 @@ class World:
         """Make a code for one use within 5 minutes, bound to the host (and port) to which the browser is sent."""
         expires_at = self.now() + self.settings.code_seconds
         code = Code(secrets.token_urlsafe(32), corpid, userid, openid, netloc, expires_at, user_ticket)
-        self.keep_code(code)
+        self.store_code(code)
         return code
 
-    def keep_code(self, code: Code) -> None:
+    def store_code(self, code: Code) -> None:
         self.codes[code.value] = code
-        if len(self.codes) > KEPT_CODES:
+        if len(self.codes) > CODES_MOST:
             self.codes.popitem(last=False)
 
-    def keep_ticket(self, ticket: Ticket) -> None:
-        """Keep a user_ticket."""
+    def store_ticket(self, ticket: Ticket) -> None:
+        """Store a user_ticket."""
         self.user_tickets[ticket.value] = ticket
-        if len(self.user_tickets) > KEPT_TICKETS:
+        if len(self.user_tickets) > TICKETS_MOST:
             self.user_tickets.popitem(last=False)
 
-    def keep_chat(self, chat: Chat) -> None:
+    def store_chat(self, chat: Chat) -> None:
         self.chats[chat.chatid] = chat
-        if len(self.chats) > KEPT_CHATS:
+        if len(self.chats) > CHATS_MOST:
             self.chats.popitem(last=False)
 
     def watch(self, corpid: str, folded: str, listener: Callable[[], None]) -> Callable[[], None]:

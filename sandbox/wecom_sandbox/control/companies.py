@@ -1,4 +1,4 @@
-"""Control of companies: the actions of an administrator in WeCom's console, without its delays."""
+"""Control of companies and of their members' phones. An administrator's actions have no delay, unless they say so."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wecom_sandbox.control.routes import (
     read_text,
     route,
 )
-from wecom_sandbox.control.whole import ROWS_AT_ONCE, make_large_response, run_between_calls
+from wecom_sandbox.control.system import ROWS_AT_ONCE, make_large_response, run_between_calls
 from wecom_sandbox.http import typed
 from wecom_sandbox.messages.inbox import Message, Ring
 from wecom_sandbox.pages.bubbles import check_href
@@ -35,7 +35,7 @@ from wecom_sandbox.state import administration
 from wecom_sandbox.state.events import Callback
 from wecom_sandbox.state.world import App, Company, World
 
-APP_NAMES = tuple(sorted(administration.APP_FIELDS - {"agentid"}))
+APP_FIELD_NAMES = tuple(sorted(administration.APP_FIELDS - {"agentid"}))
 
 
 @route("GET", "companies")
@@ -89,7 +89,7 @@ async def delete_department(request: web.Request, world: World, document: object
 
 @route("POST", "companies/{corpid}/members")
 async def post_members(request: web.Request, world: World, document: Any) -> object:
-    """Add members, or change the given fields of known ones, one by one: those before a wrong one are kept."""
+    """Add members, or change the given fields of known ones, one by one: rows before a wrong one take effect."""
     company, rows = find_company(request, world), read_list(document)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         if world.companies.get(company.corpid) is not company:
@@ -114,7 +114,7 @@ async def post_tags(request: web.Request, world: World, document: Any) -> object
 
 @route("POST", "companies/{corpid}/robots")
 async def post_robots(request: web.Request, world: World, document: Any) -> object:
-    """Add group robots, or replace them by their keys."""
+    """Add group robots, or replace those with the same keys."""
     return {"count": administration.put_robots(find_company(request, world), read_list(document))}
 
 
@@ -131,7 +131,7 @@ async def patch_app(request: web.Request, world: World, document: Any) -> object
     """Change the given fields of an app, without the rules of WeCom's console."""
     app = find_app(request, world)
     administration.put_apps(
-        world, find_company(request, world), [{**read_object(document, *APP_NAMES), "agentid": app.agentid}]
+        world, find_company(request, world), [{**read_object(document, *APP_FIELD_NAMES), "agentid": app.agentid}]
     )
     return administration.make_app_json(app)
 
@@ -274,7 +274,7 @@ def _find_app(company: Company, values: dict[str, Any]) -> App:
 
 
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.\-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?")
-_FIELDS = (
+_CONSOLE_FIELDS = (
     "name",
     "description",
     "home_url",
@@ -290,9 +290,9 @@ _FIELDS = (
 
 @route("PATCH", "companies/{corpid}/apps/{agentid}/console")
 async def save_in_console(request: web.Request, world: World, document: Any) -> object:
-    """Save the given fields as WeCom's console does: a domain must be verified again, a trusted IP takes a minute."""
+    """Save the given fields as WeCom's console does: a new domain is unverified, a new trusted IP takes a minute."""
     company, app = find_company(request, world), find_app(request, world)
-    values = read_object(document, *_FIELDS)
+    values = read_object(document, *_CONSOLE_FIELDS)
     await _check_console_values(request, company, app, values)
     old_domain, old_ips = app.trusted_domain, dict.fromkeys(app.trusted_ips or ())
     effective = app.ip_effective_at.copy()
@@ -331,7 +331,7 @@ def _check_domain(domain: object, _: Translate) -> None:
 
 
 def _check_ips(app: App, values: dict[str, Any], _: Translate) -> None:
-    """Raise ValueError for a wrong address, or without a domain or callback address."""
+    """Raise ValueError for a wrong IP, or for an app that has neither a domain nor a callback address."""
     domain, callback = values.get("trusted_domain", app.trusted_domain), values.get("callback", {})
     if not (domain or app.callback.url or callback):
         raise ValueError(_("Trusted IPs can be set after a trusted domain or a callback address."))
@@ -343,7 +343,7 @@ def _check_ips(app: App, values: dict[str, Any], _: Translate) -> None:
 
 
 async def _check_callback(request: web.Request, corpid: str, values: object, _: Translate) -> None:
-    """Raise ValueError if the address does not answer as WeCom wants; an empty one switches callbacks off."""
+    """Raise ValueError if the address does not answer as WeCom requires; an empty one switches callbacks off."""
     callback = typed.build(Callback, values, path="callback")
     if not callback.url:
         return

@@ -1,4 +1,4 @@
-"""Control of the sandbox as a whole: state, settings, clock, logs, faults."""
+"""Control of the whole sandbox: state, settings, clock, logs, faults."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from wecom_sandbox.state.events import DeliveryRecord
 from wecom_sandbox.state.world import AUTHORITY, CallRecord, World, make_ip_warnings
 
 T = TypeVar("T")
-# Work done before other calls get their turn.
+# Most rows and bytes that are processed before other calls are answered.
 ROWS_AT_ONCE, BYTES_AT_ONCE = 100, 256 * 1024
 
 
 async def run_between_calls(steps: Generator[None, None, T]) -> T:
-    """Do the steps, ROWS_AT_ONCE at a time, and return their result."""
+    """Do the steps, ROWS_AT_ONCE at a time, with other calls in between. Return their result."""
     while True:
         try:
             for _ in range(ROWS_AT_ONCE):
@@ -34,7 +34,7 @@ async def run_between_calls(steps: Generator[None, None, T]) -> T:
 
 
 async def join_into_blocks(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield the pieces in blocks of ROWS_AT_ONCE, or of BYTES_AT_ONCE if they are large. They are made on demand."""
+    """Yield the pieces in blocks of ROWS_AT_ONCE, or of BYTES_AT_ONCE if they are large. A block is made on demand."""
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -49,7 +49,7 @@ async def join_into_blocks(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 async def make_large_response(document: object) -> web.Response:
-    """Return the document as JSON. Rows of its iterators are made between other calls."""
+    """Return the document as JSON. Other calls are answered while the rows of its iterators are made."""
     body = b"".join([block async for block in join_into_blocks(encode_in_pieces(document))])
     return web.Response(body=body, content_type="application/json", charset="utf-8")
 
