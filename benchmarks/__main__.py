@@ -14,8 +14,8 @@ from benchmarks.goals import FILE_VARIABLE, Goal, read_reported_goals
 from tests.services import ENVIRON, UNUSED_DATABASE_URL
 
 ROOT = Path(__file__).resolve().parent.parent
-# The settings require them; programs that need servers start their own.
-SERVICES = {"DATABASE_URL": UNUSED_DATABASE_URL, "VALKEY_URL": "redis://127.0.0.1:1/0"}
+# The settings require these addresses, but nothing connects to them: programs that need servers start their own.
+UNUSED_SERVICES = {"DATABASE_URL": UNUSED_DATABASE_URL, "VALKEY_URL": "redis://127.0.0.1:1/0"}
 PROGRAMS = ("client_overhead", "sign_in", "push_engine", "chart_push", "pages")
 
 
@@ -51,7 +51,7 @@ def _run_benchmark(name: str, root: Path) -> tuple[int, list[Goal]]:
     print(f"--- {name}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "goals.jsonl"
-        env = {**os.environ, **ENVIRON, **SERVICES, FILE_VARIABLE: str(path)}
+        env = {**os.environ, **ENVIRON, **UNUSED_SERVICES, FILE_VARIABLE: str(path)}
         command = [sys.executable, "-m", f"benchmarks.{name}"]
         status = subprocess.run(command, cwd=root, env=env, check=False).returncode  # noqa: S603  # our own programs
         goals = read_reported_goals(path)

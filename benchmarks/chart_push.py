@@ -1,6 +1,6 @@
 """Measure how fast distinct charts are drawn, uploaded and pushed, and the memory of the worker that draws them.
 
-Run `python -m benchmarks.chart_push [KIND …] [--charts N]`: a report that shows each person only their own
+Run `python -m benchmarks.chart_push [KIND …] [--charts N]`. It pushes a report that shows each person only their own
 rows, so that each gets a different chart. Beat, workers and servers are real. Figures are added to
 benchmarks/results/chart_push.jsonl.
 """
@@ -20,17 +20,17 @@ import psutil
 from benchmarks import runner
 from benchmarks.goals import Goal, Measurement
 from benchmarks.push_engine import THREADS, start_beat
-from benchmarks.push_world import World, make_corps, make_people, read_cpu_seconds, read_process_cpu, running_world
+from benchmarks.push_world import World, make_corps, make_people, read_cpu_seconds, read_process_cpu, run_world
 from benchmarks.runner import ROOT
 from integrations.data.table import Column, Kind
 from tools.demo.program import make_charts_command
 
-FULL = 1000
-# As in compose.yaml and deploy/systemd.
+CHARTS_BY_DEFAULT = 1000
+# Processes of the charts worker, as many as in compose.yaml and deploy/systemd.
 PROCESSES = 2
-# Lower for kinds with much text, whose letters the renderer measures one by one.
+# The goal is lower for kinds with much text, whose letters the renderer measures one by one.
 GOALS_A_SECOND = {"line": 15, "number": 15, "donut": 8, "table": 8}
-# Memory at which a drawing process is replaced, plus that of the worker above it.
+# Memory at which a drawing process is replaced, plus that of its parent process.
 GOAL_MEGABYTES = 800
 
 DAYS = 30
@@ -51,7 +51,7 @@ def make_rows(person: int) -> list[tuple[Any, ...]]:
 
 
 def measure(kind: str, charts: int) -> Measurement:
-    with running_world() as world:
+    with run_world() as world:
         world.start_sandbox(1, charts, latency_seconds=0)
         [corp] = make_corps(world, 1)
         make_people(corp, charts)
@@ -170,7 +170,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     # Python 3.13 also checks an empty list of arguments against the choices.
     parser.add_argument("kinds", nargs="*", choices=[[], *CHARTS])
-    parser.add_argument("--charts", type=int, default=FULL)
+    parser.add_argument("--charts", type=int, default=CHARTS_BY_DEFAULT)
     options = parser.parse_args()
     kinds = options.kinds or list(CHARTS)
     if len(kinds) == 1:
@@ -180,8 +180,8 @@ def main() -> int:
 
 def _measure_and_report(kind: str, charts: int) -> int:
     load = runner.read_load()
-    figures, wanted = measure(kind, charts)
-    return runner.report_result("chart_push", {"load_before": load, **figures}, wanted)
+    figures, goals = measure(kind, charts)
+    return runner.report_result("chart_push", {"load_before": load, **figures}, goals)
 
 
 if __name__ == "__main__":

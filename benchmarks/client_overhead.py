@@ -1,9 +1,9 @@
 """Measure the cost of the WeCom client per call: `python -m benchmarks.client_overhead [--calls N] [--rounds N]`.
 
-Against one server on this machine, alternating round by round: our client (message/send with a shared token store), a
+It calls one server on this machine, by turns in each round, with our client (message/send, a shared token store), a
 bare `requests.Session` that only posts the same bytes and reads the JSON, the same session with its defaults (which
-read the environment for proxies), and wechatpy. It prints processor time per call, as ratios to the bare session
-(medians over the rounds).
+read the environment for proxies), and wechatpy. It prints processor time per call, and its ratio to that of the bare
+session (medians over the rounds).
 
 Goal: at most 1.15 times the processor time of the bare session.
 """
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import goals
 from benchmarks.goals import Goal
-from benchmarks.stand_in import stand_in
+from benchmarks.stand_in import run_stand_in
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.builders import build_app_message, build_text_content, encode_body
 from integrations.clients.wecom.calls import Wire
@@ -94,7 +94,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=300, help="calls in each round (300)")
     parser.add_argument("--rounds", type=int, default=11, help="rounds of every contender (11)")
     options = parser.parse_args()
-    with stand_in(make_answer) as url:
+    with run_stand_in(make_answer) as url:
         contenders = {
             "bare session": make_bare_call(url),
             "our client": make_client_call(url),

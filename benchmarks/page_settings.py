@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guanwecom.settings import *  # noqa: F403  # the same settings, but for what follows
+from guanwecom.settings import *  # noqa: F403  # the same settings, except for those below
 from guanwecom.settings import BASE_DIR
 
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = False

@@ -1,4 +1,4 @@
-"""Rows for benchmarks.pages: an installation some years old, written by PostgreSQL itself. All names are invented.
+"""Rows for benchmarks.pages: an installation some years old, made by SQL in PostgreSQL. All names are invented.
 
 Every table that an administrator can list has rows. Keys ascend with time, as if rows had been written in order.
 """
@@ -22,8 +22,8 @@ PASSWORD = "a long enough password"
 ROOT, OPERATOR = "root", "operator"
 EMPLOYEE = "person40"
 TABLES = Path(__file__).with_name("page_rows.toml")
-# The migrations' groups, attributes and entries have keys below this.
-KEYS_BEFORE = 100
+# The groups, attributes and entries that migrations make have keys below this.
+KEYS_OF_MIGRATIONS = 100
 # Each group of people has its own messages. A run has MESSAGES messages for PER_RUN people.
 GROUPS, MESSAGES, PER_RUN = 40, 7, 50
 # Messages of each group in the last run, which goes to everybody.
@@ -84,7 +84,7 @@ def _write(cursor: Any, label: str, rows: int, values: Mapping[str, str]) -> Non
         [*parameters, rows],
     )
     if model._meta.auto_field is not None:
-        sequence = [model._meta.db_table, model._meta.auto_field.column, rows + KEYS_BEFORE]
+        sequence = [model._meta.db_table, model._meta.auto_field.column, rows + KEYS_OF_MIGRATIONS]
         cursor.execute("SELECT setval(pg_get_serial_sequence(%s, %s), %s)", sequence)
 
 

@@ -42,7 +42,7 @@ SHOWN = {HTTPStatus.OK, HTTPStatus.FOUND}
 # The small one is a tenth. In a smaller one more filters would find nothing, which takes fewer queries.
 SMALL, LARGE = Size(10_000, 1_000, 10_000), Size(100_000, 10_000, 100_000)
 GOAL_P95, GOAL_WORST, GOAL_EMPLOYEE = 150.0, 300.0, 40.0
-# A page is visited until its least number of queries was seen so often, but at most so many times.
+# A page is opened until its least number of queries occurred LEAST_SEEN times, but at most VISITS_AT_MOST times.
 LEAST_SEEN, VISITS_AT_MOST = 3, 10
 WORDS = ("7", "员工7777", "person7777", "日报7", "没有这样的")
 # Texts for the filters of the log.
@@ -51,7 +51,7 @@ FILTER_TEXTS = [{"person": "person7777"}, {"person": "员工7777"}, {"push": "�
 _NO_FILTERS = {"action", "language"}
 # Addresses that are not pages: they lead out, or make files.
 EXCLUDED = ("/admin/logout/", "/admin/jsi18n/", "/docs/", "/static/")
-_LATER = re.compile(r"\?p=[0-9]+")
+_PAGE_LINK = re.compile(r"\?p=[0-9]+")
 EMPLOYEE_PAGES = ("/", f"/?{urlencode({'q': '日报7'})}", "/subscriptions/", "/account/")
 
 
@@ -95,10 +95,10 @@ def measure(rounds: int) -> Pages:
 
 def _sign_in(application: Any, who: str) -> Browser:
     browser = Browser(application, BROWSER)
-    browser.answer("/login/")
+    browser.request("/login/")
     token = browser.cookies["csrftoken"]
     form = {"username": who, "password": PASSWORD, "csrfmiddlewaretoken": token}
-    assert browser.ask("/login/", form), "no sign-in"
+    assert browser.request_target("/login/", form), "no sign-in"
     return browser
 
 
@@ -127,7 +127,7 @@ def _filters_people(model_admin: Any) -> bool:
 
 def _list_linked_pages(path: str, links: list[str]) -> list[str]:
     """Return a list's own links, and those of its first row and that row's history."""
-    later = [link for link in links if _LATER.fullmatch(link)]
+    later = [link for link in links if _PAGE_LINK.fullmatch(link)]
     left_out = set(later[1:-1])  # of the links to further pages, all but the first and the last
     queries = [f"{path}{link}" for link in links if link.startswith("?") and link not in left_out]
     rows = [link for link in links if link.startswith(path) and link.endswith("/change/")]
@@ -137,12 +137,12 @@ def _list_linked_pages(path: str, links: list[str]) -> list[str]:
 def _list_own_pages(browser: Browser) -> list[str]:
     links = _read_links(browser, "/")
     older = [link for link in links if "older=" in link]
-    marks = [link for link in links if link.startswith("/m/")]
-    return [*EMPLOYEE_PAGES, *(f"/{urlsplit(link)._replace(path='').geturl()}" for link in older[:1]), *marks[:3]]
+    messages = [link for link in links if link.startswith("/m/")]
+    return [*EMPLOYEE_PAGES, *(f"/{urlsplit(link)._replace(path='').geturl()}" for link in older[:1]), *messages[:3]]
 
 
 def _read_links(browser: Browser, path: str) -> list[str]:
-    status, _headers, page = browser.answer(path)
+    status, _headers, page = browser.request(path)
     parser = _Links()
     if status.startswith("200"):
         parser.feed(page.decode())
@@ -157,7 +157,7 @@ def _measure_page(browser: Browser, path: str, rounds: int) -> dict[str, Any]:
         statements: list[str] = []
         with connection.execute_wrapper(partial(_record_statement, statements)):
             began = time.perf_counter(), runner.read_processor_milliseconds(connection)
-            status, _headers, page = browser.answer(path)
+            status, _headers, page = browser.request(path)
             clock.append((time.perf_counter() - began[0]) * 1000)
             processor.append(runner.read_processor_milliseconds(connection) - began[1])
         counts.append(len(statements))

@@ -24,10 +24,10 @@ from benchmarks.goals import Goal, Measurement
 from benchmarks.push_orders import (
     check_receipts,
     make_personal_subscriptions,
+    make_run,
     make_subscriptions,
-    order_push,
-    run_to_end,
     send_all,
+    send_run,
 )
 from benchmarks.push_world import (
     World,
@@ -37,7 +37,7 @@ from benchmarks.push_world import (
     read_cpu_seconds,
     read_megabytes,
     read_process_cpu,
-    running_world,
+    run_world,
     wait_until,
 )
 from tests.sandbox_process import SandboxHandle
@@ -56,16 +56,16 @@ NO_LIMITS = dict.fromkeys(LIMITS, "0")
 
 
 def broadcast(most: int = MOST) -> Measurement:
-    """Send one content to many people, without latency: from the claim to the last receipt."""
-    with running_world() as world:
+    """Send one content to many people, without latency, and measure the time from the claim to the last receipt."""
+    with run_world() as world:
         world.start_sandbox(1, most, latency_seconds=0)
         [corp] = make_corps(world, 1)
         _start_workers(world)
         make_people(corp, WARM_UP)
-        run_to_end(order_push(to_everyone=True))
+        send_run(make_run(to_everyone=True))
         make_people(corp, most)
         before = len(_list_sends(world))
-        seconds = run_to_end(order_push(to_everyone=True))
+        seconds = send_run(make_run(to_everyone=True))
         calls = len(_list_sends(world)) - before
         from notifications.models import Delivery, Receipt
 
@@ -86,7 +86,7 @@ def broadcast(most: int = MOST) -> Measurement:
 
 def own_speed(count: int = 10_000, companies: int = 20) -> Measurement:
     """Send personal messages with all limits off."""
-    with running_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
+    with run_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
         world.start_sandbox(companies, -(-count // companies), latency_seconds=LATENCY_SECONDS, limits_enabled=False)
         corps = make_corps(world, companies)
         _start_workers(world)
@@ -112,7 +112,7 @@ def own_speed(count: int = 10_000, companies: int = 20) -> Measurement:
 
 def memory(most: int = MOST) -> Measurement:
     """Send personal messages without limits and latency, and measure how the workers' memory grows."""
-    with running_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
+    with run_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
         world.start_sandbox(20, most // 20, latency_seconds=0, limits_enabled=False)
         corps = make_corps(world, 20)
         _start_workers(world)
@@ -135,17 +135,17 @@ def memory(most: int = MOST) -> Measurement:
 
 
 def one_company(count: int = 30_000) -> Measurement:
-    """Send personal messages in one company with all limits: which share of the limit is used."""
+    """Send personal messages in one company with all limits, and measure which share of its limit is used."""
     return _measure_limit("limit of a company", count, companies=1, limit=10_000)
 
 
 def one_address(count: int = 30_000) -> Measurement:
-    """Send personal messages in many companies with all limits: the limit of the address decides."""
+    """Send personal messages in many companies with all limits, of which that of the address is reached first."""
     return _measure_limit("limit of the address", count, companies=20, limit=20_000)
 
 
 def _measure_limit(work: str, count: int, *, companies: int, limit: int) -> Measurement:
-    with running_world(SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
+    with run_world(SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
         world.start_sandbox(companies, -(-count // companies), latency_seconds=LATENCY_SECONDS, calls_kept=2 * count)
         corps = make_corps(world, companies)
         make_personal_messages(corps, count)
@@ -179,8 +179,8 @@ def _measure_limit(work: str, count: int, *, companies: int, limit: int) -> Meas
 
 
 def due_at_once(due: int = 50_000, others: int = 950_000) -> Measurement:
-    """Claim and publish subscriptions due in one minute among very many, with one dispatcher and with two."""
-    with running_world() as world:
+    """Make runs of subscriptions that are due at one minute, among many others, with one dispatcher and with two."""
+    with run_world() as world:
         make_subscriptions(due, others)
         from notifications.models import Run, Subscription
 
@@ -217,11 +217,11 @@ def _run_dispatchers(world: World, dispatchers: int) -> list[list[float]]:
 
 def lag(due: int = 100) -> Measurement:
     """Measure how late the last of `due` subscriptions of one minute is accepted, with a real beat."""
-    with running_world() as world:
+    with run_world() as world:
         world.start_sandbox(1, due, latency_seconds=LATENCY_SECONDS)
         [corp] = make_corps(world, 1)
         make_people(corp, due)
-        make_personal_subscriptions(corp)
+        make_personal_subscriptions()
         _start_workers(world)
         start_beat(world)
         from notifications.models import Delivery
@@ -238,7 +238,7 @@ def lag(due: int = 100) -> Measurement:
 
 def idle(seconds: int = 60) -> Measurement:
     """Measure the processor time of beat and a worker that only tick, as shares of a core."""
-    with running_world() as world:
+    with run_world() as world:
         world.start_sandbox(1, 1, latency_seconds=0)
         make_corps(world, 1)
         make_subscriptions(0, 10_000)
@@ -282,7 +282,7 @@ def _count_most_in_a_minute(times: list[float]) -> int:
 
 
 def dispatch_once() -> None:
-    """Claim and publish whatever is due, as one dispatcher."""
+    """Make runs of all due subscriptions, as one dispatcher."""
     import django
 
     django.setup()
@@ -318,10 +318,10 @@ def main() -> int:
 
 def _measure(name: str, **options: int) -> int:
     load_before = runner.read_load()
-    figures, wanted = MEASUREMENTS[name](**options)
+    figures, goals = MEASUREMENTS[name](**options)
     figures["megabytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     loads = {"load_before": load_before, "load": runner.read_load()}
-    return runner.report_result("push_engine", {"name": name, **loads, **figures}, wanted)
+    return runner.report_result("push_engine", {"name": name, **loads, **figures}, goals)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Orders, sends and checks for the measurements of the push engine."""
+"""Subscriptions, runs, sends and checks for the measurements of the push engine."""
 
 from __future__ import annotations
 
@@ -12,23 +12,19 @@ from benchmarks.push_world import wait_until
 SECONDS_AT_MOST = 3600
 
 
-def order_push(**fields: Any) -> Any:
+def make_run(**fields: Any) -> Any:
+    """Make a push with these fields, and a run of it that is to be rendered now."""
     from notifications.models import Report, Run, Subscription
 
     report = Report.objects.create(title="日报", body="今天的销售额: 100 万元")
     subscription = Subscription.objects.create(name="日报", report=report, crontab="0 9 * * *", **fields)
     now = datetime.now(UTC)
-    return Run.objects.create(
-        key=f"bench:{report.pk}",
-        subscription=subscription,
-        trigger="manual",
-        slot_at=now,
-        claimed_at=now,
-        render_after=now,
-    )
+    times = {"slot_at": now, "claimed_at": now, "render_after": now}
+    return Run.objects.create(key=f"bench:{report.pk}", subscription=subscription, trigger="manual", **times)
 
 
-def run_to_end(run: Any) -> float:
+def send_run(run: Any) -> float:
+    """Have the run rendered and sent by the workers. Return the seconds until all its deliveries are settled."""
     from notifications import tasks
     from notifications.models import Delivery
 
@@ -61,6 +57,7 @@ def send_all(total: int) -> float:
 
 
 def check_receipts(total: int) -> None:
+    """Raise RuntimeError unless there are so many accepted receipts and attempts."""
     from notifications.models import Attempt, Receipt
 
     receipts = Receipt.objects.filter(status="", delivery__status="accepted").count()
@@ -92,7 +89,8 @@ def make_subscriptions(due: int, others: int) -> None:
         cursor.execute(f"ANALYZE {table}")
 
 
-def make_personal_subscriptions(corp: Any) -> None:
+def make_personal_subscriptions() -> None:
+    """Make a push to each person, due at the next minute only."""
     from accounts.models import User
     from notifications.models import Report, Subscription
     from notifications.subscriptions.schedules import reschedule

@@ -57,7 +57,7 @@ class World:
 
 
 @contextmanager
-def running_world(**environ: str) -> Iterator[World]:
+def run_world(**environ: str) -> Iterator[World]:
     """Start PostgreSQL and Valkey, make the tables and set up Django in this process. `environ`: settings to use."""
     with ExitStack() as exits:
         servers = exits.enter_context(runner.run_servers(**environ))
@@ -106,7 +106,7 @@ def read_process_cpu(pid: int) -> float:
 
 
 def make_corps(world: World, count: int) -> list[Any]:
-    """Make the sandbox's companies as enabled rows."""
+    """Make a row for each of the sandbox's first `count` companies, and enable it."""
     from integrations.models import Corp
 
     if world.sandbox is None:

@@ -39,10 +39,10 @@ def run_servers(**environ: str) -> Iterator[Servers]:
         exits.callback(postgresql.stop)
         valkey = start_valkey()
         exits.callback(valkey.stop)
-        ours = {"DATABASE_URL": postgresql.url, "VALKEY_URL": valkey.url, "LOG_LEVEL": "WARNING"}
-        ours |= {"DJANGO_SETTINGS_MODULE": "guanwecom.settings", **environ}
+        values = {"DATABASE_URL": postgresql.url, "VALKEY_URL": valkey.url, "LOG_LEVEL": "WARNING"}
+        values |= {"DJANGO_SETTINGS_MODULE": "guanwecom.settings", **environ}
         pids = {"postgresql": postgresql.process.pid, "valkey": valkey.process.pid}
-        yield Servers({**os.environ, **ENVIRON, **ours}, pids)
+        yield Servers({**os.environ, **ENVIRON, **values}, pids)
 
 
 def migrate(env: dict[str, str]) -> None:
@@ -73,8 +73,8 @@ def run_each(module: str, names: Iterable[str], *arguments: str) -> int:
 def read_processor_milliseconds(connection: Any) -> float:
     """Return the processor time so far of this process and of the PostgreSQL process that serves `connection`."""
     connection.ensure_connection()
-    of_backend = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat").read_text().split()[0]
-    return time.process_time() * 1000 + int(of_backend) / 1e6
+    nanoseconds = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat").read_text().split()[0]
+    return time.process_time() * 1000 + int(nanoseconds) / 1e6
 
 
 def read_load() -> float:
@@ -91,8 +91,8 @@ def add_result(name: str, figures: dict[str, Any]) -> dict[str, Any]:
     return line
 
 
-def report_result(name: str, figures: dict[str, Any], wanted: Sequence[Goal]) -> int:
-    """Keep and print the figures, then the goals. Return the exit status: 1 if a goal is missed."""
-    line = add_result(name, {**figures, **goals.make_goals_json(wanted)})
+def report_result(name: str, figures: dict[str, Any], reached: Sequence[Goal]) -> int:
+    """Store and print the figures, then the goals. Return the exit status: 1 if a goal is missed."""
+    line = add_result(name, {**figures, **goals.make_goals_json(reached)})
     print(json.dumps(line, ensure_ascii=False, indent=2))
-    return 0 if goals.report_goals(wanted) else 1
+    return 0 if goals.report_goals(reached) else 1

@@ -1,14 +1,14 @@
 """Measure the cost of a sign-in with WeCom: `python -m benchmarks.sign_in [--rounds N] [--sign-ins N]`.
 
-Round by round, each in a process of its own against one PostgreSQL and one Valkey on this machine:
+In each round it measures three kinds of sign-in, each in a process of its own:
 
 - `ours`: our start and callback, in a company with a copied directory: one call to WeCom.
 - `ours, not copied`: the same in a company without a copy, where WeCom is also asked for the visible scope: two calls.
 - `bare`: Django's login view with ModelBackend and a cheap hasher, with the middleware of a new Django project and
   sessions of the same kind (database and cache): the form's page, then the form with a password.
 
-All use one PostgreSQL, one Valkey and the product's other settings. WeCom is a stand-in on this machine that answers at
-once; its time is not subtracted. Medians over the rounds are printed, and the application's processor time.
+All use one PostgreSQL and one Valkey, and the product's other settings. WeCom is a stand-in on this machine, which
+answers at once; its time is not subtracted. Medians over the rounds are printed, and the application's processor time.
 
 Goals: our median sign-in takes at most 10 ms, and ours signs in at least 0.7 times as many people per second and
 process as `bare`; both take two requests. On a busy machine the ratio of the processor times is more reliable. Results
@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks import goals, runner
 from benchmarks import sign_in_world as world
 from benchmarks.goals import Goal
-from benchmarks.stand_in import stand_in
+from benchmarks.stand_in import run_stand_in
 
 GOAL_MILLISECONDS, GOAL_RATIO = 10.0, 0.7
 WARM_UP = 30
@@ -85,7 +85,7 @@ def prepare(base_url: str) -> None:
 def compare(rounds: int, count: int) -> list[dict[str, dict[str, float]]]:
     """Return each contender's figures for each round."""
     environ = {"DJANGO_SETTINGS_MODULE": "benchmarks.sign_in_settings", **LIMITS}
-    with runner.run_servers(**environ) as servers, stand_in(world.reply) as base_url:
+    with runner.run_servers(**environ) as servers, run_stand_in(world.reply) as base_url:
 
         def run(contender: str, *arguments: str) -> Any:
             """Run this program as one contender's process."""

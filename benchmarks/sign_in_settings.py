@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from guanwecom.settings import *  # noqa: F403  # the same settings, but for what follows
+from guanwecom.settings import *  # noqa: F403  # the same settings, except for those below
 from guanwecom.settings import BASE_DIR, DATABASES, TEMPLATES
 
 ROOT_URLCONF = "benchmarks.sign_in_urls"

@@ -29,21 +29,21 @@ class Browser:
     user_agent: str
     cookies: dict[str, str] = field(default_factory=dict)
 
-    def ask(self, address: str, form: dict[str, str] | None = None) -> str:
+    def request_target(self, address: str, form: dict[str, str] | None = None) -> str:
         """Return the address of a redirect, or "" for a page. Raise AssertionError for any other answer."""
-        status, headers, _body = self.answer(address, urlencode(form or {}).encode())
+        status, headers, _body = self.request(address, urlencode(form or {}).encode())
         assert status.startswith(("200", "302")), (address, status)
         return dict(headers).get("Location", "")
 
-    def answer(self, address: str, body: bytes = b"") -> tuple[str, list[tuple[str, str]], bytes]:
+    def request(self, address: str, body: bytes = b"") -> tuple[str, list[tuple[str, str]], bytes]:
         """Return status, headers and body of the answer. With a `body` the request is a form's POST."""
-        status, headers, page = self._answer(address, body)
+        status, headers, page = self._call_application(address, body)
         for name, value in headers:
             if name == "Set-Cookie":
                 self.cookies |= {key: morsel.value for key, morsel in SimpleCookie(value).items()}
         return status, headers, page
 
-    def _answer(self, address: str, body: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
+    def _call_application(self, address: str, body: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
         parts, received = urlsplit(address), []
         environ = {
             "REQUEST_METHOD": "POST" if body else "GET",
@@ -75,34 +75,34 @@ class Browser:
         return status, headers, page
 
 
-# --- The contenders: each of these functions makes a function that signs in the person with a given number ---
+# --- The contenders: the returned functions sign in the person with a given number ---
 
 
 def make_our_sign_in(application: Any, corpid: str) -> SignIn:
-    """Return sign-ins through WeCom: the start, and the callback with our state and a code."""
+    """Return a function that signs in through WeCom: the start, and the callback with our state and a code."""
     from integrations.models import Corp
 
     start = f"/wecom/{Corp.objects.get(corpid=corpid).pk}/start/"
 
     def sign_in(number: int) -> None:
         browser = Browser(application, WECOM)
-        sent_to = parse_qs(urlsplit(browser.ask(start)).query)
-        back = urlsplit(sent_to["redirect_uri"][0])
+        sent_to = parse_qs(urlsplit(browser.request_target(start)).query)
+        callback = urlsplit(sent_to["redirect_uri"][0])
         query = urlencode({"code": f"U{number}", "state": sent_to["state"][0]})
-        assert browser.ask(f"{back.path}?{query}") == "/"
+        assert browser.request_target(f"{callback.path}?{query}") == "/"
 
     return sign_in
 
 
 def make_bare_sign_in(application: Any) -> SignIn:
-    """Return sign-ins through Django's own login view: the form's page, then a username and a password."""
+    """Return a function that signs in by Django's own login view: the form's page, then a username and a password."""
 
     def sign_in(number: int) -> None:
         browser = Browser(application, BROWSER)
-        assert browser.ask("/bare/") == ""
+        assert browser.request_target("/bare/") == ""
         token = browser.cookies["csrftoken"]
         form = {"username": f"person{number}", "password": PASSWORD, "csrfmiddlewaretoken": token}
-        assert browser.ask("/bare/", form) == "/"
+        assert browser.request_target("/bare/", form) == "/"
 
     return sign_in
 

@@ -52,7 +52,7 @@ def _serve(sender: Any, reply: Reply) -> None:
 
 
 @contextmanager
-def stand_in(reply: Reply) -> Iterator[str]:
+def run_stand_in(reply: Reply) -> Iterator[str]:
     """Run the server and yield its address. `reply`: a module's function, from a whole request to the answer's JSON."""
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)

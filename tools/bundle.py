@@ -30,7 +30,7 @@ CODE = (
     *("accounts", "guanwecom", "integrations", "notifications", "deploy", "docs", "manage.py", "gunicorn.conf.py"),
     *(".env.example", "pyproject.toml", REQUIREMENTS, "README.md", "README.zh-CN.md", "CHANGELOG.md", "LICENSE"),
 )
-# Contains REQUIREMENTS.
+# Includes the packages of REQUIREMENTS.
 SNAPSHOTS = "requirements/snapshots.txt"
 BUILT_GUIDES = "docs/_build/html"
 # Beginnings of the names of licence files in wheels.
@@ -52,8 +52,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
         folder.mkdir()
-        archived = ["git", "archive", "HEAD", *CODE]  # only committed code
-        code = subprocess.run(archived, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+        archive_code = ["git", "archive", "HEAD", *CODE]  # only committed code
+        code = subprocess.run(archive_code, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
         subprocess.run(["tar", "-x", "-C", str(folder)], input=code, check=True)
         (folder / "guanwecom/COMMIT").write_text(f"{commit}\n")
         # deploy/install.sh compares it with the machine's Python.
@@ -95,7 +95,7 @@ def write_licences(folder: Path) -> None:
     """Write licences/INDEX.md with each dependency's licence, and the licence texts in the wheels."""
     target = folder / "licences"
     target.mkdir()
-    lines = ["# Licences of what guanwecom is installed with\n"]
+    lines = ["# Licences of the packages that guanwecom is installed with\n"]
     lines += ["| package | version | licence | texts |", "|---|---|---|---|"]
     for wheel in sorted((folder / "wheels").iterdir()):
         with zipfile.ZipFile(wheel) as archive:

@@ -287,7 +287,7 @@ def _write_atomically(path: Path, content: bytes) -> None:
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(prog="python tools/catalogues.py", description=__doc__.splitlines()[0])
     run = {"update": update, "check": check, "compile": compile_app}
-    parser.add_argument("verb", choices=run, help="bring the catalogues up to the code, check, or write the .mo files")
+    parser.add_argument("verb", choices=run, help="update the catalogues, check them, or write the .mo files")
     parser.add_argument("apps", nargs="*", metavar="app", help=f"of {', '.join(APPS)} (all)")
     options = parser.parse_args(arguments)
     try:

@@ -1,6 +1,6 @@
 """Take the pictures of README and guides from a running `make demo`, in both languages: `make screenshots`.
 
-`.venv/bin/python -m tools.screenshots [LANGUAGE [NAME …]]` takes those of one language (en, zh-cn) into its folder. It
+`.venv/bin/python -m tools.screenshots [LANGUAGE [NAME …]]` takes the pictures of one language (en, zh-cn). It
 needs a Chromium (CHROMIUM names its path), and the DEMO_WEB_PORT and DEMO_SANDBOX_PORT of `make demo`. Phone pages
 have 390 px, the others 1440 px.
 """
@@ -28,7 +28,7 @@ LOCALES = {"en": "en-US", "zh-cn": "zh-CN"}
 # Catalogues with the words that the script clicks; the demo's data have Chinese names in both languages.
 CATALOGUES = [translation("django", ROOT / app / "locale", ["zh_Hans"]) for app in ("notifications", "integrations")]
 ALL_PICTURES = "() => Promise.all([...document.images].map(image => image.decode()))"
-_language = ["zh-cn"]
+_language = ["zh-cn"]  # the one whose pictures are taken; main() sets it
 
 
 def translate_label(english: str, context: str = "") -> str:
@@ -188,11 +188,11 @@ def main() -> None:
             folder = ROOT / "docs" / language / "screenshots"
             folder.mkdir(exist_ok=True)
             for name in sys.argv[2:] or PICTURES:
-                show, size = PICTURES[name]
+                open_page, size = PICTURES[name]
                 context = browser.new_context(viewport=size, locale=LOCALES[language], timezone_id="Asia/Shanghai")  # type: ignore[arg-type]  # a ViewportSize
                 page = context.new_page()
-                shown = show(page)
-                (shown if isinstance(shown, Page) else page).screenshot(path=folder / f"{name}.png")
+                opened = open_page(page)
+                (opened if isinstance(opened, Page) else page).screenshot(path=folder / f"{name}.png")
                 context.close()
                 print(folder / f"{name}.png")
         browser.close()

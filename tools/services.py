@@ -72,7 +72,7 @@ class Service:
         while time.monotonic() < deadline:
             self.process = self.begin()
             if self.wait_until_up(deadline):
-                self.guard = _guard(self.process, self.folder, self.stop_signal)
+                self.guard = _add_guard(self.process, self.folder, self.stop_signal)
                 return
             time.sleep(0.1)
         self.process.kill()
@@ -140,7 +140,7 @@ def valkey_url(*, port: int, password: str) -> str:
 
 
 def valkey_answers(port: int) -> bool:
-    """Return whether Valkey answers on this port (it refuses a PING without password in its own words)."""
+    """Return whether Valkey answers on this port. Without the password it answers a PING with -NOAUTH."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
@@ -310,7 +310,7 @@ def start_service(
 ) -> Service:
     """Begin a server with its guard, and wait for its answer. Raises ServiceError with its log."""
     process = begin()
-    guard = _guard(process, folder, stop_signal)
+    guard = _add_guard(process, folder, stop_signal)
     service = Service(url, process, guard, folder, begin, answers, stop_signal)
     if service.wait_until_up(time.monotonic() + START_SECONDS):
         return service
@@ -327,6 +327,6 @@ def open_server(command: list[str], log: Path, **options: Any) -> subprocess.Pop
         )
 
 
-def _guard(process: subprocess.Popen[bytes], folder: Path, stop_signal: signal.Signals) -> subprocess.Popen[bytes]:
+def _add_guard(process: subprocess.Popen[bytes], folder: Path, stop_signal: signal.Signals) -> subprocess.Popen[bytes]:
     command = ["sh", "-c", GUARD, "guard", stop_signal.name.removeprefix("SIG"), str(process.pid), str(folder)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True)

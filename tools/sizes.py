@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def read_modules(folders: Iterable[str]) -> list[Module]:
-    """Read all modules of the folders but migrations."""
+    """Read all modules of the folders, except migrations."""
     paths = (path.relative_to(ROOT) for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
     return [Module(path, (ROOT / path).read_text()) for path in paths if "migrations" not in path.parts]
 

@@ -168,7 +168,7 @@ OVERDUE = DemoReport(
 
 
 # The path of the sandbox's stand-in BI.
-PATH = "/guandata"
+BI_PATH = "/guandata"
 # Page and id of each report's card in the stand-in BI.
 PLACES = {
     SALES.alias: (SALES_PAGE, "sales-daily"),
@@ -181,7 +181,7 @@ API_USER = "api"
 def connect_bi(*, sandbox_address: str, now: datetime) -> BiConnection:
     """Connect the stand-in BI, or update its address. A BI that a person has connected is left as it is."""
     connection = bi.ensure_connection()
-    if connection.base_url and not connection.base_url.endswith(PATH):
+    if connection.base_url and not connection.base_url.endswith(BI_PATH):
         return connection
     if not connection.has_key:
         bi.generate_key(now=now)
@@ -189,7 +189,7 @@ def connect_bi(*, sandbox_address: str, now: datetime) -> BiConnection:
         connection.api_login, connection.api_password = API_USER, secrets.token_urlsafe(16)
         connection.app_token, connection.is_enabled = secrets.token_urlsafe(16), True
         connection.external_id_source = USERNAME  # the demo has no administrators of single companies
-    connection.base_url = f"{sandbox_address}{PATH}"
+    connection.base_url = f"{sandbox_address}{BI_PATH}"
     bi.save_connection(
         connection=connection,
         changed_fields={"base_url", "is_enabled", "external_id_source", "api_login", "api_password", "app_token"},

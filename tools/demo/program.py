@@ -141,7 +141,7 @@ def _list_loopback_addresses() -> list[tuple[socket.AddressFamily, str]]:
 
 
 def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
-    """Return whether no server answers and we may listen, which macOS allows next to a listener on all addresses."""
+    """Return whether no server answers and we may listen. macOS lets us listen beside a server on all addresses."""
     with socket.socket(family) as probe:
         probe.settimeout(1)
         if probe.connect_ex((host, port)) == 0:

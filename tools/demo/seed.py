@@ -16,12 +16,12 @@ from django.utils import timezone
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 django.setup()
 
-from tools.demo import seeding  # noqa: E402  # they import models
+from tools.demo import seeding  # noqa: E402  # it imports models
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write two invented companies, 240 people, three pushes and two alerts. The first message is due next minute. It
-    refuses production: the demo's password is public. Returns the exit status."""
+    """Write two invented companies, 240 people, three pushes and two alerts. The first message is due next minute. In
+    production refuse to start: the demo's password is public. Return the exit status."""
     web_port, sandbox_port = os.environ.get("DEMO_WEB_PORT", "3001"), os.environ.get("DEMO_SANDBOX_PORT", "3002")
     parser = argparse.ArgumentParser(prog="python -m tools.demo.seed", description=__doc__)
     parser.add_argument("--web-address", default=f"http://localhost:{web_port}/")

@@ -44,13 +44,13 @@ SLOW_RULE, SHORT_RULE = "日销售额偏低", "库存告急"
 YESTERDAY = (("日期", ("昨天",)),)
 SLOW = Condition(Aggregate.SUM, "销售额", Comparison.LESS, (str(SLOW_SALES),), YESTERDAY)
 SHORT = Condition(Aggregate.LEAST, "可售天数", Comparison.LESS, (str(SHORT_STOCK_DAYS),), YESTERDAY)
-# The past of the alerts.
+# Time for which past alerts are written.
 ALERT_PAST = timedelta(days=30)
 
 
 def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
-    """Write two alert rules with their past: the first people of a company watch sales and stock. The stock is short
-    since yesterday, so its alert opens at the first check."""
+    """Write two alert rules with their past: the first people of a company watch sales and stock. The stock has
+    been short since yesterday, so its alert opens at the first check."""
     # The sandbox's seed contains our callback address and keys.
     Corp.objects.filter(pk=corp.pk, callback_verified_at__isnull=True).update(callback_verified_at=now)
     today = now.astimezone(ZoneInfo(TIME_ZONE)).date()
@@ -73,17 +73,18 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
         past.seed_past_incidents(rule, days=recent, now=now)
 
 
-NAME = "邮件（演示）"
+MAIL_CHANNEL_NAME = "邮件（演示）"
 # Public on purpose, like the demo's other password: the mail door listens on this machine only.
 MAIL_USER, MAIL_PASSWORD = "demo", "guanwecom-demo"
 
 
 def seed_mail(owner: User) -> None:
+    """Write a mail channel, unless there is one."""
     scheme = FIRST_SCHEMES[InboundChannel.Kind.MAIL]
     InboundChannel.objects.get_or_create(
         public_id=MAIL_USER,
         defaults={
-            "name": NAME,
+            "name": MAIL_CHANNEL_NAME,
             "kind": InboundChannel.Kind.MAIL,
             "scheme": scheme,
             "digest": make_digest(MAIL_PASSWORD),
@@ -96,7 +97,7 @@ def seed_mail(owner: User) -> None:
 ADMIN = "admin"
 # Public on purpose: the demo listens on this machine only, and the command refuses production.
 PASSWORD = "guanwecom-demo"  # noqa: S105  # see above
-OFTEN, WEEKLY, OWN = "销售日报", "库存周报", "逾期应收提醒"
+OFTEN, WEEKLY, OWN_ROWS = "销售日报", "库存周报", "逾期应收提醒"
 SOURCE, REGION = "观远（演示）", "demo-region"
 TIME_ZONE = "Asia/Shanghai"
 # Crontabs of "every other minute": the seeding picks the one that is due next minute.
@@ -140,7 +141,7 @@ def seed_database(*, web_address: str, sandbox_address: str, now: datetime) -> D
     often = EVERY_OTHER_MINUTE[(now + timedelta(minutes=1)).minute % 2]
     _make_subscription(OFTEN, SALES, MessageForm.NEWS, often, admin, region, now)
     _make_subscription(WEEKLY, STOCK, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
-    _make_subscription(OWN, OVERDUE, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
+    _make_subscription(OWN_ROWS, OVERDUE, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
     seed_alerts(corps[0], users[:4], now=now)
     seed_mail(admin)
     return DemoAccess(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))

@@ -18,7 +18,7 @@ from tests.services import ENVIRON
 
 _SCRIPT = re.compile(r"<script(?: [^>]*)?>([^<]+)</script>")
 _STYLE = re.compile(r"<style>([^<]+)</style>")
-_HIDDEN, _ATTRIBUTE = ' style="display: none;"', re.compile(r' style="[^"]*"')
+_HIDDEN, _STYLE_ATTRIBUTE = ' style="display: none;"', re.compile(r' style="[^"]*"')
 
 
 def move_into_files(pages: Path) -> None:
@@ -30,7 +30,7 @@ def move_into_files(pages: Path) -> None:
         for text in _STYLE.findall(html):
             link = f'<link rel="stylesheet" href="{_write_file(page, pages, text, "css")}">'
             html = html.replace(f"<style>{text}</style>", link)
-        page.write_text(_ATTRIBUTE.sub("", html.replace(_HIDDEN, " hidden")))
+        page.write_text(_STYLE_ATTRIBUTE.sub("", html.replace(_HIDDEN, " hidden")))
 
 
 def _write_file(page: Path, pages: Path, text: str, kind: str) -> str:

@@ -39,11 +39,11 @@ def write_diagnosis_checks(language: str) -> str:
 
 def write_wecom_codes(language: str) -> str:
     with override(language):
-        of_calls = [(code, call, explanation) for (call, code), explanation in EXPLANATIONS_OF_CALLS.items()]
+        for_calls = [(code, call, explanation) for (call, code), explanation in EXPLANATIONS_OF_CALLS.items()]
         known = [(code, "", entry.explanation) for code, entry in ENTRIES.items()]
         rows = [
             (f"[{code}]{{#{find_guide_anchor(code, operation=call)}}} {call and f'`{call}`'}", *_cells(explanation))
-            for code, call, explanation in sorted([*known, *of_calls], key=lambda row: row[:2])
+            for code, call, explanation in sorted([*known, *for_calls], key=lambda row: row[:2])
         ]
         return _write_table(language, ("code", "what", "who", "where"), rows)
 
