@@ -42,12 +42,14 @@ class Row:
 
 
 def expect(people: str, status: int = 200, *, unseen: tuple[str, int] = ("", 0), others: int = 403) -> dict[str, int]:
+    """Return the status that each person gets. `others`: that of all staff who are not named."""
     found = {who: 302 if who not in STAFF else others for who in PEOPLE}
     found |= dict.fromkeys(unseen[0].split(), unseen[1])
     return found | dict.fromkeys(people.split(), status)
 
 
 EVERYBODY_INSIDE = " ".join(STAFF)
+# In each pair the first people hold a permission for the first company, the second (…_ELSEWHERE) for another only.
 ADMINISTER = SYSTEM, SYSTEM_ELSEWHERE = "U SA S1", "S2"
 SYSTEM_OF_ALL = "U SA"
 INTEGRATE = INTEGRATION, INTEGRATION_ELSEWHERE = "U SA S1 IA I1", "S2 I2"
@@ -56,13 +58,13 @@ SEE_CORPS = CORP_READERS, CORP_READERS_ELSEWHERE = f"{INTEGRATION} RA R1", "S2 I
 SEE_PEOPLE = PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE = "U SA S1 IA I1 PA P1 RA R1", "S2 I2 P2 R2"
 EDIT = EDITORS, EDITORS_ELSEWHERE = "U SA S1 PA P1", "S2 P2"
 ALL_EDITORS = " ".join(EDIT)
-SEE_ORDERS = ORDER_READERS, ORDER_READERS_ELSEWHERE = f"{EDITORS} RA R1", "S2 P2 R2"
+SEE_PUSHES = PUSH_READERS, PUSH_READERS_ELSEWHERE = f"{EDITORS} RA R1", "S2 P2 R2"
 SEE_QUEUES = QUEUE_READERS, QUEUE_READERS_ELSEWHERE = f"{INTEGRATION} PA P1 RA R1", "S2 I2 P2 R2"
 OTHER_ADDRESS = {"url": "https://new.example.com/", "_confirmed": "1"}
 CONDITION = {
     f"conditions-0-{name}": text for name, text in (("aggregate", "count"), ("comparison", "eq"), ("value", "0"))
 }
-# Those who see the token of P1: P1 and those who may change P1.
+# The people who see the token of P1: P1, and those who may change P1.
 TOKEN_READERS, TOKEN_ELSEWHERE = "U SA P1", "S1 PA S2 P2"
 DEPARTMENT_READERS, DEPARTMENT_READERS_ELSEWHERE = f"{CORP_READERS} PA P1", f"{CORP_READERS_ELSEWHERE} P2"
 KEEP_ROBOTS = ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE = f"{INTEGRATION} PA P1", "S2 I2 P2"
@@ -73,10 +75,12 @@ TOKEN_BLIND = f"N S1 PA IA I1 RA R1 {BLIND}"
 
 
 def lists(model: str, people: str, elsewhere: str) -> Row:
+    """Make the row of a list, which opens for all of these people."""
     return Row(f"{model}_changelist", expect(f"{people} {elsewhere}"))
 
 
 def reads(model: str, thing: str, people: str, elsewhere: str) -> Row:
+    """Make the row of an object's page; people `elsewhere` do not see the object and get 302."""
     return Row(f"{model}_change", expect(people, unseen=(elsewhere, 302)), args=(thing,))
 
 
@@ -122,10 +126,10 @@ def never(page: str, *args: str, method: str = "get", elsewhere: str = "") -> Ro
     return Row(page, expect("", unseen=(elsewhere, 302)), method=method, args=args, data={"post": "yes"})
 
 
-def kept(
+def editable(
     model: str, thing: str, readers: tuple[str, str], adders: str, savers: tuple[str, str], form: dict[str, Any]
 ) -> list[Row]:
-    """Make the rows of pages of an object that people add and change. In a pair, the second do not see this object."""
+    """Make the rows of the pages of an object that people add and change. The second people of a pair do not see it."""
     return [
         lists(model, *readers),
         *adds(model, adders),
@@ -135,8 +139,8 @@ def kept(
     ]
 
 
-def log(model: str, thing: str, readers: str, elsewhere: str) -> list[Row]:
-    """Make the rows of pages of an object that people only read."""
+def readonly(model: str, thing: str, readers: str, elsewhere: str) -> list[Row]:
+    """Make the rows of the pages of an object that people only read."""
     return [
         lists(model, readers, elsewhere),
         reads(model, thing, readers, elsewhere),
@@ -147,8 +151,8 @@ def log(model: str, thing: str, readers: str, elsewhere: str) -> list[Row]:
     ]
 
 
-def only_row(model: str, thing: str, people: str) -> list[Row]:
-    """Make the rows of pages of a table with a single row; the list redirects to that row."""
+def singleton(model: str, thing: str, people: str) -> list[Row]:
+    """Make the rows of the pages of a table with a single row; the list redirects to that row."""
     return [
         Row(f"{model}_changelist", expect(people, 302)),
         Row(f"{model}_change", expect(people), args=(thing,)),
@@ -199,6 +203,7 @@ SITE = [
 
 
 def look_up(app: str, model: str, column: str, people: str) -> Row:
+    """Make the row of a search for the values of a field with a relation."""
     query = f"?app_label={app}&model_name={model}&field_name={column}"
     return Row("autocomplete", expect(people), query=query)
 
@@ -220,7 +225,7 @@ LOOK_UPS = [
 ]
 
 CORPS = [
-    *kept("integrations_corp", "corp", SEE_CORPS, INTEGRATION_OF_ALL, INTEGRATE, {"name": "New name"}),
+    *editable("integrations_corp", "corp", SEE_CORPS, INTEGRATION_OF_ALL, INTEGRATE, {"name": "New name"}),
     *deletes("integrations_corp", "corp", INTEGRATION, INTEGRATION_ELSEWHERE, is_gone=False),
     of_corp("enable", INTEGRATION),
     of_corp("enable", INTEGRATION, 409, method="post"),
@@ -260,7 +265,7 @@ CORPS = [
             ),
         )
     ),
-    *kept(
+    *editable(
         *("integrations_siteaddress", "address", SEE_CORPS, INTEGRATION_OF_ALL),
         (INTEGRATION_OF_ALL, INTEGRATION_ELSEWHERE),
         OTHER_ADDRESS,
@@ -271,7 +276,7 @@ CORPS = [
 
 BI_READERS = "U SA IA RA"
 BI = [
-    *only_row("integrations_biconnection", "bi", BI_READERS),
+    *singleton("integrations_biconnection", "bi", BI_READERS),
     saves("integrations_biconnection", "bi", "U SA", "", {"provider": "Other"}),
     Row("integrations_biconnection_state", expect(BI_READERS)),
     Row("integrations_biconnection_generate", expect("U SA", 302), method="post", changed_by="U SA"),
@@ -286,7 +291,7 @@ SEE_SOURCES = SOURCE_READERS, SOURCE_READERS_ELSEWHERE
 KEEP_CARDS = CARD_KEEPERS, CARD_KEEPERS_ELSEWHERE = f"{INTEGRATION} PA P1", "S2 I2 P2"
 OF_SOURCE = "?source={source}"
 SOURCES = [
-    *kept("integrations_datasource", "source", SEE_SOURCES, " ".join(INTEGRATE), INTEGRATE, {"name": "New name"}),
+    *editable("integrations_datasource", "source", SEE_SOURCES, " ".join(INTEGRATE), INTEGRATE, {"name": "New name"}),
     *deletes("integrations_datasource", "source", INTEGRATION, INTEGRATION_ELSEWHERE, is_gone=False),
     Row(
         "integrations_datasource_test",
@@ -298,7 +303,7 @@ SOURCES = [
     Row("integrations_datasource_try", expect(" ".join(INTEGRATE)), method="post"),
     Row("integrations_datasource_tried", expect("", unseen=(" ".join(INTEGRATE), 404)), args=("=x",)),
     Row("integrations_datasource_state", expect(INTEGRATION, unseen=(INTEGRATION_ELSEWHERE, 404)), args=("source",)),
-    *kept("integrations_card", "card", SEE_SOURCES, " ".join(KEEP_CARDS), KEEP_CARDS, {"name": "New name"}),
+    *editable("integrations_card", "card", SEE_SOURCES, " ".join(KEEP_CARDS), KEEP_CARDS, {"name": "New name"}),
     *deletes("integrations_card", "card", CARD_KEEPERS, CARD_KEEPERS_ELSEWHERE),
     posts("integrations_card_test", CARD_KEEPERS, "card", unseen=CARD_KEEPERS_ELSEWHERE),
     Row("integrations_card_try", expect(" ".join(KEEP_CARDS)), method="post"),
@@ -329,7 +334,7 @@ JOBS = [
 ]
 
 ACCOUNTS = [
-    *kept(*("accounts_user", "worker", SEE_PEOPLE, " ".join(ADMINISTER)), *(ADMINISTER, {"name": "New name"})),
+    *editable(*("accounts_user", "worker", SEE_PEOPLE, " ".join(ADMINISTER)), *(ADMINISTER, {"name": "New name"})),
     *deletes("accounts_user", "worker", SYSTEM, SYSTEM_ELSEWHERE),
     Row("accounts_user_card", expect(PEOPLE_READERS, unseen=(PEOPLE_READERS_ELSEWHERE, 404)), args=("worker",)),
     Row("accounts_user_grid", expect(" ".join(ADMINISTER))),
@@ -366,7 +371,7 @@ ACCOUNTS = [
         posts("accounts_peopleimport_answer", SYSTEM, "import", unseen=f"N I1 P1 R1 {BLIND}", data={"answer": answer})
         for answer in ("skip", "discard")
     ),
-    *log("accounts_auditentry", "entry", AUDITORS, AUDITORS_ELSEWHERE),
+    *readonly("accounts_auditentry", "entry", AUDITORS, AUDITORS_ELSEWHERE),
     Row("accounts_auditentry_csv", expect(f"{AUDITORS} {AUDITORS_ELSEWHERE}")),
     lists("accounts_lockout", SYSTEM, SYSTEM_ELSEWHERE),
     reads("accounts_lockout", "lockout", SYSTEM, SYSTEM_ELSEWHERE),
@@ -374,11 +379,11 @@ ACCOUNTS = [
     never("accounts_lockout_add"),
     never("accounts_lockout_change", "lockout", method="post"),
     *deletes("accounts_lockout", "lockout", SYSTEM, SYSTEM_ELSEWHERE),
-    *only_row("notifications_operatorcontacts", "operators", "U"),
+    *singleton("notifications_operatorcontacts", "operators", "U"),
     Row("notifications_operatorcontacts_change", expect("U", 302), method="post", args=("operators",)),
-    *only_row("notifications_workdaycalendar", "calendar", "U SA PA"),
+    *singleton("notifications_workdaycalendar", "calendar", "U SA PA"),
     posts("notifications_workdaycalendar_change", "U SA PA", "calendar", form={"days": "2027-02-08 休"}),
-    *only_row("accounts_signinpolicy", "policy", "U SA"),
+    *singleton("accounts_signinpolicy", "policy", "U SA"),
     Row("accounts_signinpolicy_change", expect("U SA"), method="post", args=("policy",)),
     Row("auth_group_changelist", expect("U")),
     *adds("auth_group", "U"),
@@ -388,21 +393,21 @@ ACCOUNTS = [
     *deletes("auth_group", "group", "U", ""),
 ]
 
-ORDERS = [
+PUSHES = [
     *(
         row
         for model in ("report", "subscription")
         for row in (
-            lists(f"notifications_{model}", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+            lists(f"notifications_{model}", PUSH_READERS, PUSH_READERS_ELSEWHERE),
             *adds(f"notifications_{model}", ALL_EDITORS),
-            history(f"notifications_{model}", model, ORDER_READERS, BLIND),
+            history(f"notifications_{model}", model, PUSH_READERS, BLIND),
             *deletes(f"notifications_{model}", model, EDITORS, EDITORS_ELSEWHERE, is_gone=model == "subscription"),
         )
     ),
-    reads("notifications_subscription", "subscription", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+    reads("notifications_subscription", "subscription", PUSH_READERS, PUSH_READERS_ELSEWHERE),
     # Those who may change the push that sends the report are redirected to it.
     Row("notifications_report_change", expect("RA R1", unseen=(f"{ALL_EDITORS} R2", 302)), args=("report",)),
-    reads("notifications_report", "lone_report", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+    reads("notifications_report", "lone_report", PUSH_READERS, PUSH_READERS_ELSEWHERE),
     saves("notifications_report", "lone_report", EDITORS, EDITORS_ELSEWHERE, {"title": "New title"}),
     Row(
         "notifications_subscription_change",
@@ -414,7 +419,7 @@ ORDERS = [
     # A preview is shown only to the person for whom it was made: tests/notifications/reports/test_report_drawings.py.
     Row("notifications_preview", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
     Row("notifications_preview_file", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
-    Row("notifications_subscription_week", expect(" ".join(SEE_ORDERS))),
+    Row("notifications_subscription_week", expect(" ".join(SEE_PUSHES))),
     Row("notifications_subscription_preview", expect(ALL_EDITORS), method="post"),
     Row("notifications_subscription_rename", expect(ALL_EDITORS), method="post"),
     Row("notifications_subscription_draft", expect(ALL_EDITORS), method="post"),
@@ -435,7 +440,7 @@ ORDERS = [
             *(("try", "post", 302), ("copy", "post", 302), ("again", "post", 302)),
         )
     ),
-    *kept("notifications_robot", "robot", SEE_QUEUES, " ".join(KEEP_ROBOTS), KEEP_ROBOTS, {"name": "New name"}),
+    *editable("notifications_robot", "robot", SEE_QUEUES, " ".join(KEEP_ROBOTS), KEEP_ROBOTS, {"name": "New name"}),
     *deletes("notifications_robot", "robot", ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE),
     lists("django_celery_beat_periodictask", "U", ""),
     never("django_celery_beat_periodictask_add"),
@@ -497,8 +502,8 @@ ORDERS = [
         method="post",
         args=("channel",),
     ),
-    *kept(
-        *("notifications_alertrule", "alert_rule", SEE_ORDERS, ALL_EDITORS, EDIT),
+    *editable(
+        *("notifications_alertrule", "alert_rule", SEE_PUSHES, ALL_EDITORS, EDIT),
         {"name": "New name", "weekdays": [], **CONDITION},
     ),
     *deletes("notifications_alertrule", "alert_rule", EDITORS, EDITORS_ELSEWHERE, is_gone=True),
@@ -509,15 +514,15 @@ ORDERS = [
     # Same as on the page of a push.
     Row("notifications_alertrule_data", expect(ALL_EDITORS), method="post", changed_by=EDITORS),
     Row("notifications_alertrule_data_choose", expect("", unseen=(ALL_EDITORS, 404)), method="post"),
-    *log("notifications_incident", "incident", *SEE_ORDERS),
+    *readonly("notifications_incident", "incident", *SEE_PUSHES),
     Row(
         "notifications_incident_picture",
-        expect(ORDER_READERS, unseen=(BLIND, 404)),
+        expect(PUSH_READERS, unseen=(BLIND, 404)),
         args=("incident", "incident_picture", "=svg"),
     ),
     posts("notifications_incident_act", EDITORS, "incident", unseen=BLIND, data={"action": "take"}),
-    *log("notifications_incomingmessage", "message", *SEE_ORDERS),
-    Row("notifications_incomingmessage_mail", expect(ORDER_READERS, unseen=(BLIND, 404)), args=("message",)),
+    *readonly("notifications_incomingmessage", "message", *SEE_PUSHES),
+    Row("notifications_incomingmessage_mail", expect(PUSH_READERS, unseen=(BLIND, 404)), args=("message",)),
     lists("notifications_corpqueue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     reads("notifications_corpqueue", "queue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     saves("notifications_corpqueue", "queue", INTEGRATION, INTEGRATION_ELSEWHERE, {"is_paused": "on"}),
@@ -532,8 +537,8 @@ ORDERS = [
         method="get",
         args=("subscription", "=pause"),
     ),
-    Row("notifications_subscription_runs", expect(ORDER_READERS, unseen=(BLIND, 404)), args=("subscription",)),
-    Row("notifications_run_state", expect(ORDER_READERS, unseen=(BLIND, 404)), args=("run",)),
+    Row("notifications_subscription_runs", expect(PUSH_READERS, unseen=(BLIND, 404)), args=("subscription",)),
+    Row("notifications_run_state", expect(PUSH_READERS, unseen=(BLIND, 404)), args=("run",)),
     *(
         Row(f"notifications_run_{page}", expect(EDITORS, status, unseen=(BLIND, 404)), method=method, args=("run",))
         for page, method, status in (("resend", "get", 403), ("resend", "post", 403), ("recall", "get", 200))
@@ -554,19 +559,19 @@ ORDERS = [
         )
     ),
     *(
-        Row(f"notifications_{model}_csv", expect(" ".join(SEE_ORDERS)))
+        Row(f"notifications_{model}_csv", expect(" ".join(SEE_PUSHES)))
         for model in ("run", "delivery", "receipt", "incident", "incomingmessage")
     ),
     # The delivery has no picture: 404 even for those who may see it.
-    Row("notifications_delivery_picture", expect(ORDER_READERS, 404), args=("delivery",)),
-    *(row for model in ("run", "delivery", "receipt") for row in log(f"notifications_{model}", model, *SEE_ORDERS)),
+    Row("notifications_delivery_picture", expect(PUSH_READERS, 404), args=("delivery",)),
+    *(row for name in ("run", "delivery", "receipt") for row in readonly(f"notifications_{name}", name, *SEE_PUSHES)),
 ]
 
 
 DIRECTORY = [
-    *kept("accounts_directorypolicy", "rules", SEE_CORPS, SYSTEM_OF_ALL, (SYSTEM_OF_ALL, ""), {"mode": "create"}),
+    *editable("accounts_directorypolicy", "rules", SEE_CORPS, SYSTEM_OF_ALL, (SYSTEM_OF_ALL, ""), {"mode": "create"}),
     never("accounts_directorypolicy_delete", "rules", method="post"),
-    *kept(
+    *editable(
         *("accounts_departmentgroup", "rule", SEE_CORPS, SYSTEM_OF_ALL, (SYSTEM_OF_ALL, "")),
         {"with_subdepartments": ""},
     ),
@@ -579,7 +584,7 @@ DIRECTORY = [
             ("integrations_syncrun", "sync", CORP_READERS, CORP_READERS_ELSEWHERE),
             ("accounts_linkconflict", "conflict", CORP_READERS, CORP_READERS_ELSEWHERE),
         )
-        for row in log(model, thing, readers, elsewhere)
+        for row in readonly(model, thing, readers, elsewhere)
     ),
     Row("accounts_linkconflict_link", expect("U SA S1 S2", 404)),
     Row("accounts_linkconflict_link", expect("U SA S1 S2", 404), method="post"),
@@ -614,7 +619,7 @@ def action(page: str, name: str, thing: str, readers: str, doers: str, changed_b
 ALL_SYSTEM = " ".join(ADMINISTER)
 ACTIONS = [
     *(
-        action("notifications_delivery", name, "delivery", " ".join(SEE_ORDERS), ALL_EDITORS, "")
+        action("notifications_delivery", name, "delivery", " ".join(SEE_PUSHES), ALL_EDITORS, "")
         for name in ("resend", "recall")
     ),
     action(
@@ -633,7 +638,7 @@ ACTIONS = [
     action("integrations_member", "admit", "member", " ".join(SEE_CORPS), " ".join(INTEGRATE), INTEGRATION),
     *(
         action(
-            *("notifications_subscription", name, "subscription", " ".join(SEE_ORDERS), ALL_EDITORS),
+            *("notifications_subscription", name, "subscription", " ".join(SEE_PUSHES), ALL_EDITORS),
             # The push is enabled and reaches nobody; it is not paused.
             EDITORS if name in {"disable", "pause", "duplicate"} else "",
             apply="1",
@@ -644,4 +649,4 @@ ACTIONS = [
     action("auth_group", "delete_selected", "group", "", "U", "U", post="yes"),
 ]
 
-TABLE = [*SITE, *LOOK_UPS, *CORPS, *BI, *SOURCES, *JOBS, *ACCOUNTS, *ORDERS, *DIRECTORY, *ACTIONS]
+TABLE = [*SITE, *LOOK_UPS, *CORPS, *BI, *SOURCES, *JOBS, *ACCOUNTS, *PUSHES, *DIRECTORY, *ACTIONS]

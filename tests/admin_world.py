@@ -96,22 +96,21 @@ def build() -> World:
     world = World()
     first = Corp.objects.create(name="Alpha Company", corpid="ww" + "1" * 16, agentid=1000001, secret="s1")
     second = Corp.objects.create(name="Beta Company", corpid="ww" + "2" * 16, agentid=1000002, secret="s2")
-    # It was enabled once, so that people have their two attributes; it is disabled now, so that everything can be
-    # changed.
+    # The second company is enabled. The first never was, so that everything of it can be changed.
     Corp.objects.filter(pk=second.pk).update(first_enabled_at=timezone.now(), is_enabled=True)
-    _companies(world, first)
-    _people(world, first, second)
-    _orders(world, first)
-    _alerts(world, first)
-    _security(world, first)
-    _directory(world, first)
+    _make_companies(world, first)
+    _make_people(world, first, second)
+    _make_pushes(world, first)
+    _make_alerts(world, first)
+    _make_security(world, first)
+    _make_directory(world, first)
     world.things["bi"] = make_bi(is_enabled=False)
     for who, person in world.people.items():
-        world.sessions[who] = _session_of(person)
+        world.sessions[who] = _make_session(person)
     return world
 
 
-def _session_of(person: User) -> str:
+def _make_session(person: User) -> str:
     """Make a session whose last use is tomorrow. Otherwise each visit would record its use, and be rolled back."""
     client = Client()
     client.force_login(person, backend=PASSWORD_BACKEND)
@@ -122,7 +121,7 @@ def _session_of(person: User) -> str:
     return client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
-def _companies(world: World, first: Corp) -> None:
+def _make_companies(world: World, first: Corp) -> None:
     now = timezone.now()
     first.site_address = SiteAddress.objects.create(url="https://alpha.example.com/")
     first.verification_files = [{"code": "0123456789abcdef", "uploaded_at": now.isoformat()}]
@@ -135,7 +134,7 @@ def _companies(world: World, first: Corp) -> None:
         "corp": first,
         "second": Corp.objects.get(name="Beta Company"),
         "address": first.site_address,
-        # In use: the second company has this address and was once enabled.
+        # In use by the second company, which is enabled.
         "default_address": SiteAddress.objects.default(),
         "write": Job.objects.create(
             kind="console.write",
@@ -150,7 +149,7 @@ def _companies(world: World, first: Corp) -> None:
     }
 
 
-def _people(world: World, first: Corp, second: Corp) -> None:
+def _make_people(world: World, first: Corp, second: Corp) -> None:
     world.people = {
         "E": User.objects.create(username="E"),
         "N": User.objects.create(username="N", is_staff=True),
@@ -185,7 +184,7 @@ def _people(world: World, first: Corp, second: Corp) -> None:
     world.things |= {"worker": worker, "group": Group.objects.create(name="morning readers")}
 
 
-def _orders(world: World, first: Corp) -> None:
+def _make_pushes(world: World, first: Corp) -> None:
     now = timezone.now()
     report = Report.objects.create(title="Alpha report", body="text", corp=first)
     lone_report = Report.objects.create(title="Lone report", body="text", corp=first)
@@ -232,7 +231,7 @@ def _orders(world: World, first: Corp) -> None:
             **{"requested_at": now, "due_at": now, "finished_at": now},
         ),
         "queue": CorpQueue.objects.create(corp=first),
-        "token": _token(world.people["P1"], first),
+        "token": _make_token(world.people["P1"], first),
         "message": IncomingMessage.objects.create(
             **{"title": "Alpha message", "form": "text", "key": "alpha", "corp": first, "created_at": now},
             **{"origin": "mail", "original": zlib.compress(b"Subject: x"), "page": zlib.compress(b"Alpha")},
@@ -245,7 +244,7 @@ def _orders(world: World, first: Corp) -> None:
     }
 
 
-def _alerts(world: World, first: Corp) -> None:
+def _make_alerts(world: World, first: Corp) -> None:
     now = timezone.now()
     source = DataSource.objects.create(name="Alpha figures", kind="sql", corp=first)
     card = Card.objects.create(name="Alpha sales", source=source, sql="SELECT 1")
@@ -275,7 +274,7 @@ def _alerts(world: World, first: Corp) -> None:
     world.things |= {"alert_rule": rule, "incident": incident, "incident_picture": picture}
 
 
-def _token(owner: User, first: Corp) -> ApiToken:
+def _make_token(owner: User, first: Corp) -> ApiToken:
     now = timezone.now()
     token = ApiToken(name="Alpha token", owner=owner, form_key="0" * 32, reach="corps", expires_at=now)
     tokens.make_secret(token, now=now)
@@ -284,7 +283,7 @@ def _token(owner: User, first: Corp) -> ApiToken:
     return token
 
 
-def _security(world: World, first: Corp) -> None:
+def _make_security(world: World, first: Corp) -> None:
     lockout = Lockout.objects.create(username="worker", ip_address="192.0.2.1", failures_since_start=9)
     # It lasts longer than the tests.
     Lockout.objects.update(attempt_time=timezone.now() + timedelta(days=1))
@@ -297,7 +296,7 @@ def _security(world: World, first: Corp) -> None:
     }
 
 
-def _directory(world: World, first: Corp) -> None:
+def _make_directory(world: World, first: Corp) -> None:
     now = timezone.now()
     times = {"first_seen_at": now, "changed_at": now, "waits_since": now}
     member = Member.objects.create(corp=first, userid="back", userid_folded="back", name="Alpha member", **times)
@@ -320,20 +319,20 @@ def _directory(world: World, first: Corp) -> None:
     }
 
 
-def state() -> dict[str, list[Any]]:
+def read_state() -> dict[str, list[Any]]:
     """Return the rows of each table that a refused request must not change. All are read in one round trip."""
     found = {}
     with connection.cursor() as cursor:
-        cursor.execute("; ".join(statements().values()))
-        for table in statements():
+        cursor.execute("; ".join(make_state_queries().values()))
+        for table in make_state_queries():
             found[table] = cursor.fetchall()
             cursor.nextset()
     return found
 
 
 @cache
-def statements() -> dict[str, str]:
-    """Return the queries of state() by table. They are cached because building them takes longer than running them."""
+def make_state_queries() -> dict[str, str]:
+    """Return the queries of read_state() by table. They are cached: building them takes longer than running them."""
     models = (
         *(Corp, SiteAddress, BiConnection, Job),
         *(DataSource, Card, CardData),

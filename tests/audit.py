@@ -19,14 +19,14 @@ def clear_trail(**which: Any) -> None:
         cursor.execute("SELECT set_config('guanwecom.removes_old_audit', 'off', true)")
 
 
-def entries_visible_to(person: User) -> QuerySet[AuditEntry]:
+def list_visible_entries(person: User) -> QuerySet[AuditEntry]:
     """Return the entries that the administration lists for `person`."""
     request = RequestFactory().get("/admin/accounts/auditentry/")
     request.user = person
     return admin.site.get_model_admin(AuditEntry).get_queryset(request)
 
 
-def move_trail(at: datetime, **which: Any) -> None:
+def set_trail_time(at: datetime, **which: Any) -> None:
     """Rewrite audit entries with another time. PostgreSQL refuses changes, so they are deleted and made anew."""
     entries = list(AuditEntry.objects.filter(**which))
     clear_trail(**which)

@@ -21,16 +21,17 @@ class Authority:
     def __init__(self, name: str, folder: Path) -> None:
         self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        own = self._certificate(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None), signs=True)
+        own = self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None), signs=True)
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(own.public_bytes(serialization.Encoding.PEM))
 
     def certify(self, host: str) -> Path:
+        """Return a file with a new key and its certificate for `host`, a name or an IPv4 address."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         is_address = host.replace(".", "").isdigit()
         name = x509.IPAddress(ip_address(host)) if is_address else x509.DNSName(host)
-        certificate = self._certificate(subject, key, x509.SubjectAlternativeName([name]))
+        certificate = self._sign(subject, key, x509.SubjectAlternativeName([name]))
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -38,7 +39,7 @@ class Authority:
         file.write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
         return file
 
-    def _certificate(
+    def _sign(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType, *, signs: bool = False
     ) -> x509.Certificate:
         now = datetime.now(UTC)

@@ -9,9 +9,9 @@ from django.db import IntegrityError, connection
 
 
 @contextmanager
-def refused_once(beginning: str, then: Callable[[], object]) -> Iterator[None]:
-    """Refuse the first statement that begins so, as a unique constraint does. Call `then` once it is rolled back, as
-    what somebody else saved is visible from then on.
+def refuse_once(beginning: str, then: Callable[[], object]) -> Iterator[None]:
+    """Refuse the first statement that begins with `beginning`, as a unique constraint does. Call `then` once it is
+    rolled back: from then on the row that somebody else saved is visible.
     """
     refused: list[bool] = []
 

@@ -29,7 +29,7 @@ def make_bi(**values: Any) -> BiConnection:
     return BiConnection.objects.update_or_create(pk=SINGLETON_PK, defaults={**usual, **values})[0]
 
 
-def claims_in(location: str, base_url: str = BI) -> dict[str, Any]:
+def read_claims(location: str, base_url: str = BI) -> dict[str, Any]:
     """Return the claims of the SSO token in an address of the BI. Fail for another address."""
     assert location.startswith(f"{base_url}/")
     tokens = [pair[9:] for pair in urlsplit(location).query.split("&") if pair.startswith("ssoToken=")]
@@ -37,10 +37,11 @@ def claims_in(location: str, base_url: str = BI) -> dict[str, Any]:
     return opened(tokens[0], PUBLIC)
 
 
-def page_in(location: str) -> str:
+def read_page_path(location: str) -> str:
+    """Return path and query of an address of the BI, without the parameters of the sign-in."""
     parts = urlsplit(location)
-    kept = [pair for pair in parts.query.split("&") if pair and not pair.startswith(("ssoToken=", "provider="))]
-    return parts.path + ("?" + "&".join(kept) if kept else "")
+    pairs = [pair for pair in parts.query.split("&") if pair and not pair.startswith(("ssoToken=", "provider="))]
+    return parts.path + ("?" + "&".join(pairs) if pairs else "")
 
 
 def make_listing(entries: Sequence[Sequence[str]] = (), page_id: str = "", *, at: datetime, **columns: Any) -> Job:

@@ -71,7 +71,7 @@ class _Reader(HTMLParser):
         self.sent.setdefault(name, []).append(values.get("value") or ("on" if is_box else ""))
 
 
-def untouched(html: str, form_id: str) -> dict[str, list[str]]:
+def parse_form(html: str, form_id: str) -> dict[str, list[str]]:
     """Return the POST data of the form as the page shows it. Browsers drop the first newline of a text area."""
     reader = _Reader(form_id)
     reader.feed(html)
@@ -79,10 +79,9 @@ def untouched(html: str, form_id: str) -> dict[str, list[str]]:
 
 
 @contextmanager
-def undrawn() -> Iterator[None]:
-    """Answer without the text of pages. The answer's `context` is what the view gave the page, with its messages.
-
-    As by a drawn page, messages are forgotten once they were answered.
+def skip_drawing() -> Iterator[None]:
+    """Answer with empty pages while the block runs. The answer's `context` is what the view gave the page, with the
+    messages to the user, which are then deleted, as when a page is drawn.
     """
     from django.contrib.messages import get_messages
     from django.template import Context, Template
@@ -101,26 +100,27 @@ def undrawn() -> Iterator[None]:
         yield
 
 
-def _open(client: Client, address: str, second_form: str) -> tuple[dict[str, Any], list[BoundField]]:
-    """Return the context and the fields of an administration page, without drawing it. Some have a second form."""
-    with undrawn():
+def _open(client: Client, address: str, *, with_part: bool) -> tuple[dict[str, Any], list[BoundField]]:
+    """Return the context and the fields of an administration page, without drawing it. `with_part`: also the fields of
+    the content, which is a form of its own on the page of a push."""
+    with skip_drawing():
         page: Any = client.get(address)
     assert page.status_code == 200
     form = page.context_data["adminform"].form
-    forms = [form, *filter(None, [getattr(form, second_form, None)])]
+    forms = [form, *filter(None, [getattr(form, "part", None) if with_part else None])]
     for inline in page.context_data["inline_admin_formsets"]:
         forms += [inline.formset.management_form, *inline.formset.forms]
     return page.context_data, [field for each in forms for field in each]
 
 
-def fields_of(client: Client, address: str) -> list[BoundField]:
+def read_fields(client: Client, address: str) -> list[BoundField]:
     """Return the fields of an administration page, without drawing it."""
-    return _open(client, address, "people")[1]
+    return _open(client, address, with_part=False)[1]
 
 
-def unchanged(client: Client, address: str) -> dict[str, list[str]]:
-    """Return what a browser would send of a page's untouched form, like `untouched` but without drawing the page."""
-    context, fields = _open(client, address, "part")
+def read_unchanged_form(client: Client, address: str) -> dict[str, list[str]]:
+    """Return what a browser would send of a page's untouched form, like `parse_form` but without drawing the page."""
+    context, fields = _open(client, address, with_part=True)
     sent: dict[str, list[str]] = {}
     if context.get("is_one_page") or context.get("is_channel_page"):
         sent["_buttons"] = ["1"]
@@ -135,7 +135,7 @@ def unchanged(client: Client, address: str) -> dict[str, list[str]]:
 def _values_of(field: BoundField) -> dict[str, list[str]]:
     from django import forms
 
-    widget: Any = getattr(field.field.widget, "widget", field.field.widget)  # inside Django's links to other rows
+    widget: Any = getattr(field.field.widget, "widget", field.field.widget)  # inside Django's RelatedFieldWidgetWrapper
     if type(widget).__name__ == "AdminTextareaWidget" or type(widget) in {
         forms.TextInput,
         forms.Textarea,
@@ -151,6 +151,6 @@ def _values_of(field: BoundField) -> dict[str, list[str]]:
     return reader.sent
 
 
-def opened_with(client: Client, address: str) -> dict[str, str]:
+def read_page_version(client: Client, address: str) -> dict[str, str]:
     """Read the `page_version` fields of an administration page, to be sent with other values."""
-    return {field.html_name: field.value() for field in fields_of(client, address) if field.name == "page_version"}
+    return {field.html_name: field.value() for field in read_fields(client, address) if field.name == "page_version"}

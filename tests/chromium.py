@@ -9,7 +9,7 @@ import pytest
 from tests.nightly import IS_NIGHTLY
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# It draws no window, so a page takes a quarter of the processor time. It knows no proxy script (PAC).
+# This Chromium draws no window, so a page takes a quarter of the processor time. It supports no proxy script (PAC).
 HEADLESS_SHELL = "chromium-headless-shell"
 
 
@@ -19,7 +19,7 @@ def find_chromium() -> str | None:
     return shutil.which(named) if named else next(filter(None, map(shutil.which, NAMES)), None)
 
 
-def required_chromium() -> str:
+def require_chromium() -> str:
     """Return the path of Chromium. Without one, skip the test with the reason; in CI, fail it."""
     path = find_chromium()
     if path is None:
@@ -30,23 +30,23 @@ def required_chromium() -> str:
     return path
 
 
-def path_with_chromium(folder: Path) -> str:
+def make_path_with_chromium(folder: Path) -> str:
     """Return a PATH on which a worker finds the tests' Chromium."""
     link = folder / "bin" / "chromium"
     link.parent.mkdir()
-    link.symlink_to(picture_browser())
+    link.symlink_to(find_picture_browser())
     return f"{link.parent}:{os.environ['PATH']}"
 
 
-def page_browser() -> str:
+def find_page_browser() -> str:
     """Return the quickest browser for tests of pages; the variable CHROMIUM overrides it."""
     shell = None if os.environ.get("CHROMIUM") else shutil.which(HEADLESS_SHELL)
-    return shell or required_chromium()
+    return shell or require_chromium()
 
 
-def picture_browser() -> str:
+def find_picture_browser() -> str:
     """Return the browser for tests in which pictures are taken: the quickest, and Chromium itself in `make nightly`.
 
     Tests of what a page can reach always take Chromium itself.
     """
-    return required_chromium() if IS_NIGHTLY else page_browser()
+    return require_chromium() if IS_NIGHTLY else find_page_browser()

@@ -28,9 +28,9 @@ from pytest_django import DjangoDbBlocker
 from wecom_sandbox.testing import Sandbox
 
 from tests import log_secrets
-from tests.databases import drop, keep_rows, make_migrated, put_back, statements_that_empty
+from tests.databases import copy_rows, drop, make_migrated, restore_rows, write_emptying_sql
 from tests.quick_selects import render_quickly
-from tests.sandbox_process import SandboxHandle, browsing
+from tests.sandbox_process import SandboxHandle, open_browser
 from tests.services import SERVICES_KEY
 from tools.services import free_port
 
@@ -71,7 +71,7 @@ def wecom_sandbox_arguments(tls_port: int) -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def running_sandbox(wecom_sandbox_process: Sandbox) -> Iterator[SandboxHandle]:
     """The sandbox that all tests share. A test loads a seed, which replaces all its data."""
-    with browsing(wecom_sandbox_process) as handle:
+    with open_browser(wecom_sandbox_process) as handle:
         yield handle
 
 
@@ -83,9 +83,9 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the counts of clicks, fields and pages of each walk through the product.
+    """Print the counts of clicks, fields and pages of each way through the product (docs/en/journeys.md).
 
-    It is here because with workers the process that prints loads no conftest.py of a folder.
+    The function is in this file because with workers the process that prints loads no conftest.py of a folder.
     """
     passed = terminalreporter.stats.get("passed", [])
     ways = [counts for report in passed for name, counts in report.user_properties if name == "journey"]
@@ -129,7 +129,7 @@ def _no_network() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop() -> Generator[None, object, object]:
     """Check every line of the product's log, from DEBUG on, also while pytest's own handlers do not exist."""
-    with log_secrets.watching():
+    with log_secrets.watch_logs():
         return (yield)
 
 
@@ -166,7 +166,7 @@ def _quick_flush() -> Iterator[None]:
     flush = DatabaseOperations.sql_flush
 
     def sql_flush(self: DatabaseOperations, style: Style, tables: list[str], **options: bool) -> list[str]:
-        return flush(self, style, tables, **options) if any(options.values()) else statements_that_empty(self, tables)
+        return flush(self, style, tables, **options) if any(options.values()) else write_emptying_sql(self, tables)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "sql_flush", sql_flush)
@@ -176,14 +176,14 @@ def _quick_flush() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_forms(django_test_environment: None) -> Iterator[None]:
     """Render Django's form templates as quickly as possible: there are hundreds on a page."""
-    render = Template._render  # type: ignore[attr-defined]  # the stubs know public names alone
+    render = Template._render  # type: ignore[attr-defined]  # the stubs declare public names only
 
-    def render_or_hurry(self: Template, context: Context) -> str:
+    def render_form_quickly(self: Template, context: Context) -> str:
         is_of_a_form = (self.name or "").startswith("django/forms/")
         return render_quickly(self, context) if is_of_a_form else render(self, context)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Template, "_render", render_or_hurry)
+        patch.setattr(Template, "_render", render_form_quickly)
         yield
 
 
@@ -226,7 +226,7 @@ def in_english() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _long_caches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read once per test what a process otherwise rereads every few seconds, because tests count queries.
 
     Browser tests are left out: they wait until a page changes.
@@ -252,9 +252,9 @@ def django_db_setup(
     name = services.database_name(getattr(request.config, "workerinput", {}).get("workerid", f"alone{os.getpid()}"))
     with django_db_blocker.unblock():
         make_migrated(name, template=services.migrated_database, lock=services.migrated_database_lock)
-        kept = keep_rows()
+        tables = copy_rows()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("django.core.management.commands.flush.emit_post_migrate_signal", lambda *_: put_back(kept))
+        patch.setattr("django.core.management.commands.flush.emit_post_migrate_signal", lambda *_: restore_rows(tables))
         yield
     with django_db_blocker.unblock():
         connection.close()

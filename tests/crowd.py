@@ -13,7 +13,7 @@ from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbo
 
 
 @contextmanager
-def crowd(size: int, *, env: dict[str, str], root: Path, folder: Path) -> Iterator[Stack]:
+def run_crowd(size: int, *, env: dict[str, str], root: Path, folder: Path) -> Iterator[Stack]:
     """Run the sandbox with one company of `size` linked people (p000, p001, …). No web, worker or beat runs yet."""
     members: list[dict[str, Any]] = [
         {"userid": f"p{number:03}", "name": f"员工{number}", "department": [2]} for number in range(size)
@@ -33,12 +33,12 @@ def crowd(size: int, *, env: dict[str, str], root: Path, folder: Path) -> Iterat
         yield Stack(env=env, root=root, folder=folder, sandbox=sandbox)
 
 
-def arrived_by_person(stack: Stack) -> Counter[str]:
+def count_messages_by_person(stack: Stack) -> Counter[str]:
     """Count each person's messages in the sandbox, by userid."""
     people = WeComAccount.objects.values_list("userid", flat=True)
     return Counter({userid: len(stack.sandbox.messages(CORPID, userid)) for userid in people})
 
 
-def one_each(size: int) -> Counter[str]:
-    """Return the result of `arrived_by_person` for `size` people with one message each."""
+def expect_one_each(size: int) -> Counter[str]:
+    """Return the result of `count_messages_by_person` for `size` people with one message each."""
     return Counter({f"p{number:03}": 1 for number in range(size)})

@@ -12,18 +12,18 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 
 from guanwecom.environment import database
 
-# The database allows the deletion of audit entries only with this.
+# The database allows the deletion of audit entries only after this statement.
 LET_DELETE_AUDIT = "SET LOCAL guanwecom.removes_old_audit = 'on'"
 
 
-def use(name: str) -> None:
+def connect_to(name: str) -> None:
     """Connect every thread of this process to this database from now on."""
     connection.close()
     connection.settings_dict["NAME"] = name
 
 
 @contextmanager
-def used(url: str) -> Iterator[None]:
+def use_database(url: str) -> Iterator[None]:
     """Connect this process to another database while the block runs."""
     before = dict(connection.settings_dict)
     connection.close()
@@ -52,7 +52,7 @@ def _administer(statement: str) -> None:
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
+def hold_lock(lock: Path) -> Iterator[None]:
     """Wait until no other process of this run is inside the block."""
     with lock.open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -61,43 +61,43 @@ def alone(lock: Path) -> Iterator[None]:
 
 def make_migrated(name: str, *, template: str, lock: Path) -> None:
     """Make a database as a first `migrate` leaves it. The first of a run's processes migrates for all."""
-    with alone(lock):
+    with hold_lock(lock):
         if not lock.read_text():
             copy(None, template)
-            use(template)
+            connect_to(template)
             call_command("migrate", verbosity=0)
             connection.close()
             lock.write_text("migrated")
         copy(template, name)
-    use(name)
+    connect_to(name)
 
 
-def keep_rows() -> list[str]:
-    """Copy what the freshly migrated tables hold. Return the names of those that hold anything."""
-    kept = []
+def copy_rows() -> list[str]:
+    """Copy the rows of the freshly migrated tables. Return the names of the tables that have rows."""
+    tables = []
     with connection.cursor() as cursor:
         for table in connection.introspection.django_table_names(only_existing=True, include_views=False):
             cursor.execute(f'SELECT EXISTS (SELECT 1 FROM "{table}")')  # noqa: S608  # our tables
             if cursor.fetchone()[0]:
                 cursor.execute(f'CREATE TABLE "migrated_{table}" AS SELECT * FROM "{table}"')  # noqa: S608  # our tables
-                kept.append(table)
-    return kept
+                tables.append(table)
+    return tables
 
 
-def put_back(kept: list[str]) -> None:
-    """Restore what the migrations left, after `flush`. Its post_migrate signals take 400 ms and give rows other ids."""
+def restore_rows(tables: list[str]) -> None:
+    """Restore the rows of migrations after `flush`, whose post_migrate signals take 400 ms and give rows other ids."""
     with transaction.atomic(), connection.cursor() as cursor:
-        for table in kept:
+        for table in tables:
             cursor.execute(f'INSERT INTO "{table}" SELECT * FROM "migrated_{table}"')  # noqa: S608  # our tables
     apps.get_model("contenttypes", "ContentType").objects.clear_cache()
 
 
-def statements_that_empty(operations: BaseDatabaseOperations, tables: list[str]) -> list[str]:
+def write_emptying_sql(operations: BaseDatabaseOperations, tables: list[str]) -> list[str]:
     """Return statements that empty the tables in one transaction and one round trip. Foreign keys are checked at its
     end.
 
     TRUNCATE makes new files for each table and index, full or not: 300 ms for a hundred tables, where this needs 20.
-    Like TRUNCATE, the lock waits for other transactions to end, and their rows are deleted too.
+    As with TRUNCATE, the lock waits for other transactions to end, and their rows are deleted, too.
     """
     names = [operations.quote_name(table) for table in tables]
     deletes = [f"DELETE FROM {name}" for name in names]  # noqa: S608  # our tables

@@ -25,11 +25,12 @@ ENDPOINTS = {
 
 
 def fixture(name: str) -> dict[str, Any]:
+    """Return the answer in tests/fixtures/guandata/<name>.json."""
     return dict(json.loads((FIXTURES / f"{name}.json").read_text()))
 
 
 class GuandataAnswers:
-    """Registers answers of the BI at `wire`, the mock of `responses`."""
+    """Answers of the BI that a test registers at `wire`, the mock of `responses`."""
 
     def __init__(self, wire: responses.RequestsMock, host: str = HOST) -> None:
         self.wire = wire
@@ -53,6 +54,7 @@ class GuandataAnswers:
         self.wire.add(method, self._host + path, body=content, status=status, match=match)
 
     def calls(self, endpoint: str) -> int:
+        """Count the requests to an endpoint."""
         method, path = ENDPOINTS[endpoint]
         return sum(call.request.url == self._host + path and call.request.method == method for call in self.wire.calls)
 

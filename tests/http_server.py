@@ -25,7 +25,7 @@ class QuietHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running(server: ThreadingHTTPServer) -> Iterator[int]:
+def serve_in_thread(server: ThreadingHTTPServer) -> Iterator[int]:
     """Serve while the block runs. Yield the port."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -38,8 +38,8 @@ def running(server: ThreadingHTTPServer) -> Iterator[int]:
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler], **attributes: object) -> Iterator[int]:
+def serve_with_handler(handler: type[BaseHTTPRequestHandler], **attributes: object) -> Iterator[int]:
     """Serve with a handler class whose requests share these attributes. Yield the port."""
     shared = type("Handler", (handler,), attributes)
-    with running(ThreadingHTTPServer(("127.0.0.1", 0), shared)) as port:
+    with serve_in_thread(ThreadingHTTPServer(("127.0.0.1", 0), shared)) as port:
         yield port

@@ -14,12 +14,12 @@ from integrations.jobs.runner import JobRun
 from integrations.models import CallbackEvent, Corp, Job
 
 
-def do_jobs(*kinds: str) -> None:
-    """Do due jobs, oldest first, and the jobs that follow from them, until none is due. `kinds` limits which."""
+def do_jobs(*names: str) -> None:
+    """Do due jobs, oldest first, and those that they request, until none is due. `names`: of kinds; none: of all."""
     done: set[tuple[int, int]] = set()
     while True:
         due = Job.objects.due(timezone.now()).order_by("pk")
-        found = set((due.filter(kind__in=kinds) if kinds else due).values_list("pk", "try_count")) - done
+        found = set((due.filter(kind__in=names) if names else due).values_list("pk", "try_count")) - done
         if not found:
             return
         done |= found
@@ -36,21 +36,21 @@ def take_job(job: Job, clock: Callable[[], datetime]) -> JobRun:
     return run
 
 
-def put_back(run: JobRun, *, is_over: bool) -> None:
+def return_job(run: JobRun, *, is_over: bool) -> None:
     """Finish what `take_job` claimed, or make it due again."""
     status = Job.Status.DONE if is_over else Job.Status.WAITING
     Job.objects.filter(pk=run.job.pk).update(status=status, lease_token="", due_at=timezone.now())
 
 
 def process_due_events(clock: Callable[[], datetime]) -> None:
-    """Let a worker with this clock process the events that are due by it, once for each company and consumer."""
+    """Process the events that are due by this clock as a worker would, once for each company and consumer."""
     due = CallbackEvent.objects.due(clock()).order_by("corp", "consumer").values_list("corp", "consumer").distinct()
     for corp_id, consumer in due:
         Job.objects.filter(kind=EVENTS).delete()
         now, corp = timezone.now(), Corp.objects.get(pk=corp_id)
         run = take_job(request_job(EVENTS, key=f"{corp_id}:{consumer}", corp=corp, now=now), clock)
         process_events(run)
-        put_back(run, is_over=True)
+        return_job(run, is_over=True)
 
 
 def end_leases() -> None:

@@ -41,7 +41,7 @@ def fill(number: int, *, corps: int | None = None) -> None:
         [{"user": who, "corp": corp, "userid": f"U{who.pk}", "userid_folded": f"u{who.pk}"} for who in people],
     )
     reports = _bulk(Report, [{"title": f"报告{n}", "body": "正文", "created_at": NOW} for n in numbers])
-    orders = _bulk(
+    pushes = _bulk(
         Subscription,
         [{"name": f"订阅{n}", "report": r, "crontab": "0 9 * * *"} for n, r in zip(numbers, reports, strict=True)],
     )
@@ -53,11 +53,11 @@ def fill(number: int, *, corps: int | None = None) -> None:
             for n in numbers
         ],
     )
-    make_pushes(corp, orders, people, number)
+    make_pushes(corp, pushes, people, number)
     _make_incidents(corp, people)
 
 
-def make_pushes(corp: Corp, orders: list[Subscription], people: list[User], number: int) -> None:
+def make_pushes(corp: Corp, pushes: list[Subscription], people: list[User], number: int) -> None:
     """Make `number` runs, each with a delivery, an attempt and a receipt, a minute apart, the last now."""
     top = Run.objects.aggregate(top=Max("pk"))["top"] or 0
     moments = [NOW - timedelta(minutes=number - n) for n in range(number)]
@@ -67,7 +67,7 @@ def make_pushes(corp: Corp, orders: list[Subscription], people: list[User], numb
         Run,
         [
             {
-                **{"key": f"many:{top + n}", "subscription": orders[n % len(orders)], "trigger": "schedule"},
+                **{"key": f"many:{top + n}", "subscription": pushes[n % len(pushes)], "trigger": "schedule"},
                 **{"status": "failed" if failed[n] else "finished", "recipient_count": 1, **times[n]},
             }
             for n in range(number)
@@ -117,8 +117,8 @@ def _make_incidents(corp: Corp, people: list[User]) -> None:
     for number, one in enumerate(people):
         rule, channel = rules[number % len(rules)], channels[number % len(channels)]
         common = {"key": f"many:{one.pk}", "title": f"磁盘{one.pk}", "corp": corp, "channel": channel}
-        by = {"rule": rule, "channel": None} if number % 2 else {}
-        incidents.append({**common, **by, **times, "acknowledged_by": one, "silenced_by": one})
+        source_fields = {"rule": rule, "channel": None} if number % 2 else {}
+        incidents.append({**common, **source_fields, **times, "acknowledged_by": one, "silenced_by": one})
         messages.append({**common, "origin": "channel", "requested_by": one, "created_at": NOW})
     _bulk(Incident, incidents)
     _bulk(IncomingMessage, messages)

@@ -16,11 +16,11 @@ from tools.services import Service, ServiceError, drop_rights, free_port, open_s
 
 
 def start_mariadb() -> Service | None:
-    """Start an empty MariaDB on 127.0.0.1, tuned for temporary data; its root has no password. If we are root it runs
-    as `nobody`. Returns None if it is not installed. Raises ServiceError."""
+    """Start an empty MariaDB on 127.0.0.1, tuned for temporary data; its user `root` has no password. If we are root it
+    runs as `nobody`. Return None if it is not installed. Raise ServiceError."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin"
-    server, maker = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
-    if not server or not maker:
+    server, installer = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
+    if not server or not installer:
         return None
     folder = Path(tempfile.mkdtemp(prefix="guanwecom-mariadb-"))
     data = folder / "data"
@@ -28,8 +28,9 @@ def start_mariadb() -> Service | None:
     if os.geteuid() == 0:
         folder.chmod(0o711)
         shutil.chown(data, "nobody", pwd.getpwnam("nobody").pw_gid)
-    making = [maker, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
-    done = subprocess.run(making, capture_output=True, text=True, cwd="/", check=False, **drop_rights())
+    install = [installer, "--no-defaults", f"--datadir={data}", "--skip-test-db"]
+    install += ["--auth-root-authentication-method=normal"]
+    done = subprocess.run(install, capture_output=True, text=True, cwd="/", check=False, **drop_rights())
     if done.returncode:
         shutil.rmtree(folder, ignore_errors=True)
         raise ServiceError(f"mariadb-install-db failed:\n{done.stdout}{done.stderr}")

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tools.services import find_packaged_postgresql, find_system_postgresqls
 
 
-def programs() -> Path:
+def find_programs() -> Path:
     """Return the folder of the newest version, which can talk to every older server."""
     return next(path for path in [find_packaged_postgresql(), *find_system_postgresqls()] if path is not None)
 
@@ -27,7 +27,7 @@ def run(program: str, *arguments: str, url: str, **options: Any) -> None:
         **{f"PG{name.upper()}": str(where[name]) for name in ("host", "port", "user", "password")},
         "PGDATABASE": str(where["dbname"]),
     }
-    subprocess.run([str(programs() / program), *arguments], env=env, check=True, capture_output=True, **options)
+    subprocess.run([str(find_programs() / program), *arguments], env=env, check=True, capture_output=True, **options)
 
 
 @contextmanager

@@ -11,13 +11,13 @@ import pytest
 
 
 def needs(name: str, *, package: str = "") -> pytest.MarkDecorator:
-    """Skip a test without this program, and name the program (and `package`, Debian's, if called otherwise).
+    """Skip a test without this program, and name the program (and Debian's `package`, if that has another name).
 
     In continuous integration the test runs anyway and fails.
     """
-    there = shutil.which(name) is not None or os.environ.get("CI") == "true"
+    runs = shutil.which(name) is not None or os.environ.get("CI") == "true"
     reason = f"{name} is not installed" + (f" (Debian: {package})" if package else "")
-    return pytest.mark.skipif(not there, reason=reason)
+    return pytest.mark.skipif(not runs, reason=reason)
 
 
 def run_program(command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:

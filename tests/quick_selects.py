@@ -1,4 +1,4 @@
-"""Quicker rendering of Django's own form templates in tests: selects in Python, and none of them with a test signal.
+"""Quicker rendering of Django's own form templates in tests: selects in Python, and all without the test signal.
 
 A page of the administration has up to 1,000 options. Each is two templates, of which the test client copies the
 contexts: three quarters of the processor time of a page.
@@ -16,7 +16,7 @@ SELECT = "django/forms/widgets/select.html"
 
 
 def render_quickly(template: Template, context: Context) -> str:
-    """Render as `Template._render` does without tests, which sends no signal."""
+    """Render as `Template._render` does outside tests, where it sends no signal."""
     if template.name == SELECT:
         return SafeString(_render_select(context))
     rendered: str = template.nodelist.render(context)

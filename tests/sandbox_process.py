@@ -36,8 +36,8 @@ class SandboxHandle(Sandbox):
 
 
 @contextmanager
-def browsing(sandbox: Sandbox) -> Iterator[SandboxHandle]:
-    """Yield the sandbox with a browser of its own."""
+def open_browser(sandbox: Sandbox) -> Iterator[SandboxHandle]:
+    """Open a new browser for the sandbox while the block runs."""
     with requests.Session() as session:
         session.trust_env = False
         yield SandboxHandle(sandbox.url, sandbox.pid, session)
@@ -47,11 +47,11 @@ def browsing(sandbox: Sandbox) -> Iterator[SandboxHandle]:
 def start_sandbox(
     *, seed: object = None, arguments: tuple[str, ...] = (), env: dict[str, str] | None = None, folder: Path = ROOT
 ) -> Iterator[SandboxHandle]:
-    """Start a sandbox for one test, or for longer than a test. Without `seed` there is no company."""
+    """Run another sandbox than the one that all tests share. Without `seed` it has no company."""
     values = {"ENVIRONMENT": "test", **(env or {})}
     with (
         run_sandbox(seed=seed or {"companies": []}, arguments=arguments, env=values, folder=folder) as sandbox,
-        browsing(sandbox) as handle,
+        open_browser(sandbox) as handle,
     ):
         yield handle
 

@@ -1,6 +1,6 @@
 """Pytest plugin that starts the servers that tests need and points the settings at them before Django reads them.
 
-Every environment variable that matters is set here, so the developer's own reach no test. TEST_DATABASE_URL names
+Every environment variable that matters is set here, so the developer's own ones affect no test. TEST_DATABASE_URL names
 another PostgreSQL; its user must be allowed to create databases. Otherwise one starts when the first test needs a
 database, or with pytest-xdist's workers, which share it.
 """
@@ -73,7 +73,7 @@ class TestServices:
 
     def __init__(self) -> None:
         self.services: list[Service] = []
-        self.uses_anothers_postgresql = False
+        self.uses_given_postgresql = False
 
     @property
     def folder(self) -> Path:
@@ -102,8 +102,8 @@ class TestServices:
         self.services.append(valkey)
         os.environ.setdefault(RUN_FOLDER, str(self.folder))
         os.environ.update(ENVIRON, VALKEY_URL=valkey.url)
-        # pytest-xdist's workers inherit the variable from the process that starts them, so they share one server.
-        self.uses_anothers_postgresql = "TEST_DATABASE_URL" in os.environ
+        # Workers of pytest-xdist inherit the variable from the process that starts them, so they share one server.
+        self.uses_given_postgresql = "TEST_DATABASE_URL" in os.environ
         if has_workers:
             self.start_database()
         os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", UNUSED_DATABASE_URL)
@@ -117,7 +117,7 @@ class TestServices:
         return os.environ["TEST_DATABASE_URL"]
 
     def stop(self) -> None:
-        if self.uses_anothers_postgresql and self.run_folder == self.folder:
+        if self.uses_given_postgresql and self.run_folder == self.folder:
             with psycopg.connect(os.environ["TEST_DATABASE_URL"], autocommit=True) as connection:
                 connection.execute(f'DROP DATABASE IF EXISTS "{self.migrated_database}"')
         for service in reversed(self.services):
@@ -163,7 +163,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
-        gc.set_threshold(20_000, 10, 10)  # larger lots, because collecting took a seventeenth of the tests' own time
+        gc.set_threshold(20_000, 10, 10)  # less often, because it took a seventeenth of the tests' own time
         gc.enable()
 
 
@@ -174,17 +174,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     another; mixed with others they leave the processor to those.
     """
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: _place(item.nodeid))
+        items.sort(key=lambda item: _find_order(item.nodeid))
     if find_chromium() is None:
         for item in items:
             if item.get_closest_marker("e2e"):
                 item.add_marker(pytest.mark.skip(reason="no Chromium found (variable CHROMIUM)"))
 
 
-def _place(node_id: str) -> int:
-    """Return one number for tests that stay together: those of a file, or of a folder with one running product.
+def _find_order(node_id: str) -> int:
+    """Return the same number for tests that stay together: of one file, or of a folder with one running product.
 
-    The longest come first, all to one worker, which mostly waits: the other workers meanwhile use the processors.
+    The longest come first, all in one worker, which mostly waits: the other workers meanwhile use the processors.
     """
     file = node_id.partition("::")[0]
-    return next((place for place, start in enumerate(LONGEST) if file.startswith(start)), zlib.crc32(file.encode()))
+    return next((order for order, start in enumerate(LONGEST) if file.startswith(start)), zlib.crc32(file.encode()))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-from tests.postgresql_programs import programs
+from tests.postgresql_programs import find_programs
 from tools import services
 from tools.services import Service
 
@@ -19,12 +19,12 @@ def start_standby(primary: Service, *, port: int) -> Service:
     folder = Path(tempfile.mkdtemp(prefix="guanwecom-standby-"))
     folder.chmod(0o711)
     data = folder / "data"
-    copy = [str(programs() / "pg_basebackup"), "-D", str(data), "-h", "127.0.0.1", "-p", str(where.port)]
+    copy = [str(find_programs() / "pg_basebackup"), "-D", str(data), "-h", "127.0.0.1", "-p", str(where.port)]
     env = {**os.environ, "PGPASSWORD": str(where.password)}
     subprocess.run([*copy, "-U", "postgres", "-X", "stream", "-R", "-c", "fast"], env=env, check=True)
     with (data / "postgresql.auto.conf").open("a") as settings:
-        known = f"host=127.0.0.1 port={where.port} user=postgres password={where.password}"
-        settings.write(f"primary_conninfo = '{known}'\nwal_retrieve_retry_interval = '200ms'\n")
+        conninfo = f"host=127.0.0.1 port={where.port} user=postgres password={where.password}"
+        settings.write(f"primary_conninfo = '{conninfo}'\nwal_retrieve_retry_interval = '200ms'\n")
     begin = cast("partial[subprocess.Popen[bytes]]", primary.begin)
     command = [f"port={port}" if word.startswith("port=") else word for word in begin.args[0]]
     command[command.index("-D") + 1] = str(data)

@@ -16,8 +16,8 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from tests.accounts.people import sent_form
 from tests.admin_table import ACTIONS, TABLE, Row
-from tests.admin_world import PEOPLE, World, state, statements
-from tests.browser_form import opened_with, undrawn
+from tests.admin_world import PEOPLE, World, make_state_queries, read_state
+from tests.browser_form import read_page_version, skip_drawing
 
 pytestmark = pytest.mark.django_db
 # Other fields that the database or the page requires beside a choice.
@@ -26,14 +26,14 @@ BESIDE: dict[tuple[str, Any], dict[str, Any]] = {
     ("repeat", "monthly"): {"month_day": "1"},
     **{("presence", name): {"left_at": NOW} for name in ("out_of_scope", "deleted", "missing")},
 }
-# Another row of the world is the only one with it; and the recipient of a rule is shown on that rule's page.
-UNCHANGED = {"is_default", "is_bi_login_id", "is_employee_number", "is_shared"}
+# Fields that only one row may have set, or that require another field to be set.
+UNCHANGED = {"is_default", "is_bi_login_id", "is_employee_number"}
 # Scripts, and commands for a terminal.
 SILENT = re.compile(r"<(script|style|template|pre|code)\b.*?</\1>", re.DOTALL)
 NAMED = re.compile(r'\b(?:title|placeholder|aria-label|alt)="([^"]*)"')
 HAN = re.compile(r"[\u4e00-\u9fff]+")
-# A language's own name; places where the Chinese BI shows something; a message as it will arrive, in the language of
-# the installation.
+# Chinese words of English pages: the language's own name, places in the BI's pages, and the link of a message in the
+# installation's language.
 CHINESE_NAMES = ("中文", "管理中心", "系统集成", "单点登录", "查看全部")
 # English sentences: three words in a row that are neither names nor codes.
 SENTENCE = re.compile(r"\b[A-Za-z]?[a-z]+ [a-z]+ [a-z]+\b")
@@ -44,7 +44,7 @@ NO_PAGES = ("_state", "_xlsx", "_csv", "_refused", "_export", "_search", "jsi18n
 def before(world: World, django_db_blocker: DjangoDbBlocker) -> dict[str, list[Any]]:
     """The state before each visit, which is always the same because each visit is rolled back."""
     with django_db_blocker.unblock():
-        return state()
+        return read_state()
 
 
 @pytest.fixture(autouse=True)
@@ -58,22 +58,22 @@ def _no_contacts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accounts.views.errors.describe_contacts", lambda *_arguments: "")
 
 
-def named(patterns: list[Any]) -> Iterator[str]:
+def list_url_names(patterns: list[Any]) -> Iterator[str]:
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
-            yield from named(pattern.url_patterns)
+            yield from list_url_names(pattern.url_patterns)
         elif isinstance(pattern, URLPattern) and pattern.name:
             yield pattern.name
 
 
-def sent(world: World, row: Row, path: str) -> dict[str, Any]:
+def make_post_data(world: World, row: Row, path: str) -> dict[str, Any]:
     """Return the row's data. A form is sent as on a superuser's page, which holds more than others may send."""
     values = dict(row.data)
     if row.form is not None:
         values = {**sent_form(world.client("U"), path), **row.form}
     if "_opened" in values:  # the page with the form holds the version that it was opened with
         page = reverse(f"admin:{values.pop('_opened')}", args=[world.things[name].pk for name in row.args])
-        with undrawn():
+        with skip_drawing():
             opened: Any = world.client("U").get(page)
         values["page_version"] = opened.context_data["form"]["page_version"].value()
     if "_pick" in values:
@@ -87,8 +87,8 @@ def sent(world: World, row: Row, path: str) -> dict[str, Any]:
     return values
 
 
-class Writes:
-    """Counts the statements that may have changed what state() returns.
+class WriteCounter:
+    """Counter of statements that may have changed what read_state() returns.
 
     Ignored are those that only read or mark a transaction, and those that name another table: nearly every visit
     records itself.
@@ -102,7 +102,7 @@ class Writes:
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         named = self.NAMED.match(sql)
-        is_elsewhere = named is not None and named[1] not in statements()
+        is_elsewhere = named is not None and named[1] not in make_state_queries()
         self.count += not (is_elsewhere or sql.lstrip().startswith(self.HARMLESS))
         return execute(sql, params, many, context)
 
@@ -110,23 +110,23 @@ class Writes:
 def visit(
     client: Client, row: Row, path: str, values: dict[str, Any], before: dict[str, Any], *, is_drawn: bool
 ) -> tuple[Any, bool]:
-    """Return the answer, and whether state() changed; roll the visit back. `is_drawn`: render the text."""
-    writes = Writes()
+    """Return the answer, and whether read_state() changed; roll the visit back. `is_drawn`: render the text."""
+    writes = WriteCounter()
     with transaction.atomic():
-        with connection.execute_wrapper(writes), nullcontext() if is_drawn else undrawn():
+        with connection.execute_wrapper(writes), nullcontext() if is_drawn else skip_drawing():
             response = client.post(path, values) if row.method == "post" else client.get(path)
-        is_changed = writes.count > 0 and state() != before
+        is_changed = writes.count > 0 and read_state() != before
         transaction.set_rollback(True)
     return response, is_changed
 
 
-def text_of(response: Any) -> str:
-    """Return the text of an answer. A download is closed by that."""
+def read_text(response: Any) -> str:
+    """Return the text of an answer, and close it if it is a download."""
     content: bytes = b"".join(response.streaming_content) if response.streaming else response.content
     return content.decode(errors="replace")
 
 
-def words_of(html: str) -> str:
+def read_all_words(html: str) -> str:
     """Return all words of a page, also those for screen readers."""
     html = SILENT.sub(" ", html)
     return unescape(" | ".join([re.sub(r"<[^>]*>", " | ", html), *NAMED.findall(html)]))
@@ -150,7 +150,7 @@ def assert_one_language(english: str, chinese: str) -> None:
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.label)
 def test_everybody_gets_exactly_what_the_table_says(row: Row, world: World, before: dict[str, Any]) -> None:
     path = row.path(world)
-    values = sent(world, row, path)
+    values = make_post_data(world, row, path)
     found: dict[str, int] = {}
     changed: set[str] = set()
     leaked: set[str] = set()
@@ -158,9 +158,9 @@ def test_everybody_gets_exactly_what_the_table_says(row: Row, world: World, befo
     drawn = {"U"} if (row.page.removesuffix("_change"), *row.args) in saved_rows() else {"U", "R1"}
     for who in PEOPLE:
         client = world.client(who)
-        # Who may save sends the page's version as they opened it: with fewer fields it is another one.
+        # Those who may save send the version of the page that they opened: a page with fewer fields has another one.
         opens = row.form is not None and who in row.changed_by.split()
-        theirs = {**values, **opened_with(client, path)} if opens else values
+        theirs = {**values, **read_page_version(client, path)} if opens else values
         # Of the pages of other people only the status is checked; test_every_kind_of_a_saved_object draws theirs too.
         is_drawn = row.expected[who] != 200 or who in drawn or who[-1] == "2"
         response, is_changed = visit(client, row, path, theirs, before, is_drawn=is_drawn)
@@ -168,7 +168,7 @@ def test_everybody_gets_exactly_what_the_table_says(row: Row, world: World, befo
         if is_changed:
             changed.add(who)
         is_refused = response.status_code not in {200, 409}
-        text = texts[who] = text_of(response)
+        text = texts[who] = read_text(response)
         if (is_refused or who[-1] == "2") and "alpha" in text.lower():
             leaked.add(who)
 
@@ -176,8 +176,8 @@ def test_everybody_gets_exactly_what_the_table_says(row: Row, world: World, befo
     assert changed == (set(row.changed_by.split()))
     assert leaked == set()
     if is_page(row):
-        chinese = text_of(world.client("U").get(path, headers={"accept-language": "zh-hans"}))
-        assert_one_language(words_of(texts["U"]), words_of(chinese))
+        chinese = read_text(world.client("U").get(path, headers={"accept-language": "zh-hans"}))
+        assert_one_language(read_all_words(texts["U"]), read_all_words(chinese))
 
 
 def test_no_page_changes_anything_by_get() -> None:
@@ -185,7 +185,7 @@ def test_no_page_changes_anything_by_get() -> None:
 
 
 def test_every_page_has_a_row() -> None:
-    pages = set(named(admin.site.get_urls()))
+    pages = set(list_url_names(admin.site.get_urls()))
 
     assert pages == {row.page for row in TABLE}
 
@@ -232,17 +232,17 @@ def test_every_kind_of_a_saved_object_opens_as_the_first(page: str, thing: str, 
     changelist = next(one for one in TABLE if (one.page, one.method) == (f"{page}_changelist", "get"))
     saved = world.things[thing]
     readers = [who for who in ("U", "S1", "I1", "P1", "R1", "E") if row.expected[who] == 200]
-    unlike = {}
+    wrong = {}
     for turn, values in enumerate(variants(saved)):
-        looking = readers if turn == 0 else [*{readers[0], readers[-1]}]
+        visitors = readers if turn == 0 else [*{readers[0], readers[-1]}]
         with transaction.atomic():
             type(saved)._base_manager.filter(pk=saved.pk).update(**values)
-            for who, each in (("U", changelist), *((who, row) for who in looking)):
+            for who, each in (("U", changelist), *((who, row) for who in visitors)):
                 client = world.client(who)
                 client.raise_request_exception = False
                 status = client.get(each.path(world)).status_code
                 if status != each.expected[who]:
-                    unlike[who, each.page, str(values)] = status
+                    wrong[who, each.page, str(values)] = status
             transaction.set_rollback(True)
 
-    assert unlike == {}
+    assert wrong == {}

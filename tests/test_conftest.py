@@ -1,4 +1,4 @@
-"""The promises of the test suite: no network, a real and empty Valkey, a database of its own."""
+"""Guarantees for each test: no network, a real and empty Valkey, a database of its own, quick forms like Django's."""
 
 import socket
 

@@ -19,7 +19,7 @@ from notifications.inbound import channels
 from notifications.models import AlertRule, InboundChannel, Operator, Report, Robot, Subscription
 from notifications.sources import Rule
 from notifications.subscriptions.recipients import save_rules
-from tests.browser_form import untouched
+from tests.browser_form import parse_form
 from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
 from tests.notifications.reports.places import make_data_report, make_region
 
@@ -39,17 +39,17 @@ def second(corp: Corp) -> Client:
     return client
 
 
-def page(row: models.Model) -> str:
+def find_path(row: models.Model) -> str:
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 
-def opened(client: Client, row: models.Model) -> dict[str, Any]:
-    return untouched(client.get(page(row)).content.decode(), f"{row._meta.model_name}_form")
+def open_form(client: Client, row: models.Model) -> dict[str, Any]:
+    return parse_form(client.get(find_path(row)).content.decode(), f"{row._meta.model_name}_form")
 
 
 def save(client: Client, row: models.Model, values: dict[str, Any], **changed: Any) -> str:
     """Send the form. Return the page's text, or "" if it was saved."""
-    answer = client.post(page(row), {**values, **changed})
+    answer = client.post(find_path(row), {**values, **changed})
     return "" if answer.status_code == 302 else strip_tags(answer.content.decode())
 
 
@@ -116,29 +116,29 @@ def rename(row: models.Model, name: str) -> None:
     rows.update(**{"title" if isinstance(row, Report) else "name": name})
 
 
-def name_of(row: Any) -> str:
+def read_name(row: Any) -> str:
     row.refresh_from_db()
     return str(row.title if isinstance(row, Report) else row.name)
 
 
-MADE = [robot, source, card, rule, push, report, person, channel, mail_channel, group]
+MAKERS = [robot, source, card, rule, push, report, person, channel, mail_channel, group]
 
 
-@pytest.mark.parametrize("make", MADE)
+@pytest.mark.parametrize("make", MAKERS)
 def test_the_second_is_told_keeps_what_they_typed_and_may_save_over_it(make: Any, corp: Corp, second: Client) -> None:
     row = make(corp)
     name = "title" if isinstance(row, Report) else "name"
-    values = opened(second, row)
+    values = open_form(second, row)
     rename(row, "第一个人改的")
 
-    answer = second.post(page(row), {**values, name: "第二个人改的"})
+    answer = second.post(find_path(row), {**values, name: "第二个人改的"})
 
     assert KEPT in strip_tags(answer.content.decode())
-    assert name_of(row) == "第一个人改的"
-    kept = untouched(answer.content.decode(), f"{row._meta.model_name}_form")
+    assert read_name(row) == "第一个人改的"
+    kept = parse_form(answer.content.decode(), f"{row._meta.model_name}_form")
     assert kept[name] == ["第二个人改的"]
     assert save(second, row, kept) == ""
-    assert name_of(row) == "第二个人改的"
+    assert read_name(row) == "第二个人改的"
 
 
 def test_the_page_says_who_saved_first(corp: Corp, second: Client) -> None:
@@ -146,8 +146,8 @@ def test_the_page_says_who_saved_first(corp: Corp, second: Client) -> None:
     colleague = make_person(corp, "first", is_staff=True, is_superuser=True)
     first = Client()
     first.force_login(colleague)
-    values = opened(second, row)
-    assert save(first, row, opened(first, row), **{"silence_windows-0-name": "第一个人改的"}) == ""
+    values = open_form(second, row)
+    assert save(first, row, open_form(first, row), **{"silence_windows-0-name": "第一个人改的"}) == ""
 
     text = save(second, row, values, name="新名称")
 
@@ -161,7 +161,7 @@ def test_the_page_says_who_saved_first(corp: Corp, second: Client) -> None:
 )
 def test_another_secret_is_told_and_never_shown(make: Any, column: str, first: str, corp: Corp, second: Client) -> None:
     row = make(corp)
-    values = opened(second, row)
+    values = open_form(second, row)
     setattr(row, column, first)
     row.save(update_fields=[column])
 
@@ -185,7 +185,7 @@ def add_rule(row: Any) -> None:
     save_rules(row, [Rule(make_region(), Operator.IS, ("华东",))])
 
 
-def map_anew(row: InboundChannel) -> None:
+def change_mapping(row: InboundChannel) -> None:
     InboundChannel.objects.filter(pk=row.pk).update(mapping={"title": "新标题", "footers": ["=="]})
 
 
@@ -215,7 +215,7 @@ def set_region(row: User) -> None:
     [
         (rule, add_window),
         *((one, add) for one in (push, rule) for add in (add_people, add_rule)),
-        *((one, map_anew) for one in (channel, mail_channel)),
+        *((one, change_mapping) for one in (channel, mail_channel)),
         (report, rename_card),
         *((person, one) for one in (add_account, add_permission, add_group, set_region)),
         (group, add_permission),
@@ -223,23 +223,23 @@ def set_region(row: User) -> None:
 )
 def test_parts_of_a_page_are_not_overwritten_either(make: Any, change: Any, corp: Corp, second: Client) -> None:
     row = make(corp)
-    before = name_of(row)
-    values = opened(second, row)
+    before = read_name(row)
+    values = open_form(second, row)
     change(row)
 
     assert KEPT in save(second, row, values, **{"title" if isinstance(row, Report) else "name": "新名称"})
-    assert name_of(row) == before
+    assert read_name(row) == before
 
 
 def test_a_row_that_the_first_removed_comes_back_if_the_second_saves_over_it(corp: Corp, second: Client) -> None:
     row = rule(corp)
-    values = opened(second, row)
+    values = open_form(second, row)
     row.silence_windows.filter(name="周末").delete()
     add_window(row)
 
-    answer = second.post(page(row), {**values, "silence_windows-0-from_time": "20:00"})
+    answer = second.post(find_path(row), {**values, "silence_windows-0-from_time": "20:00"})
 
-    kept = untouched(answer.content.decode(), "alertrule_form")
+    kept = parse_form(answer.content.decode(), "alertrule_form")
     assert save(second, row, kept) == ""
     windows = row.silence_windows.order_by("pk").values_list("name", "from_time")
     assert list(windows) == [("国庆", None), ("盘点", time(1)), ("周末", time(20))]
@@ -247,25 +247,25 @@ def test_a_row_that_the_first_removed_comes_back_if_the_second_saves_over_it(cor
 
 def test_a_row_that_both_removed_stays_away(corp: Corp, second: Client) -> None:
     row = rule(corp)
-    values = opened(second, row)
+    values = open_form(second, row)
     row.silence_windows.filter(name="周末").delete()
 
-    answer = second.post(page(row), {**values, "silence_windows-0-DELETE": "on"})
+    answer = second.post(find_path(row), {**values, "silence_windows-0-DELETE": "on"})
 
-    assert save(second, row, untouched(answer.content.decode(), "alertrule_form")) == ""
+    assert save(second, row, parse_form(answer.content.decode(), "alertrule_form")) == ""
     assert [one.name for one in row.silence_windows.all()] == ["国庆"]
 
 
 def test_the_preview_of_a_channel_says_nothing_of_others(corp: Corp, second: Client) -> None:
     row = channel(corp)
-    values = opened(second, row)
+    values = open_form(second, row)
     InboundChannel.objects.filter(pk=row.pk).update(name="第一个人改的")
     answer = second.post(reverse("admin:notifications_inboundchannel_preview", args=[row.pk]), values)
     assert KEPT not in answer.json()["trial"]
 
 
 def test_the_page_of_a_person_carries_no_password(corp: Corp, second: Client) -> None:
-    answer: Any = second.get(page(row := person(corp)))
+    answer: Any = second.get(find_path(row := person(corp)))
     assert "password" not in answer.context["adminform"].form.read_values(row)
 
 
@@ -277,4 +277,4 @@ def test_who_may_only_look_gets_no_values_of_the_form(corp: Corp) -> None:
     reader.save()
     reader.user_permissions.add(Permission.objects.get(codename="view_inboundchannel"))
     client.force_login(reader)
-    assert 'name="page_version"' not in client.get(page(row)).content.decode()
+    assert 'name="page_version"' not in client.get(find_path(row)).content.decode()

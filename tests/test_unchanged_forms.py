@@ -13,7 +13,7 @@ from notifications.alerts import evaluation
 from tests.admin_table import TABLE
 from tests.admin_world import World
 from tests.bi import make_bi
-from tests.browser_form import untouched
+from tests.browser_form import parse_form
 
 pytestmark = pytest.mark.django_db
 PROXY = "http://user:password@proxy.example.com:8080"
@@ -55,7 +55,7 @@ def _save_secrets(world: World) -> None:
     new = Corp.objects.create(name="Alpha's other app", corpid="ww" + "1" * 16, agentid=1000009, secret="s9")
     for who in ("S1", "I1"):
         world.people[who].managed_corps.add(new)
-    # As saving on its page would do: the watched figures are known.
+    # Store what the rule watches, as saving it on its page does.
     evaluation.reset_changed_rule(world.things["alert_rule"], now=timezone.now())
     figures = DataSource.objects.create(
         name="Alpha service",
@@ -94,7 +94,7 @@ def test_a_form_that_is_saved_as_it_was_opened_changes_nothing(model: str, thing
         opened = client.get(path)
         if opened.status_code != 200 or not opened.context["has_change_permission"]:
             continue
-        sent = untouched(opened.content.decode(), f"{type(row)._meta.model_name}_form")
+        sent = parse_form(opened.content.decode(), f"{type(row)._meta.model_name}_form")
         with transaction.atomic():
             response = client.post(path, sent)
             errors = list(response.context["errors"]) if response.status_code == 200 else []

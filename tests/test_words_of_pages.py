@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from tests.admin_table import TABLE, Row
 from tests.admin_world import World
-from tests.test_admin_matrix import is_page, text_of
+from tests.test_admin_matrix import is_page, read_text
 
 pytestmark = pytest.mark.django_db
 # Scripts, terminals, the choice of a language, and the names of time zones and columns.
@@ -19,7 +19,7 @@ SILENT = re.compile(
     r"<(script|style|template|pre|code|datalist)\b.*?</\1>|<select[^>]*name=\"timezone\".*?</select>|<option.*?</option>",
     re.DOTALL,
 )
-# What a person reads, also without seeing. The alternative texts of icons and empty choices are guanwecom/names.js's.
+# Attributes that people read, or hear from a screen reader. guanwecom/names.js replaces the texts of icons.
 NAMED = re.compile(r'\b(?:title|placeholder|aria-label)="([^"]*)"')
 WORD = re.compile(r"(?<![\w/.@:=#$&-])[A-Za-z][A-Za-z'’]+(?![\w/.@:=(-])")
 # Products, protocols and terms that Chinese writes so, with the world's own names.
@@ -45,7 +45,7 @@ NEVER = re.compile(r"\b(?:False|None|True|[Cc]eler[y]|[Cc]rontab|Ctrl|Control)\b
 EXEMPT = {"maintenance", "notifications_inboundchannel_change", "integrations_biconnection_change"}
 
 
-def django_sentences() -> set[str]:
+def list_django_sentences() -> set[str]:
     """Return Django's own Chinese sentences: translations of at least eight characters without a gap."""
     found = set()
     for app in ("admin", "auth"):
@@ -74,10 +74,10 @@ def test_a_page_says_what_it_says_in_chinese(row: Row, world: World, settings: S
     answer = world.client("U").get(row.path(world), headers={"accept-language": "zh-hans"})
     if "html" not in answer.headers["Content-Type"]:
         return
-    pieces = read_words(text_of(answer))
+    pieces = read_words(read_text(answer))
 
-    theirs = django_sentences()
-    assert [piece for piece in pieces if piece in theirs] == []
+    of_django = list_django_sentences()
+    assert [piece for piece in pieces if piece in of_django] == []
     if row.page not in EXEMPT:
         assert [piece for piece in pieces if NEVER.search(piece)] == []
         unknown = {word: piece for piece in pieces for word in WORD.findall(piece) if word not in NAMES}

@@ -1,4 +1,4 @@
-"""User agents as programs send them: from wecom-api.md of the project's reference, and browsers of 2024 to 2026."""
+"""User agents as WeCom's programs and browsers of 2024 to 2026 send them."""
 
 _WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 _MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)"

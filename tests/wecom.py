@@ -4,7 +4,7 @@
         wecom.gives("gettoken")
         wecom.gives("user_get", params={"userid": "lilei"})
 
-An answer that no test asked for fails it, and so does a request whose parameters or body differ.
+A test fails if a registered answer is not used, or if a request's parameters or body are not the expected ones.
 """
 
 import json
@@ -65,13 +65,13 @@ def fixture(name: str) -> dict[str, Any]:
 
 
 def refusal(code: int, text: str = "sim text") -> dict[str, Any]:
-    """Make an error answer in WeCom's words."""
+    """Make an error answer as WeCom writes it."""
     more = f"more info at https://open.work.weixin.qq.com/devtool/query?e={code}"
     return {"errcode": code, "errmsg": f"{text}, hint: [{HINT}], from ip: {CALLER_IP}, {more}"}
 
 
 class WeComAnswers:
-    """The coming answers of WeCom, in order if an endpoint is asked several times."""
+    """Answers of WeCom that a test registers. If an endpoint has several, they are given in that order."""
 
     def __init__(self, mock: responses.RequestsMock, base_url: str = API) -> None:
         self.mock = mock

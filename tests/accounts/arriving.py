@@ -10,7 +10,7 @@ import requests
 
 from accounts.views.errors import ErrorDetails, redirect_to_error, unseal_details
 from tests.accounts.conftest import SITE, Visitor, query_of, visitor
-from tests.bi import BI, page_in
+from tests.bi import BI, read_page_path
 from tests.sandbox_process import SandboxHandle
 
 # Chromium gives up after twenty; no sign-in needs half of that.
@@ -67,7 +67,7 @@ class Traveller:
         while True:
             assert len(via) < HOPS_AT_MOST, f"a loop: {via}"
             if address.startswith(BI):
-                return Landing(address, f"BI {page_in(address)}", 302, "", " ".join(via), "")
+                return Landing(address, f"BI {read_page_path(address)}", 302, "", " ".join(via), "")
             is_ours = address.startswith(SITE)
             status, location, body = self._ask_us(address, posted) if is_ours else self._ask_wecom(address)
             posted = None

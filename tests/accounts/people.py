@@ -8,7 +8,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.users.roles import Role
 from integrations.models import Corp
-from tests.browser_form import fields_of
+from tests.browser_form import read_fields
 from tests.rows import join, put
 
 HOST = "bi.example.com"
@@ -32,7 +32,7 @@ def signed_in(user: User) -> Client:
 
 def sent_form(client: Client, path: str) -> dict[str, Any]:
     """Return what a browser would send of an untouched page of the admin."""
-    values = {field.html_name: field.value() for field in fields_of(client, path)}
+    values = {field.html_name: field.value() for field in read_fields(client, path)}
     return {name: _plain(value) for name, value in values.items() if value is not None and value is not False}
 
 

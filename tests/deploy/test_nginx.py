@@ -11,7 +11,7 @@ import pytest
 from tests.deploy.nginx import configuration
 from tests.e2e.stack import running
 from tests.e2e.waiting import eventually
-from tests.http_server import QuietHandler, serving
+from tests.http_server import QuietHandler, serve_with_handler
 from tests.programs import needs, run_program
 from tools.services import free_port
 
@@ -39,7 +39,7 @@ class Echo(QuietHandler):
 def test_a_browser_does_not_choose_the_id_of_its_request(project_root: Path, tmp_path: Path) -> None:
     https = free_port()
     with ExitStack() as exits:
-        servers = {"127.0.0.1:8000": f"127.0.0.1:{exits.enter_context(serving(Echo))}"}
+        servers = {"127.0.0.1:8000": f"127.0.0.1:{exits.enter_context(serve_with_handler(Echo))}"}
         path = configuration(project_root, tmp_path, upstream="systemd", ports=(free_port(), https), servers=servers)
         command = [str(shutil.which("nginx")), "-p", str(tmp_path), "-c", str(path)]
         nginx = exits.enter_context(running("nginx", command, env={}, folder=tmp_path, cwd=project_root))

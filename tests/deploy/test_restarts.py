@@ -19,7 +19,7 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from notifications.models import Report, Run, Subscription
-from tests.crowd import arrived_by_person, crowd, one_each
+from tests.crowd import count_messages_by_person, expect_one_each, run_crowd
 from tests.deploy.commands import composed, of_units
 from tests.deploy.nginx import configuration
 from tests.e2e.stack import BIN, READY_SECONDS, Program, Stack, running, wait_for_http
@@ -214,7 +214,7 @@ def test_while_compose_replaces_web_containers_no_request_fails(
 def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
     """A company whose calls take a while. No worker or beat runs yet."""
     env = {**process_environ, "SEND_PARALLEL_PER_TASK": "2"}
-    with crowd(PEOPLE, env=env, root=project_root, folder=tmp_path) as stack:
+    with run_crowd(PEOPLE, env=env, root=project_root, folder=tmp_path) as stack:
         yield stack
 
 
@@ -239,4 +239,4 @@ def test_a_worker_that_is_stopped_ends_its_messages_and_another_goes_on(stack: S
 
     assert first.process.returncode == 0  # it ended by itself
     assert 0 < sent_by_first < PEOPLE
-    assert arrived_by_person(stack) == one_each(PEOPLE)
+    assert count_messages_by_person(stack) == expect_one_each(PEOPLE)

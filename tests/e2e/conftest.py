@@ -11,7 +11,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from integrations.core import http
 from integrations.models import SiteAddress
-from tests.chromium import page_browser
+from tests.chromium import find_page_browser
 from tests.e2e.axe import DESK, open_context
 from tests.e2e.joined import Joined, join
 from tests.sandbox_process import SandboxHandle
@@ -29,7 +29,7 @@ expect.set_options(timeout=60_000)
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, Any]:
     """Options that pytest-playwright reads."""
-    return {"executable_path": page_browser(), "args": CHROMIUM_FLAGS}
+    return {"executable_path": find_page_browser(), "args": CHROMIUM_FLAGS}
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from notifications.models import Attempt, Delivery, Receipt, Report, Subscription
-from tests.crowd import arrived_by_person, crowd, one_each
+from tests.crowd import count_messages_by_person, expect_one_each, run_crowd
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
 from tests.sandbox_process import CORPID
@@ -21,7 +21,7 @@ PEOPLE = 40
 @pytest.fixture
 def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
     env = {**process_environ, "WECOM_TOTAL_TIMEOUT_SECONDS": "7"}
-    with crowd(PEOPLE, env=env, root=project_root, folder=tmp_path) as stack:
+    with run_crowd(PEOPLE, env=env, root=project_root, folder=tmp_path) as stack:
         yield stack
 
 
@@ -44,7 +44,7 @@ def test_a_killed_worker_sends_nothing_twice_and_loses_nothing(stack: Stack) -> 
 
         eventually(Delivery.objects.filter(status="accepted").exists, stack.programs.values())
 
-        assert arrived_by_person(stack) == one_each(PEOPLE)
+        assert count_messages_by_person(stack) == expect_one_each(PEOPLE)
         assert list(Attempt.objects.order_by("number").values_list("outcome", flat=True)) == ["unclear", "accepted"]
         assert Receipt.objects.filter(status="", delivery__status="accepted").count() == PEOPLE
         sent = [call for call in stack.sandbox.calls("message/send") if call["errcode"] == 0]

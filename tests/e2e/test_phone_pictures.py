@@ -15,7 +15,7 @@ from notifications.delivery.rendering.message_builder import Words, build_body
 from notifications.delivery.rendering.preview import read_message
 from notifications.models import Delivery, MessageForm
 from notifications.sources import Figure
-from tests.bi_pages import picture_of
+from tests.bi_pages import load_picture
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
@@ -118,8 +118,8 @@ def test_the_preview_is_what_the_phone_shows(
     phone = read_message(delivery, picture=f"{base}/p/picture.png" if words.picture_url else "")
     html = render_to_string("admin/notifications/_phone.html", {"preview": phone})
 
-    ours = picture_of(photograph_preview(screen, base, html))
-    theirs = picture_of(photograph_phone(screen, running_sandbox, json.dumps(json.loads(body)).encode()))
+    ours = load_picture(photograph_preview(screen, base, html))
+    theirs = load_picture(photograph_phone(screen, running_sandbox, json.dumps(json.loads(body)).encode()))
 
     size = [max(one, other) for one, other in zip(ours.size, theirs.size, strict=True)]
     assert [abs(one - other) <= PIXELS for one, other in zip(ours.size, theirs.size, strict=True)] == [True, True], (

@@ -12,7 +12,7 @@ from django.utils.translation import gettext, override
 
 from accounts.models import User
 from notifications.models import Report
-from tests.browser_form import opened_with
+from tests.browser_form import read_page_version
 
 ADMINS = list(admin.site._registry.items())
 
@@ -47,7 +47,7 @@ def test_a_change_is_told_in_the_language_of_who_reads(admin_client: Client) -> 
     }
     path = f"/admin/notifications/report/{report.pk}/change/"
     typed = {"title": "周报", "body": "……", "link": "", "corp": "", "skips_people_without_rows": "on", **parts}
-    admin_client.post(path, {**typed, **opened_with(admin_client, path)})
+    admin_client.post(path, {**typed, **read_page_version(admin_client, path)})
 
     entry = LogEntry.objects.get()
     with override("zh-hans"):

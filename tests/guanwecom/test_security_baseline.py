@@ -27,7 +27,7 @@ from integrations.clients.wecom.calls import Wire
 from integrations.clients.wecom.client import RobotClient
 from integrations.clients.wecom.tokens import TrialTokens
 from integrations.data import SourceError
-from tests.admin_world import build, state
+from tests.admin_world import build, read_state
 from tests.integrations.clients.sources.web import says, web_service
 
 # Longer than a person would type, in two scripts, with outer spaces and a mark of two code points.
@@ -125,12 +125,12 @@ def test_get_changes_nothing_outside_the_administration(settings: Settings) -> N
     """Open all pages without a number in their address as a superuser; see also test_admin_matrix.py."""
     settings.EXTRA_ALLOWED_HOSTS = ["testserver"]
     client = build().client("U")
-    before = state()
+    before = read_state()
     paths = [f"/{pattern.pattern}" for pattern in plain_patterns(get_resolver().url_patterns)]
 
     found = {path: client.get(path).status_code for path in paths}
 
-    assert state() == before
+    assert read_state() == before
     assert {path for path, status in found.items() if status == 405} >= {"/logout/", "/account/sessions/end/"}
     assert len(found) > 15
 

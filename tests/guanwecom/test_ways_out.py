@@ -13,7 +13,7 @@ from accounts.users.roles import Role
 from integrations.core.admin_pages import EMPTY_SELECT_HELP
 from integrations.models import DataSource
 from notifications.models import Robot
-from tests.browser_form import undrawn
+from tests.browser_form import skip_drawing
 from tests.notifications.factories import make_corp, make_manager, make_superuser
 
 pytestmark = pytest.mark.django_db
@@ -135,7 +135,7 @@ def test_a_source_added_for_a_card_leads_on_to_the_card(root: Client) -> None:
 
 def dead_ends(client: Client, address: str) -> list[str]:
     """Return selects of the form without choices that give no reason, or neither a person to ask nor a link."""
-    with undrawn():
+    with skip_drawing():
         context = getattr(client.get(address), "context_data", None) or {}
     if "adminform" not in context:
         return []

@@ -8,7 +8,7 @@ from django.test import Client
 
 from accounts.models import User
 from accounts.users.roles import Role
-from tests.browser_form import undrawn
+from tests.browser_form import skip_drawing
 from tests.integrations.conftest import client_of
 
 
@@ -39,6 +39,6 @@ def in_role(role: Role) -> Client:
 
 def version_on(client: Client, url: str) -> str:
     """Return the hidden version of a page, or "" if it has no form to save."""
-    with undrawn():
+    with skip_drawing():
         form = (getattr(client.get(url), "context_data", None) or {}).get("adminform")
     return form.form["page_version"].value() if form is not None and "page_version" in form.form.fields else ""

@@ -22,7 +22,7 @@ def corp(db: None) -> Corp:
 
 @pytest.fixture
 def undrawn() -> Iterator[None]:
-    with browser_form.undrawn():
+    with browser_form.skip_drawing():
         yield
 
 

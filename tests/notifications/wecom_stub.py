@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.http_server import QuietServer, running
+from tests.http_server import QuietServer, serve_in_thread
 
 Answer = dict[str, Any] | Callable[[socket.socket], None]
 ACCEPTED = {"errcode": 0, "errmsg": "ok", "msgid": "msg-1"}
@@ -90,6 +90,6 @@ def running_wire() -> Iterator[WeComStub]:
 
         def log_message(self, format: str, *args: object) -> None: ...
 
-    with running(QuietServer(("127.0.0.1", 0), Handler)) as port:
+    with serve_in_thread(QuietServer(("127.0.0.1", 0), Handler)) as port:
         wire.url = f"http://127.0.0.1:{port}"
         yield wire

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import xmltodict
 from wechatpy.enterprise.crypto import WeChatCrypto
 
-from tests.http_server import QuietHandler, serving
+from tests.http_server import QuietHandler, serve_with_handler
 
 TOKEN, AES_KEY = "QDG6eKtestToken01", "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM"
 Answer = Callable[[dict[str, object]], "str | tuple[int, str] | None"]
@@ -111,7 +111,7 @@ class _Handler(QuietHandler):
 @contextmanager
 def listening(corpid: str) -> Iterator[Receiver]:
     receiver = Receiver(WeChatCrypto(TOKEN, AES_KEY, corpid))
-    with serving(_Handler, receiver=receiver) as port:
+    with serve_with_handler(_Handler, receiver=receiver) as port:
         receiver.url = f"http://127.0.0.1:{port}/callback?app=1"
         try:
             yield receiver

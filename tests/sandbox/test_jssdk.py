@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserType, FrameLocator, Page
 
-from tests.http_server import QuietHandler, serving
+from tests.http_server import QuietHandler, serve_with_handler
 from tests.sandbox.conftest import Api
 from tests.sandbox.programs import npm_modules
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
@@ -55,7 +55,7 @@ def other_site() -> Iterator[Site]:
     """A site that is not the app's."""
     script = npm_modules() / "@wecom" / "jssdk" / "dist" / "wecom.global.prod.js"
     pages = {"/wecom.js": ("text/javascript", script.read_bytes())}
-    with serving(SiteHandler, pages=pages) as port:
+    with serve_with_handler(SiteHandler, pages=pages) as port:
         yield Site(f"http://localhost:{port}", pages)
 
 
@@ -63,7 +63,7 @@ def other_site() -> Iterator[Site]:
 def site(other_site: Site, sandbox: SandboxHandle) -> Iterator[Site]:
     """The app's own site, its trusted domain."""
     pages = dict(other_site.pages)
-    with serving(SiteHandler, pages=pages) as port:
+    with serve_with_handler(SiteHandler, pages=pages) as port:
         sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_domain": f"localhost:{port}"})
         yield Site(f"http://localhost:{port}", pages)
 

@@ -20,7 +20,7 @@ from notifications.reports.contents import load_content
 from notifications.sources import Audience
 from notifications.subscriptions.recipients import count_reachability
 from tests.bi import BI, make_bi
-from tests.browser_form import untouched
+from tests.browser_form import parse_form
 from tests.notifications.factories import NOW, make_run
 from tests.notifications.reports.places import answer
 from tools.demo import seed as seed_program
@@ -175,7 +175,7 @@ def test_every_push_opens_as_merge_fields_and_can_be_saved_as_it_is() -> None:
     for subscription in Subscription.objects.select_related("report"):
         report = subscription.report
         address = f"/admin/notifications/subscription/{subscription.pk}/change/"
-        sent = untouched(client.get(address).text, "subscription_form")
+        sent = parse_form(client.get(address).text, "subscription_form")
 
         answered = client.post("/admin/notifications/subscription/outlook/", sent | {"_id": subscription.pk}).json()
 

@@ -16,7 +16,7 @@ from accounts.users.roles import find_changeable_people, find_visible_people
 from integrations.models import Corp
 from tests.accounts.conftest import make_corp, make_person
 from tests.accounts.people import LIST, sent_form, signed_in
-from tests.between import just_before, refused_once
+from tests.between import just_before, refuse_once
 
 EVERYBODY = {"mine", "both", "boss", "other", "half", "loose"}
 PERMISSIONS = [f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("user", "wecomaccount")]
@@ -240,7 +240,7 @@ class TestForm:
         WeComAccount.objects.filter(user=person).delete()
         sent = {"wecom_accounts-0-corp": corp.pk, "wecom_accounts-0-userid": "lilei"}
 
-        with refused_once(
+        with refuse_once(
             'INSERT INTO "accounts_wecomaccount"',
             lambda: WeComAccount.objects.create(user=person, corp=corp, userid="lilei"),
         ):
@@ -464,7 +464,7 @@ class TestManyPeople:
     ) -> None:
         holder = make_person("holder")
 
-        with refused_once(
+        with refuse_once(
             'UPDATE "accounts_wecomaccount"',
             lambda: WeComAccount.objects.create(user=holder, corp=other_corp, userid="lilei"),
         ):

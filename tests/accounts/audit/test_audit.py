@@ -21,7 +21,7 @@ from integrations.models import Card, Corp, DataSource, SiteAddress
 from notifications.models import AlertRule, Report, Subscription
 from tests.accounts.conftest import DESKTOP, PASSWORD, make_person, visitor
 from tests.accounts.people import HOST, LIST, sent_form, signed_in, with_role
-from tests.audit import clear_trail, entries_visible_to
+from tests.audit import clear_trail, list_visible_entries
 from tests.integrations.diagnosing import pass_checks
 
 TRAIL = "/admin/accounts/auditentry/"
@@ -262,7 +262,7 @@ class TestWhoSeesIt:
         Report.objects.create(title="for theirs", body="…", corp=other_corp)
 
     def subjects(self, person: User) -> set[str]:
-        entries = entries_visible_to(person).exclude(model="accounts.user")
+        entries = list_visible_entries(person).exclude(model="accounts.user")
         return set(entries.values_list("subject", flat=True))
 
     def test_each_administrator_the_own_companies_and_nothing_about_others(self, entries: None, corp: Corp) -> None:

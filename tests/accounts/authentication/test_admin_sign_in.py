@@ -16,7 +16,7 @@ from tests.accounts.conftest import DESKTOP, PASSWORD, Visitor, make_corp, make_
 from tests.accounts.people import sent_form, signed_in, with_role
 from tests.accounts.wecom import WeCom
 from tests.audit import clear_trail
-from tests.browser_form import opened_with
+from tests.browser_form import read_page_version
 
 LOGIN = "/admin/login/"
 ASKED = "/admin/integrations/corp/?q=北山"
@@ -111,7 +111,7 @@ class TestSwitchingPasswordsOff:
 
         refused = client.post(POLICY, {})
         phone.sign_in(corp, wecom, "boss", target="/admin/")
-        done = client.post(POLICY, opened_with(client, POLICY))
+        done = client.post(POLICY, read_page_version(client, POLICY))
 
         assert refused.status_code == 200
         assert "还没有超级用户通过企业微信登录过" in refused.content.decode()
@@ -153,7 +153,7 @@ class TestSwitchingPasswordsOff:
         self.prove(boss, corp)
 
         assert refused.status_code == 200
-        assert chief.post(POLICY, opened_with(chief, POLICY)).status_code == 302
+        assert chief.post(POLICY, read_page_version(chief, POLICY)).status_code == 302
         assert AuditEntry.objects.get(model="accounts.signinpolicy", action="changed").actor_name == "chief"
 
 

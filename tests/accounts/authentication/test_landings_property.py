@@ -24,7 +24,7 @@ from tests.accounts.authentication.test_targets import CORPUS, TRICKS
 from tests.accounts.conftest import DESKTOP, PASSWORD, SITE, Visitor, query_of, state_in, visitor
 from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
-from tests.bi import BI, claims_in, make_bi
+from tests.bi import BI, make_bi, read_claims
 from tests.nightly import IS_NIGHTLY
 
 EXAMPLES = settings(
@@ -123,7 +123,7 @@ def assert_stays(response: Any, browser: Visitor) -> None:
         assert parts.scheme == "https"
         assert parts.netloc in {HOST, urlsplit(BI).netloc, *WECOM_HOSTS}
         if parts.netloc == urlsplit(BI).netloc:
-            assert claims_in(location)["externalUserId"] == "lilei"
+            assert read_claims(location)["externalUserId"] == "lilei"
             return
         if parts.netloc in WECOM_HOSTS:
             assert urlsplit(query_of(location)["redirect_uri"]).netloc == HOST

@@ -11,7 +11,7 @@ from integrations.directory.sync import JOB
 from integrations.models import Corp, Job, Member, SyncRun
 from tests.accounts.conftest import Visitor, query_of
 from tests.integrations.directory.place import Directory
-from tests.jobs import put_back, take_job
+from tests.jobs import return_job, take_job
 from tests.notifications.factories import NOW
 from tests.sandbox_process import AGENTID, CORPID
 
@@ -20,7 +20,7 @@ def apply(run: SyncRun, clock: Callable[[], datetime]) -> SyncRun:
     """Let a worker do the second half of a finished run."""
     job = take_job(Job.objects.filter(kind=JOB, key=str(run.corp_id)).latest("pk"), clock)
     done = apply_run(run=run, job=job)
-    put_back(job, is_over=True)
+    return_job(job, is_over=True)
     return done
 
 

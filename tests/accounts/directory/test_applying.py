@@ -27,7 +27,7 @@ from notifications.subscriptions.recipients import resolve_audience
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, apply, links, make
 from tests.audit import clear_trail
-from tests.browser_form import opened_with
+from tests.browser_form import read_page_version
 from tests.jobs import do_jobs
 
 EVERYBODY = {"LiLei", "hanmeimei", "jim"}
@@ -501,7 +501,7 @@ def test_the_policy_takes_attributes_that_are_employee_numbers(
 ) -> None:
     region = Attribute.objects.create(key="region", name="区域")
     path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
-    values = {"mode": "link", "leavers": "unlink", "number_field": FIELD, **opened_with(admin, path)}
+    values = {"mode": "link", "leavers": "unlink", "number_field": FIELD, **read_page_version(admin, path)}
 
     assert "区域" not in admin.get(path).content.decode()
     assert admin.post(path, {**values, "number_attribute": region.pk}).status_code == 200

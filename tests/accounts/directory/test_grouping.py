@@ -18,7 +18,7 @@ from integrations.models import Corp, Department, Member
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, member
 from tests.accounts.people import signed_in, with_role
-from tests.browser_form import opened_with
+from tests.browser_form import read_page_version
 from tests.statements import count_statements
 
 
@@ -329,7 +329,7 @@ def test_a_rule_that_somebody_else_saves_anew_lends_no_rights(created: People, a
 
     page = reverse("admin:accounts_departmentgroup_change", args=[found.pk])
     editor = admin_of()
-    values = {**make_form(place, group, with_subdepartments=""), **opened_with(editor, page)}
+    values = {**make_form(place, group, with_subdepartments=""), **read_page_version(editor, page)}
     assert editor.post(page, values).status_code == 302
 
     found.refresh_from_db()

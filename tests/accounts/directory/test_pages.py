@@ -19,7 +19,7 @@ from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, links, make
 from tests.accounts.people import signed_in, with_role
 from tests.bi import make_bi
-from tests.browser_form import opened_with
+from tests.browser_form import read_page_version
 from tests.jobs import do_jobs
 
 
@@ -286,7 +286,7 @@ def test_who_keeps_a_given_group_is_told_when_the_policy_gives_none_any_more(
     GivenGroup.objects.create(corp=people.corp, user=person, group=group)
     path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
 
-    values = {"mode": after, "leavers": "unlink", "match_username": "on", **opened_with(admin, path)}
+    values = {"mode": after, "leavers": "unlink", "match_username": "on", **read_page_version(admin, path)}
     answer = admin.post(path, values, follow=True)
 
     assert ("有 1 人保留着通讯录按部门授予的人员组" in answer.content.decode()) is is_warned

@@ -17,7 +17,7 @@ from integrations.models import BiConnection, Corp
 from tests.accounts.conftest import DESKTOP, Visitor, make_corp, make_person, with_session
 from tests.accounts.people import HOST
 from tests.accounts.wecom import WeCom
-from tests.bi import BI, claims_in, make_bi, page_in
+from tests.bi import BI, make_bi, read_claims, read_page_path
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ class TestPassedOn:
 
         assert (response.status_code, response.content) == (302, b"")
         location = response.headers["Location"]
-        claims = claims_in(location)
+        claims = read_claims(location)
         assert before <= claims.pop("timestamp") <= int(timezone.now().timestamp())
         assert claims == {"externalUserId": "lilei", "expiredTimeSeconds": 60}
         assert location.startswith(f"{BI}/page/p1?provider=guanbi&ssoToken=")
@@ -51,7 +51,7 @@ class TestPassedOn:
 
         location = with_session(person, corp).get("/bi/").headers["Location"]
 
-        assert claims_in(location) | {"timestamp": 0} == {
+        assert read_claims(location) | {"timestamp": 0} == {
             "domainId": "abc",
             "externalUserId": "lilei",
             "timestamp": 0,
@@ -78,15 +78,15 @@ class TestPassedOn:
     def test_the_page_comes_along_in_the_form_for_the_device(
         self, bi: BiConnection, person: User, corp: Corp, path: str, desktop: str, phone: str
     ) -> None:
-        assert page_in(with_session(person, corp, DESKTOP).get(path).headers["Location"]) == desktop
-        assert page_in(with_session(person, corp).get(path).headers["Location"]) == phone
+        assert read_page_path(with_session(person, corp, DESKTOP).get(path).headers["Location"]) == desktop
+        assert read_page_path(with_session(person, corp).get(path).headers["Location"]) == phone
 
     def test_a_stranger_s_token_in_a_link_signs_nobody_in(self, bi: BiConnection, person: User, corp: Corp) -> None:
         browser = with_session(person, corp)
         for query in ("ssoToken=evil", "provider=evil", "%73soToken=evil", "a=1;ssotoken=evil"):
             location = browser.get(f"/bi/page/p1?{query}").headers["Location"]
 
-            assert claims_in(location)["externalUserId"] == "lilei"
+            assert read_claims(location)["externalUserId"] == "lilei"
             assert "evil" not in location
         for path in (
             *("card/c1;ssoToken=evil", "x/%73soToken=1;provider=evil/y", "survey-engine/x%253FssoToken=evil"),
@@ -153,7 +153,7 @@ class TestRefused:
 
         for user in (stranger, half, disabled):
             assert read_refusal(with_session(user).get("/bi/")) == (403, "bi-not-allowed")
-        assert claims_in(with_session(person).get("/bi/").headers["Location"])["externalUserId"] == "lilei"
+        assert read_claims(with_session(person).get("/bi/").headers["Location"])["externalUserId"] == "lilei"
 
     @pytest.mark.parametrize("language", ["zh-hans", "en"])
     def test_a_person_without_the_value_reads_what_is_missing_and_who_sets_it(
@@ -176,7 +176,7 @@ class TestAsWhom:
         make_bi(external_id_source="email")
         User.objects.filter(pk=person.pk).update(email="boss@example.com")
         browser = with_session(person, corp)
-        assert claims_in(browser.get("/bi/").headers["Location"])["externalUserId"] == "boss@example.com"
+        assert read_claims(browser.get("/bi/").headers["Location"])["externalUserId"] == "boss@example.com"
 
         make_person("boss", corp, "boss", email="Boss@Example.com")
 
@@ -194,7 +194,7 @@ class TestAsWhom:
         attribute, browser = Attribute.objects.bi_login_ids().get(), with_session(person, corp)
         attributes.set_values(attribute=attribute, values={person.pk: ["LL-0042"]})
 
-        assert claims_in(browser.get("/bi/").headers["Location"])["externalUserId"] == "LL-0042"
+        assert read_claims(browser.get("/bi/").headers["Location"])["externalUserId"] == "LL-0042"
         Attribute.objects.update(is_bi_login_id=False)
         assert read_refusal(browser.get("/bi/")) == (502, "bi-unusable")
 
@@ -203,7 +203,7 @@ class TestAsWhom:
         browser = with_session(person, corp)
         browser.client.force_login(other, backend="django.contrib.auth.backends.ModelBackend")
 
-        assert claims_in(browser.get("/bi/").headers["Location"])["externalUserId"] == "hanmeimei"
+        assert read_claims(browser.get("/bi/").headers["Location"])["externalUserId"] == "hanmeimei"
 
 
 def test_the_log_names_ids_and_no_token_and_no_address(

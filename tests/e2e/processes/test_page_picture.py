@@ -15,8 +15,8 @@ from integrations.clients import guandata_sso
 from integrations.models import Corp, DataSource, SourceKind
 from notifications.models import Medium, Receipt, Subscription
 from tests.bi import KEY, make_bi
-from tests.bi_pages import card, rows_on
-from tests.chromium import path_with_chromium
+from tests.bi_pages import count_rows, make_bi_card
+from tests.chromium import make_path_with_chromium
 from tests.e2e.console import PASSWORD, Console
 from tests.e2e.phones import connected, phone_of
 from tests.e2e.stack import BIN, Stack, wait_for_log
@@ -33,7 +33,7 @@ PICTURE_MS = 180_000
 @pytest.fixture
 def snapshots(stack: Stack, tmp_path: Path) -> Iterator[None]:
     """A worker that takes pictures, beside the product's other programs."""
-    env = {**stack.env, "PATH": path_with_chromium(tmp_path), "SNAPSHOT_CARD_SELECTOR": ".bi-card"}
+    env = {**stack.env, "PATH": make_path_with_chromium(tmp_path), "SNAPSHOT_CARD_SELECTOR": ".bi-card"}
     celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "snapshots", "-n", "snapshots@%h"]
     with ExitStack() as exits:
         worker = replace(stack, env=env).start(
@@ -59,7 +59,7 @@ def corp(stack: Stack) -> Corp:
     listed("", ("late", "销售看板", ""))
     listed("late", ("c1", "卡片 1", "CHART"))
     users = [{"login_id": "root"}, {"login_id": "lilei"}, {"login_id": "han", "sees": {"区域": ["华东"]}}]
-    page = {"page_id": "late", "name": "销售看板", "cards": [card(1, draws_after=0.3)]}
+    page = {"page_id": "late", "name": "销售看板", "cards": [make_bi_card(1, draws_after=0.3)]}
     key = guandata_sso.format_public_line(guandata_sso.load_private_key(KEY))
     stack.sandbox.control("PUT", "bi", {"provider": "guanbi", "public_key": key, "users": users, "pages": [page]})
     account(corp, "root", "wangqiang", is_staff=True, is_superuser=True)
@@ -93,7 +93,7 @@ def test_a_page_of_the_bi_is_chosen_previewed_and_read_on_the_phone(
     choose_picture(desk)
     expect(desk.locator("[data-phone]")).to_contain_text("用您自己在 BI 中的账号截取")
     expect(desk.locator("[data-phone] .phone-picture img")).to_be_visible(timeout=PICTURE_MS)
-    assert [rows_on(bytes(medium.content)) for medium in Medium.objects.previews()] == [3]
+    assert [count_rows(bytes(medium.content)) for medium in Medium.objects.previews()] == [3]
 
     desk.check("[name=to_everyone]")
     expect(desk.locator("[data-outlook-place]")).to_contain_text("赵敏 (made7)")
@@ -108,7 +108,7 @@ def test_a_page_of_the_bi_is_chosen_previewed_and_read_on_the_phone(
         return found if stack.sandbox.messages(CORPID, "hanmeimei") else []
 
     [message] = eventually(arrived, stack.programs.values(), seconds=PICTURE_MS / 1000)
-    assert (rows_on(picture_of("lilei")), rows_on(picture_of("han"))) == (3, 1)
+    assert (count_rows(picture_of("lilei")), count_rows(picture_of("han"))) == (3, 1)
     lost = Receipt.objects.get(user__username="made7")
     assert (lost.status, lost.reason) == ("skipped", "no_bi_identity")
     desk.goto(f"{stack.web_url}/admin/notifications/run/{lost.run_id}/change/")

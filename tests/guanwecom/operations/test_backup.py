@@ -63,12 +63,12 @@ def file(tmp_path: Path) -> Path:
     make_corp(name="北山制造", secret="the Secret of the company")
     make_subscription(name="日报")
     path = tmp_path / "monday.backup"
-    call_command("backup", str(path), programs=str(postgresql_programs.programs()))
+    call_command("backup", str(path), programs=str(postgresql_programs.find_programs()))
     return path
 
 
 def options() -> tuple[str, str]:
-    return "--programs", str(postgresql_programs.programs())
+    return "--programs", str(postgresql_programs.find_programs())
 
 
 def test_it_is_restored_into_another_server_and_is_a_copy_there(
@@ -134,7 +134,7 @@ def test_no_program_gets_the_password_or_a_key_by_argument_or_variable(
     folder.mkdir()
     for name in ("pg_dump", "pg_restore"):
         script = folder / name
-        real = postgresql_programs.programs() / name
+        real = postgresql_programs.find_programs() / name
         script.write_text(f'#!/bin/sh\n(env; echo "$@") >> {seen}\nexec {real} "$@"\n')
         script.chmod(0o700)
 

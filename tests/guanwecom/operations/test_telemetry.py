@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from guanwecom import environment
-from tests.http_server import QuietHandler, serving
+from tests.http_server import QuietHandler, serve_with_handler
 from tests.notifications.wecom_stub import WeComStub
 from tests.programs import run_program
 
@@ -66,7 +66,7 @@ def collecting() -> Iterator[tuple[int, list[bytes]]]:
             self.end_headers()
             self.wfile.write(b"{}")
 
-    with serving(Handler) as port:
+    with serve_with_handler(Handler) as port:
         yield port, received
 
 

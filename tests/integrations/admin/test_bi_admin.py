@@ -15,7 +15,7 @@ from accounts.users.roles import Role
 from integrations.clients import guandata_sso
 from integrations.models import BiConnection, Corp, DataSource, Job, SiteAddress
 from tests.accounts.people import sent_form, with_role
-from tests.bi import BI, KEY, PUBLIC, claims_in, make_bi
+from tests.bi import BI, KEY, PUBLIC, make_bi, read_claims
 from tests.guandata import APP_TOKEN, PASSWORD
 from tests.integrations.conftest import client_of
 from tests.integrations.pages import errors_of, text_of
@@ -257,7 +257,7 @@ class TestEntering:
         response = admin_client.post(f"{LIST}enter/")
 
         assert response.status_code == 302
-        assert claims_in(response.headers["Location"])["externalUserId"] == "root"
+        assert read_claims(response.headers["Location"])["externalUserId"] == "root"
         assert response.headers["Referrer-Policy"] == "no-referrer"
         assert "no-store" in response.headers["Cache-Control"]
         assert "ssoToken" not in str(list(LogEntry.objects.values()))

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from accounts.users.roles import Role
 from integrations.models import Corp, SiteAddress
-from tests.browser_form import undrawn
+from tests.browser_form import skip_drawing
 from tests.integrations.conftest import ADDRESS_PERMISSIONS, client_of, staff
 from tests.integrations.pages import in_role, text_of
 
@@ -37,7 +37,7 @@ def page(address: SiteAddress, action: str = "change") -> str:
 
 def open_page(client: Client, address: SiteAddress, headers: dict[str, str] = HERE) -> dict[str, str]:
     """Open the page and return its version."""
-    with undrawn():
+    with skip_drawing():
         response: Any = client.get(page(address), headers=headers)
     return {"page_version": response.context_data["adminform"].form["page_version"].value()}
 

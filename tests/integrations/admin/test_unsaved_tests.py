@@ -16,7 +16,7 @@ from integrations.data import Problem
 from integrations.datasources import source_tests
 from integrations.models import Card, Corp, DataSource, Job
 from integrations.models.datasources import explain_problem, set_network_access
-from tests.browser_form import untouched
+from tests.browser_form import parse_form
 from tests.integrations.admin.test_source_admin import ALL, BACKEND, CARD, SECRET, SOURCE
 from tests.integrations.clients.sources import databases
 from tests.integrations.clients.sources.databases import Database
@@ -83,7 +83,7 @@ def test_a_saved_password_is_tried_at_its_own_place_and_sent_to_no_other(chinese
     saved = f"postgresql://reader:{SECRET}@db.example.com:5433/sales"
     source = make_source(name="库", kind="sql", sql_url=saved)
     page = reverse("admin:integrations_datasource_change", args=[source.pk])
-    values = {**untouched(chinese_root.get(page).content.decode(), "datasource_form"), "_id": source.pk}
+    values = {**parse_form(chinese_root.get(page).content.decode(), "datasource_form"), "_id": source.pk}
 
     moved = chinese_root.post(TRY_SOURCE, {**values, "db_host": "evil.example.com"}).json()
     same = chinese_root.post(TRY_SOURCE, {**values, "db_name": "stock"}).json()
@@ -138,7 +138,7 @@ def test_credentials_that_no_key_opens_are_said(chinese_root: Client, settings: 
     settings.FIELD_ENCRYPTION_KEYS = ["b3RoZXIta2V5LW90aGVyLWtleS1vdGhlci1rZXktMTI="]
     page = reverse("admin:integrations_datasource_change", args=[source.pk])
     html = try_unsaved(
-        chinese_root, TRY_SOURCE, {**untouched(chinese_root.get(page).text, "datasource_form"), "_id": source.pk}
+        chinese_root, TRY_SOURCE, {**parse_form(chinese_root.get(page).text, "datasource_form"), "_id": source.pk}
     )
     assert "FIELD_ENCRYPTION_KEYS" in html
 

@@ -23,7 +23,7 @@ from integrations.clients.guandata import make_token_key
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.core.client_factory import bi_token_store
 from integrations.models import BiConnection
-from tests.bi import BI, claims_in, make_bi
+from tests.bi import BI, make_bi, read_claims
 from tests.guandata import APP_TOKEN, PASSWORD, GuandataAnswers
 from tests.jobs import do_jobs
 
@@ -150,7 +150,7 @@ def test_what_the_bi_says_to_a_token(
 
     assert found(superuser) == {"address": REACHED, "token": token}
     asked = [str(call.request.url) for call in wire.calls if "ssoToken" in str(call.request.url)]
-    assert [claims_in(url)["externalUserId"] for url in asked] == ["root"]
+    assert [read_claims(url)["externalUserId"] for url in asked] == ["root"]
 
 
 @pytest.mark.parametrize(

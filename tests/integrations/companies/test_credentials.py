@@ -22,7 +22,7 @@ from tests.integrations.companies.diagnosis.wire import AGENT, API, Wire, refusa
 from tests.integrations.companies.test_corp_admin import page, post
 from tests.integrations.conftest import client_of
 from tests.integrations.pages import disabled_fields, errors_of, text_of
-from tests.jobs import do_jobs, put_back, take_job
+from tests.jobs import do_jobs, return_job, take_job
 
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
@@ -46,7 +46,7 @@ def stage(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> None:
 def confirm(at: dt.datetime = NOW) -> None:
     job = take_job(Job.objects.filter(kind=services.CONFIRM).latest("pk"), lambda: at)
     services.confirm_credentials(job)
-    put_back(job, is_over=True)
+    return_job(job, is_over=True)
 
 
 def try_once(corp: Corp, *, at: dt.datetime = NOW) -> Corp:

@@ -11,7 +11,7 @@ from typing import Any
 
 from integrations.directory.sync import JOB, confirm_run, request_run, run_sync
 from integrations.models import Corp, Department, Job, Member, SyncRun
-from tests.jobs import put_back, take_job
+from tests.jobs import return_job, take_job
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 CONTACTS_SECRET = "sandbox-secret-of-contacts"
@@ -51,7 +51,7 @@ def carry_on(
     jobs = Job.objects.unfinished().filter(kind=JOB, key=str(run.corp_id))
     job = take_job(jobs.order_by("status", "pk")[0], clock)
     done = run_sync(run=SyncRun.objects.select_related("corp").get(pk=run.pk), job=job, pause=pause)
-    put_back(job, is_over=done.status != SyncRun.Status.WAITING)
+    return_job(job, is_over=done.status != SyncRun.Status.WAITING)
     return done
 
 

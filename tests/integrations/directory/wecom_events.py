@@ -13,7 +13,7 @@ from django.test import Client
 
 from integrations.callbacks import EVENTS
 from integrations.models import CallbackEvent
-from tests.http_server import serving
+from tests.http_server import serve_with_handler
 from tests.integrations.directory.place import Clock, Directory
 from tests.jobs import do_jobs, process_due_events
 from tests.sandbox_process import AGENTID, CORPID
@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def record_posts() -> Iterator[Recorder]:
     recorder = Recorder()
-    with serving(_Handler, recorder=recorder) as port:
+    with serve_with_handler(_Handler, recorder=recorder) as port:
         recorder.url = f"http://127.0.0.1:{port}/"
         yield recorder
 

@@ -16,8 +16,8 @@ from accounts.models import Attribute, AuditEntry, User
 from integrations.models import Card, Corp, DataSource, SourceKind
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AttributeRule, Report, ReportCard, Run, Subscription
-from tests.audit import clear_trail, entries_visible_to
-from tests.browser_form import unchanged
+from tests.audit import clear_trail, list_visible_entries
+from tests.browser_form import read_unchanged_form
 from tests.integrations.pages import version_on
 from tests.notifications.admin.conftest import World, client_of
 from tests.notifications.factories import (
@@ -316,7 +316,7 @@ def test_who_sees_one_company_reads_nothing_of_the_other(make: Any, way: str) ->
     client.force_login(root)
     row = make(root, people["before"], left)
     address = f"/admin/notifications/{row._meta.model_name}/{row.pk}/change/"
-    form = unchanged(client, address)
+    form = read_unchanged_form(client, address)
     clear_trail()
 
     sent = {"name": "after", "users": [people["after"].pk], "corp": entered.pk if entered else ""}
@@ -327,4 +327,4 @@ def test_who_sees_one_company_reads_nothing_of_the_other(make: Any, way: str) ->
     assert not AttributeRule.objects.exists()
     assert ["users", ["person before"], None] in [one for entry in AuditEntry.objects.all() for one in entry.changes]
     for name, other in (("before", "after"), ("after", "before")):
-        assert other not in str(list(entries_visible_to(make_manager(corps[name])).values()))
+        assert other not in str(list(list_visible_entries(make_manager(corps[name])).values()))

@@ -13,7 +13,7 @@ from notifications.delivery.attachments import unpack_recipe
 from notifications.models import Medium, Report, Run, Subscription
 from notifications.reports.contents import load_content
 from tests.bi import make_bi
-from tests.browser_form import unchanged
+from tests.browser_form import read_unchanged_form
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_push_page import ADD, LIST, as_browsers_send, change, listed
 from tests.notifications.api.conftest import make_editor
@@ -110,7 +110,7 @@ def test_it_ends_when_somebody_else_edits_the_push(
 def test_it_ends_on_the_page_of_the_report_too(push: Subscription, owner: User, corp: Corp) -> None:
     client = client_of(make_manager(corp, permissions="report"))
     address = reverse("admin:notifications_report_change", args=[push.report_id])
-    sent = unchanged(client, address)
+    sent = read_unchanged_form(client, address)
 
     assert client.post(address, {**sent, "picture_name": "别的看板"}).status_code == 302
 

@@ -5,7 +5,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
-from tests.browser_form import unchanged
+from tests.browser_form import read_unchanged_form
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import make_manager, make_superuser
 
@@ -42,7 +42,7 @@ def test_superusers_alone_switch_one_on_and_change_nothing_else(task: PeriodicTa
     person = make_manager()  # whatever permissions they have
     person.user_permissions.add(*Permission.objects.filter(content_type__app_label="django_celery_beat"))
     assert client_of(person).post(page_of(task), {"enabled": "on"}).status_code == 403
-    opened = unchanged(admin, page_of(task))
+    opened = read_unchanged_form(admin, page_of(task))
     form = {**opened, "enabled": "on", "name": "other", "task": "other", "last_run_at_0": "2026-01-01"}
 
     answer = admin.post(page_of(task), form)

@@ -18,7 +18,7 @@ from integrations.models import Card, DataSource, Job, SourceKind
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Draft, OwnRowsRule, Report, ReportCard, ReportChart, Robot, Run, Subscription
 from tests.bi import make_bi, make_listing
-from tests.browser_form import unchanged, untouched
+from tests.browser_form import parse_form, read_unchanged_form
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     make_corp,
@@ -42,7 +42,7 @@ def change(subscription: Subscription) -> str:
 
 def as_browsers_send(client: Client, address: str, **changes: Any) -> dict[str, Any]:
     """Return the values of the page's form with these changes."""
-    return {**unchanged(client, address), **changes}
+    return {**read_unchanged_form(client, address), **changes}
 
 
 def make_card(name: str = "门店销售额") -> Card:
@@ -53,7 +53,7 @@ def make_card(name: str = "门店销售额") -> Card:
 def test_one_page_makes_the_content_its_card_and_the_push(root: Client) -> None:
     card, person = make_card(), make_person(make_corp(), "lilei")
     sent = {
-        **untouched(root.get(ADD).content.decode(), "subscription_form"),
+        **parse_form(root.get(ADD).content.decode(), "subscription_form"),
         **{"name": "销售日报", "title": "销售", "body": "共 {{ 销售.count }} 行", "users": [person.pk], "_enable": "1"},
         **{"report_cards-TOTAL_FORMS": "1", "report_cards-0-card": card.pk, "report_cards-0-alias": "销售"},
         "report_cards-0-position": "0",
@@ -106,7 +106,7 @@ def test_all_that_is_wrong_stands_on_top_each_leading_to_its_field(root: Client)
     text = answer.content.decode()
     assert 'href="#id_name"' in text
     assert "{{ 没有 }}" in text.replace("&#x27;", "'")
-    assert untouched(text, "subscription_form")["name"] == ["长" * 200]
+    assert parse_form(text, "subscription_form")["name"] == ["长" * 200]
     nobody = root.post(ADD, as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _enable="1"))
     assert "没有人会收到" in "".join(text for text, _label, _anchor in nobody.context["problems"])
     assert not Report.objects.exists()

@@ -9,7 +9,7 @@ from accounts.models import AuditEntry
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Report, Robot, Run, Subscription
-from tests.browser_form import unchanged
+from tests.browser_form import read_unchanged_form
 from tests.integrations.pages import version_on
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_admin import values
@@ -70,11 +70,11 @@ def test_the_key_is_encrypted_and_never_shown(root: Client, robot: Robot) -> Non
 def test_an_empty_field_leaves_the_stored_key(root: Client, robot: Robot) -> None:
     address = reverse("admin:notifications_robot_change", args=[robot.pk])
 
-    root.post(address, {**unchanged(root, address), "name": "新名称", "webhook": ""})
+    root.post(address, {**read_unchanged_form(root, address), "name": "新名称", "webhook": ""})
     robot.refresh_from_db()
     assert (robot.name, robot.key) == ("新名称", KEY)
 
-    root.post(address, {**unchanged(root, address), "webhook": "another-key-1"})
+    root.post(address, {**read_unchanged_form(root, address), "webhook": "another-key-1"})
     robot.refresh_from_db()
     assert robot.key == "another-key-1"
     entry = AuditEntry.objects.filter(corp=robot.corp).latest("pk")
@@ -92,9 +92,9 @@ def test_another_key_ends_what_goes_to_the_group_as_another_person_sees_it(corp:
     client = client_of(make_manager(corp, permissions="robot"))
     address = reverse("admin:notifications_robot_change", args=[robot.pk])
 
-    client.post(address, {**unchanged(client, address), "name": "新名称"})
+    client.post(address, {**read_unchanged_form(client, address), "name": "新名称"})
     assert Report.objects.get(picture_shown_as=owner) == report
-    client.post(address, {**unchanged(client, address), "webhook": "another-key-1"})
+    client.post(address, {**read_unchanged_form(client, address), "webhook": "another-key-1"})
 
     for row in (report, waiting, robot):
         row.refresh_from_db()

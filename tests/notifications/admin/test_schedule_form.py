@@ -16,7 +16,7 @@ from notifications.admin import operations
 from notifications.models import Repeat, Report, Subscription, WorkdayCalendar
 from notifications.subscriptions.calendar import describe_crontab, describe_schedule
 from notifications.subscriptions.schedules import find_last_known_year, find_nearest_workday, is_published_workday
-from tests.browser_form import unchanged, undrawn
+from tests.browser_form import read_unchanged_form, skip_drawing
 from tests.integrations.pages import version_on
 from tests.notifications.admin.test_admin import errors_of, preview, said, values
 from tests.notifications.alerts.rules import make_rule
@@ -161,7 +161,7 @@ def test_what_is_missing_or_cannot_be_is_refused(
 
 
 def read_attentions(client: Client) -> str:
-    with undrawn():
+    with skip_drawing():
         return " ".join(one.sentence for one in client.get("/admin/").context["overview"]["attentions"])
 
 
@@ -285,7 +285,7 @@ CALENDAR = "/admin/notifications/workdaycalendar/1/change/"
 
 def entered(client: Client, days: str) -> Any:
     client.get("/admin/notifications/workdaycalendar/")
-    return client.post(CALENDAR, {**unchanged(client, CALENDAR), "days": days})
+    return client.post(CALENDAR, {**read_unchanged_form(client, CALENDAR), "days": days})
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -352,7 +352,7 @@ class TestOnce:
         )
         page = f"/admin/notifications/subscription/{push.pk}/change/"
 
-        answer = root.post(page, {**unchanged(root, page), "name": "公告"})
+        answer = root.post(page, {**read_unchanged_form(root, page), "name": "公告"})
 
         assert answer.status_code == 302, errors_of(answer)
         push.refresh_from_db()

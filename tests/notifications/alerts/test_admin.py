@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from integrations.models import Card, Corp, DataSource
 from notifications.models import AlertRule, InboundChannel, Incident
-from tests.browser_form import undrawn
+from tests.browser_form import skip_drawing
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_log import file_of
 from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel
@@ -45,7 +45,7 @@ class TestFilters:
             Incident.objects.create(key=title, title=title, **common, **fields)
 
     def list_of(self, client: Client, model: str, query: str) -> list[Any]:
-        with undrawn():
+        with skip_drawing():
             return list(client.get(f"/admin/notifications/{model}/?{query}").context["cl"].result_list)
 
     def test_find_incidents_by_what_they_are(self, root: Client, incidents: None) -> None:

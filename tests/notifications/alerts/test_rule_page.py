@@ -18,7 +18,7 @@ from integrations.models.datasources import compress_table
 from notifications.alerts import conditions, trial
 from notifications.models import AlertCheck, AlertRule, Draft, Incident, Medium, SilenceWindow
 from notifications.subscriptions.recipients import read_audience, resolve_audience
-from tests.browser_form import unchanged
+from tests.browser_form import read_unchanged_form
 from tests.guandata import GuandataAnswers
 from tests.notifications import preview_pages
 from tests.notifications.admin.conftest import client_of
@@ -41,11 +41,11 @@ def change(rule: AlertRule) -> str:
 
 def read_form(client: Client, rule: AlertRule | None = None, **changes: Any) -> dict[str, Any]:
     address = ADD if rule is None else change(rule)
-    return {**unchanged(client, address), **changes}
+    return {**read_unchanged_form(client, address), **changes}
 
 
 def send(client: Client, address: str, **changes: Any) -> Any:
-    return client.post(address, {**unchanged(client, address), **changes})
+    return client.post(address, {**read_unchanged_form(client, address), **changes})
 
 
 def send_new(client: Client, card: Card, **changes: Any) -> Any:

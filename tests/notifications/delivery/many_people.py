@@ -8,21 +8,21 @@ from pathlib import Path
 from accounts.models import User
 from notifications import tasks
 from notifications.models import Delivery, MessageForm, Run
-from tests.crowd import crowd, one_each
+from tests.crowd import expect_one_each, run_crowd
 from tests.e2e.stack import Stack
 from tests.notifications.factories import make_report, make_run, make_subscription
 
 # As many as one task renders and one task sends: once the first is accepted, all are rendered and handed out.
 MESSAGES = tasks.RUNS_PER_TASK
 # The expected result of tests.crowd.arrived_by_person.
-ONE_EACH = one_each(MESSAGES)
+ONE_EACH = expect_one_each(MESSAGES)
 
 
 @contextmanager
 def stack_of_many(*, env: dict[str, str], root: Path, folder: Path) -> Iterator[Stack]:
     """Run a stack of one company with one person for each message; no worker yet."""
     ours = {**env, "WECOM_TOTAL_TIMEOUT_SECONDS": "7"}
-    with crowd(MESSAGES, env=ours, root=root, folder=folder) as stack:
+    with run_crowd(MESSAGES, env=ours, root=root, folder=folder) as stack:
         yield stack
 
 

@@ -11,7 +11,7 @@ from accounts.models import User
 from integrations.models import Corp
 from notifications.models import InboundCall, InboundChannel, IncomingMessage
 from tests.between import just_before
-from tests.browser_form import unchanged
+from tests.browser_form import read_unchanged_form
 from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
 from tests.notifications.inbound.channels import call, english_client, make_channel, make_preset_channel, read_example
 
@@ -34,7 +34,7 @@ def page_of(channel: InboundChannel, end: str = "change") -> str:
 
 
 def fill_form(client: Client, channel: InboundChannel, **values: Any) -> dict[str, Any]:
-    found = unchanged(client, page_of(channel))
+    found = read_unchanged_form(client, page_of(channel))
     return {**found, **values}
 
 

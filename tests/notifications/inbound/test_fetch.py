@@ -20,7 +20,7 @@ from notifications.inbound import calls
 from notifications.inbound.mapping import ChannelMapping
 from notifications.models import InboundCall, InboundChannel, IncomingMessage, Medium, Run
 from tests.between import just_before
-from tests.http_server import serving
+from tests.http_server import serve_with_handler
 from tests.jobs import take_job
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import make_manager, make_person, make_superuser
@@ -58,7 +58,7 @@ def asked() -> list[str]:
 
 @pytest.fixture
 def site(asked: list[str]) -> Iterator[str]:
-    with serving(Pictures, asked=asked) as port:
+    with serve_with_handler(Pictures, asked=asked) as port:
         yield f"http://127.0.0.1:{port}"
 
 

@@ -19,7 +19,7 @@ from notifications import tasks
 from notifications.inbound import webhook
 from notifications.inbound.accept import accept_message
 from notifications.models import ApiToken, IncomingMessage, Run
-from tests.http_server import serving
+from tests.http_server import serve_with_handler
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person
 from tests.notifications.inbound.factories import make_incoming, make_sender
@@ -58,7 +58,7 @@ class Receiver:
 def receiver(settings: Any) -> Iterator[Receiver]:
     settings.DATA_ALLOW_LOOPBACK = True
     found = Receiver("", [], [])
-    with serving(Handler, calls=found.calls, statuses=found.statuses) as port:
+    with serve_with_handler(Handler, calls=found.calls, statuses=found.statuses) as port:
         found.url = f"http://127.0.0.1:{port}/told?key=hush"
         yield found
 

@@ -19,7 +19,7 @@ from integrations.models import Installation, SiteAddress
 from notifications.delivery.channels import make_company_scope
 from notifications.delivery.limiter import Request, ask_gate
 from notifications.models import Robot
-from tests.audit import move_trail
+from tests.audit import set_trail_time
 from tests.notifications.factories import make_corp, make_manager, make_superuser
 
 pytestmark = pytest.mark.django_db
@@ -64,7 +64,7 @@ def test_secrets_that_are_old_limits_that_are_used_and_queues_that_are_long(
     settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_COMPANY_PER_HOUR = 10, 0
     corp = make_corp(name="北山制造")
     Robot.objects.create(corp=corp, name="daily", key="0a1b2c3d")
-    move_trail(timezone.now() - timedelta(days=366), model="notifications.robot")
+    set_trail_time(timezone.now() - timedelta(days=366), model="notifications.robot")
     scopes = (make_company_scope(corp.corpid),)
     ask_gate(
         lambda gate: gate.acquire([Request(id=str(number), scopes=scopes, is_urgent=True) for number in range(10)])

@@ -25,7 +25,7 @@ from integrations.models import Job, SiteAddress
 from notifications.delivery.channels import make_address_scope, make_company_scope
 from notifications.delivery.limiter import Request, ask_gate
 from notifications.models import Robot
-from tests.audit import move_trail
+from tests.audit import set_trail_time
 from tests.jobs import do_jobs
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription
 
@@ -151,7 +151,7 @@ def test_a_site_is_looked_at_once_an_hour() -> None:
 def test_a_secret_is_as_old_as_its_last_change() -> None:
     corp = make_corp()
     robot = Robot.objects.create(corp=corp, name="daily", key="0a1b2c3d")
-    move_trail(NOW - timedelta(days=400), model="notifications.robot")
+    set_trail_time(NOW - timedelta(days=400), model="notifications.robot")
 
     robot.name = "weekly"
     robot.save()

@@ -28,8 +28,8 @@ from integrations.clients.snapshots import (
     read_host,
 )
 from integrations.clients.supervised_browser import SupervisedBrowser
-from tests.bi_pages import card, picture_of, rows_on
-from tests.chromium import picture_browser
+from tests.bi_pages import count_rows, load_picture, make_bi_card
+from tests.chromium import find_picture_browser
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 pytestmark = pytest.mark.e2e
@@ -38,11 +38,11 @@ MARKS = PageMarks(card=".bi-card")
 
 
 PAGES = [
-    {"page_id": "plain", "name": "平", "cards": [card(1)]},
-    {"page_id": "late", "name": "晚", "cards": [card(2, draws_after=0.4), card(3, draws_after=1.5)]},
-    {"page_id": "never", "name": "挂", "cards": [card(4), card(5, draws_after=None)]},
-    {"page_id": "long", "name": "长", "cards": [card(number, draws_after=0.1) for number in range(10, 30)]},
-    {"page_id": "endless", "name": "太长", "cards": [card(number) for number in range(30, 90)]},
+    {"page_id": "plain", "name": "平", "cards": [make_bi_card(1)]},
+    {"page_id": "late", "name": "晚", "cards": [make_bi_card(2, draws_after=0.4), make_bi_card(3, draws_after=1.5)]},
+    {"page_id": "never", "name": "挂", "cards": [make_bi_card(4), make_bi_card(5, draws_after=None)]},
+    {"page_id": "long", "name": "长", "cards": [make_bi_card(number, draws_after=0.1) for number in range(10, 30)]},
+    {"page_id": "endless", "name": "太长", "cards": [make_bi_card(number) for number in range(30, 90)]},
     {"page_id": "empty", "name": "空"},
     {"page_id": "failed", "name": "错", "fails": True},
 ]
@@ -81,7 +81,7 @@ class InThread:
 
 @pytest.fixture(scope="module")
 def snapshots(bi: SandboxHandle) -> Iterator[InThread]:
-    opened = InThread(picture_browser(), Access(hosts=(read_host(bi.base_url),)))
+    opened = InThread(find_picture_browser(), Access(hosts=(read_host(bi.base_url),)))
     yield opened
     opened.close()
 
@@ -114,18 +114,18 @@ def refused(snapshots: InThread, address: str, *, marks: PageMarks = MARKS, seco
 def test_a_picture_shows_what_its_person_sees_and_waits_for_cards_that_draw_late(
     snapshots: InThread, bi: SandboxHandle
 ) -> None:
-    found = [rows_on(taken(snapshots, bi, "late", person=person)) for person in ("lilei", "hanmeimei", "lilei")]
+    found = [count_rows(taken(snapshots, bi, "late", person=person)) for person in ("lilei", "hanmeimei", "lilei")]
 
     assert found == [2, 6, 2]
 
 
 def test_widths_themes_and_the_cut_differ(snapshots: InThread, bi: SandboxHandle) -> None:
     desktop, phone = (
-        picture_of(taken(snapshots, bi, "plain", is_cropped=False)),
-        picture_of(taken(snapshots, bi, "plain", is_cropped=False, width=Width.PHONE)),
+        load_picture(taken(snapshots, bi, "plain", is_cropped=False)),
+        load_picture(taken(snapshots, bi, "plain", is_cropped=False, width=Width.PHONE)),
     )
-    dark = picture_of(taken(snapshots, bi, "plain", is_cropped=False, theme=Theme.DARK))
-    cropped = picture_of(taken(snapshots, bi, "plain"))
+    dark = load_picture(taken(snapshots, bi, "plain", is_cropped=False, theme=Theme.DARK))
+    cropped = load_picture(taken(snapshots, bi, "plain"))
 
     assert (desktop.width, phone.width) == (2 * 1280, 2 * 390)
     assert brightness(dark) < 64 < 192 < brightness(desktop)
@@ -137,8 +137,8 @@ def test_a_cover_is_cut_from_the_upper_edge(snapshots: InThread, bi: SandboxHand
         address_of(bi, "long"), PictureOptions(cover_ratio=1068 / 455), MARKS, within_seconds=30
     )
 
-    cover, whole = picture_of(taken_with.cover), picture_of(taken_with.content)
-    assert rows_on(taken_with.content) == 60  # a long page is taken whole
+    cover, whole = load_picture(taken_with.cover), load_picture(taken_with.content)
+    assert count_rows(taken_with.content) == 60  # a long page is taken whole
     assert cover.width == pytest.approx(cover.height * 1068 / 455, rel=0.01)
     assert (whole.width, whole.height) == (2 * taken_with.width, 2 * taken_with.height)
     assert taken_with.height > taken_with.width * 455 / 1068
@@ -189,13 +189,13 @@ def test_no_other_host_is_reached(snapshots: InThread, address: str) -> None:
 
 @pytest.fixture
 def browser(bi: SandboxHandle) -> Iterator[SupervisedBrowser]:
-    opened = SupervisedBrowser(picture_browser(), Access(hosts=(read_host(bi.base_url),)), megabytes_at_most=2000)
+    opened = SupervisedBrowser(find_picture_browser(), Access(hosts=(read_host(bi.base_url),)), megabytes_at_most=2000)
     yield opened
     opened.close()
 
 
 def rows(browser: SupervisedBrowser, bi: SandboxHandle) -> int:
-    return rows_on(browser.take_picture(address_of(bi, "late"), PictureOptions(), MARKS, within_seconds=30).content)
+    return count_rows(browser.take_picture(address_of(bi, "late"), PictureOptions(), MARKS, within_seconds=30).content)
 
 
 def started(browser: SupervisedBrowser) -> list[psutil.Process]:

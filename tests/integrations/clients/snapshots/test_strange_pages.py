@@ -13,9 +13,9 @@ import pytest
 
 from integrations.clients import snapshots
 from integrations.clients.snapshots import Access, Format, PageMarks, PictureOptions, PictureProblem, read_host
-from tests.bi_pages import picture_of
-from tests.chromium import picture_browser, required_chromium
-from tests.http_server import QuietServer, running
+from tests.bi_pages import load_picture
+from tests.chromium import find_picture_browser, require_chromium
+from tests.http_server import QuietServer, serve_in_thread
 from tests.integrations.clients.snapshots.test_browser import InThread, refused
 
 pytestmark = pytest.mark.e2e
@@ -112,7 +112,7 @@ def served(site: Site) -> Iterator[Site]:
         def log_message(self, *_words: object) -> None:
             pass
 
-    with running(QuietServer(("127.0.0.1", 0), Handler)) as port:
+    with serve_in_thread(QuietServer(("127.0.0.1", 0), Handler)) as port:
         site.address = f"http://127.0.0.1:{port}"
         yield site
         site.has_hung.set()
@@ -162,14 +162,14 @@ def opened(program: str, bi: Site) -> Iterator[InThread]:
 
 @pytest.fixture(scope="module")
 def browser(bi_served: Site) -> Iterator[InThread]:
-    with opened(picture_browser(), bi_served) as browser:
+    with opened(find_picture_browser(), bi_served) as browser:
         yield browser
 
 
 @pytest.fixture(scope="module")
 def chromium(bi_served: Site) -> Iterator[InThread]:
     """The browser for tests of what a page can reach."""
-    with opened(required_chromium(), bi_served) as browser:
+    with opened(require_chromium(), bi_served) as browser:
         yield browser
 
 
@@ -228,7 +228,7 @@ def test_a_strange_page_is_taken(
 def test_a_page_that_is_always_higher_than_its_window_is_taken_whole(browser: InThread, bi: Site) -> None:
     picture = browser.take_picture(f"{bi.address}/grows", PictureOptions(), PageMarks(), within_seconds=30)
 
-    image = picture_of(picture.content)
+    image = load_picture(picture.content)
     assert (image.width, image.height) == (2 * picture.width, 2 * picture.height)
 
 
@@ -299,7 +299,7 @@ def test_nor_through_the_proxy() -> None:
     page = REACHES_OUT + REACHES_OUT.replace("{other}", "http://other.example")
     with served(Site({"/reaches-out": page}, "http://bi.example:9090")) as proxy:
         access = Access(hosts=("bi.example",), proxy_url=proxy.address.replace("http://", "http://me:proxy-password@"))
-        browser = InThread(required_chromium(), access)
+        browser = InThread(require_chromium(), access)
         try:
             browser.take_picture("http://bi.example/reaches-out?ssoToken=sign-in-token", PictureOptions(), PageMarks())
             commands = [" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"])]

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.http_server import QuietServer, running
+from tests.http_server import QuietServer, serve_in_thread
 
 SECRET = "right-secret-0123456789"
 
@@ -104,7 +104,7 @@ def wire_server() -> Iterator[WireServer]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    with running(QuietServer(("127.0.0.1", 0), Handler)) as port:
+    with serve_in_thread(QuietServer(("127.0.0.1", 0), Handler)) as port:
         state.url = f"http://127.0.0.1:{port}"
         yield state
 

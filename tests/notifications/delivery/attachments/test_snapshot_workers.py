@@ -15,8 +15,8 @@ from integrations.clients import guandata_sso
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Attempt, Delivery, Medium, MessageForm, Receipt
 from tests.bi import KEY, make_bi
-from tests.bi_pages import card, rows_on
-from tests.chromium import path_with_chromium
+from tests.bi_pages import count_rows, make_bi_card
+from tests.chromium import make_path_with_chromium
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.notifications.factories import make_corp, make_person, make_report, make_run, make_subscription
@@ -28,7 +28,8 @@ PEOPLE = [f"person{number:02d}" for number in range(4)]
 # People who see only some regions, on two cards with a row for each region.
 SEES = {"person01": ["华东"], "person03": ["华东", "华北"]}
 ROWS = {userid: 2 * len(SEES.get(userid, ["华东", "华北", "华南"])) for userid in PEOPLE}
-PAGE = {"page_id": "late", "name": "销售看板", "cards": [card(1, draws_after=0.2), card(2, draws_after=0.6)]}
+CARDS = [make_bi_card(1, draws_after=0.2), make_bi_card(2, draws_after=0.6)]
+PAGE = {"page_id": "late", "name": "销售看板", "cards": CARDS}
 # A picture takes two or three seconds, and five times as long on a busy machine.
 ALL_WITHIN_SECONDS = 900
 
@@ -36,7 +37,7 @@ ALL_WITHIN_SECONDS = 900
 @pytest.fixture
 def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
     """The sandbox with four people and their accounts in the BI; no worker yet."""
-    environ = {**process_environ, "PATH": path_with_chromium(tmp_path), "SNAPSHOT_CARD_SELECTOR": ".bi-card"}
+    environ = {**process_environ, "PATH": make_path_with_chromium(tmp_path), "SNAPSHOT_CARD_SELECTOR": ".bi-card"}
     members: list[dict[str, Any]] = [{"userid": userid, "name": userid, "department": [2]} for userid in PEOPLE]
     users = [
         {"login_id": name, "sees": {"区域": SEES[name]}} if name in SEES else {"login_id": name} for name in PEOPLE
@@ -99,6 +100,6 @@ def test_each_gets_what_they_see_once_though_the_worker_is_killed_on_the_way(sta
         eventually(lambda: accepted.count() == len(PEOPLE), programs, seconds=ALL_WITHIN_SECONDS)
 
     assert Attempt.objects.count() == Receipt.objects.count() == len(PEOPLE)
-    assert {userid: rows_on(image_of(stack, userid)) for userid in PEOPLE} == ROWS
+    assert {userid: count_rows(image_of(stack, userid)) for userid in PEOPLE} == ROWS
     log = "".join(path.read_text(errors="replace") for path in stack.folder.glob("*.log"))
     assert "ssoToken" not in log

@@ -32,7 +32,7 @@ from notifications.delivery.attachments import (
     sweep_media,
 )
 from notifications.models import MakerQueue, Medium
-from tests.bi import BI, claims_in, make_bi
+from tests.bi import BI, make_bi, read_claims
 from tests.notifications.conftest import FakeClock
 from tests.notifications.delivery.attachments.places import make_run
 from tests.notifications.factories import NOW
@@ -110,7 +110,7 @@ def test_what_the_browser_sees_as_the_account_is_the_picture(wire: responses.Req
     assert (medium.status, bytes(medium.content)) == (Status.READY, PNG)
     assert (medium.width, medium.height, medium.cover, bytes(medium.recipe)) == (640, 480, None, b"")
     [asked] = wire.calls
-    assert claims_in(asked.request.url or "")["externalUserId"] == "lilei"
+    assert read_claims(asked.request.url or "")["externalUserId"] == "lilei"
 
 
 @pytest.mark.parametrize(

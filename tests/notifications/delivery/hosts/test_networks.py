@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 
 from notifications.models import Attempt
-from tests.crowd import arrived_by_person
+from tests.crowd import count_messages_by_person
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.nightly import nightly
@@ -121,5 +121,5 @@ def test_nobody_gets_it_twice_and_nobody_goes_without(
 
         assert before
         assert tried < MESSAGES
-        assert arrived_by_person(made.stack) == ONE_EACH
+        assert count_messages_by_person(made.stack) == ONE_EACH
         assert [worker.process.poll() for worker in made.workers] == [None, None]

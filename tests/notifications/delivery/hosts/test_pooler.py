@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from guanwecom.operations.upgrade import POOLED
-from tests.databases import used
+from tests.databases import use_database
 from tests.pooler import needs_pgbouncer, pgbouncer
 
 pytestmark = [needs_pgbouncer, pytest.mark.processes]
@@ -18,7 +18,7 @@ pytestmark = [needs_pgbouncer, pytest.mark.processes]
 def test_commands_with_a_session_of_their_own_refuse_a_pooler(
     process_environ: dict[str, str], command: list[str]
 ) -> None:
-    with pgbouncer(process_environ["DATABASE_URL"]) as url, used(url), pytest.raises(CommandError) as refused:
+    with pgbouncer(process_environ["DATABASE_URL"]) as url, use_database(url), pytest.raises(CommandError) as refused:
         call_command(*command)
 
     assert str(refused.value) == POOLED

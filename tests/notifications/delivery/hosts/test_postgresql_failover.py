@@ -18,8 +18,8 @@ from pytest_django.plugin import DjangoDbBlocker
 from integrations.core import installation
 from integrations.models import Installation
 from notifications.models import Attempt, Delivery, MessageForm, Run
-from tests.crowd import arrived_by_person
-from tests.databases import used
+from tests.crowd import count_messages_by_person
+from tests.databases import use_database
 from tests.e2e.waiting import eventually
 from tests.nightly import nightly
 from tests.notifications.delivery.many_people import (
@@ -62,7 +62,7 @@ def test_a_failover_loses_and_doubles_no_message(
         # The standby comes first and is skipped until it takes writes.
         url = f"postgresql://postgres:{password}@127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}/postgres"
         exits.enter_context(django_db_blocker.unblock())
-        exits.enter_context(used(url))
+        exits.enter_context(use_database(url))
         call_command("migrate", verbosity=0)
         env = {**os.environ, "DATABASE_URL": url, "SEND_PARALLEL_PER_TASK": "2", "PYTHONUNBUFFERED": "1"}
         stack = exits.enter_context(stack_of_many(env=env, root=project_root, folder=tmp_path))
@@ -80,7 +80,7 @@ def test_a_failover_loses_and_doubles_no_message(
 
         assert tried < MESSAGES
         assert [worker.process.poll(), beat.process.poll()] == [None, None]
-        assert arrived_by_person(stack) == ONE_EACH
+        assert count_messages_by_person(stack) == ONE_EACH
 
 
 def test_a_slot_that_an_asynchronous_standby_missed_arrives_once(
@@ -94,7 +94,7 @@ def test_a_slot_that_an_asynchronous_standby_missed_arrives_once(
         ports = [int(urlsplit(primary.url).port or 0), free_port()]
         standby_url = primary.url.replace(f":{ports[0]}/", f":{ports[1]}/")
         url = primary.url.replace(f":{ports[0]}/", f":{ports[0]},127.0.0.1:{ports[1]}/")
-        exits.enter_context(used(url))
+        exits.enter_context(use_database(url))
         call_command("migrate", verbosity=0)
         installation.is_copy()
         env = {**os.environ, "DATABASE_URL": url, "PYTHONUNBUFFERED": "1"}
@@ -116,5 +116,5 @@ def test_a_slot_that_an_asynchronous_standby_missed_arrives_once(
         assert Run.objects.count() == 0
         eventually(lambda: Delivery.objects.filter(status=Delivery.Status.ACCEPTED).count() == 3, programs)
 
-        assert arrived_by_person(stack) == Counter(dict.fromkeys(ONE_EACH, 3))
+        assert count_messages_by_person(stack) == Counter(dict.fromkeys(ONE_EACH, 3))
         eventually(lambda: Installation.objects.get().failed_over_at, programs)

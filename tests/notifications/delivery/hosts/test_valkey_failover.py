@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from notifications.models import Attempt, Run
-from tests.crowd import arrived_by_person
+from tests.crowd import count_messages_by_person
 from tests.e2e.waiting import eventually
 from tests.nightly import nightly
 from tests.notifications.delivery.hosts.sentinel import SENTINEL_PASSWORD, Watched, watched_valkeys
@@ -112,5 +112,5 @@ def test_a_failover_loses_and_doubles_no_message(
         eventually(all_accepted, stack.programs.values(), seconds=240)
 
         assert [worker.process.poll(), beat.process.poll()] == [None, None]
-        assert arrived_by_person(stack) == ONE_EACH
+        assert count_messages_by_person(stack) == ONE_EACH
         assert tried < len(ONE_EACH)

@@ -19,7 +19,7 @@ from notifications.delivery.runs.statistics import DayCounts, OutcomeCounts, cou
 from notifications.models import Delivery, FreeDays, Incident, Run
 from notifications.subscriptions.schedules import find_last_known_year
 from notifications.views import overview
-from tests.browser_form import undrawn
+from tests.browser_form import skip_drawing
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import (
     make_corp,
@@ -51,7 +51,7 @@ def client_of(person: User) -> Client:
 
 
 def read_index(client: Client, **options: Any) -> dict[str, Any]:
-    with undrawn():
+    with skip_drawing():
         answer: Any = client.get("/admin/", **options)
     assert answer.status_code == 200
     found: dict[str, Any] = answer.context["overview"]
@@ -238,7 +238,7 @@ def test_every_link_of_the_index_opens(root: Client) -> None:
     urls = {line.url for _corp, lines in found["cards"] for line in lines}
     urls |= {item.url for item in found["attentions"]} | {f"/admin/integrations/corp/{corp.pk}/change/"}
 
-    with undrawn():
+    with skip_drawing():
         answers = [root.get(url).status_code for url in urls - {""}]
 
     assert answers == [200] * 7

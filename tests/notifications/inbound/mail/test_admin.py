@@ -12,7 +12,7 @@ from integrations.models import Corp, Heartbeat
 from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.parse import EXTENSIONS, MailRules
 from notifications.models import InboundChannel, IncomingMessage
-from tests.browser_form import unchanged
+from tests.browser_form import read_unchanged_form
 from tests.notifications.factories import make_manager, make_person, make_superuser
 from tests.notifications.inbound.channels import english_client, make_mail_channel, take
 from tests.notifications.inbound.mail import senders
@@ -36,7 +36,7 @@ def page_of(channel: InboundChannel) -> str:
 
 
 def save_page(client: Client, channel: InboundChannel, **values: Any) -> Any:
-    form = unchanged(client, page_of(channel))
+    form = read_unchanged_form(client, page_of(channel))
     return client.post(page_of(channel), {**form, **values})
 
 
@@ -108,7 +108,7 @@ def test_rules_are_written_as_people_write_them(client: Client, channel: Inbound
 
 @pytest.mark.usefixtures("undrawn")
 def test_rules_that_cannot_work_are_refused_at_their_field(client: Client, channel: InboundChannel) -> None:
-    form = unchanged(client, page_of(channel))
+    form = read_unchanged_form(client, page_of(channel))
     cases = [
         ({"attachments": "xlsx, *.exe"}, "attachments"),
         ({"networks": "10.1.0.1/16"}, "networks"),
