@@ -167,7 +167,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
         if policy.is_off:
             return "—"
         reception = describe_reception(policy.corp, now=timezone.now())
-        return show_status(reception.tone, reception.words)
+        return show_status(reception.tone, reception.summary)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)

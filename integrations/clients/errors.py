@@ -52,11 +52,11 @@ def read_operation(text: str) -> str:
 
 
 class TransientError(IntegrationError):
-    """Try later, backing off. Either nothing was done on the other side, or the call may safely be repeated."""
+    """Try again later, after growing pauses. Nothing was done on the other side, or repeating the call does no harm."""
 
 
 class RateLimitedError(TransientError):
-    """Wait `retry_after_seconds`, then go slower."""
+    """Wait `retry_after_seconds`, then make fewer calls."""
 
     def __init__(self, message: str, *, retry_after_seconds: int, **kwargs: Any) -> None:
         super().__init__(message, **kwargs)
@@ -100,7 +100,7 @@ class LoginRefusedError(IntegrationError):
 
 
 class BadRequestError(IntegrationError):
-    """Our own mistake: fail loudly, never retry."""
+    """Our own mistake: report the failure, never retry."""
 
 
 class UnexpectedResponseError(IntegrationError):

@@ -169,7 +169,7 @@ class Traffic:
     """The requests of a page and its frames that are under way. Streams, which never end, do not count. `address`: the
     last address that the page itself requested, even if it was not reached."""
 
-    _open: set[Request] = field(default_factory=set)
+    _requests: set[Request] = field(default_factory=set)
     changed_at: float = field(default_factory=time.monotonic)
     address: str = ""
 
@@ -179,19 +179,19 @@ class Traffic:
         page.on("requestfailed", self._note_end)
 
     def is_quiet(self, seconds: float = QUIET_SECONDS) -> bool:
-        return not self._open and time.monotonic() - self.changed_at > seconds
+        return not self._requests and time.monotonic() - self.changed_at > seconds
 
     def _note_start(self, request: Request, frame: Frame) -> None:
         if request.is_navigation_request() and request.frame == frame:
             self.address = request.url
         if request.resource_type not in {"eventsource", "websocket", "ping"}:
-            self._open.add(request)
+            self._requests.add(request)
             self.changed_at = time.monotonic()
 
     def _note_end(self, request: Request) -> None:
         # Streams are not counted. A refused stream retries every few seconds, which says nothing about the page.
-        if request in self._open:
-            self._open.remove(request)
+        if request in self._requests:
+            self._requests.remove(request)
             self.changed_at = time.monotonic()
 
 

@@ -220,8 +220,8 @@ class _DeadlineSocket:
 class _DeadlineResponse(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         # A proxy's answer is read while `connect` runs, so `sock` is still a plain socket.
-        timed = sock if isinstance(sock, _DeadlineSocket) else _DeadlineSocket(sock)
-        super().__init__(timed, *args, **kwargs)  # type: ignore[arg-type]  # it only calls makefile
+        wrapped = sock if isinstance(sock, _DeadlineSocket) else _DeadlineSocket(sock)
+        super().__init__(wrapped, *args, **kwargs)  # type: ignore[arg-type]  # it only calls makefile
 
 
 class DeadlineConnection(HTTPConnection):

@@ -241,9 +241,9 @@ def _find_next_waiting(source: DataSource, *, now: datetime) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class DataPreview:
-    """The progress of a preview. While it waits, the page polls with `token`, and `delay_reason` is a sentence if it
-    takes long. In the end there is a `problem`, also a sentence, or the `tables`, by card. `lost`: cards that the
-    source refuses or does not know, for which a new try is useless.
+    """The progress of a preview, `seconds` after its request. While it waits, the page polls with `token`, and
+    `delay_reason` is a sentence if it takes long. In the end there is a `problem`, also a sentence, or the `tables`, by
+    card. `lost`: cards that the source refuses or does not know, for which a new try is useless.
     """
 
     seconds: int = 0

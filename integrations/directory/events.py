@@ -199,7 +199,7 @@ class EventReception:
     """
 
     state: ReceptionState
-    heard_at: datetime | None
+    last_event_at: datetime | None
     late_count: int = 0
     given_up_count: int = 0
 
@@ -208,7 +208,7 @@ class EventReception:
         return "bad" if self.given_up_count else _TONES[self.state]
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         if self.state == ReceptionState.ARRIVING:
             return _("at once")
         return _("with the nightly run only")
@@ -216,12 +216,12 @@ class EventReception:
     @property
     def sentences(self) -> list[str]:
         """Sentences on how changes arrive, and on what to do if they do not arrive at once."""
-        if self.state == ReceptionState.ARRIVING and self.heard_at is not None:
+        if self.state == ReceptionState.ARRIVING and self.last_event_at is not None:
             text = _(
                 "Changes of people in WeCom arrive here within seconds, the last one at %(when)s. The directory policy "
                 "defines their effect on people here. The nightly run makes up for lost events."
             )
-            text %= {"when": f"{timezone.localtime(self.heard_at):%Y-%m-%d %H:%M}"}
+            text %= {"when": f"{timezone.localtime(self.last_event_at):%Y-%m-%d %H:%M}"}
         elif self.state == ReceptionState.SILENT:
             text = _(
                 "A callback address is verified, but no event about people has arrived since. Until one does, count on "
@@ -249,11 +249,11 @@ class EventReception:
             )
             found.append(sentence % {"count": self.late_count})
         if self.given_up_count:
-            found.append(self.given_up)
+            found.append(self.given_up_sentence)
         return found
 
     @property
-    def given_up(self) -> str:
+    def given_up_sentence(self) -> str:
         """The sentence on events that were given up, and on what to do about it."""
         sentence = ngettext(
             "%(count)d event about people was given up after many tries, and its change is missing here. Synchronise "
@@ -273,11 +273,11 @@ def describe_reception(corp: Corp, *, now: datetime) -> EventReception:
         return EventReception(ReceptionState.NIGHTLY, None, given_up_count=given_up_count)
     if not has_copy(corp):
         return EventReception(ReceptionState.NOT_COPIED, None, given_up_count=given_up_count)
-    heard_at = corp.people_event_at
+    last_event_at = corp.people_event_at
     # Events that were processed and only wait to be repeated after a run, which may take long, are not counted.
     waiting = CallbackEvent.objects.waiting().exclude(problem="", try_count__gt=0)
     waiting = waiting.filter(corp=corp, received_at__lt=now - PATIENCE)
     late_count = waiting[:COUNTED_AT_MOST].count()
-    is_arriving = heard_at is not None and heard_at >= min(verified)
+    is_arriving = last_event_at is not None and last_event_at >= min(verified)
     state = ReceptionState.ARRIVING if is_arriving else ReceptionState.SILENT
-    return EventReception(state, heard_at, late_count, given_up_count)
+    return EventReception(state, last_event_at, late_count, given_up_count)

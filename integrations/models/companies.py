@@ -196,14 +196,14 @@ class Corp(models.Model):
     contacts_callback_aes_key = EncryptedTextField(_("contacts callback EncodingAESKey"), blank=True)
     callback_token = EncryptedTextField(_("callback Token"), blank=True)
     callback_aes_key = EncryptedTextField(_("callback EncodingAESKey"), blank=True)
-    # When WeCom last got the right answer to its check of a callback address with the present keys.
+    # When WeCom last checked a callback address and got the right answer, with the present keys.
     callback_verified_at = models.DateTimeField(_("callback address verified"), null=True, editable=False)
     contacts_callback_verified_at = models.DateTimeField(
         _("contacts callback address verified"), null=True, editable=False
     )
     # When an event about people was last processed.
     people_event_at = models.DateTimeField(null=True, editable=False)
-    # Addresses from which this site calls WeCom, entered by an administrator: WeCom names an address only to refuse it.
+    # Addresses from which this site calls WeCom, entered by an administrator: WeCom names one only when it refuses it.
     noted_ips = models.JSONField(
         _("public addresses of this server"),
         default=list,
@@ -232,7 +232,7 @@ class Corp(models.Model):
         verbose_name=_("own site address"),
         help_text=_("Only for a company whose domain differs from the default site address."),
     )
-    # Base addresses of WeCom's API and pages, without path: only the sandbox and private editions differ.
+    # Base addresses of WeCom's API and pages, without path: the sandbox and private editions of WeCom have others.
     api_base_url = models.CharField(_("API address"), max_length=255, default="https://qyapi.weixin.qq.com")
     authorize_base_url = models.CharField(
         _("address of the authorise page"), max_length=255, default="https://open.weixin.qq.com"

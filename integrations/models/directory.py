@@ -99,7 +99,7 @@ class Member(models.Model):
     number = models.CharField(_("employee number"), max_length=64, null=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, null=True)
     presence = models.CharField(_("presence"), max_length=16, choices=Presence.choices, default=Presence.HERE)
-    # When WeCom last gave this person another userid: earlier events of this userid are not about them.
+    # When WeCom gave this person the present userid: earlier events about this userid are about somebody else.
     renamed_at = models.DateTimeField(_("userid changed"), null=True)
     # The renames that were carried out, or that an administrator must decide: {"old": …, "new": …, "happened_at": …},
     # userids folded. A rename in this list is not carried out again when its event is delivered again, by the same

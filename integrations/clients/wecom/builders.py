@@ -119,7 +119,7 @@ def build_text_content(content: str) -> Content:
 
 
 def build_markdown_content(content: str, limit_bytes: int = MARKDOWN_BYTES) -> Content:
-    """Build Markdown: headings, bold, links, code, quotes, three colours. A robot's may mention people by `<@userid>`.
+    """Build Markdown: headings, bold, links, code, quotes, three colours. A robot may mention people by `<@userid>`.
 
     `limit_bytes`: MARKDOWN_BYTES, or ROBOT_MARKDOWN_BYTES for a robot.
     """

@@ -39,8 +39,8 @@ _CALLER_IP = re.compile(r"from ip: ([0-9A-Fa-f.:]+)")
 _MORE_INFO = re.compile(r",? *more info at \S+")
 _CREDENTIAL = re.compile(r"(access_token|corpsecret|(?<![A-Za-z0-9_])key)=[^&\s\"'<>\\]+")
 
-# Seconds to wait after a refusal. A minute rule blocks for a minute (document/path/90454); gettoken refuses an
-# address that sent too many wrong secrets for an hour.
+# Seconds to wait after a refusal. Whoever exceeds a limit per minute is blocked for a minute (document/path/90454); an
+# address that sent too many wrong secrets gets no token for an hour.
 _WAIT_SECONDS = {errcodes.RATE_LIMITED: 60, errcodes.TOO_MANY_PARALLEL: 5}
 _GETTOKEN_WAIT_SECONDS = 3600
 

@@ -198,8 +198,8 @@ class TokenStore:
             with self._claim_lead(key) as owner:
                 pause = self._read(key)[1]
                 is_recent = pause is not None and pause.remaining_seconds > self._pause_seconds - SHARED_SECONDS
-                lasting_codes = {errcodes.RATE_LIMITED, *(errcodes.SECRET_REFUSED if is_recent else ())}
-                if pause is not None and pause.code in lasting_codes:
+                codes_not_retried = {errcodes.RATE_LIMITED, *(errcodes.SECRET_REFUSED if is_recent else ())}
+                if pause is not None and pause.code in codes_not_retried:
                     raise pause.make_error(system=self._system)
                 self._fetch_and_publish(key, owner, fetch)
         finally:
