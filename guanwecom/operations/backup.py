@@ -41,7 +41,7 @@ DEBIAN = Path("/usr/lib/postgresql")
 # The schema that keeps the former tables until the new ones are restored.
 FORMER_SCHEMA = "guanwecom_before_restore"
 MARK = b"guanwecom backup "
-# Variables that PostgreSQL's programs get, besides those of the connection. Others of our environment hold secrets.
+# Variables that PostgreSQL's programs get, besides those of the connection. Others may contain secrets.
 _INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "KRB5CCNAME")
 
 
@@ -145,7 +145,7 @@ def restore(
         finally:  # also after an interruption
             if has_former_tables and not is_restored:
                 _execute_statements("DROP SCHEMA public CASCADE", f"ALTER SCHEMA {FORMER_SCHEMA} RENAME TO public")
-    # A database in another place is recognised as a copy anyway. This also marks one that is restored in its own place.
+    # A database in another place counts as a copy anyway. This also marks a database that replaces its original.
     installation.load_installation()
     Installation.objects.update(is_held=True)
     installation.clear_copy_cache()

@@ -261,8 +261,8 @@ class AlertCard(models.Model):
     # Digest of the state that it shows: notifications.alerts.notices.make_digest.
     shown = models.CharField(max_length=64, blank=True)
     is_stale = models.BooleanField(default=True)
-    # When the card is due. Claiming the card moves it to the end of the worker's lease, and marking the card stale or
-    # postponing it moves it again; so a worker that finds another value than the one it read has lost the card.
+    # When the card is due. Claiming the card sets this to the end of the worker's lease; marking the card stale or
+    # postponing it changes it again. So a worker that finds another value than it read has lost the card.
     next_try_at = models.DateTimeField()
     try_count = models.PositiveIntegerField(default=0)
     # Each response_code lets the card be changed once. One comes with the message, another with each click. Items have

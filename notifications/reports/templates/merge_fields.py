@@ -247,7 +247,7 @@ _PARTS = {
 
 
 def _compile(shape: str) -> re.Pattern[str]:
-    """Return the pattern of a template in which `<name>` stands for a part; if repeated, for the same text again."""
+    """Return the pattern of a template in which `<name>` stands for a part; a repeated `<name>` for the same text."""
     known: set[str] = set()
     pattern, *pieces = re.split(r"<(\w+)>", re.escape(shape))
     for name, text in zip(pieces[::2], pieces[1::2], strict=True):

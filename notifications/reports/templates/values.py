@@ -192,7 +192,7 @@ AROUND: dict[str, Callable[[date], Period]] = {
 
 
 def find_period(around: Callable[[date], Period], day: Any) -> Any:
-    """Return the period around a day; no value gives no value. Raises ExpressionError for what is no day."""
+    """Return the period around a day, or no value if `day` is none. Raises ExpressionError for anything else."""
     if isinstance(day, Nothing):
         return NOTHING
     if not isinstance(day, date):
