@@ -1,4 +1,4 @@
-"""The limiter: asks Valkey whether calls may begin, in one script (acquire.lua): no two workers use the same room."""
+"""The limiter: asks Valkey whether calls may begin, in one script, so that no two workers use the same room."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class AppLimits:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request for the permit of one call. `members`: the folded userids that it reaches; `persons`: how many. `id` is
-    unique."""
+    """A request for the permit of one call. `members`: the userids that it reaches, in lower case (fold_userid);
+    `persons`: how many people it reaches. `id` is unique."""
 
     id: str
     scopes: tuple[Scope, ...]
@@ -80,7 +80,7 @@ class Permit:
 
     @property
     def age_seconds(self) -> float:
-        """Return the seconds since it was granted, by the machine's boot clock."""
+        """Return the seconds since the permit was granted, by the machine's boot clock."""
         return read_boot_clock() - self.granted_at
 
 
@@ -157,7 +157,7 @@ class Gate:
         }
 
     def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
-        """Return a permit for each request, or the seconds after which to ask again. Raises StoreLostError."""
+        """Return for each request a permit, or the seconds after which to ask again. Raises StoreLostError."""
         # In batches, so that one script sees a bounded number of members.
         batches: list[list[Request]] = []
         member_count = 0
@@ -179,10 +179,10 @@ class Gate:
                     "scopes": [positions[scope.key] for scope in request.scopes],
                 }
                 if (app := request.app) is not None:
-                    call |= {"budget": _budget_key(app), "per_day": app.per_day}
+                    call |= {"budget": _make_budget_key(app), "per_day": app.per_day}
                     call |= {"reserved_of_day": app.reserved_percent, "persons": request.persons}
                     if app.limits_members:
-                        call |= {"member_prefix": _member_prefix(app), "members": request.members}
+                        call |= {"member_prefix": _make_member_prefix(app), "members": request.members}
                         call |= {"per_minute": app.per_minute, "per_hour": app.per_hour}
                 calls.append(call)
             asked = {"scopes": list(map(_describe_scope, scopes.values())), "calls": calls}
@@ -194,15 +194,18 @@ class Gate:
     def release(self, permits: Iterable[Permit]) -> None:
         """Record that the calls of `permits` ended now."""
         ended = [
-            word for permit in permits for scope in permit.request.scopes for word in (_key(scope), permit.request.id)
+            word
+            for permit in permits
+            for scope in permit.request.scopes
+            for word in (_make_key(scope), permit.request.id)
         ]
         if ended:
-            self._scripts["release"](args=[self._json(ended=ended)])
+            self._scripts["release"](args=[self._write_question(ended=ended)])
 
     def cancel(self, permits: Iterable[Permit]) -> None:
         """Uncount calls that were not made. Windows of members and hours may keep counting them for a while."""
         unused = [_describe_counts(permit.request, epoch=permit.epoch) for permit in permits]
-        self._scripts["cancel"](keys=[_READY], args=[self._json(unused=unused)])
+        self._scripts["cancel"](keys=[_READY], args=[self._write_question(unused=unused)])
 
     def are_known(self, permits: Sequence[Permit]) -> list[bool]:
         """Return, for each permit, whether the store still knows it. Ask once the call's row is committed, before the
@@ -211,14 +214,14 @@ class Gate:
         return [epoch is not None and permit.epoch == epoch.decode() for permit in permits]
 
     def hold_scopes(self, scopes: Iterable[Scope], *, seconds: float, halves_parallel: bool = False) -> None:
-        """Begin no call in `scopes` for so long, because the other side limits its rate. `halves_parallel`: also limit
-        each to half of its present parallel calls for CEILING_SECONDS."""
-        until = self._now() + round(seconds * 1000)
+        """Let no call in `scopes` begin for so many seconds, because the other side limits its rate. `halves_parallel`:
+        also limit each scope to half of its present parallel calls for CEILING_SECONDS."""
+        until = self._read_clock() + round(seconds * 1000)
         for scope in scopes:
-            self._store.set(f"{_key(scope)}:hold", until, px=max(1, round(seconds * 1000)))
+            self._store.set(f"{_make_key(scope)}:hold", until, px=max(1, round(seconds * 1000)))
             if halves_parallel:
-                parallel_count = int(self._store.zcount(_key(scope), f"({self._now()}", "+inf"))
-                self._store.set(f"{_key(scope)}:ceiling", max(1, parallel_count // 2), ex=CEILING_SECONDS)
+                parallel_count = int(self._store.zcount(_make_key(scope), f"({self._read_clock()}", "+inf"))
+                self._store.set(f"{_make_key(scope)}:ceiling", max(1, parallel_count // 2), ex=CEILING_SECONDS)
 
     def find_rooms(
         self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, respects_hold: bool = True
@@ -231,13 +234,14 @@ class Gate:
 
     def count_used_today(self, apps: Sequence[AppLimits]) -> list[int]:
         """Return the person-messages of each app so far today. Raises StoreLostError."""
-        return [int(count) for count in self._ask(budgets=list(map(_budget_key, apps))).used]
+        return [int(count) for count in self._ask(budgets=list(map(_make_budget_key, apps))).used]
 
     def find_member_waits(self, app: AppLimits, userids: Sequence[str]) -> list[float]:
-        """Return the seconds until the app may write to each folded userid again: 0 for now. Raises StoreLostError."""
+        """Return, for each userid in lower case, the seconds until the app may write to it again: 0 for now. Raises
+        StoreLostError."""
         waits: list[float] = []
         for start in range(0, len(userids), MEMBERS_AT_ONCE):
-            keys = _member_keys(app, userids[start : start + MEMBERS_AT_ONCE])
+            keys = _make_member_keys(app, userids[start : start + MEMBERS_AT_ONCE])
             answers = self._ask(members=keys, per_minute=app.per_minute, per_hour=app.per_hour)
             waits += [int(wait) / 1000 for wait in answers.waits]
         return waits
@@ -250,27 +254,27 @@ class Gate:
         if identity is None or identity == b"known":
             return identity is not None
         mine = {"token": token, "identity": identity.decode(), "seconds": _RESTORING_SECONDS}
-        counts = (key for key in self._keys() if not key.endswith(_KEPT_SUFFIXES))
-        for keys in _chunks(counts, _CLEARED_AT_ONCE):
-            if not self._scripts["clear"](keys=[_RESTORING], args=[self._json(keys=keys, **mine)]):
+        counts = (key for key in self._scan_keys() if not key.endswith(_KEPT_SUFFIXES))
+        for keys in _split_into_chunks(counts, _CLEARED_AT_ONCE):
+            if not self._scripts["clear"](keys=[_RESTORING], args=[self._write_question(keys=keys, **mine)]):
                 return False
         described = (
             _describe_counts(
                 call.request,
                 has_budget=call.is_today,
                 ago=round(call.ended_seconds_ago * 1000),
-                hours=[_key(scope) for scope in call.request.scopes if scope.per_hour],
-                members=[] if call.request.app is None else _member_keys(call.request.app, call.request.members),
+                hours=[_make_key(scope) for scope in call.request.scopes if scope.per_hour],
+                members=[] if call.request.app is None else _make_member_keys(call.request.app, call.request.members),
             )
             for call in calls
         )
-        for past in _chunks(described, _PAST_AT_ONCE):
-            if not self._scripts["restore"](keys=[_RESTORING], args=[self._json(calls=past, **mine)]):
+        for past in _split_into_chunks(described, _PAST_AT_ONCE):
+            if not self._scripts["restore"](keys=[_RESTORING], args=[self._write_question(calls=past, **mine)]):
                 return False
         return bool(self._scripts["end_restore"](keys=[_READY, _RESTORING], args=[token, identity]))
 
-    def _keys(self) -> Iterator[str]:
-        """Yield the limiter's keys, except the lock of a restore. Other users of the store keep theirs."""
+    def _scan_keys(self) -> Iterator[str]:
+        """Yield the limiter's keys in the store, except the lock of a restore."""
         for key in map(bytes.decode, self._store.scan_iter(f"{_PREFIX}*", count=_CLEARED_AT_ONCE)):
             if key != _RESTORING:
                 yield key
@@ -281,7 +285,7 @@ class Gate:
 
     def _run(self, name: str, question: Mapping[str, Any]) -> list[Any]:
         asked_at = read_boot_clock()
-        answer = self._scripts[name](keys=[_READY], args=[self._json(**question)])
+        answer = self._scripts[name](keys=[_READY], args=[self._write_question(**question)])
         if answer is None:
             raise StoreLostError
         if self._now_ms is None:
@@ -291,8 +295,8 @@ class Gate:
             known_least, known_most = self._ahead.get(epoch, (least, most))
             step = max(0.0, least - known_most) or min(0.0, most - known_least)
             if abs(step) > STEP_MS:
-                # It was set since the last question: its windows are wrong, and what it just granted is void.
-                kept = [key for key in self._keys() if key.endswith(_KEPT_SUFFIXES)]
+                # The clock was set since the last question: windows are wrong, and what was just granted is void.
+                kept = [key for key in self._scan_keys() if key.endswith(_KEPT_SUFFIXES)]
                 lost = json.dumps({"epoch": epoch.decode(), "step": round(step), "kept": kept})
                 if self._scripts["lose"](keys=[_READY], args=[lost]):
                     logger.warning("the clock of the limiter's store was set by %+.1f s", step / 1000)
@@ -301,42 +305,42 @@ class Gate:
             self._ahead = {epoch: (max(least, known_least + step), min(most, known_most + step))}
         return list(answer)
 
-    def _json(self, **question: Any) -> str:
+    def _write_question(self, **question: Any) -> str:
         moment = {} if self._now_ms is None else {"now": self._now_ms()}
         return json.dumps({"lease": self._lease_ms, **moment, **question}, separators=(",", ":"))
 
-    def _now(self) -> int:
+    def _read_clock(self) -> int:
         if self._now_ms is not None:
             return int(self._now_ms())
         seconds, microseconds = self._store.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def _split_into_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     remaining = iter(items)
     while chunk := list(islice(remaining, size)):
         yield chunk
 
 
-def _key(scope: Scope) -> str:
+def _make_key(scope: Scope) -> str:
     return _PREFIX + scope.key
 
 
-def _budget_key(app: AppLimits) -> str:
+def _make_budget_key(app: AppLimits) -> str:
     return f"{_PREFIX}day:{app.name}"
 
 
-def _member_prefix(app: AppLimits) -> str:
+def _make_member_prefix(app: AppLimits) -> str:
     return f"{_PREFIX}member:{app.name}:"
 
 
-def _member_keys(app: AppLimits, userids: Iterable[str]) -> list[str]:
-    return [_member_prefix(app) + userid for userid in userids]
+def _make_member_keys(app: AppLimits, userids: Iterable[str]) -> list[str]:
+    return [_make_member_prefix(app) + userid for userid in userids]
 
 
 def _describe_scope(scope: Scope) -> dict[str, Any]:
     return {
-        "key": _key(scope),
+        "key": _make_key(scope),
         "limit": scope.per_minute,
         "per_hour": scope.per_hour,
         "parallel": scope.parallel,
@@ -345,9 +349,9 @@ def _describe_scope(scope: Scope) -> dict[str, Any]:
 
 
 def _describe_counts(request: Request, *, has_budget: bool = True, **facts: Any) -> dict[str, Any]:
-    described: dict[str, Any] = {"id": request.id, "windows": [_key(scope) for scope in request.scopes], **facts}
+    described: dict[str, Any] = {"id": request.id, "windows": [_make_key(scope) for scope in request.scopes], **facts}
     if request.app is not None and has_budget:
-        described |= {"budget": _budget_key(request.app), "persons": request.persons}
+        described |= {"budget": _make_budget_key(request.app), "persons": request.persons}
     return described
 
 
@@ -366,10 +370,8 @@ def get_gate(*, call_seconds: float | None = None) -> Gate:
 
 
 def ask_gate(question: Callable[[Gate], T]) -> T:
-    """Return the gate's answer. A store that does not know past calls is first filled from the attempts.
-
-    Raises StoreLostError while another worker fills it.
-    """
+    """Return the gate's answer. A store that does not know past calls is first filled from the attempts. Raises
+    StoreLostError while another worker fills the store."""
     try:
         return question(get_gate())
     except StoreLostError:
@@ -383,10 +385,8 @@ def ask_gate(question: Callable[[Gate], T]) -> T:
 
 
 def find_member_waits(app: AppLimits, userids: Sequence[str]) -> list[float]:
-    """Return, for each folded userid, the seconds until the app may write to it again: 0 for now.
-
-    If the limiter cannot be asked all are 0, because it is asked again before the call.
-    """
+    """Return, for each userid in lower case, the seconds until the app may write to it again: 0 for now. If the limiter
+    cannot be asked, all are 0, because it is asked again before the call."""
     try:
         return ask_gate(lambda gate: gate.find_member_waits(app, userids))
     except (StoreLostError, redis.RedisError) as error:

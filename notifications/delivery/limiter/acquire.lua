@@ -1,21 +1,21 @@
--- Grants calls in order, each only if every limit has room for it, and then in all of them at once.
+-- Grants calls in order. A call is granted only if every limit has room for it, and is then counted in all of them.
 --
 -- A window is a sorted set with one entry per call. The score is when the call ended or, while it is under way, when
--- its lease ends. WeCom counts a call when it arrives, some time between its beginning and its end. Counted until 60 s
--- after the end, no window of 60 s at WeCom can exceed the limit, however long calls take to arrive.
+-- its lease ends. WeCom counts a call when it arrives, some time between its beginning and its end. Here it is counted
+-- until 60 s after its end, so no 60 s at WeCom can exceed the limit, however long calls take to arrive.
 --
--- Hours are counted by minute, in a hash with the number of calls that began in each: single calls would be half a
--- million entries. A whole minute leaves the hour at once, an hour and a lease after its end.
+-- Hours are counted by minute, in a hash with the number of calls that began in each minute: single calls would be half
+-- a million entries. All calls of a minute leave the hour together, an hour and a lease after the minute's end.
 --
 -- KEYS[1]: the epoch of a store that knows past calls. ARGV[1]: JSON (notifications/delivery/limiter/__init__.py).
 -- Returns false if the epoch is not this store's (epoch.lua), else the epoch, the time, and for each call the
 -- milliseconds to wait; 0 means granted.
-local ask = cjson.decode(ARGV[1])
-local present = epoch(KEYS[1])
-if not present then
+local arguments = cjson.decode(ARGV[1])
+local current_epoch = epoch(KEYS[1])
+if not current_epoch then
   return false
 end
-local now = ask.now
+local now = arguments.now
 if now == nil then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -23,9 +23,10 @@ end
 -- Ten milliseconds more, so that rounding down never allows one call too many.
 local WINDOW, HOUR, DAY = 60010, 3600010, 86400000
 local CHINA = 8 * 3600000
-local lease_end = now + ask.lease
+local lease_end = now + arguments.lease
 
-local function share(limit, scope, is_urgent)
+-- Returns the part of the limit that the call may use: a part is reserved for urgent calls.
+local function usable_part(limit, scope, is_urgent)
   if is_urgent or scope.reserved == 0 then
     return limit
   end
@@ -34,7 +35,7 @@ end
 
 local MINUTE = 60000
 local this_minute = math.floor(now / MINUTE)
-local first_minute = math.floor((now - HOUR - ask.lease) / MINUTE)
+local first_minute = math.floor((now - HOUR - arguments.lease) / MINUTE)
 
 -- Returns the calls of the hour by minute, the oldest first, and removes older minutes.
 local function minutes_of(key)
@@ -54,7 +55,7 @@ local function minutes_of(key)
   return found
 end
 
-for _, scope in ipairs(ask.scopes) do
+for _, scope in ipairs(arguments.scopes) do
   scope.in_hour = 0
   if scope.per_hour > 0 then
     scope.minutes = minutes_of(scope.key .. ':hour')
@@ -64,7 +65,7 @@ for _, scope in ipairs(ask.scopes) do
   end
   redis.call('ZREMRANGEBYSCORE', scope.key, '-inf', now - WINDOW)
   scope.used = redis.call('ZCARD', scope.key)
-  scope.flying = redis.call('ZCOUNT', scope.key, '(' .. now, '+inf')
+  scope.under_way = redis.call('ZCOUNT', scope.key, '(' .. now, '+inf')
   scope.hold = tonumber(redis.call('GET', scope.key .. ':hold') or '0')
   local ceiling = tonumber(redis.call('GET', scope.key .. ':ceiling') or '0')
   if ceiling > 0 and (scope.parallel == 0 or ceiling < scope.parallel) then
@@ -72,20 +73,20 @@ for _, scope in ipairs(ask.scopes) do
   end
 end
 
--- Returns the wait until enough of the oldest minutes have left the hour.
+-- Returns the milliseconds until enough of the oldest minutes have left the hour.
 local function wait_of_hour(scope, is_urgent)
-  local surplus = scope.in_hour - share(scope.per_hour, scope, is_urgent) + 1
+  local surplus = scope.in_hour - usable_part(scope.per_hour, scope, is_urgent) + 1
   if scope.per_hour == 0 or surplus <= 0 then
     return 0
   end
   for _, each in ipairs(scope.minutes) do
     surplus = surplus - each.count
     if surplus <= 0 then
-      return (each.minute + 1) * MINUTE + HOUR + ask.lease - now
+      return (each.minute + 1) * MINUTE + HOUR + arguments.lease - now
     end
   end
   -- The calls of this script alone fill the hour.
-  return HOUR + ask.lease
+  return HOUR + arguments.lease
 end
 
 local function wait_of_scope(scope, is_urgent)
@@ -96,7 +97,7 @@ local function wait_of_scope(scope, is_urgent)
   if hour > 0 then
     return hour
   end
-  local limit = share(scope.limit, scope, is_urgent)
+  local limit = usable_part(scope.limit, scope, is_urgent)
   if scope.limit > 0 and scope.used >= limit then
     -- The window has room again when enough of the oldest calls have left it.
     local entry = redis.call('ZRANGE', scope.key, scope.used - limit, scope.used - limit, 'WITHSCORES')
@@ -106,7 +107,7 @@ local function wait_of_scope(scope, is_urgent)
     -- A call under way is likely to end now, not at the end of its lease.
     return math.max(50, math.min(tonumber(entry[2]), now) + WINDOW - now)
   end
-  if scope.parallel > 0 and scope.flying >= share(scope.parallel, scope, is_urgent) then
+  if scope.parallel > 0 and scope.under_way >= usable_part(scope.parallel, scope, is_urgent) then
     return 50
   end
   return 0
@@ -143,10 +144,10 @@ local function wait_of_budget(key, per_day, persons, reserved, is_urgent)
 end
 
 local answer = {}
-for number, call in ipairs(ask.calls) do
+for number, call in ipairs(arguments.calls) do
   local wait = 0
   for _, position in ipairs(call.scopes) do
-    wait = math.max(wait, wait_of_scope(ask.scopes[position], call.urgent))
+    wait = math.max(wait, wait_of_scope(arguments.scopes[position], call.urgent))
   end
   local day = math.floor((now + CHINA) / DAY)
   if wait == 0 and call.budget ~= nil then
@@ -155,22 +156,22 @@ for number, call in ipairs(ask.calls) do
   -- A call may take as long as its lease, and its message may arrive that much later.
   if wait == 0 and call.member_prefix ~= nil then
     for _, member in ipairs(call.members) do
-      local its_wait = wait_of_member(call.member_prefix .. member, call.per_minute, call.per_hour, ask.lease)
-      wait = math.max(wait, its_wait)
+      local key = call.member_prefix .. member
+      wait = math.max(wait, wait_of_member(key, call.per_minute, call.per_hour, arguments.lease))
     end
   end
   if wait == 0 then
     for _, position in ipairs(call.scopes) do
-      local scope = ask.scopes[position]
+      local scope = arguments.scopes[position]
       redis.call('ZADD', scope.key, lease_end, call.id)
-      redis.call('PEXPIRE', scope.key, WINDOW + ask.lease + 1000)
+      redis.call('PEXPIRE', scope.key, WINDOW + arguments.lease + 1000)
       if scope.per_hour > 0 then
         redis.call('HINCRBY', scope.key .. ':hour', this_minute, 1)
-        redis.call('PEXPIRE', scope.key .. ':hour', HOUR + ask.lease + MINUTE)
+        redis.call('PEXPIRE', scope.key .. ':hour', HOUR + arguments.lease + MINUTE)
         scope.in_hour = scope.in_hour + 1
       end
       scope.used = scope.used + 1
-      scope.flying = scope.flying + 1
+      scope.under_way = scope.under_way + 1
     end
     if call.budget ~= nil then
       redis.call('INCRBY', call.budget .. ':' .. day, call.persons)
@@ -179,10 +180,10 @@ for number, call in ipairs(ask.calls) do
     if call.member_prefix ~= nil then
       for _, member in ipairs(call.members) do
         redis.call('ZADD', call.member_prefix .. member, now, call.id)
-        redis.call('PEXPIRE', call.member_prefix .. member, HOUR + ask.lease)
+        redis.call('PEXPIRE', call.member_prefix .. member, HOUR + arguments.lease)
       end
     end
   end
   answer[number] = math.ceil(wait)
 end
-return { present, now, answer }
+return { current_epoch, now, answer }

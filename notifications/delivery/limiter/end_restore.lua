@@ -1,4 +1,4 @@
--- Marks the store as knowing past calls, if the lock is still ours and the store the same. KEYS: the epoch, the lock.
+-- Marks the store as knowing past calls, if this worker has its lock and it is the same store. KEYS: epoch, lock.
 -- ARGV: the token, the identity. Returns 1, or false.
 if redis.call('GET', KEYS[2]) ~= ARGV[1] or identity() ~= ARGV[2] then
   return false

@@ -183,6 +183,15 @@ def test_the_reserved_share_is_for_urgent_calls(gate: Gate, limits: dict[str, in
     assert gate.find_rooms([scope], within_seconds=0, is_urgent=True)[scope] == 1
 
 
+@pytest.mark.parametrize("limits", [{"per_minute": 1}, {"per_hour": 1}])
+def test_a_limit_of_one_call_leaves_room_for_an_ordinary_call(gate: Gate, limits: dict[str, int]) -> None:
+    scope = Scope("company:ww1:send", **limits, reserved_percent=2)
+
+    assert gate.find_rooms([scope], within_seconds=0)[scope] == 1
+    acquire_all(gate, make_request(1, scope))
+    assert gate.find_rooms([scope], within_seconds=0)[scope] == 0
+
+
 def test_a_hold_stops_everybody_until_it_ends(gate: Gate, clock: Clock) -> None:
     gate.hold_scopes([COMPANY], seconds=60)
 
