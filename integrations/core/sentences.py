@@ -33,38 +33,32 @@ class NoData:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence as stored in a row; `str` translates it. `msgid`: English, with placeholders %(name)s or %(name)d.
-
-    `plural`: for a sentence with a number, which is the value `count`.
-    """
+    """A sentence that rows can store; `str` translates it. `msgid`: English, with placeholders %(name)s or %(name)d;
+    `plural`: for a sentence with a number, which is the value `count`."""
 
     msgid: str
     values: Mapping[str, Any] = field(default_factory=dict)
     plural: str = ""
 
     def __mod__(self, values: Mapping[str, object]) -> Sentence:
-        """Return the sentence with these values. Those that are neither numbers nor sentences become text."""
-        kept = {
-            name: value if isinstance(value, int | Sentence | NoData) else str(value) for name, value in values.items()
-        }
-        return Sentence(self.msgid, kept, self.plural)
+        """Return the sentence with these values. Values that are neither numbers nor sentences become text."""
+        filled = {key: one if isinstance(one, int | Sentence | NoData) else str(one) for key, one in values.items()}
+        return Sentence(self.msgid, filled, self.plural)
 
     def __str__(self) -> str:
-        count = self.values.get("count")
+        text, count = _(self.msgid) if self.msgid else "", self.values.get("count")
         if self.plural and isinstance(count, int):
             text = ngettext(self.msgid, self.plural, count)
-        else:
-            text = _(self.msgid) if self.msgid else ""
         # A missing value leaves its placeholder.
         return _PLACEHOLDER.sub(lambda one: "%" if one[0] == "%%" else str(self.values.get(one[1], one[0])), text)
 
-    def stored(self) -> str:
-        """Return the text for a row; `translate_stored` reads it."""
+    def serialize(self) -> str:
+        """Return the text to store in a row; `translate_stored` reads it."""
         return json.dumps(_to_document(self), ensure_ascii=False, separators=(",", ":"))
 
 
 class SentenceError(Exception):
-    """An error with a sentence: `str` translates it; `sentence.stored()` returns the text for a row."""
+    """An error with a sentence: `str` translates it; `sentence.serialize()` returns the text for a row."""
 
     def __init__(self, sentence: Sentence) -> None:
         super().__init__(sentence)
@@ -102,6 +96,12 @@ _REWORDED = {
         "This is not a value that can be shown: name a part of it."
     ),
     "The chart has no column to stand along its axis.": "The chart has no column for its axis.",
+    "Nobody enters the BI from here, or its connection is not complete.": (
+        "Single sign-on to the BI is switched off, or its connection is not complete."
+    ),
+    "Nobody enters the BI from here: its address or key is missing, or it is switched off.": (
+        "Single sign-on to the BI does not work: its address or key is missing, or it is switched off."
+    ),
     "Each worker that made its message ended before.": (
         "The message was not made: every worker that tried it stopped unexpectedly."
     ),

@@ -17,7 +17,7 @@ class Problem(StrEnum):
     UNREACHABLE = "unreachable"
     TOO_SLOW = "too-slow"
     TOO_BIG = "too-big"
-    NOT_ADMITTED = "not-admitted"
+    CREDENTIALS_REFUSED = "not-admitted"
     NO_RIGHT = "no-right"
     NO_DATABASE = "no-database"
     NOT_FOUND = "not-found"

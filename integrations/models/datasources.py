@@ -131,7 +131,7 @@ _SENTENCES = {
     ),
     Problem.TOO_SLOW: _("The data source took longer than %(seconds)s seconds. Ask for less, or raise its time limit."),
     Problem.TOO_BIG: _("The answer is larger than %(megabytes)s MB. Ask for fewer rows or columns."),
-    Problem.NOT_ADMITTED: _(
+    Problem.CREDENTIALS_REFUSED: _(
         "The data source refuses the credentials. Enter them again, or let its administrator admit this account."
     ),
     Problem.NO_RIGHT: _(

@@ -164,7 +164,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
             "trial": None if last is None else _try_payload(channel, form, last[0], now),
         }
         answer = {
-            "folded": {},
+            "summaries": {},
             "waiting": "",
             "stamp": "" if last is None else last[1].isoformat(),
             "tree": render_to_string(f"{FOLDER}/_tree.html", context, request),

@@ -171,7 +171,7 @@ CLICKS_CONSUMER = Consumer(name=CLICKS, wants=frozenset({"template_card_event"})
 def _add_event_once(found: Sequence[Incident], kind: Kind, person: User | None, action: Action, now: datetime) -> None:
     """Write one timeline entry per incident, person and button, however often it is pressed."""
     text = _NOTES[action]
-    lines = IncidentEvent.objects.filter(incident__in=found, kind=kind, user=person, note=text.stored())
+    lines = IncidentEvent.objects.filter(incident__in=found, kind=kind, user=person, note=text.serialize())
     known = set(lines.values_list("incident", flat=True))
     for incident in found:
         if incident.pk not in known:

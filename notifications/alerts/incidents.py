@@ -153,7 +153,7 @@ def add_event(
     text: Sentence | None = None,
 ) -> None:
     """Add an entry to the incident's timeline."""
-    IncidentEvent.objects.create(incident=incident, kind=kind, at=at, user=user, note=text.stored() if text else "")
+    IncidentEvent.objects.create(incident=incident, kind=kind, at=at, user=user, note=text.serialize() if text else "")
 
 
 def _copy_reported_fields(incident: Incident, report: Incident) -> None:

@@ -113,7 +113,7 @@ def _create_run(kind: str, group: list[Incident], source: Source | None, now: da
             incident=incident,
             kind=IncidentEvent.Kind.NOTIFIED,
             at=now,
-            note=_NOTES[Notice(kind)].stored(),
+            note=_NOTES[Notice(kind)].serialize(),
             run=run,
             notice=kind,
             number=_count_notices(incident, kind),

@@ -108,7 +108,7 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
         else:
             made = make_from_recipe(medium.kind, recipe)
     except CannotEnter:
-        sentence = Sentence("Nobody enters the BI from here, or its connection is not complete.")
+        sentence = Sentence("Single sign-on to the BI is switched off, or its connection is not complete.")
         _fail_medium(medium.pk, sentence, clock())
         return False
     except SentenceError as error:
@@ -116,7 +116,7 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
         return False
     except SnapshotError as error:  # put the picture of a page off, with the reason
         now, sentence = clock(), _REASON_SENTENCES[error.reason]
-        later = {"make_after": now + AGAIN_AFTER, "error": sentence.stored()}
+        later = {"make_after": now + AGAIN_AFTER, "error": sentence.serialize()}
         if error.reason == PictureProblem.UNREACHABLE:  # all others too, and this try does not count
             others = Medium.objects.filter(status=Medium.Status.WAITING, queue=SNAPSHOTS_QUEUE).exclude(pk=medium.pk)
             count = update_unlocked(others.filter(make_after__lt=now + AGAIN_AFTER), **later)
@@ -140,7 +140,7 @@ def find_time_limit(medium: Medium) -> int:
 
 def _fail_medium(medium_id: int, sentence: Sentence, now: datetime) -> None:
     waiting = Medium.objects.filter(pk=medium_id, status=Medium.Status.WAITING)
-    if waiting.update(status=Medium.Status.FAILED, error=sentence.stored(), recipe=b"", made_at=now):
+    if waiting.update(status=Medium.Status.FAILED, error=sentence.serialize(), recipe=b"", made_at=now):
         logger.info("medium=%d cannot be made", medium_id)
 
 
@@ -159,7 +159,7 @@ def sweep_media(*, now: datetime) -> int:
         (pages.filter(late_pages, error=""), _LATE[SNAPSHOTS_QUEUE], late_reason),
         (pages.filter(late_pages).exclude(error=""), None, late_reason),
     ):
-        fields = {} if error is None else {"error": error.stored()}
+        fields = {} if error is None else {"error": error.serialize()}
         count = update_unlocked(media, status=Medium.Status.FAILED, recipe=b"", made_at=now, **fields)
         if count:
             logger.error("%d pictures or files given up: %s", count, reason)
@@ -455,7 +455,7 @@ def find_obstacle(*, now: datetime | None = None) -> Sentence | None:
     that time. Return None if they can be taken."""
     saved = bi.load_connection()
     if not (saved.is_enabled and saved.base_url and saved.has_key):
-        return Sentence("Nobody enters the BI from here: its address or key is missing, or it is switched off.")
+        return Sentence("Single sign-on to the BI does not work: its address or key is missing, or it is switched off.")
     if now is None or is_served(SNAPSHOTS_QUEUE, now=now):
         return None
     return Sentence(

@@ -115,7 +115,7 @@ def _finish_runs(now: datetime) -> None:
             ended = Run.objects.filter(pk__in=finished)
             ended.update(status=Run.Status.FINISHED, finished_at=now)
             for run_id, sentence in sum_up_losses([pk for pk in finished if recalls[pk] is None]).items():
-                ended.filter(pk=run_id).update(error=sentence.stored())
+                ended.filter(pk=run_id).update(error=sentence.serialize())
         if len(recalls) < BATCH:
             return
 
@@ -254,7 +254,7 @@ def _repair_runs(now: datetime) -> int:
             status=Run.Status.MISSED,
             # The old key belongs to a slot that is still to come.
             key=Concat(F("key"), Value(":early:"), Cast("pk", CharField())),
-            error=Sentence("This was written while the clock ran ahead. Its times run when they come.").stored(),
+            error=Sentence("This was written while the clock ran ahead. Its times run when they come.").serialize(),
             finished_at=now,
             owner_notified_at=Coalesce("owner_notified_at", Value(now)),
         )
@@ -291,7 +291,7 @@ def end_waiting(*, now: datetime) -> int:
     models.AlertCheck.objects.filter(outcome=models.AlertCheck.Outcome.WAITING).delete()
     for rows in (models.Subscription.objects.due(now), models.AlertRule.objects.due(now)):
         reschedule_rows(rows, now=now)
-    ended = {"finished_at": now, "error": _NOT_SENT_LATE.stored(), "owner_notified_at": now}
+    ended = {"finished_at": now, "error": _NOT_SENT_LATE.serialize(), "owner_notified_at": now}
     count = Run.objects.filter(status=Run.Status.WAITING).update(status=Run.Status.FAILED, **ended)
     # Deliveries that may have arrived become unknown.
     unsettled = Delivery.objects.unsettled()
@@ -308,7 +308,7 @@ def end_waiting(*, now: datetime) -> int:
     models.CorpQueue.objects.blocked().filter(notified_at__isnull=True).update(notified_at=now)
     # Callbacks to other systems and outgoing mails last.
     messages = models.IncomingMessage.objects.filter(callback_state=models.IncomingMessage.Callback.WAITING)
-    messages.update(callback_state=models.IncomingMessage.Callback.GIVEN_UP, callback_error=_NOT_SENT_LATE.stored())
+    messages.update(callback_state=models.IncomingMessage.Callback.GIVEN_UP, callback_error=_NOT_SENT_LATE.serialize())
     mails = models.OutgoingMail.objects.filter(
         status__in=[models.OutgoingMail.Status.WAITING, models.OutgoingMail.Status.STARTED]
     )

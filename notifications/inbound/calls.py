@@ -209,7 +209,7 @@ def log_call(
     """Write the outcome of a call to the log. If it equals the last entry, has no message and was not accepted, only
     that entry's count grows."""
     _CALLS.add(channel.kind, outcome.value)
-    text = "" if reason is None else reason.stored()
+    text = "" if reason is None else reason.serialize()
     if message_id is None and outcome != Outcome.ACCEPTED:
         last = InboundCall.objects.filter(channel=channel).newest_first().first()
         if last is not None and (last.outcome, last.reason, last.message_id) == (outcome, text, None):
@@ -279,7 +279,7 @@ def fetch_files(run: JobRun) -> list[int] | RunAgain:
     tomorrow = now + timedelta(seconds=refusal.retry_after_seconds)
     # If only the daily limit is reached, and the message still lives then, wait for the next day.
     if now < tomorrow <= job.requested_at + timedelta(hours=channel.lifetime_hours):
-        _update_log_entry(job, reason=_TOMORROW.stored())
+        _update_log_entry(job, reason=_TOMORROW.serialize())
         return RunAgain(tomorrow)
     # Otherwise log the refusal, because the sender was told that the message is accepted.
     with transaction.atomic():

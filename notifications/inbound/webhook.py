@@ -68,7 +68,7 @@ def call_back_senders(message_ids: Iterable[int], *, clock: Clock, is_stopping: 
                     raise SentenceError(_ENDED)
                 _post_result(message, clock())
             except (SourceError, SentenceError, UnreadableSecretError) as error:
-                changes = {"callback_count": count + 1, "callback_error": _explain_failure(error).stored()}
+                changes = {"callback_count": count + 1, "callback_error": _explain_failure(error).serialize()}
                 if count < len(WAITS_MINUTES) and not is_revoked:
                     waiting.update(callback_after=clock() + timedelta(minutes=WAITS_MINUTES[count]), **changes)
                 else:
@@ -126,7 +126,7 @@ _SENTENCES = {
     Problem.LOOPBACK_FORBIDDEN: _FORBIDDEN,
     Problem.REDIRECTED: Sentence("It answered with a redirect, which is not followed."),
     Problem.CERTIFICATE: Sentence("Its certificate is not trusted."),
-    Problem.NOT_ADMITTED: Sentence("It refused the call (401 or 403)."),
+    Problem.CREDENTIALS_REFUSED: Sentence("It refused the call (401 or 403)."),
     Problem.NOT_FOUND: Sentence("Nothing is at its address (404)."),
     Problem.BUSY: Sentence("It is busy (429)."),
 }

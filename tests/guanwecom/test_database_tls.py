@@ -87,12 +87,12 @@ def server(request: pytest.FixtureRequest, authority: Authority) -> Iterator[tup
 
 
 CASES = [
-    ("localhost", "?sslmode=require", True, Problem.NOT_ADMITTED, [True]),
-    ("localhost", "", True, Problem.NOT_ADMITTED, [True]),
+    ("localhost", "?sslmode=require", True, Problem.CREDENTIALS_REFUSED, [True]),
+    ("localhost", "", True, Problem.CREDENTIALS_REFUSED, [True]),
     ("localhost", "?sslmode=require", False, Problem.CERTIFICATE, []),
     ("localhost", "?sslmode=verify-ca", False, Problem.CERTIFICATE, []),
     ("127.0.0.1", "?sslmode=require", True, Problem.CERTIFICATE, []),
-    ("localhost", "?sslmode=disable", False, Problem.NOT_ADMITTED, [False]),
+    ("localhost", "?sslmode=disable", False, Problem.CREDENTIALS_REFUSED, [False]),
 ]
 
 

@@ -206,9 +206,9 @@ def explain_call_failure(error: IntegrationError, seconds: float) -> SourceError
     if error.code == _NOT_FOUND:
         return SourceError(Problem.NOT_FOUND)
     if isinstance(error, TokenRefusedError) or (isinstance(error, ConfigurationError) and error.operation == SIGN_IN):
-        return SourceError(Problem.NOT_ADMITTED)
+        return SourceError(Problem.CREDENTIALS_REFUSED)
     if isinstance(error, ConfigurationError):
-        return SourceError(Problem.CERTIFICATE if "certificate" in error.message else Problem.NOT_ADMITTED)
+        return SourceError(Problem.CERTIFICATE if "certificate" in error.message else Problem.CREDENTIALS_REFUSED)
     if error.code is not None:
         return SourceError(Problem.REFUSED, code=error.code)
     if error.message.startswith("the answer is longer than"):

@@ -170,7 +170,7 @@ def _find_origin(url: str) -> tuple[str, str, int | None]:
 
 
 _PROBLEMS = {
-    **dict.fromkeys((401, 403, 407), Problem.NOT_ADMITTED),
+    **dict.fromkeys((401, 403, 407), Problem.CREDENTIALS_REFUSED),
     **dict.fromkeys((404, 410), Problem.NOT_FOUND),
     429: Problem.BUSY,
 }

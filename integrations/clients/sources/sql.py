@@ -410,7 +410,7 @@ _POSTGRESQL_PROBLEMS = {
     **dict.fromkeys(("57P01", "57P02"), Problem.UNREACHABLE),
 }
 _MYSQL_PROBLEMS = {
-    **dict.fromkeys((1045, 1698), Problem.NOT_ADMITTED),
+    **dict.fromkeys((1045, 1698), Problem.CREDENTIALS_REFUSED),
     **dict.fromkeys((1044, 1142, 1143, 1227, 1370), Problem.NO_RIGHT),
     **dict.fromkeys((1205, 1213, 1040, 1203, 1226), Problem.BUSY),
     **dict.fromkeys((3024, 1969, 1317), Problem.TOO_SLOW),
@@ -448,7 +448,7 @@ def explain_failure(error: Exception, driver: str, *, seconds: float, is_late: b
 # Problems known before a connection, or reported by a database before the sign-in succeeds.
 _PROBLEMS_BEFORE_SIGN_IN = frozenset(
     {
-        *(Problem.NOT_ADMITTED, Problem.NO_RIGHT, Problem.NO_DATABASE, Problem.BUSY),
+        *(Problem.CREDENTIALS_REFUSED, Problem.NO_RIGHT, Problem.NO_DATABASE, Problem.BUSY),
         *(Problem.CERTIFICATE, Problem.NO_TLS, Problem.DRIVER_MISSING),
         *(Problem.ADDRESS_FORBIDDEN, Problem.ADDRESS_NEVER, Problem.LOOPBACK_FORBIDDEN, Problem.DRIVER_UNCHECKED),
     }
@@ -485,7 +485,7 @@ def _read_psycopg_error(cause: Any, seconds: float) -> SourceError:
         message = (cause.diag.message_primary or "")[:CLIPPED_CHARACTERS]
         return _make_error(Problem.QUERY_REFUSED, state, seconds, message)
     if state[:2] == "28":
-        return SourceError(Problem.NOT_ADMITTED)
+        return SourceError(Problem.CREDENTIALS_REFUSED)
     if state[:2] == "08":
         return _make_error(Problem.UNREACHABLE, state, seconds)
     return _make_error(_POSTGRESQL_PROBLEMS.get(state, Problem.QUERY_REFUSED), state, seconds)
@@ -495,9 +495,9 @@ def _read_libpq_message(message: str) -> SourceError:
     """Return why there is no connection. libpq says it only in a text that holds the address, too."""
     text = message.lower()
     if "authentication failed" in text or "pg_hba" in text or "no password supplied" in text:
-        return SourceError(Problem.NOT_ADMITTED)
+        return SourceError(Problem.CREDENTIALS_REFUSED)
     if "does not exist" in text:
-        return SourceError(Problem.NOT_ADMITTED if "role" in text else Problem.NO_DATABASE)
+        return SourceError(Problem.CREDENTIALS_REFUSED if "role" in text else Problem.NO_DATABASE)
     if "permission denied" in text:
         return SourceError(Problem.NO_RIGHT)
     if "certificate" in text:

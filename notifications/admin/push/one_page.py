@@ -187,14 +187,14 @@ class OnePage(ButtonsPage):
             form, inlines = context["adminform"].form, context["inline_admin_formsets"]
             forms, formsets = [form, form.part], [one.formset for one in inlines]
             is_submitted = request.method == "POST"
-            folded, summaries = {}, self._summarise_parts(forms, formsets)
+            parts, summaries = {}, self._summarise_parts(forms, formsets)
             for part in self.parts:
                 fields, own = part.find_fields(forms), [one for one in inlines if one.formset.prefix in dict(part.rows)]
                 has_errors = any(field.errors for field in fields) or any(
                     one.formset.total_error_count() for one in own
                 )
                 shown = {"key": part.key, "title": part.title, "fields": fields, "inlines": own}
-                folded[part.key] = {**shown, "summary": summaries[part.key], "is_open": is_submitted and has_errors}
+                parts[part.key] = {**shown, "summary": summaries[part.key], "is_open": is_submitted and has_errors}
             for one in filter(None, forms):
                 explain_empty_selects(one.fields, request, always=ADDED_HERE)
                 context["media"] += one.media
@@ -203,7 +203,7 @@ class OnePage(ButtonsPage):
                 "draft": None if is_submitted or "draft" in request.GET else self._find_draft(request, row),
                 "problems": list(list_problems(forms, formsets)) if is_submitted else [],
                 "errors": None,  # replaces Django's line with our list
-                "folded_parts": folded,
+                "collapsible_parts": parts,
                 **self.page_context(request),
             }
         return super().render_change_form(request, context, *args, **kwargs)
@@ -384,7 +384,7 @@ class OnePage(ButtonsPage):
             {
                 "token": token,
                 "waiting": (waiting or gettext("The data is being fetched…")) if token else "",
-                "is_lost": bool(problem),
+                "has_failed": bool(problem),
                 "message": render_to_string(self.preview_template, shown, request),
                 "rows": render_to_string(
                     f"{FOLDER}/_rows.html", {"tables": samples, "waiting": data, "is_rule": self.is_rule}, request
@@ -393,7 +393,7 @@ class OnePage(ButtonsPage):
                 "outlook": show_outlook(request, form.found, times, is_rule=self.is_rule),
                 "who": show_outlook(request, form.found, times, part="_who"),
                 "times": show_outlook(request, form.found, times, part="_times"),
-                "folded": self._summarise_parts((form, form.part), formsets),
+                "summaries": self._summarise_parts((form, form.part), formsets),
                 **further,
             }
         )

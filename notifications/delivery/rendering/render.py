@@ -108,9 +108,9 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
                 run = waiting.select_for_update(of=("self",)).first()
                 return [] if run is None else _write_run(run, _update_plan(plan), now)
     except RenderingError as error:
-        waiting.update(status=Run.Status.FAILED, error=error.sentence.stored(), finished_at=now)
+        waiting.update(status=Run.Status.FAILED, error=error.sentence.serialize(), finished_at=now)
     except sources.NotWorthSending as skipped:
-        waiting.update(status=Run.Status.SKIPPED, error=skipped.sentence.stored(), finished_at=now)
+        waiting.update(status=Run.Status.SKIPPED, error=skipped.sentence.serialize(), finished_at=now)
     except sources.DataPending:
         # Nothing failed, so this rendering does not count.
         waiting.update(render_count=F("render_count") - 1, render_after=now + RECHECK_AFTER)
@@ -307,7 +307,7 @@ def _write_run(run: Run, plan: MessagePlan, now: datetime) -> list[int]:
             address=person.address,
             status=Receipt.Status.SKIPPED,
             reason=person.reason or "",
-            detail="" if person.detail is None else person.detail.stored(),
+            detail="" if person.detail is None else person.detail.serialize(),
         )
         for person in plan.skipped
     )
@@ -318,7 +318,7 @@ def _write_run(run: Run, plan: MessagePlan, now: datetime) -> list[int]:
     run.status = Run.Status.SENDING if delivery_ids else Run.Status.FINISHED
     run.finished_at = None if delivery_ids else now
     loss = None if delivery_ids else explain_no_messages({person.reason for person in plan.skipped})
-    run.error = "" if loss is None else loss.stored()
+    run.error = "" if loss is None else loss.serialize()
     run.fingerprint = plan.fingerprint
     counts = ("recipient_count", "skipped_count")
     run.save(update_fields=[*counts, "rendered_at", "status", "finished_at", "error", "fingerprint"])

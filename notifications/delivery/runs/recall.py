@@ -169,7 +169,7 @@ def request_recall(sent: Run | Delivery, *, person: User, now: datetime) -> bool
         services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=corps)
     if isinstance(sent, Run):
         waiting = run.find_runs_of_message().filter(status=Run.Status.WAITING)
-        waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED_SENTENCE.stored())
+        waiting.update(status=Run.Status.FAILED, finished_at=now, error=_RECALLED_SENTENCE.serialize())
     cancel_recalled(now=now)
     return True
 

@@ -247,7 +247,7 @@ def _describe_run(
         "claimed_at": now,
         "render_after": now + RENDER_LEASE,
         "finished_at": None if status == Run.Status.WAITING else now,
-        "error": reason.stored() if reason is not None else "",
+        "error": reason.serialize() if reason is not None else "",
     }
 
 

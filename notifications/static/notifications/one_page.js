@@ -78,8 +78,8 @@ window.onePage = (beside, form) => {
       standIn(target)?.focus();
     });
 
-  // What is set in each folded part.
-  const showSet = (texts) => {
+  // Shows the summary of each collapsible part.
+  const showSummaries = (texts) => {
     for (const [key, text] of Object.entries(texts)) {
       const place = find(`[data-part="${key}"] [data-set]`);
       if (place) place.textContent = text;
@@ -94,7 +94,7 @@ window.onePage = (beside, form) => {
       form,
       post: (body) => post(words.previewUrl, body),
       show: (found) => {
-        showSet(found.folded);
+        showSummaries(found.summaries);
         tell(found.waiting);
         show(found);
       },

@@ -59,7 +59,7 @@ window.preview = (() => {
       const found = await post(body).catch(() => null);
       if (mine !== number) return;
       if (!found) return failed();
-      if (found.token || found.is_lost) token = found.token;
+      if (found.token || found.has_failed) token = found.token;
       show(found);
       if (found.token) setTimeout(() => mine === number && refresh(), POLL_MS);
     };

@@ -40,7 +40,7 @@ VALUES = st.recursive(
 def test_what_is_stored_is_shown_as_it_was(msgid: str, values: dict[str, object]) -> None:
     sentence = Sentence(msgid) % values
 
-    assert translate_stored(sentence.stored()) == str(sentence)
+    assert translate_stored(sentence.serialize()) == str(sentence)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_all_parts_are_in_the_language_in_force() -> None:
     ]
     nested = Sentence("Line %(line)d: %(reason)s") % {"line": 3, "reason": Sentence("This number is too large.")}
     parts = {"first": refused[0], "second": refused[1], "third": nested}
-    stored = Sentence("%(first)s %(second)s %(third)s", parts).stored()
+    stored = Sentence("%(first)s %(second)s %(third)s", parts).serialize()
 
     with translation.override("en"):
         assert translate_stored(stored) == (
@@ -85,7 +85,7 @@ def test_all_parts_are_in_the_language_in_force() -> None:
 def test_why_a_card_has_no_data_is_in_the_language_in_force() -> None:
     found = NoData("busy", {})
     sentence = Sentence("There is no data of “%(card)s”: %(problem)s") % {"card": "销售", "problem": found}
-    stored = sentence.stored()
+    stored = sentence.serialize()
 
     said = set()
     for language in ("en", "zh-hans"):
@@ -152,9 +152,9 @@ WITH_CARD = {
 def test_a_row_with_a_reworded_text_reads_like_a_new_one(former: str, present: str) -> None:
     values = {"name": "a.png", "card": "Sales", "problem": "?", "count": 2, "column": "Region", "chart": "Line"}
 
-    read = translate_stored(Sentence(former, values).stored())
+    read = translate_stored(Sentence(former, values).serialize())
     with translation.override("zh-hans"):
-        chinese = translate_stored(Sentence(former, values).stored())
+        chinese = translate_stored(Sentence(former, values).serialize())
 
     assert read == str(Sentence(present, values))
     assert re.search("[一-鿿]", chinese)

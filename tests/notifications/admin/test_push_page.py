@@ -100,7 +100,7 @@ def test_the_preview_looks_as_nobody_whom_one_does_not_see(root: Client) -> None
 def test_all_that_is_wrong_stands_on_top_each_leading_to_its_field(root: Client) -> None:
     wrong = {"title": "{{ 没有 }}", "body": "", "name": "长" * 200, "local_time": "", "lifetime_hours": "0"}
     answer = root.post(ADD, as_browsers_send(root, ADD, _enable="1", **wrong))
-    assert [key for key, part in answer.context["folded_parts"].items() if part["is_open"]] == ["delivery"]
+    assert [key for key, part in answer.context["collapsible_parts"].items() if part["is_open"]] == ["delivery"]
     anchors = [anchor for _text, _label, anchor in answer.context["problems"]]
     assert {"id_name", "id_local_time", "id_body"} <= set(anchors)
     text = answer.content.decode()
@@ -121,16 +121,16 @@ def test_what_is_set_in_a_folded_part_stands_in_its_line(root: Client) -> None:
     ReportChart.objects.create(report=subscription.report, alias="a", kind="bar", x="店", y="额")
     figures = "降水: {{ sales.sum('降水') }}\n{% if a %}气温: {{ b }}{% endif %}"
     Report.objects.update(is_template=False, figures=figures)
-    parts = root.get(change(subscription)).context["folded_parts"]
+    parts = root.get(change(subscription)).context["collapsible_parts"]
     assert {key: (part["summary"], part["is_open"]) for key, part in parts.items()} == {
         "look": ("关键指标：降水: …\n…气温: …… · 标题和正文是模板：否 · 图表：1", False),
         "delivery": ("触达方式：企业微信群机器人 · 群机器人：销售群 · 优先级：紧急", False),
         "exceptions": ("遇节假日和休息日：跳过：仅在工作日发送 · 数据为空时不发送", False),
     }
-    # The folded line follows what is typed.
+    # The summary follows what is typed.
     rows = {"charts-TOTAL_FORMS": "2", "charts-0-DELETE": "on", "charts-1-title": "x"}
     sent = as_browsers_send(root, ADD, priority="0", **rows)
-    typed = root.post(f"{LIST}outlook/", sent).json()["folded"]
+    typed = root.post(f"{LIST}outlook/", sent).json()["summaries"]
     assert typed == {"look": "图表：1", "delivery": "优先级：紧急", "exceptions": ""}
 
 
@@ -466,7 +466,7 @@ class TestTrial:
         push = make_subscription(person := make_person(make_corp(), "li"))
         self.try_on(root, push, person)
         run = Run.objects.get()
-        Run.objects.update(status=Run.Status.FAILED, error=Sentence("Title and text are empty.").stored())
+        Run.objects.update(status=Run.Status.FAILED, error=Sentence("Title and text are empty.").serialize())
 
         found = root.get(reverse("admin:notifications_subscription_trial", args=[push.pk, run.pk])).json()
 

@@ -211,7 +211,7 @@ def test_a_fall_is_tried_on_the_rows_and_what_they_cannot_answer_is_said(
 @pytest.mark.usefixtures("undrawn")
 def test_what_is_set_in_a_folded_part_stands_in_its_line(root: Client, card: Card) -> None:
     rule = make_rule(card, severity="critical", notifies_recovery=False)
-    parts = root.get(f"{LIST}{rule.pk}/change/").context["folded_parts"]
+    parts = root.get(f"{LIST}{rule.pk}/change/").context["collapsible_parts"]
     assert {key: (part["summary"], part["is_open"]) for key, part in parts.items()} == {
         "conditions": ("级别：严重", False),
         "people": ("恢复时通知：否", False),

@@ -149,7 +149,7 @@ CASES: dict[str, tuple[Answer, str, Problem]] = {
     "a function on the wrong type": (says_json({"a": 1}), "length(a)", Problem.EXPRESSION),
     "an expression that doubles for ever": (says_json([1]), DOUBLING, Problem.EXPRESSION),
     "more values than a process may hold": (says(b"[" + b"0," * 4_000_000 + b"0]"), "", Problem.TOO_BIG),
-    "an expired token": (says_json({}, status="401 Unauthorized"), "", Problem.NOT_ADMITTED),
+    "an expired token": (says_json({}, status="401 Unauthorized"), "", Problem.CREDENTIALS_REFUSED),
     "a deleted query": (says_json({}, status="404 Not Found"), "", Problem.NOT_FOUND),
     "too many questions": (says_json({}, status="429 Too Many Requests"), "", Problem.BUSY),
     "a mistake of ours": (says_json({}, status="400 Bad Request"), "", Problem.REFUSED),

@@ -117,7 +117,7 @@ class TestEveryDatabase:
     def test_a_wrong_password_a_missing_database_and_no_server_are_told_apart(self, database: Database) -> None:
         port = database.url.rpartition(":")[2].partition("/")[0]
 
-        assert Database(database.url.replace(SECRET, "wrong")).problem("SELECT 1") is Problem.NOT_ADMITTED
+        assert Database(database.url.replace(SECRET, "wrong")).problem("SELECT 1") is Problem.CREDENTIALS_REFUSED
         assert database.problem("SELECT n FROM hidden") is Problem.NO_RIGHT
         nothing = Database(database.url.rpartition("/")[0] + "/nothing").problem("SELECT 1")
         # MariaDB does not reveal whether the database exists.
