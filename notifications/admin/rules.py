@@ -37,7 +37,7 @@ from integrations.models import Card, CardData, Corp
 from notifications.admin import base, subscription_forms
 from notifications.admin.push.one_page import ColumnField, DraftedForm, FormPart, OnePage, read_column_lines
 from notifications.alerts import conditions, evaluation, trial
-from notifications.alerts.conditions import BY_CHANGE, CONDITIONS_AT_MOST, Condition, ConditionError
+from notifications.alerts.conditions import CONDITIONS_AT_MOST, FALL_OR_RISE, Condition, ConditionError
 from notifications.delivery.rendering.report_contents import read_latest_tables
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.models import AlertRule, Incident, Repeat, SilenceWindow
@@ -83,7 +83,7 @@ class ConditionsWidget(subscription_forms.RowsWidget):
         row = ConditionRow(*(value[:ENTRY_CHARACTERS] for value in values))
         if not any((row.aggregate, row.column, row.value, row.second, row.filters)):
             return None
-        return row if row.comparison in BY_CHANGE else row._replace(against="", unit="")
+        return row if row.comparison in FALL_OR_RISE else row._replace(against="", unit="")
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context(name, value, attrs)
@@ -152,7 +152,7 @@ def read_condition(row: ConditionRow) -> Condition:
     comparison = conditions.Comparison(row.comparison)
     entered = [row.value.strip(), row.second.strip()] if comparison in conditions.WITH_TWO else [row.value.strip()]
     against, unit = None, conditions.Unit.PERCENT
-    if comparison in BY_CHANGE:
+    if comparison in FALL_OR_RISE:
         if row.against not in conditions.Against or row.unit not in conditions.Unit:
             raise ConditionError("no_against", row.column)
         against, unit = conditions.Against(row.against), conditions.Unit(row.unit)
@@ -243,8 +243,8 @@ class AlertRuleForm(DraftedForm, subscription_forms.RecipientsFormPart, subscrip
             pk=self.instance.owner_id
         )
         if self.instance.card_id:  # the columns of the last fetched data
-            tables = read_latest_tables({"": self.instance.card_id})
-            fields["conditions"].widget.names = list(tables[""].names) if tables else []
+            table = read_latest_tables({self.instance.card_id: self.instance.card_id}).get(self.instance.card_id)
+            fields["conditions"].widget.names = [] if table is None else list(table.names)
 
     def read_values(self, row: Any) -> dict[str, Any]:
         windows = row.silence_windows.order_by("pk").values_list(*SilenceWindowForm.Meta.fields)

@@ -2,8 +2,8 @@
 
 Each action is idempotent.
 
-A click arrives as an event from WeCom. It names the card by a mark that only its recipients know, and the person's
-right to act is checked here. The event's response_code is kept to change the card; WeCom refuses an invented one.
+A click arrives as an event from WeCom. It names the card by a mark that only the recipients know, and the person's
+right to act is checked here. The event's response_code is stored, to change the card; WeCom refuses an invented one.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def _apply_action(action: Action, incident: Incident, person: User, now: datetim
         return False
     match action:
         case Action.ACKNOWLEDGE | Action.TAKE_OVER:
-            is_theirs = action == Action.ACKNOWLEDGE or incident.acknowledged_by_id == person.pk
-            if incident.acknowledged_at is not None and is_theirs:
+            may_replace = action == Action.TAKE_OVER and incident.acknowledged_by_id != person.pk
+            if incident.acknowledged_at is not None and not may_replace:
                 return False
             incident.acknowledged_by, incident.acknowledged_at = person, now
             kind, fields = Kind.ACKNOWLEDGED, ["acknowledged_by", "acknowledged_at"]
@@ -97,9 +97,8 @@ def _apply_action(action: Action, incident: Incident, person: User, now: datetim
             is_begun = action == Action.SILENCE
             if incident.is_silenced(now) is is_begun:
                 return False
-            incident.silenced_by, incident.silenced_until = (
-                (person, now + SILENCE_DURATION) if is_begun else (None, None)
-            )
+            silence = (person, now + SILENCE_DURATION) if is_begun else (None, None)
+            incident.silenced_by, incident.silenced_until = silence
             kind, fields = Kind.SILENCED if is_begun else Kind.UNSILENCED, ["silenced_by", "silenced_until"]
             is_rescheduled = incident.notice_kind != Incident.Notice.FIRE
         case Action.CLOSE:
@@ -119,7 +118,7 @@ _NOTES = {Action.ACKNOWLEDGE: Sentence("Button: Take"), Action.SILENCE: Sentence
 
 
 def consume_clicks(batch: EventBatch) -> None:
-    """Do the action of each pressed button if a recipient pressed it on one of our cards and its response_code is new.
+    """Do the action of each pressed button if a recipient pressed it on one of our cards and the response_code is new.
     Code and action are saved in one transaction, so a repeated event does nothing. notifications.alerts.card_updates
     changes the cards afterwards."""
     for event in batch.events:
@@ -133,11 +132,10 @@ def consume_clicks(batch: EventBatch) -> None:
                 continue
             fields = callback.fields
             action = _BUTTONS.get(_read_field(fields, "EventKey"))
-            ours = Delivery.objects.filter(
-                mark=tidy_mark(_read_field(fields, "TaskId")), corp=corp, channel=Channel.WECOM
-            )
+            mark = tidy_mark(_read_field(fields, "TaskId"))
+            ours = Delivery.objects.filter(mark=mark, corp=corp, channel=Channel.WECOM)
             delivery = ours.filter(run__incident_events__isnull=False).distinct().first()
-            if action is None or delivery is None:  # not one of our cards
+            if action is None or delivery is None:  # not one of our buttons or cards
                 continue
             address = f"{corp.pk}:{fold_userid(callback.userid)}"[:128]
             receipt = Receipt.objects.filter(delivery=delivery, address=address).select_related("user").first()
@@ -147,7 +145,7 @@ def consume_clicks(batch: EventBatch) -> None:
             ids = list(IncidentEvent.objects.filter(run=delivery.run_id).values_list("incident", flat=True))
             # Locked before the card, as everywhere, to avoid deadlocks.
             list(Incident.objects.filter(pk__in=ids).select_for_update(of=("self",)).order_by("pk").values_list("pk"))
-            if not card_updates.keep_code(delivery, _read_field(fields, "ResponseCode"), now=event.received_at):
+            if not card_updates.store_code(delivery, _read_field(fields, "ResponseCode"), now=event.received_at):
                 logger.warning(
                     "click corp=%d delivery=%d has no code, or one that was used before", corp.pk, delivery.pk
                 )

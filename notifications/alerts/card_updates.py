@@ -1,4 +1,4 @@
-"""Updates alert cards on all phones after a click or a recovery, once each.
+"""Updates alert cards on all phones after a click or a recovery.
 
 WeCom lets a card be changed with a code that works once, within 72 hours. One code comes with the message, another with
 each click. A card without codes stays as it is; its page shows the current state.
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 # Longer than a call. After it another worker may take over the card of a worker that died.
 LEASE = timedelta(seconds=60)
+# The wait after a failed try, doubled with each further one.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=15)
 DOUBLINGS_AT_MOST = 8
 TRIES_AT_MOST = 40
@@ -57,19 +58,19 @@ class _CompanyWaitsError(Exception):
 def find_changeable_cards(now: Moment) -> QuerySet[AlertCard]:
     """Return the cards whose next change may be tried. Cards of a blocked company wait until it works again or is to be
     tried again with one card."""
-    held_up = CorpQueue.objects.blocked().filter(probe_at__gt=now, corp=OuterRef("delivery__corp"))
-    return _find_stale_cards(now).exclude(Exists(held_up))
+    blocked = CorpQueue.objects.blocked().filter(probe_at__gt=now, corp=OuterRef("delivery__corp"))
+    return _find_stale_cards(now).exclude(Exists(blocked))
 
 
 def claim_due_cards(*, now: datetime) -> list[int]:
     """Claim the cards to change now and return their ids. Nobody else gets them until their lease ends."""
     ids = list(find_changeable_cards(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
-    # Checks only conditions on AlertCard: conditions on other tables are not checked again after waiting for a lock.
+    # Only conditions on AlertCard: after waiting for a lock PostgreSQL does not check those on other tables again.
     return [pk for pk in ids if _find_stale_cards(now).filter(pk=pk).update(next_try_at=now + LEASE) == 1]
 
 
 @transaction.atomic
-def keep_code(delivery: Delivery, code: str, *, now: datetime) -> bool:
+def store_code(delivery: Delivery, code: str, *, now: datetime) -> bool:
     """Store a code that came with a message or a click. Return False if there is none or it is stored already, because
     the event was replayed. Locks the card until the end of the transaction. A transaction that also locks incidents
     must lock them first, as the callers of `mark_stale` do."""
@@ -101,7 +102,7 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
                 count += _update_card(card_id, clock)
         except _CompanyWaitsError as waits:
             waiting_corps.add(corp_id)
-            # The cards that were claimed but not tried are due again when the company's wait ends, before their lease.
+            # Cards that were claimed but not tried become due when the company's wait ends, not only after their lease.
             now = clock()
             until = now + timedelta(seconds=waits.seconds)
             untried = rows.filter(delivery__corp=corp_id, is_stale=True, next_try_at__lte=now + LEASE)
@@ -114,7 +115,7 @@ def _find_stale_cards(now: Moment) -> QuerySet[AlertCard]:
 
 
 def _update_card(card_id: int, clock: Clock) -> bool:
-    """Update one card if needed and permitted by the limiter. Return True if it was, or if its incidents are gone.
+    """Update one card if needed and permitted by the limiter. Return True if it was updated, or its incidents are gone.
     Raise _CompanyWaitsError."""
     now = clock()
     # If the next try is further away than LEASE, another worker has postponed the card since it was claimed.
@@ -131,7 +132,7 @@ def _update_card(card_id: int, clock: Clock) -> bool:
     # The code that WeCom returned when the message was sent.
     is_known = any(one["code"] == delivery.response_code for one in card.codes)
     if delivery.status == Delivery.Status.ACCEPTED and not is_known:
-        keep_code(delivery, delivery.response_code, now=delivery.settled_at or now)
+        store_code(delivery, delivery.response_code, now=delivery.settled_at or now)
         card.refresh_from_db(fields=["codes"])
     notice = notices.read_notice(delivery.run, now=now, with_lock=False)
     if notice is None:
@@ -147,7 +148,7 @@ def _update_card(card_id: int, clock: Clock) -> bool:
     try:
         return _send_change(card, clock)
     except (ConfigurationError, RateLimitedError) as error:
-        # All cards of the company wait as long as the answer asks. This counts as no try.
+        # All cards of the company wait for as long as WeCom's answer says. This does not count as a try.
         outcome, now = make_error_outcome(error), clock()
         logger.info("corp=%d: changes of cards wait errcode=%s", delivery.corp_id, outcome.errcode)
         if outcome.is_rate_limited:

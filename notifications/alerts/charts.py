@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from integrations.data.table import NUMERIC, Kind, Table
 from notifications.alerts import conditions, notices, verdicts
-from notifications.alerts.conditions import BY_CHANGE, BY_ROW, WITHOUT_VALUE, Against, Aggregate, Comparison
+from notifications.alerts.conditions import BY_ROW, FALL_OR_RISE, WITHOUT_VALUE, Against, Aggregate, Comparison
 from notifications.charts import definition as charts
 from notifications.charts import drawing
 from notifications.charts.definition import POINTS_AT_MOST, TOP_AT_MOST, Chart, ChartKind
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 REQUESTED_AT_MOST = 20
 # Days that the chart of a fall or a rise shows, so that both compared days are in it.
 DAYS_CHARTED = {Against.DAY: 31, Against.WEEK: 31, Against.YEAR: 400}
-_DOWN = frozenset({Comparison.LESS, Comparison.AT_MOST})
-_UP = frozenset({Comparison.GREATER, Comparison.AT_LEAST})
 _CHART_AGGREGATES = {
     Aggregate.SUM: charts.Aggregate.SUM,
     Aggregate.CHANGE: charts.Aggregate.SUM,
@@ -52,7 +50,7 @@ def request_charts(
     rule: AlertRule, opened: Sequence[tuple[Incident, Verdict]], *, slot_at: datetime, now: datetime
 ) -> None:
     """Request the first REQUESTED_AT_MOST charts, one of each incident before a second of any. `opened`: incidents that
-    a check opened; `slot_at`: its slot. Call it outside a transaction: large tables take time."""
+    a check opened; `slot_at`: the check's slot. Call it outside a transaction: large tables take time."""
     language, at = get_language() or settings.LANGUAGE_CODE, slot_at.astimezone(read_zone(rule.time_zone))
     requested: list[Medium] = []
     for index, condition in enumerate(conditions.read_conditions(rule.conditions)):
@@ -97,7 +95,7 @@ def find_chart(incident: Incident, medium_id: int, *, person: User) -> Medium | 
     return medium if medium is not None and notices.may_see_data(incident, person) else None
 
 
-# --- The chart of one condition. Pure ---
+# --- The chart of one condition ---
 
 
 def make_recipe(
@@ -107,14 +105,14 @@ def make_recipe(
     `table`: one part of the rule's data; `at`: the slot in the rule's time zone, like the table's moments. None if a
     chart would say nothing or something wrong: counts, columns without numbers, data without an axis, and several rows
     at one place if no direction says which one matters."""
-    # The chart of a fall or a rise shows all days; for BY_CHANGE, `resolve_dates` would keep only the compared one.
-    of_all_days = replace(condition, comparison=Comparison.GREATER) if condition.comparison in BY_CHANGE else condition
-    chosen = verdicts.find_matching_rows(verdicts.resolve_dates(of_all_days, table, at), table)
+    # The chart of a fall or a rise shows all days: with its own comparison `resolve_dates` would keep only one of them.
+    all_days = replace(condition, comparison=Comparison.GREATER) if condition.comparison in FALL_OR_RISE else condition
+    chosen = verdicts.find_matching_rows(verdicts.resolve_dates(all_days, table, at), table)
     matching = table.replace_rows([table.rows[index] for index in chosen])
     kinds = {column.name: column.kind for column in table.columns}
     if condition.aggregate == Aggregate.COUNT or kinds.get(condition.column) not in NUMERIC:
         return None
-    if set(matching.list_values(condition.column)) <= {None}:
+    if set(matching.list_values(condition.column)) <= {None}:  # no row, or no number in any
         return None
     # The first column of times with several values, else the text column that fits and best tells the rows apart.
     free = [column for column in matching.columns if column.name not in {condition.column, rule.split_column}]
@@ -127,7 +125,7 @@ def make_recipe(
         return None
     kind = ChartKind.LINE if table.find_column(axis).is_temporal else ChartKind.BAR
     if condition.against is not None and kind == ChartKind.LINE:
-        # In a chart of years the two compared days would not be seen.
+        # In a chart of several years nobody could make out the two compared days.
         days = [verdicts.to_day(value) or date.min for value in matching.list_values(axis)]
         first = max(days) - timedelta(days=DAYS_CHARTED[condition.against] - 1)
         matching = matching.replace_rows([row for row, day in zip(matching.rows, days, strict=True) if day >= first])
@@ -135,20 +133,20 @@ def make_recipe(
     places = matching.list_values(axis)
     if condition.aggregate not in BY_ROW:
         aggregate = _CHART_AGGREGATES[condition.aggregate]
-    elif condition.comparison in _UP | _DOWN:
-        is_largest = (condition.comparison in _UP) == (condition.aggregate == Aggregate.ANY)
+    elif condition.comparison in conditions.ABOVE | conditions.BELOW:
+        is_largest = (condition.comparison in conditions.ABOVE) == (condition.aggregate == Aggregate.ANY)
         aggregate = charts.Aggregate.MAXIMUM if is_largest else charts.Aggregate.MINIMUM
     elif len(set(places)) == len(places) <= (POINTS_AT_MOST if kind == ChartKind.LINE else TOP_AT_MOST):
         aggregate = charts.Aggregate.MAXIMUM
     else:
         return None
-    has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE | BY_CHANGE
+    has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE | FALL_OR_RISE
     lines = tuple(float(one) for one in conditions.read_values(condition)) if has_lines else ()
     title = conditions.describe_condition(condition)
     chart = Chart(
         kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=aggregate, title=title, thresholds=lines
     )
-    # These columns only, because a recipe stores all it gets.
+    # Only the drawn columns, because the recipe stores the whole table that it is given.
     drawn = [matching.find_position(name) for name in (axis, condition.column)]
     columns = tuple(matching.columns[position] for position in drawn)
     rows = tuple(tuple(row[position] for position in drawn) for row in matching.rows)

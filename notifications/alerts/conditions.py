@@ -1,4 +1,4 @@
-"""Reads, stores, checks and describes conditions. Pure; verdicts.py evaluates them."""
+"""Reads, writes, checks and describes conditions; verdicts.py evaluates them."""
 
 from __future__ import annotations
 
@@ -89,9 +89,10 @@ class Unit(TextChoices):
 
 BY_ROW = frozenset({Aggregate.ANY, Aggregate.ALL})
 WITHOUT_VALUE = frozenset({Comparison.IS_NULL, Comparison.CHANGED})
-BY_CHANGE = frozenset({Comparison.FELL, Comparison.ROSE})
+FALL_OR_RISE = frozenset({Comparison.FELL, Comparison.ROSE})
 WITH_TWO = frozenset({Comparison.BETWEEN, Comparison.OUTSIDE})
-ORDERED = frozenset({Comparison.GREATER, Comparison.AT_LEAST, Comparison.LESS, Comparison.AT_MOST}) | WITH_TWO
+ABOVE, BELOW = frozenset({Comparison.GREATER, Comparison.AT_LEAST}), frozenset({Comparison.LESS, Comparison.AT_MOST})
+ORDERED = ABOVE | BELOW | WITH_TWO
 
 
 class ConditionError(ValueError):
@@ -126,11 +127,12 @@ def check_condition(condition: Condition) -> None:
         number = read_number_or_none(value)
         if number is None and (needs_number or (condition.comparison in ORDERED and not is_date(value))):
             raise ConditionError("no_number" if needs_number else "no_number_or_date", value)
-        if condition.comparison in BY_CHANGE and (number or 0) < 0:
+        if condition.comparison in FALL_OR_RISE and (number or 0) < 0:
             raise ConditionError("signed", value)
-    if condition.comparison in BY_CHANGE | {Comparison.CHANGED} and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
+    is_over_time = condition.comparison in FALL_OR_RISE | {Comparison.CHANGED}
+    if is_over_time and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
         raise ConditionError("changed_of_rows", condition.column)
-    if condition.comparison in BY_CHANGE and condition.against is None:
+    if condition.comparison in FALL_OR_RISE and condition.against is None:
         raise ConditionError("no_against", condition.column)
     if len(condition.filters) > FILTERS_AT_MOST or any(
         len(values) > VALUES_AT_MOST for _column, values in condition.filters
@@ -201,13 +203,14 @@ def check_columns(condition: Condition, table: Table) -> None:
         for value in values:
             if not is_date(value):
                 raise ConditionError("no_date", value)
+            # Filters compare exactly, as = and != do: no moment would equal a day.
             is_exact = values is not compared or condition.comparison in {Comparison.EQUAL, Comparison.UNEQUAL}
             if kind == Kind.DATE and is_exact and read_moment(value, UTC) is not None:
                 raise ConditionError("no_times", value)
 
 
 def find_position(table: Table, name: str) -> int:
-    """Return the column's position, from 0. Raise ConditionError if it is missing."""
+    """Return the column's position, from 0. Raise ConditionError if the column is missing."""
     try:
         return table.find_position(name)
     except KeyError:
@@ -231,7 +234,7 @@ def is_date(text: str) -> bool:
 def read_span(text: str, today: date) -> Period | None:
     """Return the days of a relative date, a month or a day; None for anything else."""
     name = _normalize_name(text)
-    # Only this relative date depends on the entered workdays.
+    # Only for this relative date the entered workdays are read.
     is_last_workday = name in map(_normalize_name, LAST_WORKDAY)
     relative = {_normalize_name(known): days for known, days in find_named_days(today).items()}
     named = find_last_workday(today, read_workdays()) if is_last_workday else relative.get(name)
@@ -244,6 +247,7 @@ def read_span(text: str, today: date) -> Period | None:
 
 
 def _normalize_name(name: str) -> str:
+    """Return a text that is equal for all ways to write a relative date, such as 最近 7 天 and 近7天."""
     return narrow_text(name).casefold().replace(" ", "").replace("_", "").replace("最近", "近")
 
 
@@ -369,9 +373,8 @@ def describe_condition(condition: Condition) -> str:
 
 
 def describe_results(rule: AlertRule, verdict: Verdict, *, unknown: ConditionError | None = None) -> str:
-    """Describe each condition with its result, one line each, for a card and the page: its value, both compared values,
-    or the number of rows that fit. `unknown`: the reason given for conditions whose result is unknown and has no reason
-    of its own."""
+    """Describe each condition and its result in one line, for a card and the page. The result is a value, two compared
+    values, or the number of rows that fit. `unknown`: the reason for unknown results without a reason of their own."""
     lines = []
     for condition, found in zip(read_conditions(rule.conditions), verdict.results, strict=True):
         line = describe_condition(condition)

@@ -65,9 +65,9 @@ def check_due_rules(*, now: datetime) -> tuple[int, int]:
     decided_count = 0
     for check in AlertCheck.objects.filter(outcome=Outcome.WAITING).order_by("requested_at")[:BATCH]:
         state = fetch.find_card_data([check.card_id], slot_at=check.slot_at).get(check.card_id)
-        is_over = state is not None and state.status != state.Status.WAITING
+        is_finished = state is not None and state.status != state.Status.WAITING
         is_late = check.requested_at < now - PATIENCE
-        outcome = decide_check(check.pk, state, now=now) if is_over else None
+        outcome = decide_check(check.pk, state, now=now) if is_finished else None
         if outcome is None and is_late:
             outcome = decide_check(check.pk, None, now=now)
         if outcome is not None:
@@ -86,9 +86,9 @@ def decide_checks_of_card(card_id: int, slot_at: datetime) -> None:
 
 
 def reset_changed_rule(rule: AlertRule, *, now: datetime) -> None:
-    """Reset the rule and end its open incidents if it watches something else than at its last check: other conditions,
-    split or card settings. Every check calls this, so it does not matter where the change was made. Runs inside the
-    caller's transaction, which holds the lock on the rule."""
+    """Reset the rule and end its open incidents if its conditions, split or card settings were changed since its last
+    check. Every check calls this, so it does not matter where the change was made. Runs inside the caller's
+    transaction, which holds the lock on the rule."""
     # Empty fields are left out, so that a column added by a later version changes nothing.
     card = {name: value for name, value in model_to_dict(rule.card, exclude=_UNWATCHED).items() if value}
     parts = [rule.conditions, rule.join, rule.split_column, rule.split_attribute_id, card]
@@ -96,11 +96,11 @@ def reset_changed_rule(rule: AlertRule, *, now: datetime) -> None:
     if rule.watched == watched:
         return
     if rule.watched:
-        found = Incident.objects.filter(rule=rule)
-        is_open = found.open().select_for_update(of=("self",)).order_by("pk")
-        incidents.end_incidents(list(is_open), Sentence("What the rule watches was changed."), now)
+        of_rule = Incident.objects.filter(rule=rule)
+        still_open = of_rule.open().select_for_update(of=("self",)).order_by("pk")
+        incidents.end_incidents(list(still_open), Sentence("What the rule watches was changed."), now)
         # The keys of former incidents are replaced, so the next firing is a new incident, however soon.
-        found.filter(key__startswith=f"rule:{rule.pk}:").update(key=Concat(Value("former:"), Cast("pk", CharField())))
+        of_rule.filter(key__startswith=f"rule:{rule.pk}:").update(key=Concat(Value("former:"), Cast("pk", CharField())))
         rule.holding, rule.memory, rule.absent, rule.failure_count = {}, {}, {}, 0
         rule.is_broken, rule.problem = False, ""
     rule.watched = watched
@@ -132,24 +132,25 @@ def decide_check(check_id: int, state: CardData | None, *, now: datetime) -> Ale
 
 
 def read_earlier_days(rule: AlertRule, table: Table, *, at: datetime) -> dict[Against, EarlierDay]:
-    """Return the earlier days with which the rule's conditions compare. Each has the data, by part,
-    of about the same time of day as `at`; it has no parts if no data is stored or its columns differ. If the table has
-    a column of days, nothing is read. Raise ConditionError for malformed conditions."""
-    stored = conditions.read_conditions(rule.conditions)
-    needed = set() if verdicts.find_day_columns(table) else {one.against for one in stored if one.against is not None}
+    """Return the earlier days with which the rule's conditions compare, each with its data by part: the stored data of
+    that day whose time of day is closest to that of `at`, the slot in the rule's time zone. A day has no parts if no
+    data is stored or its columns differ. Return no days if `table` has a column of days, because it contains the
+    earlier days itself. Raise ConditionError for malformed conditions."""
+    saved = conditions.read_conditions(rule.conditions)
+    needed = set() if verdicts.find_day_columns(table) else {one.against for one in saved if one.against is not None}
     earlier = {}
     for against in needed:
         day, parts = EARLIER[against](at.date()), dict[str, Table]()
         wanted = at.replace(year=day.year, month=day.month, day=day.day)
         midnight = wanted.replace(hour=0, minute=0, second=0, microsecond=0)
-        answers = CardData.objects.filter(card=rule.card_id, status=CardData.Status.READY)
-        that_day = answers.filter(slot_at__gte=midnight, slot_at__lt=midnight + timedelta(days=1))
+        stored_data = CardData.objects.filter(card=rule.card_id, status=CardData.Status.READY)
+        that_day = stored_data.filter(slot_at__gte=midnight, slot_at__lt=midnight + timedelta(days=1))
         distances = {pk: abs(slot_at - wanted) for pk, slot_at in that_day.values_list("pk", "slot_at") if slot_at}
         if distances:
-            kept = answers.get(pk=min(distances, key=lambda pk: distances[pk])).table
+            closest = stored_data.get(pk=min(distances, key=lambda pk: distances[pk])).table
             with suppress(ConditionError):
-                split_table = verdicts.split_for_rule(rule, verdicts.localize_moments(kept, read_zone(rule.time_zone)))
-                parts = {fold_text(part): rows for part, rows in split_table.items()}
+                localized = verdicts.localize_moments(closest, read_zone(rule.time_zone))
+                parts = {fold_text(part): rows for part, rows in verdicts.split_for_rule(rule, localized).items()}
         earlier[against] = EarlierDay(day, parts)
     return earlier
 
@@ -187,9 +188,9 @@ def _apply_verdicts(
 ) -> list[tuple[Incident, Verdict]]:
     """Store the verdicts and apply them to the rule's incidents. Return the opened incidents.
 
-    A part (all rows, or those of one split value) whose conditions hold for long enough opens an incident; it ends once
-    they do not hold. The incident stays open while it is not known whether they hold, and while the part is missing
-    from the data, for as many checks as the rule says.
+    A part (all rows, or those of one split value) opens an incident once the conditions have held for it in enough
+    checks in a row. The incident ends once the conditions do not hold. It stays open while their result is unknown, and
+    while the part is missing from the data, for as many checks as the rule says.
     """
     holding, link = {}, find_bi_link([rule.card])
     # There is data, so this draft ends the incident for missing data, if one is open.
@@ -221,15 +222,15 @@ def _apply_verdicts(
     rule.save(update_fields=["holding", "memory", "absent", "failure_count", "problem", "checked_slot_at", "is_broken"])
     # Drop drafts that would end an incident which is not open: every check makes some.
     ended = {draft.key for draft in drafts if draft.ends_at is not None}
-    is_open = set(Incident.objects.open().filter(key__in=ended).values_list("key", flat=True))
-    drafts = [draft for draft in drafts if draft.ends_at is None or draft.key in is_open]
+    open_keys = set(Incident.objects.open().filter(key__in=ended).values_list("key", flat=True))
+    drafts = [draft for draft in drafts if draft.ends_at is None or draft.key in open_keys]
     outcome = incidents.apply_reports(drafts, source=rule, now=now)
     by_key = {_make_key(rule, Kind.FIRING, part): verdict for part, verdict in found.items()}
     return [(incident, by_key[incident.key]) for incident in outcome.opened]
 
 
 def _find_problem(found: dict[str, Verdict]) -> ConditionError | None:
-    """Return why a part's verdict is unknown; None if all are known or none gives a reason."""
+    """Return why the verdict of a part is unknown; None if all verdicts are known, or no unknown one has a reason."""
     unknown = (verdict for verdict in found.values() if verdict.holds is None)
     return next((one.problem for verdict in unknown for one in verdict.results if one.problem is not None), None)
 
@@ -237,9 +238,9 @@ def _find_problem(found: dict[str, Verdict]) -> ConditionError | None:
 def _count_missing_data(
     rule: AlertRule, check: AlertCheck, problem: str, now: datetime, *, is_broken: bool | None
 ) -> AlertCheck.Outcome:
-    """Count a check without data; if there are enough in a row, open the incident for that. The counts of checks whose
-    conditions held in a row begin again; the numbers for the next comparison are kept. A broken rule opens no incident:
-    its owner is notified once, and the rule keeps showing its problem. `is_broken`: None if this is not known."""
+    """Count a check without data; if there were enough in a row, open the incident for missing data. Checks in which
+    conditions held are counted from 0 again; the numbers for the next comparison are kept. A broken rule opens no
+    incident: its owner is notified once, and the rule keeps showing its problem. `is_broken`: None if not known."""
     was_broken = rule.is_broken
     rule.is_broken = was_broken if is_broken is None else is_broken
     rule.holding, rule.checked_slot_at = {}, check.slot_at
@@ -262,7 +263,7 @@ def _count_missing_data(
 def draft_incident(
     rule: AlertRule, check: AlertCheck, part: str = "", verdict: Verdict | None = None, **fields: Any
 ) -> Incident:
-    """Draft the incident of a part with its verdict or, without a verdict, the one for missing data."""
+    """Return an unsaved incident: of a part, with the part's verdict, or without a verdict the one for missing data."""
     title, kind = f"{rule.name} · {part}" if part else rule.name, Kind.FIRING
     if verdict is None:
         title, kind = _("No data: %(name)s") % {"name": rule.name}, Kind.NO_DATA
@@ -288,8 +289,8 @@ def _make_key(rule: AlertRule, kind: Incident.Kind, part: str) -> str:
 
 
 def request_check(rule: AlertRule, *, now: datetime, slot_at: datetime | None = None) -> AlertCheck:
-    """Begin the check of a slot. Without `slot_at` the check is for this second, such as after a data update; a second
-    request within it returns the same check."""
+    """Begin the check of a slot. Without `slot_at`, such as after a data update, the check is for the present second;
+    another request in the same second returns the same check."""
     check, is_new = AlertCheck.objects.get_or_create(
         rule=rule,
         slot_at=slot_at or now.replace(microsecond=0),

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 Kind, Notice, Status = Incident.Kind, Incident.Notice, Incident.Status
 # An incident that ends and begins again within this time stays one incident. It also limits the messages about it.
 DAMPING = timedelta(minutes=10)
-# For this long after an end, reports of its beginning may still arrive: a retry, or another replica of the sender.
-# Shorter than Alertmanager's `group_interval` of 5 minutes: what is still firing after that is no late report.
+# For this long after an end, late reports of the beginning may arrive: by a retry, or from a replica of the sender.
+# Alertmanager's `group_interval` of 5 minutes is longer: when it reports a firing again, that is no late report.
 LATENESS = timedelta(minutes=3)
 ORPHANS_AT_ONCE = 500
 # Fields of a report that may change while the incident lasts.
@@ -47,13 +47,13 @@ class ReportDecision(Enum):
     REOPEN = "reopen"
     SEEN = "seen"  # nothing changes but the texts and the time of the last report
     RESOLVE = "resolve"
-    RECORD = "record"  # as an incident that is over, of which nobody is notified
+    RECORD = "record"  # the report becomes an incident that is over, of which nobody is notified
     IGNORE = "ignore"
 
 
 def make_key(source: str, kind: str, part: str) -> str:
-    """Return the key of an incident. `source`: like `channel:7`; `part`: a fingerprint or a split key. 40 ASCII
-    characters, as a fingerprint has, are taken as they are; all else is digested."""
+    """Return the key of an incident. `source`: like `channel:7`; `part`: a fingerprint, or `part:` with a split value.
+    40 ASCII characters, as a fingerprint has, are taken as they are; all else is digested."""
     digest = part if len(part) == 40 and part.isascii() else hashlib.sha256(part.encode()).hexdigest()[:40]
     return f"{source}:{kind}:{digest}"
 
@@ -65,13 +65,14 @@ def decide_report(
 
     `known`: the newest incident with the report's key. The report says that something has been firing since `starts_at`
     and, unless `ends_at` is None, that it is over. `is_repeated`: the rule's check before this one reported it, too;
-    each check names itself as the beginning. A stretch is one uninterrupted time of firing; a reopened incident has
-    several.
+    a check reports its own slot as the beginning. A stretch is one uninterrupted time of firing; a reopened incident
+    has several.
 
     An end before the known beginning belongs to an earlier stretch. An end without a known beginning is recorded, so
-    that its firing opens nothing if it comes later. A firing that began before the known end is ignored: it is late, or
-    somebody closed the incident. But the end may have been wrong: a Prometheus that was cut off lets its alerts end,
-    then reports the same beginning. So such a firing counts if it comes more than LATENESS after we heard of the end.
+    that a late report of the beginning opens nothing. A firing that began before the known end is ignored: the report
+    is late, or somebody closed the incident. But the end may have been wrong: alerts of a Prometheus that loses its
+    connection end, and later it reports the same beginning. So such a report counts if it comes more than LATENESS
+    after we heard of the end.
     """
     if known is None:
         return ReportDecision.OPEN if ends_at is None else ReportDecision.RECORD
@@ -104,7 +105,7 @@ class IncidentChanges:
 
 def apply_reports(reports: Sequence[Incident], *, source: AlertSource, now: datetime) -> IncidentChanges:
     """Apply reports, drafted as incidents, to the incidents of one channel or rule. The order of the reports does not
-    matter. Runs inside the caller's transaction, which holds the lock on `source`. Safe to repeat."""
+    matter. Runs inside the caller's transaction, which holds the lock on `source`. It is safe to repeat."""
     keys = {report.key for report in reports}
     newest = Incident.objects.filter(key__in=keys).order_by().values("key").annotate(newest=Max("pk"))
     # Locked in the order of their ids, as everywhere, to avoid deadlocks.
@@ -166,10 +167,10 @@ def _copy_reported_fields(incident: Incident, report: Incident) -> None:
 
 
 def _open(incident: Incident, source: AlertSource, now: datetime, *, former: Incident | None) -> None:
-    """Open an incident. `former`: the last one with its key; if that is still silenced, the new one is, too."""
+    """Open an incident. `former`: the last one with the same key; its silence, if it still lasts, goes on."""
     if former is not None and former.is_silenced(now):
         incident.silenced_until, incident.silenced_by = former.silenced_until, former.silenced_by
-    incident.notice_kind, incident.notice_due_at = Notice.FIRE, _first_notice_at(source, now)
+    incident.notice_kind, incident.notice_due_at = Notice.FIRE, _find_first_notice_time(source, now)
     _insert_incident(incident, now)
     add_event(incident, IncidentEvent.Kind.OPENED, at=now)
 
@@ -179,7 +180,7 @@ def _insert_incident(incident: Incident, now: datetime) -> None:
     incident.save(force_insert=True)
 
 
-def _first_notice_at(source: AlertSource, now: datetime) -> datetime:
+def _find_first_notice_time(source: AlertSource, now: datetime) -> datetime:
     """Return `now`, or the end of the source's gathering time: alerts until then share one message."""
     return now if source.gather_until is None else max(now, source.gather_until)
 
@@ -196,7 +197,7 @@ def _reopen(incident: Incident, report: Incident, source: AlertSource, now: date
     incident.reopened_count += 1
     _copy_reported_fields(incident, report)
     if not was_notified:
-        incident.notice_kind, incident.notice_due_at = Notice.FIRE, _first_notice_at(source, now)
+        incident.notice_kind, incident.notice_due_at = Notice.FIRE, _find_first_notice_time(source, now)
     elif knows_of_recovery:
         incident.notice_kind = Notice.REPEAT
         incident.notice_due_at = max(now, (incident.notified_at or now) + DAMPING)
@@ -216,7 +217,7 @@ def resolve_incident(
     reason: Sentence | None = None,
 ) -> None:
     """Resolve the incident and schedule its recovery notice: none without `source`, without a former notice, or after
-    another recovery notice. After a reopening it waits until the incident has been quiet for the damping time."""
+    another recovery notice. After a reopening the notice waits until the incident has been over for DAMPING."""
     incident.status, incident.ends_at, incident.resolved_at = Status.RESOLVED, ends_at, now
     incident.is_closed_by_hand = by is not None
     notified = incident.events.filter(kind=IncidentEvent.Kind.NOTIFIED).order_by("-pk")
@@ -278,7 +279,7 @@ def end_orphaned_incidents(*, now: datetime) -> int:
 
 
 def end_incidents(found: Sequence[Incident], reason: Sentence, now: datetime) -> None:
-    """End locked incidents without a notice."""
+    """End the incidents, which the caller has locked, without notifying anybody."""
     for incident in found:
         resolve_incident(incident, ends_at=now, source=None, now=now, reason=reason)
     mark_stale(found, now=now)
@@ -291,9 +292,9 @@ def receive_alerts(
     alerts: Sequence[Incident], *, channel: InboundChannel, left_out_count: int, now: datetime
 ) -> IncidentChanges:
     """Apply a sender's alerts to the channel's incidents. Alerts may be repeated, late and out of order. `alerts`: as
-    `read_alerts` drafts them, with fingerprints as keys. `left_out_count`: alerts that the sender or we left out. Runs
-    in the caller's transaction: the channel is locked, so that the second of two concurrent calls sees the incident
-    that the first opened."""
+    inbound.payloads.read_alerts drafts them, with fingerprints as keys. `left_out_count`: alerts that the sender or we
+    left out. Runs in the caller's transaction: the channel is locked, so that the second of two concurrent calls sees
+    the incident that the first opened."""
     locked = InboundChannel.objects.select_for_update(of=("self",)).get(pk=channel.pk)
     for alert in alerts:
         alert.key = make_key(f"channel:{locked.pk}", alert.kind, alert.key)

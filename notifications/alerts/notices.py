@@ -60,10 +60,10 @@ if TYPE_CHECKING:
 
 
 ACKNOWLEDGE_KEY, SILENCE_KEY = "alert-take", "alert-silence-1h"
-NAMED_AT_MOST = 10
+NAMED_AT_MOST = 10  # incidents in one message; further ones are counted
 # WeCom's suggested lengths; it shortens longer texts.
 TITLE_CHARACTERS, DESCRIPTION_CHARACTERS, TEXT_CHARACTERS, VALUE_CHARACTERS = 36, 44, 160, 30
-GREY, RED, GREEN = 0, 2, 3
+GREY, RED, GREEN = 0, 2, 3  # colours of a card's source in WeCom
 LIFETIME_HOURS = 24
 Notice = Incident.Notice
 
@@ -158,7 +158,7 @@ def read_notice(run: Run, *, now: datetime, with_lock: bool) -> AlertNotice | No
 
 
 def write_title(notice: AlertNotice) -> str:
-    """Return the badge and the incident's title, or the source's name and the number of several incidents."""
+    """Return a badge, then the incident's title or, for several incidents, their source's name and their number."""
     lead, count = notice.lead, len(notice.incidents)
     words = lead.title
     if count > 1:
@@ -174,17 +174,17 @@ def write_title(notice: AlertNotice) -> str:
             Severity.INFO: pgettext("before an alert's title", "[Notice]"),
         }
         still = pgettext("before an alert's title", "[Still]") if notice.kind == Notice.REPEAT else ""
-        badge = still + badges[_find_worst(notice.incidents)]
+        badge = still + badges[_find_worst_severity(notice.incidents)]
     return tidy_title(f"{badge} {words}")
 
 
 def make_card(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> Content:
-    """Return the card for the current state, with the buttons that still make sense, or without. `mark`: unique to the
-    delivery; a click names the card by it."""
+    """Return the card for the current state. `mark`: unique to the delivery; a click names the card by it.
+    `has_buttons`: add the buttons whose action would change something."""
     lead, colour = notice.lead, GREY
     if notice.is_over or notice.kind == Notice.RECOVER:
         colour = GREEN
-    elif _find_worst(notice.incidents) == Severity.CRITICAL:
+    elif _find_worst_severity(notice.incidents) == Severity.CRITICAL:
         colour = RED
     origin = str(lead.source) if lead.source is not None else _("Alerts")
     description = "" if len(notice.incidents) > 1 else " ".join(lead.summary.split())
@@ -235,8 +235,8 @@ def make_digest(notice: AlertNotice) -> str:
 
 
 def make_page_path(incidents: Sequence[Incident], mark: str) -> str:
-    """Return the path of the incident's page, or of the list for several incidents. `mark`: of the message; from it the
-    page knows the company through which a visitor without a session signs in."""
+    """Return the path of the incident's page, or of the list for several incidents. `mark`: of the message; it tells
+    the page through which company a visitor without a session signs in."""
     page = f"{incidents[0].pk}/" if len(incidents) == 1 else ""
     return f"/alerts/{page}?{urlencode({'m': mark})}"
 
@@ -261,7 +261,7 @@ def format_clock(moment: datetime, now: datetime) -> str:
     return f"{local:%H:%M}" if local.date() == today.date() else f"{local:%m-%d %H:%M}"
 
 
-def _find_worst(incidents: Sequence[Incident]) -> Severity:
+def _find_worst_severity(incidents: Sequence[Incident]) -> Severity:
     severities = {one.severity for one in incidents}
     return next(one for one in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if one in severities)
 
@@ -306,10 +306,8 @@ def _name_person(person: User | None) -> str:
 def find_audience(incident: Incident) -> Audience:
     """Return the people whom an incident concerns now. If its rule is split by an attribute, these are the rule's
     people whose attribute has the incident's value."""
-    audience, attribute = (
-        _find_whole_audience(incident),
-        None if incident.rule is None else incident.rule.split_attribute,
-    )
+    audience = _find_whole_audience(incident)
+    attribute = None if incident.rule is None else incident.rule.split_attribute
     if attribute is None or audience.channel == Channel.ROBOT:
         return audience
     has_value = Rule(attribute, Operator.ONE_OF, (incident.part,))
@@ -323,8 +321,8 @@ def find_audience(incident: Incident) -> Audience:
 
 
 def _find_whole_audience(incident: Incident) -> Audience:
-    """Return the people of the incident's rule, whatever its part, or those chosen on its channel's page whom the
-    channel's owner may reach now. Nobody if the rule or channel is gone, or the owner may not send messages."""
+    """Return the people of the incident's rule, or the people chosen on its channel's page whom the channel's owner may
+    reach now. Nobody if the rule or channel is gone, or the owner may not send messages. The part does not matter."""
     if incident.rule is not None:
         return read_audience(incident.rule)
     channel = incident.channel

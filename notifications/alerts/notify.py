@@ -48,8 +48,8 @@ class _GroupKey(NamedTuple):
 
 
 def request_notices(*, now: datetime) -> list[int]:
-    """Make the runs of all due notices, source by source. Return their ids, to be rendered. It may run concurrently: a
-    channel or rule that another process locks for longer than LOCK_SECONDS is left to the next call."""
+    """Make the runs of all due notices, source by source. Return the runs' ids, to be rendered. It may run
+    concurrently: a channel or rule that another process locks for longer than LOCK_SECONDS is left to the next call."""
     all_due, run_ids = Incident.objects.notice_due(now).order_by(), list[int]()
     for channel_id, rule_id in all_due.values_list("channel_id", "rule_id").distinct():
         with transaction.atomic():
@@ -133,12 +133,12 @@ def _create_run(kind: str, group: list[Incident], source: Source | None, now: da
 
 
 def _count_notices(incident: Incident, kind: str) -> int:
-    """Return the number of the incident's present notice among those of this kind: 1 for the first."""
+    """Return how many notices of this kind the incident has had, including the present one."""
     counts = {Notice.REPEAT: incident.repeat_count, Notice.RECOVER: incident.recovery_count}
     return counts.get(Notice(kind), 1)
 
 
-# --- When a rule may notify: hours, working days, silence windows. Pure. ---
+# --- When a rule may notify: hours, working days, silence windows ---
 
 
 def find_earliest_notice_time(rule: AlertRule, now: datetime, windows: Sequence[SilenceWindow] = ()) -> datetime:

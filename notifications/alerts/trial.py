@@ -15,8 +15,8 @@ from django.utils.timezone import now
 from integrations.data.figures import NotNumericError, fold_text, read_column_numbers
 from notifications.alerts import charts, conditions, evaluation, notices, verdicts
 from notifications.alerts.conditions import (
-    BY_CHANGE,
     BY_ROW,
+    FALL_OR_RISE,
     Aggregate,
     Comparison,
     Condition,
@@ -44,9 +44,9 @@ PAST_ROWS_AT_MOST = 10_000
 
 
 def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
-    """Return what a check would find in `table`, for the preview's template. Changes against the check before are not
+    """Return what a check would find in `table`, for the preview's template; changes since a former check are not
     tried. `pictures`: the charts to make, each with its part's name as alias; `notices`: one for each audience. Raise
-    ConditionError if there is no answer."""
+    ConditionError if the data cannot answer."""
     zone = read_zone(rule.time_zone)
     at, table = now().astimezone(zone), verdicts.localize_moments(table, zone)
     found = verdicts.evaluate_rule(rule, table, evaluation.read_earlier_days(rule, table, at=at), at=at)
@@ -106,7 +106,7 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> dict[str, Any]:
 
 
 def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> RenderedPreview:
-    """Render the notice of a draft for its group, or for `by`. Raise RenderingError."""
+    """Render a notice of the unsaved rule for the rule's group, or for `by`. Raise RenderingError."""
     run = Run(trigger=Run.Trigger.ALERT, corp_id=rule.corp_id, slot_at=notice.now)
     recipient: Recipient | Robot | None = rule.robot if rule.channel == Channel.ROBOT else None
     if recipient is None:
@@ -118,10 +118,10 @@ def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> RenderedPr
 
 
 def try_over_past(rule: AlertRule, table: Table, *, today: date) -> dict[str, Any] | None:
-    """Try the rule on each of the last PAST_DAYS days. `day_count`: the days with an answer; `held`: the days on which
-    the rule would have fired; `chart`: see `_begin_chart`. Raise ConditionError. None if the rows have no column of
-    days or there are too many. A rule with relative dates is tried over all rows up to the day, others over the day's.
-    """
+    """Try the rule on each of the last PAST_DAYS days. Return None if the table has no column of days, too many or no
+    rows, or was cut; else `day_count`: days with an answer, `held`: days on which the rule would have fired, `chart`:
+    see `_begin_chart`. A rule with relative dates is tried over all rows up to the day, others over the day's rows.
+    Raise ConditionError."""
     zone = read_zone(rule.time_zone)
     table = verdicts.localize_moments(table, zone)
     columns = verdicts.find_day_columns(table)
@@ -132,7 +132,8 @@ def try_over_past(rule: AlertRule, table: Table, *, today: date) -> dict[str, An
     answers: dict[date, bool] = {}
     row_days = [verdicts.to_day(value) for value in table.list_values(columns[0].name)]
     # A fall or a rise compares a day with rows of earlier days, so the day itself must have rows.
-    needs_own_rows = any(one.comparison in BY_CHANGE and not verdicts.find_day_filters(one, table) for one in stored)
+    needs_own_rows = any(one.comparison in FALL_OR_RISE and not verdicts.find_day_filters(one, table) for one in stored)
+    # Relative dates mean other days on another day.
     is_relative = _resolve(stored, table, today, zone) != _resolve(stored, table, today - timedelta(days=1000), zone)
     for day in (today - timedelta(days=number) for number in range(PAST_DAYS - 1, -1, -1)):
         chosen = [
@@ -165,18 +166,16 @@ def _resolve(stored: list[Condition], table: Table, day: date, zone: tzinfo) -> 
 
 # --- The chart of the past, on which the threshold can be moved ---
 
-_ABOVE = frozenset({Comparison.GREATER, Comparison.AT_LEAST})
-_BELOW = frozenset({Comparison.LESS, Comparison.AT_MOST})
-
 
 def _begin_chart(stored: list[Condition]) -> dict[str, Any] | None:
     """Begin the chart of the first condition that compares numbers with one threshold: the condition's `row` in the
-    form, the `threshold`, `is_above` (the condition fires above it), `is_strict` (not on it), and `days`, to be filled.
-    Return None if there is no such condition."""
+    form, its `column` in words, the `threshold`, `is_above` (the condition fires above it), `is_strict` (it does not
+    fire at the threshold itself), and `days`, to be filled. Return None if there is no such condition."""
     for row, one in enumerate(stored):
         number = read_number_or_none(one.values[0]) if len(one.values) == 1 else None
-        if number is not None and one.comparison in _ABOVE | _BELOW and one.aggregate != Aggregate.CHANGE:
-            is_above = one.comparison in _ABOVE
+        has_threshold = one.comparison in conditions.ABOVE | conditions.BELOW and one.aggregate != Aggregate.CHANGE
+        if number is not None and has_threshold:
+            is_above = one.comparison in conditions.ABOVE
             is_strict = one.comparison in {Comparison.GREATER, Comparison.LESS}
             column = f"{one.column} {one.aggregate.label}" if one.aggregate not in BY_ROW else one.column
             known = {"row": row, "threshold": float(number), "column": column.strip()}
@@ -193,5 +192,5 @@ def _measure(condition: Condition, value: Decimal | None, table: Table) -> Decim
         numbers = read_column_numbers(table, condition.column, verdicts.find_matching_rows(condition, table))
     except NotNumericError:
         return None
-    is_largest = (condition.comparison in _ABOVE) == (condition.aggregate == Aggregate.ANY)
+    is_largest = (condition.comparison in conditions.ABOVE) == (condition.aggregate == Aggregate.ANY)
     return (max if is_largest else min)(numbers, default=None)

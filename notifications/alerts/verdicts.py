@@ -1,8 +1,8 @@
-"""Evaluates conditions on a Table: whether they hold, for which part, by which rows. Pure: the caller reads the data.
+"""Evaluates conditions on a Table: whether they hold, for which part, by which rows. The caller reads the data.
 
 A condition compares an aggregate of a column with a value. ConditionError means that the data cannot answer: a column
-is missing, or has texts instead of numbers. A verdict of None means unknown: a part has nothing to aggregate,
-or rows are missing. As in SQL, True or None is True, False and None is False.
+is missing, or has texts instead of numbers. A verdict of None means unknown: a part has nothing to aggregate, or rows
+are missing. As in SQL, True or None is True, False and None is False.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from integrations.data.figures import (
 )
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.alerts.conditions import (
-    BY_CHANGE,
     BY_ROW,
+    FALL_OR_RISE,
     ORDERED,
     Against,
     Aggregate,
@@ -58,7 +58,7 @@ from notifications.alerts.conditions import (
 from notifications.models import AlertRule
 from notifications.reports.row_filters import write_comparable_text
 
-ROWS_MARKED = 200
+ROWS_MARKED = 200  # limit of rows that a result marks
 # A comparison with a span of days becomes one of these.
 _SPAN_COMPARISONS = {Comparison.EQUAL: Comparison.BETWEEN, Comparison.UNEQUAL: Comparison.OUTSIDE}
 _OPERATORS = {
@@ -77,14 +77,14 @@ PARTS_AT_MOST = 1000
 
 
 class EarlierDay(NamedTuple):
-    """An earlier day, and the data that was fetched on it: tables by the folded names of the rule's parts."""
+    """An earlier day, and the data fetched on it: tables by the names of the rule's parts (made alike by fold_text)."""
 
     day: date
     parts: Mapping[str, Table]
 
 
 class EarlierTable(NamedTuple):
-    """An earlier day, and what was fetched on it for one part of the data. `table` is None if nothing was kept."""
+    """An earlier day, and the data fetched on it for one part. `table` is None if no data of that day is stored."""
 
     day: date
     table: Table | None
@@ -96,11 +96,12 @@ EarlierTables = Mapping[Against, EarlierTable]
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """Result of a condition for one part of the data. `holds` is None if unknown; `problem` then says why.
+    """Result of a condition for one part of the data. `holds` is None if unknown; `problem` then says why, if known.
 
     `value`: the compared value; None if each row was compared. `rows`: positions in the part's table of the rows that
-    made it hold, at most ROWS_MARKED. `row_count`: how many rows fitted, for conditions on rows. `before`, `days`: for
-    a fall or a rise, the earlier day's value and the names of both days. `unit`: "%" for a column of percentages.
+    made the condition hold, at most ROWS_MARKED. `row_count`: how many rows fit, for conditions on rows. `before`,
+    `days`: for a fall or a rise, the earlier day's value and the names of both days, the later one first. `unit`: "%"
+    for a column of percentages.
     `remembered`: the number that the next check compares with.
     """
 
@@ -117,8 +118,8 @@ class ConditionResult:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Verdict for one part of the data, `table`: whether it holds (None: unknown), and the result of each condition.
-    `memory`: numbers that the next check compares with, by the position of their condition."""
+    """Verdict for one part of the data, `table`: whether the joined conditions hold (None: unknown), and the result of
+    each. `memory`: numbers that the next check compares with, by the position of their condition."""
 
     holds: bool | None
     results: tuple[ConditionResult, ...]
@@ -135,12 +136,12 @@ def evaluate_rule(rule: AlertRule, table: Table, earlier: EarlierDays, *, at: da
     """Return the verdict of the rule's conditions for each part of the table. `earlier`: what
     `evaluation.read_earlier_days` read. `at`: the slot in the rule's time zone, like the table's moments. Raise
     ConditionError for a missing column, before anything else, and for a table without any part, unless the rule ends
-    incidents of absent values."""
-    stored = read_conditions(rule.conditions)
-    columns = [name for one in stored for name in (one.column, *dict(one.filters))]
+    incidents whose split value is missing."""
+    saved = read_conditions(rule.conditions)
+    columns = [name for one in saved for name in (one.column, *dict(one.filters))]
     for name in filter(None, [*columns, rule.split_column]):
         find_position(table, name)
-    conditions = [resolve_dates(one, table, at) for one in stored]
+    conditions = [resolve_dates(one, table, at) for one in saved]
     parts = split_for_rule(rule, table)
     if not parts and not rule.absent_checks:
         raise ConditionError("cut" if table.is_cut else "no_value")
@@ -160,9 +161,9 @@ def evaluate_conditions(
     memory: Mapping[str, str] = MappingProxyType({}),
     earlier: EarlierTables = MappingProxyType({}),
 ) -> Verdict:
-    """Return whether the conditions hold in this table. Raise ConditionError if the data cannot answer. A number in
-    `memory` is kept while there is no new one: a change across a gap is a change, too. `earlier`: for a table without a
-    column of days."""
+    """Return whether the conditions hold in this table. Raise ConditionError if the data cannot answer. `memory`: the
+    numbers of earlier checks, by the position of their condition. A number stays there until a check finds a new one,
+    so a change is also found if checks without data lie between. `earlier`: for a table without a column of days."""
     if not conditions:
         raise ConditionError("no_condition")
     results, numbers = [], dict(memory)
@@ -181,11 +182,10 @@ def evaluate_conditions(
 def _evaluate_condition(
     condition: Condition, table: Table, former: Number | None, earlier: EarlierTables
 ) -> ConditionResult:
-    """Return the condition's result. `former`: the number that the previous check remembered.
+    """Return the condition's result. `former`: the number that the last check with one remembered.
 
-    For a condition on single rows of a table that was cut, a row that fits is certain; everything else is unknown.
-    Without any row ANY is False (a list of faults may be empty), but ALL is unknown. Both are unknown if all cells are
-    empty.
+    On single rows of a table that was cut, only ANY can be known: it holds if a row fits. Otherwise, without any row
+    ANY is False (a list of faults may be empty), but ALL is unknown. Both are unknown if all cells are empty.
     """
     check_condition(condition)
     check_columns(condition, table)
@@ -206,7 +206,7 @@ def _evaluate_condition(
     if table.is_cut or (number is None and condition.comparison != Comparison.IS_NULL):
         return ConditionResult(None)
     is_percent = condition.aggregate != Aggregate.COUNT and table.find_column(condition.column).kind is Kind.PERCENT
-    if condition.comparison in BY_CHANGE and number is not None:
+    if condition.comparison in FALL_OR_RISE and number is not None:
         result = _compare_days(condition, table, number, earlier, is_percent=is_percent)
     elif condition.aggregate == Aggregate.CHANGE:
         change = _to_percent(Change(number, former, is_percent))
@@ -260,9 +260,9 @@ def localize_moments(table: Table, zone: tzinfo) -> Table:
 
 
 def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition:
-    """Return the condition with days and moments in place of relative dates, for columns of dates. `at`: the slot in
-    the rule's zone; relative dates start from its day. A fall or a rise also gets the compared day. Raise
-    ConditionError if the table has several columns of days to choose it from."""
+    """Return the condition with days and moments in place of relative dates, for columns of days or moments. `at`: the
+    slot in the rule's zone; relative dates start from its day. A fall or a rise whose filters name no day also gets a
+    filter for the compared day. Raise ConditionError if the table has several columns of days to choose it from."""
     temporal = {column.name for column in table.columns if column.is_temporal}
     filters = []
     for name, values in condition.filters:
@@ -272,8 +272,8 @@ def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition
             days += [_find_ends(value, at)[0]] if span is None else [day.isoformat() for day in span.days]
         filters.append((name, tuple(days) if name in temporal else values))
     fixed = replace(condition, filters=tuple(filters))
-    if condition.comparison in BY_CHANGE:
-        # Without days of its own it gets the table's newest day, which is never later than the day of `at`.
+    if condition.comparison in FALL_OR_RISE:
+        # The compared day is then the table's newest one up to the day of `at`.
         columns = find_day_columns(table)
         if not columns or find_day_filters(fixed, table):
             return fixed
@@ -289,8 +289,9 @@ def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition
         return replace(fixed, comparison=_SPAN_COMPARISONS[condition.comparison], values=ends[0])
     if len(ends) == 2:
         return replace(fixed, values=(ends[0][0], ends[1][1]))
-    is_end = condition.comparison in {Comparison.GREATER, Comparison.AT_MOST}
-    return replace(fixed, values=(ends[0][1 if is_end else 0],))
+    # "Greater than" and "at most" compare with the last moment of a month or day, the others with the first.
+    is_last = condition.comparison in {Comparison.GREATER, Comparison.AT_MOST}
+    return replace(fixed, values=(ends[0][1 if is_last else 0],))
 
 
 def _find_ends(value: str, at: datetime) -> tuple[str, str]:
@@ -311,7 +312,7 @@ def _to_percent(change: Change) -> Number | None:
 
 
 def find_matching_rows(condition: Condition, table: Table) -> list[int]:
-    """Return the positions of the rows that fit all filters. A day fits all its times."""
+    """Return the positions of the rows that fit all filters. A day in a filter fits every moment of that day."""
     positions = list(range(len(table.rows)))
     for name, values in condition.filters:
         column = table.columns[find_position(table, name)]
@@ -392,10 +393,10 @@ def _compare_values(comparison: Comparison, value: Any, wanted: Sequence[Any]) -
 
 
 def split_for_rule(rule: AlertRule, table: Table) -> dict[str, Table]:
-    """Cut the table by the values of the rule's split column, in the order of their first rows; one part without such a
-    column. Values that differ only in case, width or surrounding spaces are one part. Its name is the one that earlier
-    checks used, else the first value. A rule split by an attribute has no part of rows without a value, because nobody
-    may see them. Raise ConditionError for too many parts."""
+    """Cut the table by the values of the rule's split column, in the order of their first rows; without such a column
+    the table is the only part. Values that differ only in case, width or surrounding spaces are one part, named as in
+    earlier checks, else by the first value. For a rule split by an attribute, rows without a value are left out,
+    because nobody may see them. Raise ConditionError for too many parts."""
     parts = {"": table}
     if rule.split_column:
         place = find_position(table, rule.split_column)
@@ -420,7 +421,7 @@ def split_for_rule(rule: AlertRule, table: Table) -> dict[str, Table]:
 
 
 def to_day(value: Value) -> date | None:
-    """Return the day of a date or moment, by its own clock."""
+    """Return the day of a date, or of a moment in its own time zone; None for another value."""
     return to_wall_clock(value).date() if isinstance(value, date) else None
 
 
@@ -434,8 +435,8 @@ def find_day_filters(condition: Condition, table: Table) -> Filters:
 
 
 def move_days(condition: Condition, table: Table) -> Condition:
-    """Return the condition with each day of its filters moved to the day it is compared with. The same object if it has
-    no such filter. Raise ConditionError for a day at the beginning of the calendar."""
+    """Return the condition with each day of its filters moved to the day it is compared with; the same object if no
+    filter names a day. Raise ConditionError for a day at the beginning of the calendar."""
     day_names = {name for name, _values in find_day_filters(condition, table)}
     if not day_names or condition.against is None:
         return condition

@@ -50,7 +50,7 @@ def _parse_line(line: str) -> Condition:
     found = _LINE.fullmatch(line)
     assert found is not None, line
     values, change = found["values"] or "", tuple[Any, ...]()
-    if SIGNS[found["sign"]] in conditions.BY_CHANGE:
+    if SIGNS[found["sign"]] in conditions.FALL_OR_RISE:
         values, unit, against = values.split()
         change = (Against(against), _UNITS[unit])
     return Condition(

@@ -196,7 +196,7 @@ def test_two_workers_at_once_use_two_codes_and_a_third_gets_none(duty: Duty) -> 
     """Wait for a click, which holds the card while it brings the second code."""
     duty.tell(alert())
     delivery, found = Delivery.objects.get(), list[str | None]()
-    assert card_updates.keep_code(delivery, "of-the-message", now=NOW)
+    assert card_updates.store_code(delivery, "of-the-message", now=NOW)
     card = AlertCard.objects.get()
 
     def use() -> None:
@@ -205,8 +205,8 @@ def test_two_workers_at_once_use_two_codes_and_a_third_gets_none(duty: Duty) -> 
 
     workers = [threading.Thread(target=use) for _worker in range(3)]
     with transaction.atomic():
-        assert card_updates.keep_code(delivery, "of-a-click", now=NOW)
-        assert not card_updates.keep_code(delivery, "of-the-message", now=NOW)
+        assert card_updates.store_code(delivery, "of-a-click", now=NOW)
+        assert not card_updates.store_code(delivery, "of-the-message", now=NOW)
         for worker in workers:
             worker.start()
         time.sleep(0.5)
