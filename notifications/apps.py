@@ -49,7 +49,7 @@ class NotificationsConfig(AppConfig):
         card_data_finished.register(enqueue_waiting_runs)
         values_dropped.register(find_rules_naming)
         members_without_access.register(withdraw_recipients)
-        members_without_access.register(ownership.follow_leavers)
+        members_without_access.register(ownership.replace_deleted_owners)
         hooks.member_renamed.register(readdress_deliveries)
         hooks.calls.register(hooks.Calls(find_refused_calls, probe_company_at_once, find_newest_success))
         hooks.corp_disabling.register(describe_effects_of_disabling)

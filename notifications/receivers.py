@@ -25,13 +25,13 @@ from notifications.models import (
 )
 
 # Counting stops here, because a person waits for the page.
-COUNTED = 10_000
+COUNTED_AT_MOST = 10_000
 
 
 def describe_effects_of_disabling(corp: Corp) -> list[str]:
     """Return sentences about messages that will wait and subscriptions that will reach nobody."""
     sentences = []
-    waiting = Delivery.objects.unsettled().filter(corp=corp)[:COUNTED].count()
+    waiting = Delivery.objects.unsettled().filter(corp=corp)[:COUNTED_AT_MOST].count()
     if waiting:
         sentence = ngettext(
             "%(count)d delivery waits until the company is enabled again, or is canceled when it has expired.",
@@ -59,7 +59,7 @@ def grant_to_roles() -> None:
     """Give the roles their permissions on the models of this app."""
     views = [f"notifications.view_{model}" for model in _READ]
     changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _WRITTEN]
-    # Adding a message means sending one with one's own token.
+    # People who may add a message may send one with their own API token.
     changes += ["notifications.change_incident", "notifications.add_incomingmessage"]
     tokens = [f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")]
     channels = [f"notifications.{verb}_inboundchannel" for verb in ("view", "add", "change", "delete")]

@@ -1,4 +1,4 @@
-"""Protocol of run sources: a run's content and recipients, or why it has none. AppConfig.ready() registers the sources.
+"""The protocol of run sources, which give the content and the audience of a run. AppConfig.ready() registers them.
 
 Rendering treats all kinds of sources alike: subscriptions, alerts, owner notices, and messages of other systems.
 """
@@ -52,8 +52,8 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class CardContent:
-    """The table of a card of the report, with only the rows that its reader may see. `alias`: its name in templates;
-    `title`: for people."""
+    """The table of a card of the report, with only the rows that the recipient may see. `alias`: the card's name in
+    templates; `title`: its name for people."""
 
     alias: str
     title: str
@@ -71,9 +71,9 @@ class ReadyMedium:
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """A page or card of the BI as one of its accounts, `identity`, sees it. `path`: without its first slash; `name`:
-    its heading; `slot_at`: time for which the picture is taken; `options`: how it is shown, except what depends on the
-    message's form."""
+    """A page or card of the BI as the BI's account `identity` sees it. `path`: without the first slash; `name`: the
+    heading; `slot_at`: the slot of the run; `options`: how the page is shown, except what depends on the message's
+    form."""
 
     path: str
     identity: str
@@ -88,10 +88,10 @@ class Content:
 
     `title` is one line of plain text. `text` is for the message form for which it was rendered: values of cells are
     escaped for that form already. `cards` are in the report's order. `as_of`: time of the oldest table. `note`: a
-    sentence if the data is stale or cut, else empty; `text` already begins with it. `link`: the page that the message
-    leads to, a page of the BI unless the report names another; empty: none. `time_zone`: name of the zone of all times
-    in the content; empty (the site's) in contents that were frozen before it was stored. `media`: files that came with
-    a message of another system, which has no cards. `page`: page of the BI whose picture goes with the message.
+    sentence if the data is stale or was cut, else empty; `text` already begins with it. `link`: the page that the
+    message leads to, a page of the BI unless the report names another; empty: none. `time_zone`: name of the zone of
+    all times in the content; empty, which means the site's zone, in contents that older versions wrote. `media`: files
+    that came with a message of another system, which has no cards. `page`: page of the BI whose picture goes with it.
     """
 
     title: str
@@ -123,7 +123,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on one attribute, from a saved rule or from a form. `values`: exactly one unless ONE_OF."""
+    """A condition on one attribute, from a saved rule or a form. `values`: exactly one, unless `operator` is ONE_OF."""
 
     attribute: Attribute
     operator: Operator
@@ -173,8 +173,8 @@ class SkipReason:
 
 
 class RunContents:
-    """Contents of a run, here the same for everybody. A subclass writes contents that depend on the person. `charts`:
-    each with the alias of its card."""
+    """Contents of a run. This class has one content for everybody; subclasses have contents that depend on the person.
+    `charts`: each with the alias of its card."""
 
     charts: Sequence[tuple[str, Chart]] = ()
 
@@ -192,7 +192,7 @@ class RunContents:
         return ""
 
     def preload_people(self, user_ids: Collection[int]) -> None:
-        """Read in one go what decides the contents of these people."""
+        """Read at once what the other methods need to know about these people."""
 
     def find_skip_reason(self, user_id: int) -> SkipReason | None:
         """Return why the person gets nothing; None if they get something."""
@@ -210,8 +210,8 @@ class RunContents:
 @dataclass(frozen=True)
 class ExpectedContents:
     """The contents that a push would send now, for pages that show its recipients beforehand. `contents`: None if
-    everybody gets the same, or nothing could be sent. `is_known`: the data that decides who gets them is there.
-    `note`: the time of that data; if it is not there, the reason."""
+    everybody gets the same, or nothing could be sent. `is_known`: whether the data that decides who gets a message is
+    there. `note`: the time of that data, or the reason why it is not there."""
 
     contents: RunContents | None = None
     note: Sentence | None = None
@@ -237,13 +237,13 @@ class RunSource(Protocol):
     def build_app_body(
         self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime
     ) -> bytes | None:
-        """Return a request body of the source's own for people of one company's app; None: the form's body. Called
-        inside the transaction that stores it."""
+        """Return a request body to people of one company's app, with the delivery's `mark`; None if it is to be made of
+        the content and the message form. Called inside the transaction that stores the body."""
         return None
 
     def note_unreached(self, reason: str) -> None:
-        """Note that the run ended without reaching anybody. `reason`: a stored sentence. Called inside the transaction
-        that ends the run."""
+        """Note that the run ended without reaching anybody. `reason`: a sentence as rows store it. Called inside the
+        transaction that ends the run."""
         return
 
 

@@ -59,15 +59,15 @@ RUNS_PER_TASK = 20
 RENDERING_TASKS_AT_ONCE = 200
 # Deliveries of a sending task; more if it may send more at once.
 DELIVERIES_PER_TASK = 50
-# Queues of settings.CELERY_TASK_QUEUES. notifications.delivery.attachments has those of pictures and files.
+# Queues of settings.CELERY_TASK_QUEUES. The queues of pictures and files are in notifications.delivery.attachments.
 URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
 # Queue of tasks that wait for other systems.
 DATA_QUEUE = "data"
 # Deliveries of a task that uploads; uploads.AT_ONCE of them are uploaded at the same time.
 UPLOADS_PER_TASK = 50
-# Even if each webhook takes its full time, the last one ends within its lease.
+# Webhooks of a task: so few that the last one ends within its lease even if each takes its full time.
 CALLBACKS_PER_TASK = 5
-# Even if each mail of the mail door takes its full time, the last one ends within its lease.
+# Mails of the mail door of a task: so few that the last one ends within its lease even if each takes its full time.
 MAILS_PER_TASK = 10
 
 # Set when this worker is asked to end. Only threads of this process see it, so workers run with --pool threads.
@@ -83,7 +83,7 @@ def stop_between_messages(**_signal: Any) -> None:
 # The steps run in the order of this file.
 TICK = Tick(
     scheduler.TICK_NAME,
-    # Health checks judge by the tick (health.TICK_STALE_SECONDS), and it repairs rows after a clock was set back.
+    # Health checks look at the tick (health.TICK_STALE_SECONDS), and the tick repairs rows after a clock was set back.
     at_least_every_seconds=10,
 )
 
@@ -213,14 +213,14 @@ def tick() -> None:
         maintenance.repair_clock_damage(now=now)
     if not scheduler.claim_tick(now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
-    # Checked again, because beat also queues it after a pause and when its own query has failed.
+    # Checked again, because beat also queues this task after a pause, and when beat's own query has failed.
     if TICK.is_anything_due():
         TICK.do_steps(now=now)
 
 
 @shared_task(name="notifications.notify_of_owners", ignore_result=True)
 def notify_of_owners() -> None:
-    """Notify those who can hand over things without an owner, and owners of tokens that expire. Runs each hour."""
+    """Notify people who can hand over what has lost its owner, and owners of tokens that expire. Runs each hour."""
     with override(settings.LANGUAGE_CODE):
         enqueue_runs(request_ownership_notices(now=database_now()))
 
@@ -239,13 +239,13 @@ def send_deliveries(delivery_ids: list[int]) -> None:
     send.send_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
-# Acknowledged early: a picture that kills its worker must not come back again and again. Its row counts the tries.
+# Acknowledged early: a task whose picture kills the worker must not come back for ever. The row counts the tries.
 _ONCE: dict[str, Any] = {"ignore_result": True, "acks_late": False, "reject_on_worker_lost": False}
 
 
 @shared_task(name="notifications.make_medium", time_limit=attachments.SECONDS_AT_MOST, **_ONCE)
 def make_medium(medium_ids: list[int]) -> None:
-    """Make this picture or file. A task has one, so that its time limit ends nothing else."""
+    """Make this picture or file. A task has only one, so that its time limit ends the making of no other."""
     _produce(make_medium, medium_ids, attachments.CHARTS_QUEUE)
 
 
@@ -257,7 +257,7 @@ def take_snapshots(medium_ids: list[int]) -> None:
 
 def _produce(task: Task[[list[int]], None], medium_ids: list[int], queue: str) -> None:
     if billiard.current_process().name == "MainProcess" and not task.request.is_eager:
-        # Threads have no time limits, and the renderer would hold up all others in this process.
+        # A thread cannot be ended at a time limit, and the renderer would hold up all other threads of this process.
         logger.error("pictures and files are made in a worker of their own: -Q %s --pool prefork", queue)
         return
     for medium_id in medium_ids:
@@ -330,8 +330,8 @@ def enqueue_runs(run_ids: Sequence[int]) -> None:
 
 
 def enqueue_waiting_runs(card_id: int, slot_at: datetime) -> None:
-    """Queue the rendering of the runs that waited for this card's data. Registered with integrations.datasources.fetch;
-    those that wait for other data as well go on waiting."""
+    """Queue the rendering of the runs that waited for this card's data. Runs that wait for other data as well go on
+    waiting. Registered with integrations.datasources.fetch."""
     waiting = Run.objects.filter(
         status=Run.Status.WAITING, slot_at=slot_at, subscription__report__report_cards__card=card_id
     )
@@ -345,7 +345,7 @@ def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUE
 
 
 def enqueue_previews(medium_ids: list[int]) -> None:
-    """Queue the pictures that somebody on a page waits for, before those that the tick has yet to hand out."""
+    """Queue the pictures that somebody on a page waits for, before the media that the tick will hand out."""
     now = database_now()
     due = Medium.objects.due(now).previews().filter(pk__in=medium_ids).order_by("pk")
     _enqueue_media(reserve_rows(due, len(medium_ids), make_after=now + attachments.RESERVATION))

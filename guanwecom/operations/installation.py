@@ -15,7 +15,7 @@ from integrations.core import installation
 from integrations.core.background import database_now
 from integrations.models import CallbackEvent, Installation, Job
 from integrations.models.installation import SINGLETON_PK, Place
-from notifications.delivery.maintenance import end_waiting
+from notifications.delivery.maintenance import end_all_waiting
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def mark_as_installation() -> int | None:
     if not installation.belongs_to_copy(installation.load_installation()):
         return None
     now = database_now()
-    count = end_waiting(now=now)
+    count = end_all_waiting(now=now)
     # WeCom sent these events to the original, which has handled them; the next sync reads the whole directory.
     CallbackEvent.objects.waiting().update(status=CallbackEvent.Status.DONE)
     stop_imports(PeopleImport.objects.all(), "restored", now)

@@ -22,7 +22,7 @@ from integrations.admin.base import State, hide_related_links, make_routes, show
 from integrations.admin.base import show_status as show_status
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Department
-from notifications.delivery.runs.ownership import ACTING_MODELS, explain_objection, find_changeable, is_not_stronger
+from notifications.delivery.runs.ownership import ACTING_MODELS, explain_objection, find_changeable, match_not_stronger
 from notifications.models import Run
 from notifications.models.inbound import PERMISSION_BACKEND
 from notifications.subscriptions.recipients import read_rules
@@ -74,7 +74,7 @@ class SuccessorPage(AnyModelAdmin):
         may_manage = User.objects.with_perm(permission, backend=PERMISSION_BACKEND).filter(is_staff=True)
         offered = find_visible_people(editor).filter(pk__in=may_manage).exclude(pk=row.owner_id)
         if isinstance(row, ACTING_MODELS):
-            offered = offered.filter(is_not_stronger(row.owner))
+            offered = offered.filter(match_not_stronger(row.owner))
         field = forms.ModelChoiceField(offered, required=False, label=_("Successor"), empty_label=gettext("nobody"))
         if not offered.exists():  # disabled, since its link to add a person would not help: a new one may not own it
             field.disabled, field.help_text = True, gettext("Nobody whom you see may take it over.")

@@ -166,7 +166,7 @@ class ReportForm(admin_pages.VersionedForm):
 
     def clean_link(self) -> str:
         link: str = self.cleaned_data["link"].strip()
-        if link and not message_builder.link_target(link):
+        if link and not message_builder.find_link_target(link):
             raise ValidationError(
                 _("Write an address that begins with http:// or https://, or a path of this site that begins with /.")
             )

@@ -594,7 +594,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
             raise PermissionDenied
         person = base.get_administrator(request)
         run, is_new = request_run(
-            subscription, trigger=trigger, token=token, person=person, now=database_now(), tried_on=tried_on
+            subscription, trigger=trigger, form_key=token, person=person, now=database_now(), tried_on=tried_on
         )
         if is_new:
             enqueue_runs([run.pk])

@@ -84,7 +84,7 @@ class RunState(Schema):
             subscription_id=run.subscription_id,
             trigger=str(run.trigger),
             state=str(run.status),
-            due_at=run.slot_at,
+            due_at=run.slot_at,  # a spread may let the run begin later
             **{name: getattr(run, name) for name in ("claimed_at", "rendered_at", "finished_at")},
             error=run.error_text,
             counts=RunCounts.from_runs([run], statistics.count_outcomes("run", run.pk)),

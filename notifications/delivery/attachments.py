@@ -1,7 +1,7 @@
 """Pictures and files of messages: planned, made once in separate workers, then uploaded per delivery, or linked.
 
-If two workers make the same medium, the first to finish writes it; their bytes are equal. Its row counts the tries, so
-that a medium whose making kills every worker is given up.
+If two workers make the same medium, the first to finish writes it; their bytes are equal. The medium's row counts the
+tries, so that a medium whose making kills every worker is given up.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     # Updates nothing if another worker has begun it since it was read.
     begun = waiting.filter(make_count=medium.make_count, make_count__lt=TRIES_AT_MOST)
     if is_page:
-        begun = begun.filter(make_after__lte=clock() + RESERVATION)  # else it was put off while this task was queued
+        begun = begun.filter(make_after__lte=clock() + RESERVATION)  # otherwise put off while this task was queued
     # Committed before the work, so that a try counts even if it kills the worker.
     lease = timedelta(seconds=find_time_limit(medium)) + LEASE_AFTER
     if not begun.update(make_count=F("make_count") + 1, make_after=clock() + lease):
@@ -117,7 +117,7 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     except SnapshotError as error:  # put the picture of a page off, with the reason
         now, sentence = clock(), _REASON_SENTENCES[error.reason]
         later = {"make_after": now + AGAIN_AFTER, "error": sentence.serialize()}
-        if error.reason == PictureProblem.UNREACHABLE:  # all others too, and this try does not count
+        if error.reason == PictureProblem.UNREACHABLE:  # put all others off, too; this try does not count
             others = Medium.objects.filter(status=Medium.Status.WAITING, queue=SNAPSHOTS_QUEUE).exclude(pk=medium.pk)
             count = update_unlocked(others.filter(make_after__lt=now + AGAIN_AFTER), **later)
             waiting.update(make_count=medium.make_count, **later)
@@ -132,7 +132,7 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
 
 
 def find_time_limit(medium: Medium) -> int:
-    """Return after how many seconds the process that makes it is killed."""
+    """Return after how many seconds the process that makes the medium is killed."""
     if medium.queue == SNAPSHOTS_QUEUE:
         return PAGE_SECONDS_AT_MOST
     return SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
@@ -189,11 +189,11 @@ def find_overdue(now: Moment) -> QuerySet[Medium]:
 
 # --- Pictures of the BI's pages: while the BI is down, all waiting ones are put off together ---
 
-# A page has 60 s, and a hanging browser 20 more (integrations.clients.snapshots); then the worker is killed.
+# A browser has 60 s for a page, and 20 s to end if it hangs (integrations.clients.snapshots); then the task is killed.
 PAGE_SECONDS_AT_MOST = 90
-# Until the next try. It is longer than a task is queued, so that queued tasks see that the row was put off.
+# The wait until the next try. It is longer than a task is queued, so that queued tasks see that the row was put off.
 AGAIN_AFTER = timedelta(seconds=150)
-# Pictures are given up this long before their message expires, so that it goes out without them.
+# Pictures are given up this long before their message expires, so that the message goes out without them.
 GIVEN_UP_BEFORE_EXPIRY = timedelta(minutes=10)
 
 _REASON_SENTENCES = {
@@ -214,7 +214,7 @@ _FINAL_REASONS = frozenset({PictureProblem.SIGN_IN_PAGE, PictureProblem.TOO_LARG
 
 # --- Recipes of pictures and files as bytes: equal recipes are made once. Pure ---
 
-# Increased when a recipe gives another picture than before.
+# Increased when equal recipes would give another picture than before.
 VERSION = 3
 
 
@@ -232,7 +232,7 @@ def unpack_recipe(recipe: bytes) -> dict[str, Any]:
 def make_picture_recipe(
     chart: Chart, table: Table, *, shape: drawing.Shape, language: str, time_zone: str = ""
 ) -> bytes:
-    """Return the recipe of a chart of `table`. `time_zone`: of the times in it; the site's if empty."""
+    """Return the recipe of a chart of `table`. `time_zone`: of the times in the chart; the site's if empty."""
     return pack_recipe(
         chart=charts.to_document(chart),
         table=to_document(table),
@@ -310,7 +310,7 @@ _COVERS = {MessageForm.NEWS: 1068 / 455, MessageForm.NEWS_NOTICE: drawing.CARD_R
 
 @dataclass(frozen=True, slots=True)
 class WantedMedium:
-    """A medium to make. `alias`: of the report's card that it shows; `medium_id`: of a medium that exists already.
+    """A medium to make. `alias`: of the report's card that it shows; `medium_id`: of a medium that exists already;
     `name`, `content_type`: of a file with its own name; `queue`: of the workers that make it."""
 
     kind: Medium.Kind
@@ -323,7 +323,7 @@ class WantedMedium:
     queue: MakerQueue = MakerQueue.CHARTS
 
     def make_columns(self, now: datetime) -> dict[str, Any]:
-        """Return the columns of its medium."""
+        """Return the columns of the row of Medium to create."""
         names = ("kind", "recipe", "name", "content_type", "queue")
         own_columns = {name: getattr(self, name) for name in names}
         return {**own_columns, "digest": digest_recipe(self.kind, self.recipe), "created_at": now, "make_after": now}
@@ -350,7 +350,7 @@ def plan_attachments(
     time_zone: str = "",
 ) -> MediaPlan:
     """Plan the media of a content. `charts`: of the report, each with the alias of its card; a chart of a missing card
-    is left out. `time_zone`: of the times in them; the site's if empty. Large tables take time: call it outside a
+    is left out. `time_zone`: of the times in the media; the site's if empty. Large tables take time: call it outside a
     transaction."""
     if content.media:  # from an incoming message: the page shows all, the message carries the first that fits
         ready = tuple(WantedMedium(one.kind, b"", one.name, medium_id=one.medium_id) for one in content.media)
@@ -367,9 +367,8 @@ def plan_attachments(
     if content.page is not None:
         # The page's picture, with a cover if the form shows one, or the page's PDF.
         view, is_pdf = content.page, form == MessageForm.FILE
-        options = replace(
-            view.options, kind=Format.PDF if is_pdf else Format.PICTURE, cover_ratio=_COVERS.get(form, 0.0)
-        )
+        page_kind = Format.PDF if is_pdf else Format.PICTURE
+        options = replace(view.options, kind=page_kind, cover_ratio=_COVERS.get(form, 0.0))
         page = WantedMedium(
             Medium.Kind.FILE if is_pdf else Medium.Kind.PICTURE,
             pack_recipe(path=view.path, identity=view.identity, **asdict(options)),

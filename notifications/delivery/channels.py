@@ -141,7 +141,7 @@ def make_error_outcome(error: IntegrationError) -> Outcome:
         kind = OutcomeKind.RECIPIENTS
     held_seconds = CONFIGURATION_WAIT_SECONDS if kind == OutcomeKind.POSTPONED else 0
     if held_seconds and isinstance(error, RateLimitedError):
-        # Too many tokens were asked for, or with a wrong Secret: WeCom gives this address none for an hour, so the
+        # Too many tokens were requested, or with a wrong Secret: WeCom gives this address no token for an hour, so the
         # company is blocked. The limiter handles other limits.
         is_token_limit = (error.operation, error.code) == ("gettoken", RATE_LIMITED)
         held_seconds = error.retry_after_seconds if is_token_limit else 0
@@ -169,8 +169,8 @@ LOST_WORKER = Outcome(OutcomeKind.UNCLEAR, message="the worker ended before the 
 
 @dataclass(slots=True)
 class Sendable:
-    """The columns of a delivery that a call needs, as they were read. `due_at`: its run's time. A claim sets `corp` and
-    `attempt`, and increases `attempt_count`.
+    """The columns of a delivery that a call needs, as they were read. `due_at`: when its run was due, if that was read.
+    A claim sets `corp` and `attempt`, and increases `attempt_count`.
 
     Not a model, because creating an instance of Delivery takes a fifth of the time of a call.
     """

@@ -44,7 +44,7 @@ def explain_delivery(delivery: Delivery, *, with_answer: bool = False) -> Explan
 def explain_receipt(receipt: Receipt, *, with_answer: bool = False) -> Explanation | None:
     """Explain why the person did not get the message. Return None if they did, or if the receipt has its own reason.
 
-    Without `with_answer` it makes no query if the delivery was read with the receipt.
+    Makes no query if the delivery was read with the receipt, unless `with_answer` is set.
     """
     delivery = receipt.delivery
     if delivery is None or receipt.status == Receipt.Status.SKIPPED:
@@ -57,7 +57,7 @@ def explain_receipt(receipt: Receipt, *, with_answer: bool = False) -> Explanati
 
 
 def explain_deliveries(deliveries: QuerySet[Delivery]) -> list[tuple[Explanation, int]]:
-    """Return the different failures among a run's deliveries, each with its number of people, most first. One query."""
+    """Return the different failures of a run's deliveries with their numbers of people, most first. Makes one query."""
     unsent = ~Q(status=Delivery.Status.ACCEPTED) & (~Q(error="") | Q(errcode__isnull=False))
     rows = deliveries.filter(unsent).order_by().values_list("channel", "errcode", "error")
     counted = rows.annotate(people=Sum("recipient_count")).order_by("-people")
@@ -107,7 +107,7 @@ def _explain_error(channel: str, errcode: int | None, error: str) -> Explanation
 
 
 def _find_answer(delivery: Delivery) -> str:
-    """Return the other side's answer: the stored sentence about it, then its own words."""
+    """Return the other side's answer: the delivery's stored sentence, then the words of the answer."""
     found = Attempt.objects.filter(delivery=delivery).exclude(answer="").order_by("-number")
     answer = found.values_list("answer", flat=True).first() or ""
     return "\n".join(dict.fromkeys(filter(None, [sentences.translate_stored(delivery.error), answer])))
@@ -115,7 +115,7 @@ def _find_answer(delivery: Delivery) -> str:
 
 # --- A run ------------------------------------------------------------------------------------------------------------
 
-# The state of messages that were recalled alone: somebody wanted them not to arrive.
+# The state of messages that were recalled, without the rest of their run: somebody wanted them not to arrive.
 _TAKEN_BACK = "taken back"
 _NOT_MADE = "not made"
 _NOBODY_REACHED = Sentence("It reached nobody: the receipts say why.")
@@ -143,7 +143,7 @@ _LOSSES = {
 
 
 def sum_up_losses(run_ids: Collection[int]) -> dict[int, Sentence]:
-    """Map each of these runs that did not reach everybody to a sentence about its losses. Two queries.
+    """Map each of these runs that did not reach everybody to a sentence about its losses. Makes two queries.
 
     People whom WeCom names as invalid or without licence are no loss if others got the message: their receipts say so,
     and a large company always has some.
@@ -174,7 +174,7 @@ def explain_no_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence 
     if not reasons:
         return Sentence("It reached nobody: nobody is chosen.")
     others = set(reasons) - Receipt.NOT_RESENT
-    # If nobody has rows, an empty attribute makes no difference.
+    # An empty attribute is a mistake, unless other people have no rows or do not want the push.
     is_intended = not others or (others == {Receipt.Reason.NO_VALUE} and len(reasons) > 1)
     return None if is_intended else _NOBODY_REACHED
 
@@ -198,7 +198,7 @@ def prepare_names(rows: QuerySet[R], *, path: str = "") -> QuerySet[R]:
 
 
 def name_runs(runs: Collection[Run]) -> dict[int, str]:
-    """Map runs to their names in the reader's language. At most two queries for runs that `prepare_names` read."""
+    """Map runs to their names in the reader's language. Makes at most two queries if `prepare_names` read the runs."""
     alert_run_ids = [run.pk for run in runs if run.trigger == Run.Trigger.ALERT]
     rows = IncidentEvent.objects.filter(run__in=alert_run_ids).order_by().values_list("run", "notice")
     notices = list(rows.annotate(first=Min("incident"), count=Count("pk"))) if alert_run_ids else []

@@ -35,7 +35,7 @@ from notifications.delivery.rows import (
     update_unlocked,
 )
 from notifications.delivery.runs import recall
-from notifications.delivery.sending.settle import fall_back, settle_attempt
+from notifications.delivery.sending.settle import settle_attempt, write_fallback_mails
 from notifications.models import REPEAT_SECONDS, Delivery, Incident, Run
 from notifications.models.subscriptions import MAX_LIFETIME_HOURS
 from notifications.subscriptions.schedules import reschedule_rows
@@ -77,6 +77,7 @@ def sweep_deliveries(*, now: datetime) -> list[int]:
                     ended.filter(pk=pk).update(status=Delivery.Status.PENDING, next_attempt_at=now, **released)
                 settled_count += 1
         # Pending messages that have expired are canceled. Those that may have arrived become unknown instead.
+        preparing = Delivery.objects.filter(status=Delivery.Status.PREPARING)
         pending = Delivery.objects.filter(status=Delivery.Status.PENDING)
         expired = pending.filter(expires_at__lte=now)
         repeat_end = now - timedelta(seconds=REPEAT_SECONDS)
@@ -84,9 +85,7 @@ def sweep_deliveries(*, now: datetime) -> list[int]:
         canceled = {"status": Delivery.Status.CANCELED, "settled_at": now}
         given_up_count = (
             recall.cancel_recalled(now=now)
-            + update_unlocked(
-                Delivery.objects.filter(status=Delivery.Status.PREPARING, expires_at__lte=now), **canceled
-            )
+            + update_unlocked(preparing.filter(expires_at__lte=now), **canceled)
             + update_unlocked(pending.filter(unclear_since__lte=repeat_end), **unknown)
             + update_unlocked(expired.filter(unclear_since__isnull=False), **unknown)
             + update_unlocked(expired.filter(unclear_since__isnull=True), **canceled)
@@ -101,22 +100,22 @@ def sweep_deliveries(*, now: datetime) -> list[int]:
 
 
 def _finish_runs(now: datetime) -> None:
-    """Finish runs whose deliveries are all settled. First write mails to people whom they did not reach; a run without
-    such mails ends, with a sentence about whom it did not reach."""
+    """Finish runs whose deliveries are all settled. First write mails to people whom the runs did not reach. A run
+    without such mails ends, with a sentence about people not reached."""
     unsettled = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
     sending = Run.objects.filter(~Exists(unsettled), status=Run.Status.SENDING)
     while True:
         with transaction.atomic():
-            recalls = dict(lock_skipping(sending.order_by("pk")).values_list("pk", "recall_requested_at")[:BATCH])
+            recall_times = dict(lock_skipping(sending.order_by("pk")).values_list("pk", "recall_requested_at")[:BATCH])
             # Called while the runs are locked: else a run whose last answer comes meanwhile would end without mails.
-            fall_back(recalls, now=now)
-            mailed = Delivery.objects.unsettled().filter(run__in=recalls).values_list("run", flat=True)
-            finished = recalls.keys() - set(mailed)
+            write_fallback_mails(recall_times, now=now)
+            mailed = Delivery.objects.unsettled().filter(run__in=recall_times).values_list("run", flat=True)
+            finished = recall_times.keys() - set(mailed)
             ended = Run.objects.filter(pk__in=finished)
             ended.update(status=Run.Status.FINISHED, finished_at=now)
-            for run_id, sentence in sum_up_losses([pk for pk in finished if recalls[pk] is None]).items():
+            for run_id, sentence in sum_up_losses([pk for pk in finished if recall_times[pk] is None]).items():
                 ended.filter(pk=run_id).update(error=sentence.serialize())
-        if len(recalls) < BATCH:
+        if len(recall_times) < BATCH:
             return
 
 
@@ -140,11 +139,10 @@ def find_old_runs(now: Moment) -> QuerySet[Run]:
 
 
 def purge_runs_and_incidents(*, now: datetime) -> int:
-    """Delete at most CHUNK rows of the oldest run, and at most CHUNK incidents, that LOG_RETENTION_DAYS no longer
-    keeps. Return how many.
+    """Delete at most CHUNK rows of the oldest of the old runs, and at most CHUNK old incidents. Return how many.
 
-    Receipts are deleted first, then attempts, deliveries, their contents, and the run last; pictures of incidents
-    before the incidents: after an interruption the next call continues.
+    Receipts are deleted first, then attempts, deliveries, their contents, and the run last; pictures of incidents are
+    deleted before the incidents. So after an interruption the next call continues.
     """
     count = 0
     run = find_old_runs(now).order_by("claimed_at").first()
@@ -192,8 +190,8 @@ LONGEST_MAKING = timedelta(minutes=10)
 # WeCom's duplicate check lasts this much longer than we repeat.
 SPARE = timedelta(minutes=30)
 _TIMES_SET_HERE = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
-# The sender sets these times of a channel's incidents, by its own clock. Those of a rule's incidents are by ours, and
-# an incident with a future beginning would never end.
+# For a channel's incidents the sender sets these times, by its own clock. For a rule's incidents we set them, and an
+# incident with a future beginning would never end.
 _TIMES_SET_BY_RULES = ("starts_at", "stretch_at", "ends_at")
 
 
@@ -217,14 +215,14 @@ def repair_clock_damage(*, now: datetime) -> int:
     making = models.Medium.objects.filter(status=models.Medium.Status.WAITING)
     incidents, of_rules = Incident.objects.all(), Incident.objects.filter(rule__isnull=False)
     zero = timedelta()
-    # Rows, a column of times, how far these lie in the future at most with a right clock, and the value of later ones.
+    # Rows; a column of times; how far these are in the future at most with a right clock; what later ones are set to.
     limits: list[tuple[QuerySet[Any], str, timedelta, datetime | None]] = [
         (Run.objects.filter(status=Run.Status.WAITING), "render_after", 3 * RENDER_LEASE, now),
         (preparing | pending, "next_attempt_at", LONGEST_WAIT, now),
         (preparing | pending, "expires_at", LONGEST_LIFETIME, now + LONGEST_WAIT),
         (preparing | pending, "queued_until", 2 * QUEUE_LEASE, None),
         (sending, "lease_until", 2 * compute_delivery_lease(), now),
-        # It is not known when the unclear attempt really was: too early to be repeated, so the message becomes unknown.
+        # Nobody knows when the unclear attempt really was. It counts as too old to repeat: the outcome becomes unknown.
         (pending | sending, "unclear_since", SPARE, now - timedelta(seconds=REPEAT_SECONDS)),
         (making, "make_after", LONGEST_MAKING, now),
         (making, "created_at", zero, now),
@@ -264,30 +262,29 @@ def _repair_runs(now: datetime) -> int:
 
 
 def _repair_rules(now: datetime) -> int:
-    """Check alert rules at their next time if they were checked in what is the future now."""
+    """Reschedule alert rules that were checked at a time which is in the future now."""
     with transaction.atomic():
-        found = dict(
-            models.AlertCheck.objects.filter(requested_at__gt=now).order_by("pk").values_list("pk", "rule")[:BATCH]
-        )
+        rows = models.AlertCheck.objects.filter(requested_at__gt=now).order_by("pk")
+        found = dict(rows.values_list("pk", "rule")[:BATCH])
         # First, because deciding a check locks it before its rule.
         early = models.AlertCheck.objects.filter(pk__in=found)
         early.filter(outcome=models.AlertCheck.Outcome.WAITING, slot_at__gt=now).delete()
         early.update(requested_at=now)
         rules = models.AlertRule.objects.filter(pk__in=set(found.values()))
         reschedule_rows(rules, now=now)
-        # Otherwise every later check would count as overtaken.
+        # Otherwise every further check would have the outcome "arrived after a later check".
         rules.filter(checked_slot_at__gt=now).update(checked_slot_at=now)
     return len(found)
 
 
-# --- A restored copy: what waits in it was sent by the original, or is out of date ---
+# --- A restored copy: messages that wait in it were sent by the original, or are out of date ---
 
 _NOT_SENT_LATE = Sentence("It waited in a restored copy of the database, and is not sent late.")
 
 
 @transaction.atomic
-def end_waiting(*, now: datetime) -> int:
-    """End all that waits, notifying nobody, and move schedules to their next time. Return how many runs ended."""
+def end_all_waiting(*, now: datetime) -> int:
+    """End everything that waits, notify nobody, and move schedules to their next time. Return how many runs ended."""
     models.AlertCheck.objects.filter(outcome=models.AlertCheck.Outcome.WAITING).delete()
     for rows in (models.Subscription.objects.due(now), models.AlertRule.objects.due(now)):
         reschedule_rows(rows, now=now)

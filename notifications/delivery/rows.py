@@ -21,7 +21,7 @@ QUEUE_LEASE = timedelta(seconds=60)
 TASK_SECONDS = 30
 # A stopping worker waits this long for calls under way; a service manager usually kills it after 10 seconds.
 STOP_SECONDS = 7
-BATCH = 500
+BATCH = 500  # rows of a statement
 # First key of the advisory locks taken while messages are frozen. All advisory locks of a database share one space.
 _FREEZING = 1_196_770_627
 

@@ -44,7 +44,7 @@ CELLS_AT_MOST = 2_500_000
 CELL_CHARACTERS = 32_767
 
 _LEAST_WIDTH, _GREATEST_WIDTH = 8, 60
-# The width of a column is that of its longest cell in so many first rows.
+# A column is as wide as its longest cell in this many first rows.
 _MEASURED_ROWS = 200
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _NOT_IN_SHEET_NAMES = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
@@ -56,7 +56,7 @@ _Plain = str | float | int | bool | date | None
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A table of a file. `row_count`: number of its rows before `table` was cut."""
+    """A table of a file. `row_count`: number of rows that `table` had before it was cut."""
 
     title: str
     table: Table
@@ -91,10 +91,10 @@ def write_file_name(title: str, moment: datetime, extension: str) -> str:
 
 
 def _write_workbook(parts: Sequence[Part], row_count: int) -> bytes:
-    """Write typed cells, a frozen head and fitting widths."""
+    """Write an xlsx with typed cells, frozen heads and fitting widths."""
     # Rows go straight to a temporary file. A cell's type is decided here, never guessed from its text.
     book = openpyxl.Workbook(write_only=True)
-    # Excel compares names of sheets regardless of case, and keeps "history" for itself.
+    # Excel compares names of sheets regardless of case, and forbids the name "history".
     used = {"history"}
     for part in parts:
         base = " ".join(_NOT_IN_SHEET_NAMES.sub(" ", drop_direction_marks(part.title)).split()).strip("'") or _("data")
@@ -194,6 +194,7 @@ def _to_plain(value: Value) -> _Plain:
 
 
 def _measure_width(text: str) -> int:
+    # Chinese characters are twice as wide as Latin letters.
     return sum(2 if ord(letter) > 0x2E7F else 1 for letter in text[:_GREATEST_WIDTH])
 
 

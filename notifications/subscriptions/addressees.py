@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from integrations.models.fields import Person
 
 
-# More addressees of a kind are counted, not named.
+# If there are more addressees of a kind, they are counted, not named.
 NAMED_AT_MOST = 2
 
 
 def describe_addressees(orders: Sequence[WithRecipients], *, seen_by: Person) -> dict[int, str]:
     """Describe the recipients of each of `orders` of one model, by its key. People whom `seen_by` may not see are
-    counted, not named. Seven queries at most."""
+    counted, not named. Makes at most seven queries."""
     audiences = read_audiences(orders)
     found: dict[int, list[str]] = {pk: [] for pk in audiences}
     for pk, audience in audiences.items():
@@ -45,8 +45,8 @@ def describe_addressees(orders: Sequence[WithRecipients], *, seen_by: Person) ->
     )
     for field, rows, name_of in kinds:
         chosen: dict[int, Sequence[int]] = {pk: getattr(one, field) for pk, one in audiences.items()}
-        few = {key for keys in chosen.values() if len(keys) <= NAMED_AT_MOST for key in keys}
-        names = {row.pk: name_of(row) for row in rows.filter(pk__in=few)} if few else {}
+        to_name = {key for keys in chosen.values() if len(keys) <= NAMED_AT_MOST for key in keys}
+        names = {row.pk: name_of(row) for row in rows.filter(pk__in=to_name)} if to_name else {}
         for pk, keys in chosen.items():
             count, named = len(keys), [names[key] for key in keys if key in names]
             counted = {
@@ -75,8 +75,8 @@ def _join_words(words: list[str]) -> str:
 
 
 def explain_naming(person: User, model: type[Subscription] | type[AlertRule]) -> dict[int, list[str]]:
-    """Map each order of `model` that names the person to the reasons in words, whether it reaches them or not. Ten
-    queries at most, and one for each level of departments."""
+    """Map each order of `model` that names the person, reachable or not, to the reasons in words. Makes at most ten
+    queries, and one for each level of departments."""
     found: dict[int, list[str]] = defaultdict(list)
     orders: QuerySet[Any] = model._default_manager.order_by()
     for pk in orders.filter(users=person).values_list("pk", flat=True):
@@ -85,7 +85,7 @@ def explain_naming(person: User, model: type[Subscription] | type[AlertRule]) ->
     for pk, name in by_group.values_list("pk", "groups__name"):
         found[pk].append(_("group “%(name)s”") % {"name": name})
     accounts = list(WeComAccount.objects.complete().filter(user=person))
-    # Like resolve_audience: an existing department, with those below it if that is chosen.
+    # As in resolve_audience, a department counts if it exists; an order may include the departments below it.
     own_departments = _find_departments(accounts)
     covering = (
         departments.DepartmentTree.of_departments(own_departments).find_covering(own_departments)
@@ -123,8 +123,8 @@ RECEIPTS_READ = 500
 
 
 def find_own_subscriptions(person: User) -> QuerySet[Subscription, Any]:
-    """Return the person's enabled pushes, by name, each with its `choice`: a SubscriptionChoice.Kind, or empty while it
-    is sent. Six queries; for members of departments two more."""
+    """Return the person's enabled pushes by name, each with its `choice`: a SubscriptionChoice.Kind, or empty while the
+    push is sent. Makes six queries; for members of departments two more."""
     chosen = SubscriptionChoice.objects.filter(user=person, subscription=OuterRef("pk"))
     found = _find_concerning_subscriptions(person).annotate(choice=Coalesce(Subquery(chosen.values("kind")), Value("")))
     return found.order_by("name", "next_run_at", "pk")[:SHOWN_AT_MOST]
@@ -145,8 +145,8 @@ def choose_subscription(person: User, *, subscription_id: int, kind: str, now: d
 
 
 def _find_concerning_subscriptions(person: User) -> QuerySet[Subscription]:
-    """Return enabled subscriptions that name the person (directly, by group, department or attributes, or as everyone),
-    and those that have reached them."""
+    """Return enabled subscriptions that name the person (directly, by group, department or attributes, or as everyone)
+    or have reached the person lately."""
     accounts = list(WeComAccount.objects.complete().filter(user=person))
     corp_id = next((account.corp_id for account in accounts if account.is_primary), None)
     newest = Receipt.objects.filter(user=person).order_by("-pk").values("run_id")[:RECEIPTS_READ]

@@ -104,7 +104,7 @@ _DAYS = re.compile(r"([0-7])(?:-([0-7]))?")
 
 
 def describe_crontab(crontab: str) -> str:
-    """Describe daily, weekly and monthly crontabs and those for every few minutes or hours; others without details."""
+    """Describe crontabs for days, weeks, months, and for every few minutes or hours; others without details."""
     match crontab.split():
         case [minute, hour, "*", "*", days] if _NUMBER.fullmatch(minute) and _NUMBER.fullmatch(hour):
             time = f"{int(hour):02}:{int(minute):02}"
@@ -136,7 +136,7 @@ def _describe_monthly(day: str, time: str) -> str:
 
 
 def _describe_interval(step: str, minutes: int) -> str:
-    """Describe a step, `*` or `*/n`. `minutes`: length of one unit, 1 or 60."""
+    """Describe a step of a crontab, `*` or `*/n`. `minutes`: length of one unit, 1 or 60."""
     count = 1 if step == "*" else int(step.removeprefix("*/"))
     if minutes == 1:
         return ngettext("Every minute", "Every %(count)d minutes", count) % {"count": count}
@@ -171,7 +171,7 @@ TIMES_AT_MOST = 20_000
 
 @dataclass(frozen=True)
 class PlannedTime:
-    """Time of a push. `people`: the keys of its present recipients; None if unknown."""
+    """A time at which a push begins. `people`: the keys of its present recipients; None if unknown."""
 
     subscription: Subscription
     at: datetime
@@ -186,7 +186,7 @@ class PlannedTime:
 
 @dataclass
 class PlannedHour:
-    """Pushes that begin within an hour, and sentences about its overfull minutes."""
+    """Pushes that begin within an hour, and sentences about minutes with too many messages."""
 
     planned: list[PlannedTime] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -213,10 +213,10 @@ class PlannedHour:
 
 @dataclass(frozen=True)
 class PlannedWeek:
-    """The plan. `hours`: by day and hour, only hours in which something begins. `peak`: the most messages in an hour;
-    `notes`: sentences, each with the hours that it is about; `on_the_hour`: pushes that begin exactly on an hour or a
-    half hour, without a spread. `is_cut`: there are more than TIMES_AT_MOST times; `unreadable`: pushes whose schedule
-    cannot be used."""
+    """The plan of a week. `hours`: by day and hour, only hours in which a push begins. `peak`: the most messages in an
+    hour; `notes`: sentences, each with the hours that it is about; `on_the_hour`: pushes that begin exactly on an hour
+    or a half hour, without a spread. `is_cut`: there are more than TIMES_AT_MOST times; `unreadable`: pushes whose
+    schedule cannot be used."""
 
     days: list[date]
     hours: Mapping[tuple[date, int], PlannedHour]

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 Reason = Receipt.Reason
 _REASONS_BY_CHOICE = {SubscriptionChoice.Kind.PAUSED: Reason.PAUSED, SubscriptionChoice.Kind.DECLINED: Reason.DECLINED}
-# Reasons that somebody corrects on the person's page in the administration.
 INCOMPLETE = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERID, Reason.BAD_USERID})
+# Reasons that somebody can correct on the person's page in the administration.
 SET_ON_PERSON = INCOMPLETE | {Reason.NO_VALUE, Reason.NO_BI_IDENTITY}
 NAMES_AT_ONCE = 1000
 PEOPLE_AT_ONCE = 5000
@@ -64,9 +64,9 @@ ADDRESS_CHARACTERS = 128
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A person of an audience. `reason` says why they cannot be reached. If it is None, they get the message at
-    `corp_id` and `userid`, or by mail. `address`: as in their receipt. `fallback_reason`: why the second channel is
-    used. `detail`: more about the reason, if known."""
+    """A person of an audience. `reason` says why the person cannot be reached. If it is None, the person gets the
+    message at `corp_id` and `userid`, or by mail. `address`: as in the person's receipt. `fallback_reason`: why the
+    second channel is used. `detail`: more about the reason, if known."""
 
     user_id: int
     corp_id: int | None
@@ -91,7 +91,7 @@ class Recipient:
 
 @dataclass(frozen=True)
 class Reachability:
-    """Numbers of people whom a message would and would not reach. `unreachable`: the first of those not reached.
+    """Numbers of people whom a message would and would not reach. `unreachable`: the first people not reached.
 
     `unlinked_count`: members of the chosen departments without an account here; `removed`: the first chosen departments
     that no longer exist. `reasons`: of all unreachable people. `first_id`: key of the first reachable person, or None.
@@ -133,7 +133,7 @@ def read_audience(order: WithRecipients) -> Audience:
 
 
 def read_audiences(orders: Sequence[WithRecipients]) -> dict[int, Audience]:
-    """Return the present audiences of `orders` of one model, by their keys. Four queries."""
+    """Return the present audiences of `orders` of one model, by their keys. Makes four queries."""
     if not orders:
         return {}
     named: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -179,8 +179,8 @@ def resolve_audience(audience: Audience, *, only: int | None = None) -> Iterator
 
 def find_recipients(audience: Audience, contents: RunContents | None) -> Iterator[Recipient]:
     """Yield the recipients of `resolve_audience`, with the reason for reachable people who get nothing of `contents`.
-    Sending uses it, and so do the pages that say beforehand how many people get a message. `contents`: None if it is
-    not known who gets what."""
+    Sending uses it, and so do pages that say beforehand how many people get a message. `contents`: None if the contents
+    are not known yet."""
     yield from apply_contents(resolve_audience(audience), contents)
 
 
@@ -253,7 +253,7 @@ def read_recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Reci
 
 
 def _read_people(people: QuerySet[User], choice: Subquery | Value) -> Iterator[Any]:
-    """Yield the _COLUMNS of each person. `choice`: the person's choice about the push."""
+    """Yield a row with the _COLUMNS of each person. `choice`: the person's choice about the push."""
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
     people = people.annotate(account=primary).order_by("account__corp_id", "pk")
     left = Q(account__left_at__isnull=False)
@@ -310,7 +310,7 @@ _COLUMNS = (
 
 def match_chosen(audience: Audience, tree: departments.DepartmentTree | None = None) -> Q:
     """Return the condition on User for the people whom an audience names, reachable or not. `tree`: the departments of
-    the audience's companies, if they were read before."""
+    the audience's companies, if the caller has read them."""
     named = Q(pk__in=audience.user_ids)
     if audience.group_ids:
         membership = User.groups.through.objects.filter(group_id__in=audience.group_ids, user_id=OuterRef("pk"))
@@ -389,12 +389,12 @@ def _choose_channel(audience: Audience, email: str, by_app: Recipient) -> Recipi
 
 
 def read_rules(order: WithRecipients) -> tuple[Rule, ...]:
-    """Return the rules of a subscription or an alert rule. One query."""
+    """Return the rules of a subscription or an alert rule. Makes one query."""
     return read_rules_by_order([order])[order.pk]
 
 
 def read_rules_by_order(orders: Sequence[WithRecipients]) -> dict[int, tuple[Rule, ...]]:
-    """Return the rules of `orders` of one model, by their keys. One query."""
+    """Return the rules of `orders` of one model, by their keys. Makes one query."""
     column = f"{orders[0].rule_column}_id"
     found: dict[int, list[Rule]] = {order.pk: [] for order in orders}
     rows = AttributeRule.objects.filter(**{f"{column}__in": found}).select_related("attribute").order_by("pk")
@@ -411,7 +411,7 @@ def save_rules(order: WithRecipients, rules: Iterable[Rule]) -> bool:
         kept = []
         rows = list(AttributeRule.objects.filter(**{order.rule_column: order}).select_related("attribute"))
         for row in rows:
-            setattr(row, order.rule_column, order)  # this instance knows its former company, for the audit trail
+            setattr(row, order.rule_column, order)  # `order` knows its former company, for the audit trail
             same = Rule(row.attribute, Operator(row.operator), tuple(row.values))
             if same in wanted:
                 wanted.remove(same)
@@ -425,7 +425,7 @@ def save_rules(order: WithRecipients, rules: Iterable[Rule]) -> bool:
 
 
 def find_rules_naming(attribute: Attribute, folded_values: Collection[str]) -> list[str]:
-    """Describe the rules that compare `attribute` with one of these values. One query."""
+    """Describe the rules that compare `attribute` with one of these values. Makes one query."""
     rows = AttributeRule.objects.filter(attribute=attribute).order_by("pk")
     rows = rows.select_related("attribute", "subscription", "alert_rule")
     named = set(folded_values)
@@ -449,12 +449,12 @@ def match_rules(rules: Sequence[Rule], match: str) -> Q:
 
 
 def find_orders_by_attributes(person: User, model: type[Subscription] | type[AlertRule] = Subscription) -> list[int]:
-    """Return the ids of the orders of `model` whose rules the person matches. Three queries at most, for a hundred
-    orders each. A rule on an attribute without a value cannot match, so only orders with a rule on one of the person's
-    attributes are read."""
-    held = AttributeValue.objects.filter(user=person).values("attribute")
-    touched = AttributeRule.objects.filter(attribute__in=held, **{f"{model.rule_column}__isnull": False}).order_by()
-    orders: list[Any] = list(model._default_manager.filter(pk__in=touched.values(model.rule_column)))
+    """Return the ids of the orders of `model` whose rules the person matches. Makes at most two queries, and one for
+    each hundred orders. A rule on an attribute without a value cannot match, so only orders with a rule on one of the
+    person's attributes are read."""
+    own = AttributeValue.objects.filter(user=person).values("attribute")
+    candidates = AttributeRule.objects.filter(attribute__in=own, **{f"{model.rule_column}__isnull": False}).order_by()
+    orders: list[Any] = list(model._default_manager.filter(pk__in=candidates.values(model.rule_column)))
     rules = read_rules_by_order(orders) if orders else {}
     found: list[int] = []
     for start in range(0, len(orders), AUDIENCES_AT_ONCE):
@@ -465,7 +465,7 @@ def find_orders_by_attributes(person: User, model: type[Subscription] | type[Ale
     return found
 
 
-# --- People whom a sender may reach: those whom its owner may reach, within the sender's own limit ---
+# --- People whom a sender may reach: people whom its owner may reach, within the sender's own limit ---
 
 
 def find_reachable_people(

@@ -1,12 +1,11 @@
 """Slots of a schedule, the spread of their start times (`jitter_seconds`), and the working days that schedules use.
 
-A slot is the time that the schedule names; it identifies a run. With a spread the run is due some seconds later: always
-the same number for the same slot, in every process, and always before the next slot.
+A slot is the time that the schedule names; it identifies a run. The run is due at its slot or, with a spread, some
+seconds later: always the same number for the same slot, in every process, and always before the next slot.
 
-A preset fires like the crontab of its time of day, on the days that it names. Clock changes follow the rules of
+A preset fires like a daily crontab with its time of day, on the days that it names. Clock changes follow the rules of
 Debian's cron: a schedule that names minute and hour fires once for a skipped local time, at the first minute that
-exists, and once for a doubled one, the first time. A schedule with a star in minute or hour follows the time that
-really passes.
+exists, and once for a doubled one, the first time. A schedule with a star in minute or hour follows the elapsed time.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Fields of a subscription that its times depend on; spread times depend on its key as well.
+# Fields of a subscription that its times depend on; spread times depend on its primary key as well.
 TIME_FIELDS = (
     *("repeat", "on_date", "local_time", "weekdays", "month_day", "free_days", "crontab", "jitter_seconds"),
     *("time_zone", "valid_from", "valid_to"),
@@ -70,8 +69,8 @@ def read_zone(time_zone: str) -> ZoneInfo:
 
 
 def find_slots(subscription: Scheduled, after: datetime) -> Iterator[datetime]:
-    """Yield every slot later than `after`, in UTC, ascending, whatever the validity. Raise ScheduleError, also for a
-    schedule that never fires."""
+    """Yield every slot later than `after`, in UTC, ascending, also outside `valid_from` to `valid_to`. Raise
+    ScheduleError, also for a schedule that never fires."""
     zone = read_zone(subscription.time_zone)
     if subscription.repeat != Repeat.CRONTAB:
         at = subscription.local_time or time()
@@ -86,7 +85,7 @@ def find_due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime
     start = after - timedelta(seconds=subscription.jitter_seconds)
     if subscription.valid_from is not None and subscription.valid_from > start:
         start = subscription.valid_from.astimezone(UTC)
-        # Slots lie on whole minutes and cronsim drops microseconds, so a whole second earlier is close enough.
+        # A slot exactly at `valid_from` counts, too. Slots lie on whole minutes, and cronsim drops microseconds.
         start -= timedelta(seconds=start.microsecond == 0)
     for found in _spread_slots(subscription, find_slots(subscription, start)):
         if subscription.valid_to is not None and found.slot_at >= subscription.valid_to:
@@ -96,7 +95,7 @@ def find_due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime
 
 
 def find_next_due(subscription: Scheduled, after: datetime) -> DueTime | None:
-    """Return the next time within the subscription's validity, or None. Raise ScheduleError."""
+    """Return the next valid time, or None. Raise ScheduleError."""
     return next(find_due_times(subscription, after), None)
 
 
@@ -122,14 +121,15 @@ def reschedule_rows(rows: QuerySet[Any], *, now: datetime) -> None:
         rows.model._default_manager.bulk_update(moved, ["next_run_at"])
 
 
-def _spread_slots(subscription: Scheduled, found: Iterator[datetime]) -> Iterator[DueTime]:
+def _spread_slots(subscription: Scheduled, slots: Iterator[datetime]) -> Iterator[DueTime]:
+    """Yield each slot with the time when its run is due."""
     most = subscription.jitter_seconds
     if not most:
-        yield from (DueTime(slot, slot) for slot in found)
+        yield from (DueTime(slot, slot) for slot in slots)
         return
-    slot = next(found, None)
+    slot = next(slots, None)
     while slot is not None:
-        following = next(found, None)
+        following = next(slots, None)
         room = most if following is None else min(most, int((following - slot).total_seconds()) - 1)
         # Pseudo-random: the same in every process, and different from slot to slot.
         seed = f"{subscription.pk}:{slot.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -270,7 +270,7 @@ FIXED_HOLIDAYS = frozenset({(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)})
 
 
 def read_workdays() -> IsWorkday:
-    """Return a function that tells whether China works on a day, by the entered days, else the published. One query."""
+    """Return a function that tells whether China works on a day, as entered, else as published. Makes one query."""
     entered = WorkdayCalendar.objects.read_entered_days()
     return lambda day: entered[day] if day in entered else is_published_workday(day)
 

@@ -31,8 +31,8 @@ from integrations.models import Corp
 from notifications.alerts import actions, charts, notices
 from notifications.alerts.actions import Action
 from notifications.delivery.explanations import prepare_names
-from notifications.delivery.rendering.message_builder import MARKUP, link_target, render_markdown
-from notifications.delivery.rendering.render import message_path
+from notifications.delivery.rendering.message_builder import MARKUP, find_link_target, render_markdown
+from notifications.delivery.rendering.render import make_message_path
 from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.inbound.mail.html import SANDBOX, answer_with_page
 from notifications.models import Delivery, Incident, IncomingMessage, Medium, Receipt, Run, SubscriptionChoice
@@ -109,7 +109,7 @@ def _show_messages(request: HttpRequest) -> HttpResponse:
 def show_message(request: HttpRequest, mark: str) -> HttpResponse:
     """Show a message to one of its recipients and mark it read. Anonymous visitors sign in first."""
     if not request.user.is_authenticated:
-        return redirect(make_sign_in_url(mark, message_path(mark)))
+        return redirect(make_sign_in_url(mark, make_message_path(mark)))
     receipt = Receipt.objects.of_message(get_signed_in_person(request), mark).first()
     if receipt is None or receipt.delivery is None:
         return render(request, "notifications/not_yours.html", status=404)
@@ -132,7 +132,7 @@ def show_message(request: HttpRequest, mark: str) -> HttpResponse:
     context = {
         "delivery": delivery,
         "content": render_markdown(delivery.text, delivery.message_form),
-        "link": link_target(delivery.link),
+        "link": find_link_target(delivery.link),
         **report,
         "attachments": [
             {"medium": media[pk], "position": position, "title": title}

@@ -45,10 +45,11 @@ VERTICAL_TITLE = 38
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a message. `url`: the page that shows it whole. Its path is a digest, which makes the body unique.
+    """The words of a message. `url`: the page that shows the whole message; its path is a digest, which makes the body
+    unique.
 
-    `title`: plain text; `text`: in the message's form, with cell values escaped for it. `figures`: for cards, the first
-    of them large. `picture_url`: of its picture, if WeCom fetches it by address.
+    `title`: plain text; `text`: in the markup of the message's form, with escaped cell values. `figures`: for cards,
+    which show the first one large. `picture_url`: of the picture, if WeCom fetches it by address.
     """
 
     title: str
@@ -60,12 +61,12 @@ class Words:
 
 
 def tidy_title(title: str) -> str:
-    """Return the title on one line, in reading order."""
+    """Return the title on one line, without characters that change the direction of reading."""
     return " ".join(builders.drop_direction_marks(title).split())
 
 
 def tidy_text(text: str) -> str:
-    """Return the text with plain line ends, in reading order, stripped."""
+    """Return the text stripped, with plain line ends, without characters that change the direction of reading."""
     return builders.drop_direction_marks(text).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
@@ -85,9 +86,8 @@ def _build_content(form: MessageForm, words: Words) -> builders.Content:
         case MessageForm.TEXT:
             # The title is plain text that may hold a cell value: escape it in a message that has markup.
             head, link = escape_markup(words.title, form), f'<a href="{words.url}">{_("View all")}</a>'
-            return builders.build_text_content(
-                _fit_around(f"{head}\n", words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT)
-            )
+            text = _fit_around(f"{head}\n", words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT)
+            return builders.build_text_content(text)
         case MessageForm.MARKDOWN:
             return builders.build_markdown_content(_write_markdown(words, builders.MARKDOWN_BYTES))
         case MessageForm.TEXTCARD:
@@ -115,10 +115,8 @@ def _build_content(form: MessageForm, words: Words) -> builders.Content:
 
 
 def _write_markdown(words: Words, limit_bytes: int) -> str:
-    head, link = (
-        escape_markup(words.title, MessageForm.MARKDOWN),
-        f"\n[{_('View all')}]({words.url})" if words.url else "",
-    )
+    head = escape_markup(words.title, MessageForm.MARKDOWN)
+    link = f"\n[{_('View all')}]({words.url})" if words.url else ""
     return _fit_around(f"**{head}**\n", words.text, link, limit_bytes, MessageForm.MARKDOWN)
 
 
@@ -180,9 +178,9 @@ def clip_text(text: str, characters: int, suffix: str = "…") -> str:
 
 
 def build_robot_body(form: MessageForm, words: Words) -> bytes:
-    """Return the bytes for a group robot, in this form or the closest that robots have. `words.url` may be empty: a
-    message's own page is for its recipients, and a group's are unknown. A card then leads to its picture. A picture or
-    file is added when the message is prepared."""
+    """Return the bytes for a group robot, in this form or the closest that robots have. `words.url` may be empty: only
+    recipients can open a message's own page, and the members of a group are unknown. A card then leads to its picture.
+    A picture or file is added when the message is prepared."""
     url = words.url or words.picture_url
     if form == MessageForm.IMAGE:
         return builders.encode_body({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
@@ -194,9 +192,8 @@ def build_robot_body(form: MessageForm, words: Words) -> bytes:
     # which robots obey, and alerts bring text from outside.
     if form == MessageForm.MARKDOWN:
         limit_bytes = builders.ROBOT_MARKDOWN_BYTES
-        payload = builders.build_robot_message(
-            builders.build_markdown_content(_write_markdown(words, limit_bytes), limit_bytes)
-        )
+        content = builders.build_markdown_content(_write_markdown(words, limit_bytes), limit_bytes)
+        payload = builders.build_robot_message(content)
     else:
         tail = f"\n{words.url}" if words.url else ""
         text = f"{words.title}\n{words.text}".translate(_NO_TAGS)
@@ -217,8 +214,8 @@ PLAIN_FORMS = {
 
 
 def _fit_around(head: str, text: str, tail: str, limit_bytes: int, form: MessageForm | None = None) -> str:
-    """Cut `text` so that it fits between `head` and `tail`. `form`: whose markup the text may hold. Raises MessageError
-    if head and tail leave no room."""
+    """Cut `text` so that it fits between `head` and `tail`. `form`: the form whose markup the text may contain. Raises
+    MessageError if head and tail leave no room."""
     room = limit_bytes - len(head.encode()) - len(tail.encode())
     if room < len("…".encode()):
         raise builders.MessageError("url", f"leaves no room for a text within {limit_bytes} bytes")
@@ -226,7 +223,7 @@ def _fit_around(head: str, text: str, tail: str, limit_bytes: int, form: Message
 
 
 def _cut_text(text: str, room: int, form: MessageForm | None) -> str:
-    """Cut `text` to at most `room` bytes, with an ellipsis: never inside markup, and open markup is closed."""
+    """Cut `text` to at most `room` bytes, with an ellipsis, but not inside a mark of markup; close open markup."""
     plain = builders.clip_utf8(text, room)
     if form is None or plain == text:
         return plain
@@ -308,7 +305,7 @@ def draw_markdown(text: str) -> SafeString:
     return mark_safe("".join(drawn))  # noqa: S308  # made of escaped text and our own tags
 
 
-def link_target(link: str) -> str:
+def find_link_target(link: str) -> str:
     """Return `link` if it is an http or https address or a page of this site, else an empty string."""
     if link.startswith("/"):
         return link if choose_safe_path(link) == link else ""

@@ -40,7 +40,7 @@ from notifications.subscriptions.recipients import Recipient
 STAND_IN = Recipient(0, None, "preview", "", None)
 # How long the page waits for a picture or file of a preview; a message waits longer. One of a BI page takes up to 60 s.
 PATIENCE = {MakerQueue.CHARTS: timedelta(seconds=60), MakerQueue.SNAPSHOTS: timedelta(seconds=120)}
-# Half of the time that a preview is kept, so that a shared one is not deleted before it is seen.
+# A preview is shared for half of the time that it is kept, so that it is not deleted before others have seen it.
 PREVIEW_SHARED = PREVIEW_KEPT / 2
 # The most previews of all people that may wait: messages need the workers too.
 WAITING_AT_MOST = 60
@@ -90,9 +90,9 @@ class RenderedPreview:
 
 
 def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *, now: datetime) -> RenderedPreview:
-    """Render what `source` sends to one person, to a group, or (None) to nobody in particular, as its `run` would.
+    """Render what `source` would send with `run` to one person, to a group, or (None) to nobody in particular.
 
-    For a person who cannot be reached a stand-in is used. Raises RenderingError, and all that the run's source raises.
+    A person who cannot be reached is replaced by STAND_IN. Raises RenderingError, and what the source raises.
     """
     with translation.override(settings.LANGUAGE_CODE):
         contents = source.build_contents(now=now)

@@ -53,10 +53,10 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# A run whose rendering failed this often (crash, database gone) is given up.
+# A run whose rendering failed this often (by a crash, or a lost database connection) is given up.
 RENDERINGS_AT_MOST = 5
-# The lease is renewed for this long, which is longer than planning the largest run takes. If planning hangs longer,
-# another worker takes the run.
+# The lease is renewed for this long, which is longer than planning the largest run takes. If planning takes even more
+# time, another worker takes the run.
 RENEWED_AT_MOST = timedelta(minutes=10)
 RECEIPT_BATCH = 2000
 # If no fetch queues the rendering again, the sweep does after this time.
@@ -162,9 +162,8 @@ def _plan_messages(run_id: int, now: datetime) -> MessagePlan:
         # People to whom the app may not write at present get a delivery of their own, which waits.
         people, app = by_corp[corp.pk], make_app_limits(corp.corpid, corp.agentid)
         waits = limiter.find_member_waits(app, [fold_userid(person.userid) for person in people])
-        for call, wait_seconds in split_into_calls(
-            people, waits, lambda person: contents.make_content_key(person.user_id)
-        ):
+        planned_calls = split_into_calls(people, waits, lambda person: contents.make_content_key(person.user_id))
+        for call, wait_seconds in planned_calls:
             calls.append(PlannedDelivery(corp, call, contents.find_content(call[0].user_id), wait_seconds=wait_seconds))
     mails = plan_mails(mailed, source.terms.corp_id, lambda person: (contents.find_content(person.user_id), None))
     return MessagePlan(source, audience, plan_media(form, contents, [*calls, *mails]), skipped, contents.fingerprint)
@@ -229,8 +228,8 @@ def split_into_calls(
 
     Source: developer.work.weixin.qq.com/document/path/90236, touser.
     """
-    in_time = sorted(zip(waits, people, strict=True), key=lambda each: each[0])
-    for _is_held, group in groupby(in_time, key=lambda each: each[0] > 0):
+    by_wait = sorted(zip(waits, people, strict=True), key=lambda each: each[0])
+    for _must_wait, group in groupby(by_wait, key=lambda each: each[0] > 0):
         alike: dict[Hashable, list[tuple[float, T]]] = defaultdict(list)
         for wait_seconds, person in group:
             alike[key_of(person)].append((wait_seconds, person))
@@ -242,7 +241,7 @@ def split_into_calls(
 
 def _update_plan(plan: MessagePlan) -> MessagePlan:
     """Drop people who cannot be reached any more, and update userids, because people may leave or be renamed during
-    planning. One query if nobody has changed.
+    planning. Makes one query if nobody has changed.
 
     From the lock taken here on, such changes wait until the deliveries are written, and then change the deliveries.
     """
@@ -253,7 +252,7 @@ def _update_plan(plan: MessagePlan) -> MessagePlan:
     changed, ids = {}, list(people_before)
     parts = (ids[start : start + PEOPLE_AT_ONCE] for start in range(0, len(ids), PEOPLE_AT_ONCE))
     people_now = (read_recipients(plan.audience, User.objects.filter(pk__in=part)) for part in parts)
-    # How the audience's channels reach these people now. Whether it would still choose them does not matter.
+    # Asks only how the audience's channels reach these people now, not whether the audience still contains them.
     for after in chain.from_iterable(people_now):
         pk, before = after.user_id, people_before[after.user_id]
         if after == before:
@@ -262,7 +261,7 @@ def _update_plan(plan: MessagePlan) -> MessagePlan:
         reason = after.reason or (after.fallback_reason if before.channel == Channel.WECOM else None)
         if reason is not None:
             changed[pk] = before.skip(sources.SkipReason(reason))
-        else:  # as planned, if they would now be reached by another channel or company
+        else:  # people who would now be reached by another channel or company stay as planned
             is_same_route = (after.channel, after.corp_id) == (before.channel, before.corp_id)
             changed[pk] = after if is_same_route else before
     if not changed:
@@ -289,11 +288,8 @@ def _write_run(run: Run, plan: MessagePlan, now: datetime) -> list[int]:
             continue
         # Contents that the pages of messages show with more than the delivery's text.
         full = {id(one.content): one.content for one in portion if one.content.cards or one.content.figures}
-        new = {
-            key: models.FrozenContent(run=run, document=dump_content(full[key]))
-            for key in full
-            if key not in content_ids
-        }
+        unwritten = [key for key in full if key not in content_ids]
+        new = {key: models.FrozenContent(run=run, document=dump_content(full[key])) for key in unwritten}
         models.FrozenContent.objects.bulk_create(new.values(), batch_size=ROWS_AT_ONCE)
         content_ids |= {key: row.pk for key, row in new.items()}
         rows = [replace(one, content_id=content_ids.get(id(one.content))) for one in portion]
@@ -349,8 +345,8 @@ class PlannedDelivery:
     robot: models.Robot | None = None
 
 
-def message_path(mark: str) -> str:
-    """Return the path of the page that shows a message whole."""
+def make_message_path(mark: str) -> str:
+    """Return the path of the page that shows the whole message."""
     return f"/m/{mark}/"
 
 
@@ -358,7 +354,7 @@ def plan_mails(
     people: list[Recipient], corp_id: int | None, content_of: Callable[[Recipient], tuple[Content, int | None]]
 ) -> Iterator[PlannedDelivery]:
     """Yield a delivery for each mail, so that nobody sees other recipients. It belongs to the person's company if that
-    is enabled, else to that of `corp_id`.
+    is enabled, else to `corp_id` if that is, else to the first enabled one.
 
     `content_of`: returns the person's content, and the id of its frozen copy if there is one. Raises RenderingError if
     no company is enabled.
@@ -371,9 +367,8 @@ def plan_mails(
     default_corp = enabled.get(corp_id or 0) or next(iter(enabled.values()))
     for person in people:
         content, content_id = content_of(person)
-        yield PlannedDelivery(
-            enabled.get(person.corp_id or 0, default_corp), [person], content, content_id, channel=Channel.EMAIL
-        )
+        corp = enabled.get(person.corp_id or 0, default_corp)
+        yield PlannedDelivery(corp, [person], content, content_id, channel=Channel.EMAIL)
 
 
 def write_deliveries(
@@ -425,7 +420,7 @@ def draft_delivery(run: Run, source: RunSource, planned: PlannedDelivery, now: d
 def build_delivery(
     draft: Delivery, source: RunSource, planned: PlannedDelivery, address: SiteAddress, *, now: datetime
 ) -> Delivery:
-    """Write the media of a message. Return its unsaved delivery. Raises RenderingError."""
+    """Write the rows of a message's media. Return the unsaved delivery. Raises RenderingError."""
     run, media = draft.run, dict[WantedMedium, Medium]()
     for wanted in [*planned.media.shown, *([planned.media.carried] if planned.media.carried else [])]:
         if wanted.medium_id is not None:
@@ -433,10 +428,9 @@ def build_delivery(
             continue
         columns = wanted.make_columns(now)
         if wanted.queue == models.MakerQueue.SNAPSHOTS:
-            columns["give_up_at"] = max(
-                now + attachments.PATIENCE, draft.expires_at - attachments.GIVEN_UP_BEFORE_EXPIRY
-            )
-        # Media that the run has already are not made a second time.
+            before_expiry = draft.expires_at - attachments.GIVEN_UP_BEFORE_EXPIRY
+            columns["give_up_at"] = max(now + attachments.PATIENCE, before_expiry)
+        # A medium that the run has already is not made a second time.
         media[wanted], _is_new = Medium.objects.get_or_create(run=run, digest=columns["digest"], defaults=columns)
     carried = media[planned.media.carried] if planned.media.carried else None
     picture_url = "" if carried is None else address.absolute(attachments.sign_picture_path(carried.pk, now=now))
@@ -455,9 +449,9 @@ def compose(
     *,
     now: datetime,
 ) -> Delivery:
-    """Make a delivery with its exact bytes from a draft. Use no table. Raises RenderingError.
+    """Make a delivery with its exact bytes from a draft. Reads and writes no table. Raises RenderingError.
 
-    A delivery with a picture or a file is being prepared, and has a plain body in case that it cannot be made. A
+    A delivery with a picture or a file is to be prepared, and has a plain body in case the medium cannot be made. A
     delivery whose form wants a picture or file that does not exist goes out in the plain form.
     """
     people, delivery = planned.people, copy(draft)
@@ -469,7 +463,7 @@ def compose(
     message = (content.title, content.text, content.figures, now if planned.media.carried else None)
     parts = repr((run.key, run.slot_at.astimezone(UTC), route, recipients, message))
     mark = delivery.mark = salted_hmac("notifications.mark", parts, algorithm="sha256").hexdigest()[:32]
-    url = address.absolute(message_path(mark))
+    url = address.absolute(make_message_path(mark))
     title = clip_text(content.title, TITLE_CHARACTERS)  # a long title is cut visibly
     words = Words(title=title, text=content.text, url=url, figures=content.figures, task_id=mark)
     delivery.title, delivery.text, delivery.link = title, content.text, content.link or source.terms.link
@@ -502,7 +496,7 @@ def _build_body(
     """Return the exact bytes of the delivery. Raises MessageError."""
     match planned.channel:
         case Channel.ROBOT:
-            # A group gets the report's own link, empty if there is none: its members have no page of the message.
+            # A group gets the report's own link, or none: only recipients can open the page of the message.
             link = planned.content.link or source.terms.link
             url = address.absolute(link) if link.startswith("/") else link
             return build_robot_body(form, replace(words, url=url))

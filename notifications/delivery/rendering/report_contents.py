@@ -1,7 +1,8 @@
 """The contents of a subscription's run: a report over the data of its slot, one content for all who see the same rows.
 
 Nothing is fetched here. A run whose report has cards stays waiting, without a worker, until its data is there. Each
-fetch that ends queues its rendering again (`notifications.tasks.enqueue_waiting_runs`); the sweep does if that is lost.
+fetch that ends queues the run's rendering again (`notifications.tasks.enqueue_waiting_runs`). If that task is lost, the
+sweep queues it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from notifications.subscriptions.schedules import read_workdays
 
 K = TypeVar("K")
 
-# Up to this many people are named in the query; for more all values of the attributes are read.
+# Up to this many people are named in the query; for more people, everybody's values of the attributes are read.
 PEOPLE_NAMED = 500
 # The most recipients of all pushes on a page whose own rows are checked.
 CHECKED_AT_MOST = 50_000
@@ -81,12 +82,12 @@ class ReportParts:
         ]
 
     def find_latest_tables(self) -> dict[str, Table]:
-        """Find the data fetched last of each card, by its alias."""
+        """Return the data that was fetched last of each card, by the card's alias."""
         return read_latest_tables({card.alias: card.card_id for card in self.cards})
 
 
 def read_saved_parts(report: models.Report, *, has_cards: bool = True) -> ReportParts:
-    """Read the parts of a saved report. One query for each part that is not prefetched."""
+    """Read the parts of a saved report. Makes one query for each part that is not prefetched."""
     if not has_cards:
         return ReportParts(report)
     cards = Prefetch("report_cards", ReportCard.objects.select_related("card__source"))
@@ -97,7 +98,7 @@ def read_saved_parts(report: models.Report, *, has_cards: bool = True) -> Report
 
 
 class ReportContents(RunContents):
-    """The contents of a report. People who see the same rows share one, which is written when it is first asked for."""
+    """The contents of a report. People who see the same rows share a content, which is written at its first use."""
 
     def __init__(
         self,
@@ -109,12 +110,12 @@ class ReportContents(RunContents):
         read_values: ReadValues | None = None,
     ) -> None:
         """Check the data. `tables`: by alias of the card; `pages`: of the BI, whose picture goes with the message;
-        `read_values`: if many pushes share a cache. Raises RenderingError if own rows or a chart do not fit the data,
-        or if own rows would be chosen from a part of it."""
+        `read_values`: by default `read_attribute_values`, unless many pushes share a cache. Raises RenderingError if
+        own rows or a chart do not fit the data, or if own rows would be chosen from a table that was cut."""
         self._parts, self._report, self._tables = parts, parts.report, tables
         self._subscription, self._slot_at, self._pages = subscription, slot_at, pages
         conditions = parts.conditions
-        # If a condition were left out, people could see others' rows. If data is cut, people could miss rows of theirs.
+        # Without one of the conditions people could see others' rows. Of a table that was cut they could miss own rows.
         for alias in sorted({one.alias for one in conditions} & tables.keys()):
             if tables[alias].is_cut:
                 sentence = Sentence(
@@ -171,7 +172,7 @@ class ReportContents(RunContents):
         """Return why the person gets nothing: no rows, if the report skips such people, or no account for the page."""
         skips = self._own_rows is not None and self._report.skips_people_without_rows
         if skips and self._own_rows is not None and self._own_rows.is_empty(self._make_rows_key(user_id)):
-            # The attributes without a value that keep the person from seeing any row, whatever the data.
+            # The person's attributes without a value, if they alone keep the person from seeing any row.
             conditions, values = self._parts.conditions, self._values.get(user_id, {})
             empty: dict[str, list[AttributeKey]] = {one.alias: [] for one in conditions}
             for one in conditions:
@@ -234,9 +235,8 @@ def expect_contents(
         note = Sentence("No data was fetched yet: how many people have rows of their own is not known before.")
         parts = replace(parts, own_rows=())
     elif parts.conditions and tables:
-        note = Sentence("Own rows by the data of %(time)s.") % {
-            "time": _format_data_time(tables, subscription.time_zone)
-        }
+        words = {"time": _format_data_time(tables, subscription.time_zone)}
+        note = Sentence("Own rows by the data of %(time)s.") % words
     try:
         return ExpectedContents(ReportContents(parts, tables, subscription, now, pages(), read_values), note, is_known)
     except RenderingError as error:
@@ -269,8 +269,8 @@ def expect_saved_contents(subscription: Subscription, now: datetime, *, is_trial
 def expect_recipients(
     subscriptions: Sequence[Subscription], now: datetime, *, only: int | None = None
 ) -> dict[int, tuple[ExpectedContents, list[Recipient]]]:
-    """Map each push to the contents that it would send now and to its recipients, found as sending does. Recipients who
-    get nothing have the reason.
+    """Map each push to the contents that it would send now, and to its recipients, found in the way that sending does.
+    Recipients who get nothing have the reason.
 
     The number of queries does not grow with the pushes, except for a few per push with a picture of a page. `only`:
     the only recipient, as if each push named this person.
@@ -362,9 +362,9 @@ def find_bi_link(cards: Iterable[Card]) -> str:
 def read_attribute_values(
     user_ids: Collection[int], keys: Collection[AttributeKey], corp_id: int | None = None
 ) -> dict[int, Values]:
-    """Map users and keys to the folded values. Userids and departments are those in the company `corp_id`; without it,
-    those of the primary account alone: administrators of other companies choose the userids there. One query for all
-    attributes, and one each for userids and departments."""
+    """Map users and keys to the values, as fold_value makes them alike. Userids and departments are those in the
+    company `corp_id`; without it, only those of the primary account, because administrators of other companies choose
+    the userids of other accounts. Makes one query for all attributes, and one each for userids and departments."""
     rows = AttributeValue.objects.filter(attribute__in=[key for key in keys if isinstance(key, int)])
     in_corp = Q(is_primary=True) if corp_id is None else Q(corp=corp_id)
     accounts = WeComAccount.objects.complete().filter(in_corp)
@@ -427,7 +427,7 @@ def _format_data_time(tables: Mapping[str, Table], time_zone: str) -> str:
     return "" if oldest is None else str(oldest.as_of_day or write_moment_in_zone(oldest.as_of, time_zone))
 
 
-# Every fetch ends long before. A fetch that never ends must not stop its subscription for ever.
+# Fetches normally end long before. A fetch that never ends must not stop its subscription for ever.
 WAIT_AT_MOST = timedelta(hours=1)
 
 
@@ -487,7 +487,7 @@ class SubscriptionSource(sources.RunSource):
     def build_contents(self, *, now: datetime) -> ReportContents:
         """Return the contents over the data of the run's slot. Data that was not requested yet is requested.
 
-        Raises DataPending until all of it is settled, RenderingError if some of it cannot be had, and NotWorthSending.
+        Raises DataPending while some data is being fetched, RenderingError if some cannot be fetched, NotWorthSending.
         """
         if self.tables is not None:
             return ReportContents(self.parts, self.tables, self.subscription, self.run.slot_at, self.pages)
@@ -526,15 +526,17 @@ class SubscriptionSource(sources.RunSource):
             return Sentence("Not sent: the data is of %(moment)s, too old.") % {"moment": moment}
         if not push.skips_unchanged:
             return None
-        # The last whole run that reached, or may have reached, somebody. If messages of it expired or were refused,
-        # some people still lack the data. Invalid recipients do not count: they could not get it again either.
+        # The last whole run that reached, or may have reached, somebody. If messages of that run expired or were
+        # refused, some people still lack the data. Invalid recipients do not count: they could not get it now either.
         before = Run.objects.filter(subscription=self.run.subscription_id).exclude(fingerprint="")
         whole = before.exclude(pk=self.run.pk).exclude(trigger__in=Run.PARTIAL)
         arrived = whole.filter(deliveries__status__in=_SENT_STATUSES).distinct()
         is_invalid_for_all = Q(recipient_count__lte=F("invalid_count") + F("unlicensed_count"))
-        is_lost = Q(status="canceled") | (Q(status="failed") & ~is_invalid_for_all)
-        lost = Delivery.objects.filter(is_lost, run=OuterRef("pk"))
-        found = arrived.annotate(is_partial=Exists(lost)).order_by("-pk").values_list("fingerprint", "is_partial")
+        is_undelivered = Q(status="canceled") | (Q(status="failed") & ~is_invalid_for_all)
+        undelivered = Delivery.objects.filter(is_undelivered, run=OuterRef("pk"))
+        found = (
+            arrived.annotate(is_partial=Exists(undelivered)).order_by("-pk").values_list("fingerprint", "is_partial")
+        )
         if found.first() == (_make_fingerprint(tables), False):
             return Sentence("Not sent: the data is the same as in the message before.")
         return None
@@ -544,8 +546,8 @@ class SubscriptionSource(sources.RunSource):
 
 
 def read_latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:
-    """Return the data fetched last of each card that has any, for a message or a page. Permissions are not checked: the
-    keys come from our own rows. One query."""
+    """Return the data that was fetched last of each card, by the keys of `cards`; cards without data are left out.
+    Permissions are not checked: the ids of cards come from our own rows. Makes one query."""
     ready = CardData.objects.filter(card=OuterRef("pk"), status=CardData.Status.READY)
     last = Subquery(ready.order_by("-finished_at", "-pk").values("pk")[:1])
     known = Card.objects.filter(pk__in=set(cards.values())).annotate(last=last)

@@ -41,8 +41,8 @@ def request_owner_notices(*, now: datetime) -> list[int]:
     """Pause subscriptions whose latest runs failed as often in a row as they allow, and make the notices of runs whose
     owners are not notified yet. Return the ids of the notices' runs, to be rendered.
 
-    No notice is sent about a subscription without an owner, about what a paused one missed or let expire, or about runs
-    that were recalled.
+    No notice is sent about runs of a subscription without an owner, about runs of a paused one unless they failed, and
+    about recalled runs.
     """
     # First, so that the notices mention it.
     pausing = Subscription.objects.filter(is_enabled=True, pauses_after_failures__gt=0)
@@ -152,7 +152,7 @@ def _write_notice(runs: Sequence[Run]) -> tuple[str, str, str]:
 
 # --- Subscriptions are paused after several failed runs in a row ---
 
-# So many runs are read for each failure that is looked for, because runs in between may not count.
+# To find a number of failures, this many times as many runs are read, because some runs in between do not count.
 _RUNS_PER_FAILURE = 4
 
 
@@ -198,7 +198,7 @@ def _pause_if_failing(pk: int, now: datetime) -> bool:
 
 
 def restart_failure_count(subscription: Subscription, *, now: datetime) -> set[str]:
-    """Count failures from now on, because the subscription is enabled again. Return the columns to save."""
+    """Let failures be counted from now on, because the subscription is enabled again. Return the columns to save."""
     subscription.failures_paused_at, subscription.failures_counted_from = None, now
     return {"failures_paused_at", "failures_counted_from"}
 

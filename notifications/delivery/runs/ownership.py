@@ -1,8 +1,9 @@
 """Ownership: what people own, who may take it over, and notices that an owner can no longer act.
 
 A token or channel acts with its owner's rights. An editor who may see it hands it over only to themselves or to a
-person whose rights they may change, so nobody gains rights that they could not grant themselves. A successor chosen in
-advance takes it over only with no more rights than the owner had, because the former owner may still know the secret.
+person whose rights they may change, so an editor gives nobody rights that the editor could not grant. A successor
+chosen in advance takes it over only if the successor has no more rights than the owner had, because the former owner
+may still know the secret.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from accounts.users.roles import (
 from integrations.core.hooks import Attention
 from integrations.models import Corp, Member
 from notifications.delivery.runs.owner_notices import save_notice
-from notifications.delivery.runs.recall import cancel_waiting
+from notifications.delivery.runs.recall import cancel_messages_to_robot
 from notifications.models import AlertRule, ApiToken, InboundChannel, Report, Robot, Run, Subscription
 from notifications.models.inbound import find_senders
 
-# Rows of ACTING_MODELS stop once their owner may not act. For the others nobody is notified about problems any more.
+# Rows of ACTING_MODELS stop once their owner may not act. Other rows go on, but nobody is notified of their problems.
 MODELS: tuple[Any, ...] = (ApiToken, InboundChannel, Subscription, AlertRule)
 ACTING_MODELS = (ApiToken, InboundChannel)
 NAMED_AT_MOST = 5
@@ -96,33 +97,34 @@ def find_changeable(model: Any, pk: int, editor: User) -> Any:
 
 def let_successors_take_over(user_ids: Collection[int] | QuerySet[Any, Any] | None = None) -> list[str]:
     """Let chosen successors take over from owners who were disabled or have left in WeCom; only from `user_ids`, if
-    given. Return sentences that say who took over what. One query if nobody has left."""
+    given. Return sentences that say who took over what. Makes one query if nobody has left."""
     now = timezone.now()
     first, *others = (
-        model.objects.filter(_is_usable(model, now), successor__isnull=False).order_by().values("owner")
+        model.objects.filter(_match_usable(model, now), successor__isnull=False).order_by().values("owner")
         for model in MODELS
     )
     deleted = Member.objects.filter(corp=OuterRef("corp_id"), userid_folded=OuterRef("userid_folded"))
     accounts = WeComAccount.objects.filter(user=OuterRef("pk"))
     left = accounts.filter(Q(left_at__isnull=False) | Exists(deleted.filter(presence=Member.Presence.DELETED)))
-    has_ended = Q(is_active=False) | Q(is_staff=False) | (_has_left() & Exists(left))
+    has_ended = Q(is_active=False) | Q(is_staff=False) | (_match_leavers() & Exists(left))
     owners = User.objects.filter(has_ended, pk__in=first.union(*others)).order_by("pk")
     if user_ids is not None:
         owners = owners.filter(pk__in=user_ids)
     return [sentence for owner in owners for sentence in _replace_owner(owner, now)]
 
 
-def follow_leavers(corp: Corp, userids: Sequence[str], _now: datetime) -> None:
-    """Let successors take over from members whom WeCom bars, if they are deleted there."""
+def replace_deleted_owners(corp: Corp, userids: Sequence[str], _now: datetime) -> None:
+    """Let successors take over from these members, whom WeCom bars, if WeCom has deleted them."""
     let_successors_take_over(WeComAccount.objects.filter(corp=corp, userid_folded__in=userids).values("user_id"))
 
 
 @transaction.atomic
 def _replace_owner(owner: User, now: datetime) -> list[str]:
+    """Give each row of the owner to its successor, if there is one who may own it, and notify the people concerned."""
     managers = list(_find_managers(owner, now))
     taken: dict[User, list[Any]] = defaultdict(list)
     # Disabled rows too: they would fail silently when they are enabled again.
-    for row in _find_owned_rows(Q(owner=owner, successor__isnull=False), now=now, is_locked=True, is_used=_is_usable):
+    for row in _find_owned_rows(Q(owner=owner, successor__isnull=False), now=now, is_locked=True, match=_match_usable):
         if (successor := _find_successor(row)) is not None:
             _give_row(row, successor)
             taken[successor].append(row)
@@ -142,12 +144,12 @@ def _find_successor(row: Any) -> User | None:
     successor: User | None = row.successor
     if successor is None or not _may_act(successor) or explain_objection(row, successor):
         return None
-    if isinstance(row, ACTING_MODELS) and not User.objects.filter(is_not_stronger(row.owner), pk=successor.pk).exists():
-        return None
-    return successor
+    if not isinstance(row, ACTING_MODELS):
+        return successor
+    return User.objects.filter(match_not_stronger(row.owner), pk=successor.pk).first()
 
 
-def is_not_stronger(owner: User) -> Q:
+def match_not_stronger(owner: User) -> Q:
     """Return a condition on User: people with no more rights than `owner` has, or had before being disabled."""
     enabled_owner = copy(owner)
     enabled_owner.is_active = enabled_owner.is_staff = True
@@ -190,7 +192,7 @@ def _give_row(row: Any, successor: User) -> None:
 
 
 def find_attentions(person: User, now: datetime) -> list[Attention]:
-    """List rows that lost their owner or soon will, and tokens that expire soon. Three to seven queries."""
+    """List rows that lost their owner or soon will, and tokens that expire soon. Makes three to seven queries."""
     found = []
     for owner, rows in _find_ownerless(now=now, seen_by=person).items():
         url = _make_owner_url(owner) if person.has_perm("accounts.change_user") else _make_row_url(rows[0])
@@ -200,8 +202,8 @@ def find_attentions(person: User, now: datetime) -> list[Attention]:
 
 
 def request_ownership_notices(*, now: datetime) -> list[int]:
-    """Let successors take over. Make notices about other rows that lost their owner or soon will, each month until they
-    are handed over, and once about each token that expires soon. Return the ids of the notices' runs, to be
+    """Let successors take over. Make notices, each month until they are handed over, about other rows that lost their
+    owner or soon will, and one notice about each token that expires soon. Return the ids of the notices' runs, to be
     rendered."""
     let_successors_take_over()
     notices: dict[str, _Notice] = {}
@@ -232,7 +234,7 @@ class _Notice(NamedTuple):
 
 
 def _find_managers(owner: User, now: datetime) -> dict[User, list[Any]]:
-    """Map people who may hand over some of what `owner` has in use to those rows."""
+    """Map people who may hand over some of the rows in use that `owner` owns, to these rows."""
     holders = find_permission_holders("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
     managers = [one for one in holders if find_people_with_changeable_rights(one).filter(pk=owner.pk).exists()]
     found = {one: _find_owned_rows(Q(owner=owner), now=now, seen_by=one) for one in managers}
@@ -242,13 +244,13 @@ def _find_managers(owner: User, now: datetime) -> dict[User, list[Any]]:
 # --- Rows -------------------------------------------------------------------------------------------------------------
 
 
-def _is_usable(model: Any, now: datetime) -> Q:
+def _match_usable(model: Any, now: datetime) -> Q:
     """Return the condition for rows that work, or can be enabled again."""
     return Q(revoked_at=None, expires_at__gt=now) if model is ApiToken else Q()
 
 
-def _is_used(model: Any, now: datetime) -> Q:
-    return _is_usable(model, now) if model is ApiToken else Q(is_enabled=True)
+def _match_used(model: Any, now: datetime) -> Q:
+    return _match_usable(model, now) if model is ApiToken else Q(is_enabled=True)
 
 
 def _find_owned_rows(
@@ -258,16 +260,16 @@ def _find_owned_rows(
     seen_by: User | None = None,
     models: Collection[Any] = MODELS,
     is_locked: bool = False,
-    is_used: Callable[[Any, datetime], Q] = _is_used,
+    match: Callable[[Any, datetime], Q] = _match_used,
     names_at_most: int = 0,
 ) -> list[Any]:
     """List owned rows in use. `seen_by`: only rows that this person may change; `is_locked`: lock them until the
-    transaction ends; `is_used`: makes the condition for being in use; `names_at_most`: return at most so many rows of
+    transaction ends; `match`: the condition for being in use; `names_at_most`: return at most so many rows of
     each owner and model, with only their names and owners."""
     rank = Window(RowNumber(), partition_by="owner", order_by="pk")
     found: list[Any] = []
     for model in models:
-        rows = model.objects.filter(is_used(model, now), condition, owner__isnull=False)
+        rows = model.objects.filter(match(model, now), condition, owner__isnull=False)
         rows = rows.select_related("owner", "successor").order_by("pk")
         if is_locked:
             rows = rows.select_for_update(of=("self",), no_key=True)
@@ -283,13 +285,13 @@ def _find_owned_rows(
 
 def _find_ownerless(*, now: datetime, seen_by: User | None = None) -> dict[User, list[Any]]:
     """Map owners who can no longer act, or have left in WeCom, to their rows in use: of each model the first
-    NAMED_AT_MOST + 1. Two queries if there are none."""
-    first, *others = (model.objects.filter(_is_used(model, now)).order_by().values_list("owner") for model in MODELS)
+    NAMED_AT_MOST + 1. Makes two queries if there are none."""
+    first, *others = (model.objects.filter(_match_used(model, now)).order_by().values_list("owner") for model in MODELS)
     # Read first: with a subquery the database would look at every user.
     keys = [key for (key,) in first.union(*others)]
     channels = InboundChannel.objects.filter(owner=OuterRef("pk"), is_enabled=True)
     may_not_send = Exists(channels) & ~Q(pk__in=find_senders().values("pk"))
-    cannot_act = Q(is_active=False) | Q(is_staff=False) | _has_left() | may_not_send
+    cannot_act = Q(is_active=False) | Q(is_staff=False) | _match_leavers() | may_not_send
     owners = User.objects.filter(cannot_act).in_bulk(keys)
     by_owner: dict[User, list[Any]] = defaultdict(list)
     for row in _find_owned_rows(Q(owner__in=list(owners)), now=now, seen_by=seen_by, names_at_most=NAMED_AT_MOST + 1):
@@ -297,7 +299,7 @@ def _find_ownerless(*, now: datetime, seen_by: User | None = None) -> dict[User,
     return by_owner
 
 
-def _has_left() -> Q:
+def _match_leavers() -> Q:
     """Return a condition on User: people whom no company of WeCom lets in any more."""
     accounts = WeComAccount.objects.filter(user=OuterRef("pk"))
     return Q(Exists(accounts.shut_out())) & ~Q(Exists(accounts.complete().filter(~barred_by_wecom())))
@@ -356,7 +358,7 @@ def _explain_expiry(token: ApiToken) -> str:
     return _("The API token “%(name)s” expires on %(day)s; calls with it are refused then. Make another one.") % words
 
 
-# --- Rights of page pictures: each recipient's, or the owner's if the owner chose so ---
+# --- Whose rights a picture of a page is taken with: each recipient's, or the owner's if the owner chose so ---
 
 # When another person edits a push that sends the picture, or changes the key of its robot, the picture is no longer
 # taken with the owner's rights, and the owner gets a notice.
@@ -388,9 +390,9 @@ def show_page_as(report: Report, person: User | None) -> None:
 
 @transaction.atomic
 def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[int]:
-    """End showing the report's page as another person than `by` sees it, because `by` edited a push or the report.
-    Return the run of the notice to that person. The caller may queue its rendering after the transaction; otherwise a
-    tick does a little later. `by`: None if a push was handed over.
+    """Stop showing the report's page as a person other than `by` sees it, because `by` edited a push or the report.
+    Return the id of the run that notifies that person, if there is one. The caller may queue its rendering after the
+    transaction; otherwise a tick does a little later. `by`: None if a push was handed over.
 
     Call it before the edit is saved: the notice names the page as it was, and the owner may choose anew in the same
     edit.
@@ -425,9 +427,9 @@ def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[i
 
 @transaction.atomic
 def end_page_rights_of_robot(robot: Robot, *, by: User, now: datetime) -> list[int]:
-    """End showing pages to the robot's group as other people than `by` see them, because another key means another
-    group. Cancel waiting messages. Return the notices as `end_page_rights` does. Call it before the key is saved."""
+    """Stop showing pages to the robot's group as people other than `by` see them, because another key means another
+    group. Cancel waiting messages. Return the ids that `end_page_rights` returns. Call it before the key is saved."""
     shown = Report.objects.filter(picture_shown_as__isnull=False, subscriptions__robot=robot)
     if reports := list(shown.exclude(picture_shown_as=by).distinct()):
-        cancel_waiting(robot, reports, now=now)
+        cancel_messages_to_robot(robot, reports, now=now)
     return [run_id for report in reports for run_id in end_page_rights(report, by=by, now=now)]

@@ -1,6 +1,6 @@
 """Recalls messages, and withdraws waiting messages of people who left or were renamed.
 
-Before its first attempt a message can change: it is rewritten without those people, or with the new userid, and
+Before its first attempt a message can change: it is rewritten without the people who left, or with the new userid, and
 canceled if nobody is left. From its first attempt on a message does not change; WeCom's answer then names the people
 who left as invalid.
 """
@@ -37,9 +37,11 @@ logger = logging.getLogger(__name__)
 
 @transaction.atomic
 def withdraw_recipients(corp: Corp, userids: Sequence[str], now: datetime) -> None:
-    """Remove people from messages and mails without an attempt. `userids`: folded. One query if no message waits.
+    """Remove people from messages and mails without an attempt. `userids`: in lower case (fold_userid). Makes one query
+    if no message waits.
 
-    Their receipts say why; others get the message as before. Safe to repeat. Waits for messages that are being frozen.
+    Their receipts say why; others get the message as before. It is safe to repeat. It waits until messages that are
+    just being frozen are written.
     """
     lock_freezing(corp.pk)
     if not _find_untried().exists():
@@ -53,8 +55,8 @@ def withdraw_recipients(corp: Corp, userids: Sequence[str], now: datetime) -> No
         )
         _subtract_recipients(delivery, count, is_anybody_left=is_anybody_left, now=now)
     # Mails, each to one person, to people who are disabled by now or whom WeCom bars. A mail may belong to another
-    # company, because the person's own was disabled when it was written: it is withdrawn too, unless the person still
-    # belongs to that company.
+    # company, because the person's own company was disabled when the mail was written. Such a mail is withdrawn, too,
+    # unless the person still belongs to that other company.
     accounts = WeComAccount.objects.filter(user=OuterRef("user"))
     accounts_here = accounts.filter(corp=corp)
     is_barred = Q(user__is_active=False) | Q(Exists(accounts_here.shut_out()))
@@ -79,8 +81,8 @@ def _subtract_recipients(delivery: Delivery, count: int, *, is_anybody_left: boo
 
 
 @transaction.atomic
-def cancel_waiting(robot: Robot, reports: Sequence[Report], *, now: datetime) -> None:
-    """Cancel messages of these reports' pushes to the robot that have no attempt yet."""
+def cancel_messages_to_robot(robot: Robot, reports: Sequence[Report], *, now: datetime) -> None:
+    """Cancel the messages to the robot, of pushes with these reports, that have no attempt yet."""
     lock_freezing(robot.corp_id)
     waiting = _find_untried().filter(robot=robot, run__subscription__report__in=reports)
     for delivery in waiting.select_for_update(of=("self",)).order_by("pk"):
@@ -94,18 +96,18 @@ def readdress_deliveries(corp: Corp, old: str, new: str) -> None:
     waiting = _find_untried().filter(corp=corp)
     if not waiting.exists():
         return
-    folded, address = fold_userid(old), f"{corp.pk}:{fold_userid(new)}"
-    for delivery in _lock_deliveries_of(waiting, Q(address=f"{corp.pk}:{folded}")):
-        if Receipt.objects.filter(run=delivery.run_id, channel=delivery.channel, address=address).exists():
-            continue  # the run already has a receipt for the new userid, of its former holder: WeCom refuses the old
-        Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}").update(address=address)
-        _write_recipients(delivery, lambda userid: new if fold_userid(userid) == folded else userid)
+    old_address, new_address = (f"{corp.pk}:{fold_userid(userid)}" for userid in (old, new))
+    for delivery in _lock_deliveries_of(waiting, Q(address=old_address)):
+        if Receipt.objects.filter(run=delivery.run_id, channel=delivery.channel, address=new_address).exists():
+            continue  # of the person who had the new userid before; the old userid stays, and WeCom refuses it
+        Receipt.objects.filter(delivery=delivery, address=old_address).update(address=new_address)
+        _write_recipients(delivery, lambda userid: new if fold_userid(userid) == fold_userid(old) else userid)
         delivery.save(update_fields=["body", "plain_body"])
 
 
 def _lock_deliveries_of(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:
-    """Lock and return the deliveries with receipts of this condition. A worker's claim skips locked rows, and rows that
-    changed since the worker read them."""
+    """Lock and return the waiting deliveries with a receipt that matches `condition`. A worker's claim skips locked
+    rows, and rows that changed since the worker read them."""
     receipts = Receipt.objects.filter(condition, delivery__in=waiting, status="")
     keys = set(receipts.order_by().values_list("delivery", flat=True))
     return list(waiting.filter(pk__in=keys).select_for_update(of=("self",)).order_by("pk")) if keys else []
@@ -118,7 +120,7 @@ def _find_untried() -> QuerySet[Delivery]:
 
 def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -> bool:
     """Change each recipient in the body, unless nobody would be left. Return whether anybody is left. `change`: returns
-    the new userid, or None to remove it."""
+    the userid to write for a userid, or None to remove it."""
     payload = json.loads(bytes(delivery.body))
     users = [user for user in map(change, payload["touser"].split("|")) if user]
     if users:
@@ -129,7 +131,7 @@ def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -
     return bool(users)
 
 
-# --- Recall: what waits is canceled at once, what was accepted is recalled from people's WeCom ---
+# --- Recall: waiting messages are canceled at once, accepted ones are recalled from people's WeCom ---
 
 # WeCom's limit; later recalls get 42052.
 RECALL_WITHIN = timedelta(hours=24)
@@ -152,7 +154,7 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
 
 def request_recall(sent: Run | Delivery, *, person: User, now: datetime) -> bool:
     """Cancel the waiting messages of a run, or one message, and mark those already sent for recall. An incoming message
-    is recalled with all its runs. Return False if that was requested already."""
+    is recalled with all its runs. Return False if the recall was requested before."""
     run = sent if isinstance(sent, Run) else sent.run
     with transaction.atomic():
         if isinstance(sent, Run):
@@ -197,8 +199,8 @@ def _cancel_waiting_rows(recalled: QuerySet[Delivery], now: datetime) -> int:
 
 
 def find_due_recalls(now: Moment) -> QuerySet[Delivery]:
-    """Return accepted messages to recall now, requested for the message or for its run. Two subqueries: an OR would
-    read the whole log."""
+    """Return accepted messages to recall now, requested for the message or for its run. It has two subqueries, because
+    an OR would read the whole log."""
     since = now - 2 * RECALL_WITHIN
     single = Delivery.objects.filter(recall_requested_at__gt=since).order_by().values("pk")
     runs = Run.objects.filter(recall_requested_at__gt=since).values("pk")
@@ -223,7 +225,7 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
     for pk in delivery_ids:
         if is_stopping():
             break
-        # Read only now: meanwhile another task may have recalled it, or the company was repaired.
+        # Read only now: another task may have recalled the message meanwhile, or somebody repaired the company.
         delivery = unrecalled.filter(pk=pk).select_related("corp").defer("body", "text").first()
         if delivery is None or delivery.corp_id in waiting_corps:
             continue
@@ -236,7 +238,7 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
         try:
             client_factory.wecom_client(delivery.corp).message_recall(delivery.msgid)
         except (ConfigurationError, RateLimitedError) as error:
-            # All recalls of the company wait as long as the answer asks.
+            # All recalls of the company wait for as long as WeCom's answer says.
             waiting_corps.add(delivery.corp_id)
             outcome, now = make_error_outcome(error), clock()
             logger.info("corp=%d: recalls wait errcode=%s", delivery.corp_id, outcome.errcode)

@@ -1,4 +1,7 @@
-"""Turns due subscriptions into runs, once per slot, however many ticks run at once."""
+"""Turns due subscriptions into runs, once per slot, however many ticks run at once.
+
+A run belongs to a slot (`slot_at`) and begins then or, if the schedule spreads its runs, later (`due_at`).
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ BATCH_SECONDS = 1.0
 MISSED_COUNTED = 1000
 # A claimed period further ahead than this was written under a wrong clock.
 CLOCK_TOLERANCE_SECONDS = 60
-# Prefix of the key of times missed during a run; that run's id follows.
+# Prefix of the key of a run of missed times, if another run was under way then; that other run's id follows.
 _OVERLAP = "overlap:"
 
 
@@ -143,14 +146,14 @@ def plan_runs(
             known[key] = _find_times(subscription, first, now)
         missed, due, following = known[key]
     except ScheduleError as error:
-        # Forms refuse such a schedule. Otherwise it is stopped with a failed run and does not block the others.
+        # Forms refuse such a schedule. If there is one, it must not block the other subscriptions.
         return _plan_failure(subscription, now, error.sentence)
     if current is not None:
         # If the clock was set back, the time of the run under way comes once more.
         missed = [time for time in missed if time.slot_at != current.slot_at]
     runs = []
     if missed:
-        # One run for all missed times. Those missed during one run share a row, even if they are found by later ticks.
+        # One run for all missed times. Times missed during one run share a row, even if later ticks find more of them.
         reason = Sentence("It did not begin within its grace period of %(minutes)d minutes.")
         if current is not None:
             reason = Sentence(
@@ -222,6 +225,7 @@ def find_claimable(now: datetime) -> QuerySet[Subscription]:
 
 
 def _plan_failure(subscription: Subscription, now: datetime, reason: Sentence) -> RunPlan:
+    """Return a plan that stops the subscription with a failed run."""
     first = subscription.next_run_at or now
     return RunPlan([_describe_run(subscription, DueTime(first, first), now, Run.Status.FAILED, 1, reason)], None)
 

@@ -101,9 +101,9 @@ WARNED_PERCENT = 80
 
 
 def annotate_queues(queues: Sequence[CorpQueue], *, now: datetime) -> None:
-    """Set attributes of each queue: `used_today`, person-messages (None: not known); `time_left`, until all is sent
-    (None: nothing waits, the queue is held up or that of all companies, or its speed is unknown); `is_all_paused`:
-    nothing is sent to any company. The queues must be annotated with `calls`, the number of messages that wait."""
+    """Set attributes of each queue: `used_today`, person-messages (None: not known); `time_left` until all is sent
+    (None: nothing waits, the queue is held up or has no company, or its speed is unknown); `is_all_paused`: nothing is
+    sent to any company. The queues must be annotated with `calls`, the number of messages that wait."""
     recent = Attempt.objects.filter(started_at__gte=now - MINUTE).order_by()
     speeds: dict[int, int] = dict(recent.values_list("delivery__corp").annotate(count=Count("pk")))
     is_all_paused = CorpQueue.objects.paused().filter(corp__isnull=True).exists()

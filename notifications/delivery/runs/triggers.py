@@ -94,17 +94,17 @@ def request_run(
     subscription: Subscription,
     *,
     trigger: Run.Trigger,
-    token: str,
+    form_key: str,
     person: User,
     now: datetime,
     tried_on: User | None = None,
 ) -> tuple[Run, bool]:
-    """Return the run that a form requests, and whether it is new. Submitting a form twice gives one run. `tried_on`:
-    the only recipient of a trial, by default `person`.
+    """Return the run that a form requests, and whether it is new. Submitting the same form, with its `form_key`, twice
+    gives one run. `tried_on`: the only recipient of a trial, by default `person`.
 
     Raises TriggerRefusedError if another run is under way, except for a trial; nothing is written then.
     """
-    key = f"{trigger}:{token}"
+    key = f"{trigger}:{form_key}"
     with transaction.atomic():
         current = _lock_subscription(subscription)
         if trigger not in Run.PARTIAL and not Run.objects.filter(key=key).exists():
@@ -176,8 +176,8 @@ def compute_fingerprint(method: str, path: str, body: str) -> str:
 def answer_once(
     *, token: ApiToken, key: str, fingerprint: str, now: datetime, make: Callable[[], tuple[Run, str]]
 ) -> tuple[Run, str, bool]:
-    """Return the run and the answer that `make` returns, or those stored for the key; and whether they were stored. An
-    empty key stores nothing.
+    """Return the run and the answer that `make` returns, or the stored ones of the key; and whether they were stored.
+    With an empty key nothing is stored.
 
     `make` makes the run and its answer; an exception from it undoes everything, so that the key stays free. Of two
     concurrent requests of a token the second waits for the first. Raises KeyReusedError.

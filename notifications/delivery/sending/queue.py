@@ -110,7 +110,7 @@ def _reserve_by_company(sendable: QuerySet[Delivery], now: datetime, limit: int,
     shares = dict(waiting)
     for scope, corp_ids in by_scope.items():
         left = max(0, room[scope] - sum(outstanding[pk] for pk in corp_ids))
-        # A company gets at most what waits there; the others share the rest.
+        # A company gets a place for each of its waiting deliveries at most; the other companies share the rest.
         smallest_first = sorted(corp_ids, key=shares.__getitem__)
         while smallest_first:
             part = left // len(smallest_first)
@@ -180,16 +180,17 @@ def find_attempts_if_claim_was_committed(delivery_ids: Collection[int], token: u
 
 def read_sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
     """Read the deliveries, to ask the limiter for them or to claim them. Only claimed deliveries are sent."""
-    run = Run.objects.filter(pk=OuterRef("run")).values(at=Coalesce("due_at", "slot_at"))
+    # A run without a `due_at` is due at its slot.
+    due_at = Run.objects.filter(pk=OuterRef("run")).values(at=Coalesce("due_at", "slot_at"))
     # No join, because the run would be locked too.
-    return [Sendable(*row) for row in rows.values_list(*SENDABLE_COLUMNS, Subquery(run))]
+    return [Sendable(*row) for row in rows.values_list(*SENDABLE_COLUMNS, Subquery(due_at))]
 
 
 # --- Blocked companies: their messages wait, administrators get one mail, and probes unblock them ---
 
 
 def ensure_queues() -> None:
-    """Create the missing rows: one for each company, and one for all companies."""
+    """Create the missing queues: one for each company, and one that stands for all companies."""
     known = set(CorpQueue.objects.values_list("corp_id", flat=True))
     missing = [pk for pk in (None, *Corp.objects.order_by("pk").values_list("pk", flat=True)) if pk not in known]
     CorpQueue.objects.bulk_create([CorpQueue(corp_id=pk) for pk in missing], ignore_conflicts=True)
@@ -225,8 +226,8 @@ def unblock_companies(corp_ids: Collection[int], *, now: datetime) -> None:
 
 
 def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsRefused]:
-    """Map companies to why their messages wait, since when, and for how many recipients. Makes two queries, and one
-    more if WeCom did not answer. Registered with integrations.core.hooks."""
+    """Map companies whose messages wait to the reason, the time since when, and the number of recipients. Makes two
+    queries, and one more if WeCom did not answer. Registered with integrations.core.hooks."""
     unanswered = Q(errcode__isnull=True) & ~Q(error="")
     waiting = Delivery.objects.filter(corp__in=[corp.pk for corp in corps], channel=Channel.WECOM).unsettled()
     began_at, last_error = Min("created_at", filter=unanswered), Max("error", filter=unanswered)
@@ -244,9 +245,8 @@ def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsR
         last = Attempt.objects.filter(delivery__corp=OuterRef("pk"), delivery__channel=Channel.WECOM)
         last = last.filter(finished_at__isnull=False).order_by("-started_at")
         outcomes = Corp.objects.filter(pk__in=found).annotate(outcome=Subquery(last.values("outcome")[:1]))
-        for pk in outcomes.filter(outcome__in=[Attempt.Outcome.ACCEPTED, Attempt.Outcome.REFUSED]).values_list(
-            "pk", flat=True
-        ):
+        answered = outcomes.filter(outcome__in=[Attempt.Outcome.ACCEPTED, Attempt.Outcome.REFUSED])
+        for pk in answered.values_list("pk", flat=True):
             del found[pk]
     for queue in CorpQueue.objects.blocked().filter(corp__in=[corp.pk for corp in corps]):
         pk, until = int(queue.corp_id or 0), find_held_until(queue, now=now)
@@ -264,7 +264,7 @@ def find_newest_success(corp_ids: Sequence[int], since: datetime) -> dict[int, t
 
 
 def probe_company_at_once(corp_id: int, now: datetime) -> None:
-    """Try one message of the company with the next tick, after a repair. If none waits, unblock the company."""
+    """Let the next tick try one message of the company, after a repair. If none waits, unblock the company."""
     if not Delivery.objects.filter(corp=corp_id, channel=Channel.WECOM).unsettled().exists():
         unblock_companies([corp_id], now=now)
     queue = CorpQueue.objects.blocked().filter(corp=corp_id).first()
@@ -273,7 +273,7 @@ def probe_company_at_once(corp_id: int, now: datetime) -> None:
 
 
 def _release_waiting(queue: CorpQueue, *, now: datetime) -> None:
-    """Make those deliveries due that wait because the configuration was broken. The limiter decides again on each."""
+    """Make the deliveries due that wait because the configuration was broken. The limiter is asked again for each."""
     soon = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
     waiting = Delivery.objects.filter(
         corp=queue.corp_id, status__in=[Delivery.Status.PENDING, Delivery.Status.PREPARING]
@@ -334,7 +334,7 @@ def explain_block(queue: CorpQueue) -> str:
     return "\n".join([*sentences, _("Nothing is lost: what waits goes out by itself as soon as it works again.")])
 
 
-# Columns of a company to defer when it is read with its queue: decrypting each takes time, and none is needed.
+# Columns of a company to defer when it is read with its queue: they are not needed, and decrypting each takes time.
 CORP_SECRETS = (
     "corp__secret",
     "corp__contacts_secret",

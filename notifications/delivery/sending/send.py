@@ -101,7 +101,7 @@ class SendTask:
             self._waiting[row.pk] = WaitingMessage(row, replace(request, id=f"{request.id}.{task_id}"))
         # Seconds until each message that the limiter held back for too long may be tried.
         self._postponed: dict[int, float] = {}
-        # Admitted messages that the claim left out.
+        # Messages that the limiter admitted and the claim left out.
         self._passed_over: list[int] = []
         # Claims that failed, by token, and were not checked yet: each may have been committed.
         self._failed_claims: dict[UUID, list[int]] = {}
@@ -154,8 +154,8 @@ class SendTask:
         if unused := [permit for delivery, permit in admitted if delivery.pk not in claimed]:
             with _tolerate_lost_limiter("unused permits", unused):
                 get_gate().cancel(unused)
-        # If Valkey lost its counts before the claim was committed, it does not know these calls: they are not made. If
-        # it loses them later, they are counted again from the attempts.
+        # If Valkey lost its counts before the claim was committed, it does not know these calls, so they are not made.
+        # If it loses its counts later, the calls are counted again from the attempts.
         are_known = [False] * len(begun)
         if begun:
             with _tolerate_lost_limiter("permits", begun):
@@ -164,7 +164,7 @@ class SendTask:
             self.tried_count += 1
             with log_errors(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
                 call = SENDERS[delivery.channel].make_call(delivery) if is_known else lambda: channels.NOT_COUNTED
-            if prepared.error is not None:  # nothing was sent, but the sweep would take the attempt for unclear
+            if prepared.error is not None:  # nothing was sent, but the sweep would call the attempt unclear
                 call = partial(
                     Outcome,
                     OutcomeKind.POSTPONED,
@@ -219,7 +219,7 @@ class SendTask:
     def _claim_deliveries(self, deliveries: list[Sendable]) -> list[Sendable] | None:
         """Claim the deliveries. Return the claimed ones; None if the claim failed. A failed claim may have been
         committed, if only the answer to its COMMIT was lost. Then its attempts are settled as not sent: the sweep would
-        take them for unclear."""
+        call them unclear."""
         token, ids = uuid4(), [delivery.pk for delivery in deliveries]
         claimed: list[Sendable] = []
         with log_errors(logger, "deliveries could not be claimed: %s", ids) as claim:
@@ -242,9 +242,9 @@ class SendTask:
 
 
 def _make_call(delivery: Sendable, call: channels.Call, permit: Permit, clock: Clock) -> EndedCall:
-    """Make one call, unless its permit is too old: the limiter may have given its place to another call.
+    """Make one call, unless its permit is too old: the limiter may have given the permit's place to another call.
 
-    It runs in its own context, so that the log's context variables end with it.
+    The call has its own context, so that the log's context variables end with the call.
     """
     bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
     started = read_boot_clock()
@@ -310,7 +310,7 @@ PATIENCE_SECONDS = 2.0
 # Seconds until the limiter is asked again while it is unreachable, or being restored.
 UNREACHABLE_SECONDS = 5.0
 RESTORING_SECONDS = 0.5
-# The refused message waits as long as WeCom says; the limiter holds the company's others at most this long.
+# A refused message waits as long as WeCom says; the limiter holds back the company's other messages this long at most.
 HOLD_SECONDS_AT_MOST = 120
 
 
@@ -361,7 +361,7 @@ def _ask_limiter(requests: Sequence[Request], *, call_seconds: float | None = No
     try:
         # The gate for calls of this length, not the usual one.
         return ask_gate(lambda _usual: get_gate(call_seconds=call_seconds).acquire(requests))
-    except StoreLostError:  # another worker is filling it
+    except StoreLostError:  # another worker is filling the store
         return [RESTORING_SECONDS] * len(requests)
     except redis.RedisError as error:
         logger.error("the limiter cannot be asked: %s", type(error).__name__)
@@ -385,8 +385,8 @@ CHINA = ZoneInfo("Asia/Shanghai")
 
 
 def read_past_calls(*, now: datetime | None = None) -> Iterator[PastCall]:
-    """Yield every attempt of the last hour and, for the daily budgets, one sum per app of today's others. Registered
-    with notifications.delivery.limiter."""
+    """Yield every attempt of the last hour and, for the daily budgets, one sum per app of today's earlier attempts.
+    Registered with notifications.delivery.limiter."""
     now = now or database_now()
     made = Attempt.objects.exclude(outcome=Attempt.Outcome.NOT_SENT, errcode__isnull=True)
     midnight = now.astimezone(CHINA).replace(hour=0, minute=0, second=0, microsecond=0)

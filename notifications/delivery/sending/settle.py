@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = 5
 BACKOFF_SECONDS_AT_MOST = 15 * 60
-# WeCom asks for at most three retries of "system busy". These waits outlast half an hour of it.
+# WeCom asks for at most three retries of "system busy". With these waits they go on for more than half an hour.
 BUSY_WAITS_SECONDS = (30, 300, 1800)
 # WeCom's errcode for a media_id that is unknown or older than three days, and how often a message is uploaded at most
-# because of it.
+# because of this error.
 MEDIA_GONE = 40007
 UPLOADS_AT_MOST = 3
 # Up to this many messages that end together get a log line each; more share one line.
@@ -55,7 +55,8 @@ _ATTEMPT_OUTCOMES = {
 
 
 def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | None, now: datetime) -> bool:
-    """Write the attempt's outcome and, if it still holds the lease, the delivery's. Return whether it holds it."""
+    """Write the attempt's outcome and, if the attempt still holds the delivery's lease, the delivery's outcome. Return
+    whether it holds the lease."""
     with transaction.atomic():
         # Lock the delivery first, as the sweep does: another order could deadlock.
         held = Delivery.objects.filter(
@@ -85,7 +86,7 @@ def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | Non
         Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
         # In the same transaction: if this is repeated because the answer to COMMIT was lost, it ends above.
         if outcome.kind == OutcomeKind.POSTPONED:
-            # Due messages of the same route wait too: one message at a time probes whether it works again.
+            # Due messages of the same company, channel and robot wait, too: one at a time probes whether it works now.
             due = Delivery.objects.filter(
                 corp=delivery.corp_id,
                 channel=delivery.channel,
@@ -101,7 +102,7 @@ def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | Non
 
 
 def decide_delivery_fields(delivery: Delivery, attempt: Attempt, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
-    """Return the delivery's new fields. Write nothing; read the attempts if WeCom was busy or has lost an upload."""
+    """Return the delivery's new fields. Writes nothing; reads the attempts if WeCom was busy or has lost an upload."""
     answer = {"errcode": outcome.errcode, "error": outcome.message}
     match outcome.kind:
         case OutcomeKind.ACCEPTED:
@@ -113,7 +114,7 @@ def decide_delivery_fields(delivery: Delivery, attempt: Attempt, outcome: Outcom
             # Attempts that were not sent, as while a company is blocked, say nothing about the upload.
             and delivery.attempts.filter(errcode=MEDIA_GONE).count() < UPLOADS_AT_MOST
         ):
-            retry = _make_retry_fields(now, backoff_seconds(delivery.attempt_count))
+            retry = _make_retry_fields(now, compute_backoff_seconds(delivery.attempt_count))
             return {**retry, "status": Delivery.Status.PREPARING, **answer}
         case OutcomeKind.REFUSED | OutcomeKind.RECIPIENTS:
             # Certain for this attempt, but an earlier one may have been delivered.
@@ -121,13 +122,13 @@ def decide_delivery_fields(delivery: Delivery, attempt: Attempt, outcome: Outcom
             status = Delivery.Status.FAILED if is_certain else Delivery.Status.UNKNOWN
             return {"status": status, "settled_at": now, **answer}
         case OutcomeKind.NOT_SENT:
-            return {**_make_retry_fields(now, backoff_seconds(delivery.attempt_count)), **answer}
+            return {**_make_retry_fields(now, compute_backoff_seconds(delivery.attempt_count)), **answer}
         case OutcomeKind.POSTPONED:
             return {**_make_retry_fields(now, outcome.wait_seconds), **answer}
         case OutcomeKind.UNCLEAR:
             # The same bytes are repeated while WeCom's duplicate check covers them; then the outcome stays unknown.
             unclear_since = delivery.unclear_since or attempt.started_at
-            wait_seconds: float | None = backoff_seconds(delivery.attempt_count)
+            wait_seconds: float | None = compute_backoff_seconds(delivery.attempt_count)
             if outcome.errcode == BUSY:
                 busy_count = delivery.attempts.filter(errcode=BUSY, outcome=Attempt.Outcome.UNCLEAR).count()
                 is_last = busy_count > len(BUSY_WAITS_SECONDS)
@@ -144,7 +145,7 @@ def _make_retry_fields(now: datetime, wait_seconds: float) -> dict[str, Any]:
     return {"status": Delivery.Status.PENDING, "next_attempt_at": now + timedelta(seconds=wait_seconds)}
 
 
-def backoff_seconds(attempt_count: int) -> float:
+def compute_backoff_seconds(attempt_count: int) -> float:
     """Return the seconds until the next try: 5, doubled with each attempt up to 15 minutes, ±20 %."""
     doubled = BACKOFF_SECONDS * 2 ** min(attempt_count - 1, 20)
     return _add_jitter(min(doubled, BACKOFF_SECONDS_AT_MOST))
@@ -155,13 +156,13 @@ def _add_jitter(seconds: float) -> float:
 
 
 def _mark_receipts(receipts: Any, delivery: Delivery, userids: Collection[str], status: Receipt.Status) -> int:
-    """Set the status of the receipts of these people. Return how many there are."""
+    """Set the status of the receipts of these people. Return the number of receipts."""
     # Folded, because WeCom answers in lower case.
     addresses = {f"{delivery.corp_id}:{fold_userid(userid)}" for userid in userids}
     return int(receipts.filter(address__in=addresses).update(status=status)) if addresses else 0
 
 
-# --- Settling of calls that ended: plain acceptances many at a time, the others one by one ---
+# --- Settling calls that ended: plain acceptances many at a time, the others one by one ---
 
 _LEASE_LOST = " (its lease was lost)"
 _ATTEMPTS = CountedMetric("guanwecom_push_attempts", "Calls that ended, by channel and errcode", "channel", "errcode")
@@ -174,7 +175,7 @@ _LAG = TimedMetric(
 
 @dataclass(frozen=True)
 class EndedCall:
-    """A call that ended."""
+    """A call that ended, with its outcome."""
 
     delivery: Sendable
     outcome: Outcome
@@ -284,11 +285,12 @@ def _settle_accepted(ended: Sequence[EndedCall]) -> None:
                 logger.info("accepted ms=%d%s", each.duration_ms, "" if delivery.pk in held else _LEASE_LOST)
 
 
-def fall_back(run_ids: Collection[int], *, now: datetime) -> None:
+def write_fallback_mails(run_ids: Collection[int], *, now: datetime) -> None:
     """Write mails to the people whom the first channel of these runs did not reach.
 
     The caller has locked the runs, and none of their deliveries is under way. A person with a mail of the run gets no
-    second one. People who leave meanwhile get no mail, or it is withdrawn: withdrawal waits for this transaction.
+    second one. People who leave WeCom meanwhile get no mail: their withdrawal waits for this transaction, and then
+    cancels the mail.
     """
     runs = Run.objects.filter(
         Exists(_find_unreached().filter(run=OuterRef("pk"))),
@@ -326,7 +328,7 @@ def fall_back(run_ids: Collection[int], *, now: datetime) -> None:
 def _find_unreached() -> QuerySet[Receipt]:
     """Return the receipts of people whom WeCom refused, and who may get a mail of the run but have none yet."""
     mailed = Receipt.objects.filter(run=OuterRef("run"), user=OuterRef("user"), channel=Channel.EMAIL)
-    # WeCom names leavers as invalid. They get no mail instead.
+    # WeCom names people who have left as invalid, too, but they must not get a mail instead.
     barred = WeComAccount.objects.shut_out().filter(user=OuterRef("user"), corp=OuterRef("delivery__corp"))
     refused = Receipt.objects.filter(status__in=[Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
     people = refused.filter(channel=Channel.WECOM, user__is_active=True).exclude(user__email="")

@@ -49,7 +49,7 @@ from notifications.delivery.sending.queue import (
     take_probes,
     unblock_companies,
 )
-from notifications.delivery.sending.settle import backoff_seconds
+from notifications.delivery.sending.settle import compute_backoff_seconds
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
 
@@ -66,7 +66,7 @@ UPLOAD_API = "media_upload"
 
 
 class Upload(NamedTuple):
-    """A medium to upload for a delivery. `content`, `name`: of the medium."""
+    """A medium to upload for a delivery, with the medium's bytes and file name."""
 
     delivery: Delivery
     medium: Medium
@@ -80,9 +80,8 @@ def hand_out_uploads(*, now: datetime) -> ReservedDeliveries:
     ready = Delivery.objects.preparable(now).unqueued(now).order_by("priority", "next_attempt_at", "pk")
     urgent, ordinary = list[int](), list[int]()
     with transaction.atomic():
-        rows = list(
-            lock_skipping(ready.only("pk", "priority", "corp_id", "channel", "message_form"))[:HANDED_OUT_AT_ONCE]
-        )
+        columns = ("pk", "priority", "corp_id", "channel", "message_form")
+        rows = list(lock_skipping(ready.only(*columns))[:HANDED_OUT_AT_ONCE])
         if not rows:
             return ReservedDeliveries()
         probes = take_probes({row.corp_id for row in rows if needs_upload(row)}, now=now)
@@ -183,11 +182,11 @@ def _begin_uploads(uploads: Sequence[Upload], clock: Clock) -> dict[Future[str],
 
 
 def _upload_medium(upload: Upload, permit: Permit) -> str:
-    """Return the media_id, or an empty string if no thread was free in time. Use no database. Raises MessageError and
+    """Return the media_id, or an empty string if no thread was free in time. Uses no database. Raises MessageError and
     IntegrationError."""
     delivery, medium, content, name = upload
     bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
-    if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given its place to another call
+    if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given the permit's place to another call
         return ""
     if delivery.robot is not None:
         robot = client_factory.robot_client(delivery.corp, delivery.robot.key)
@@ -198,7 +197,7 @@ def _upload_medium(upload: Upload, permit: Permit) -> str:
 
 
 def _settle_upload(delivery: Delivery, answer: str | BaseException, now: datetime) -> bool:
-    """Freeze the delivery if its upload succeeded; without its picture or file if the upload was refused. Otherwise
+    """Freeze the delivery if its upload succeeded, or without its picture or file if the upload was refused. Otherwise
     give it back, or after an unforeseen error let its reservation end. Return whether it may be sent now."""
     match answer:
         case "":
@@ -211,7 +210,7 @@ def _settle_upload(delivery: Delivery, answer: str | BaseException, now: datetim
             outcome = make_error_outcome(answer)
             if outcome.kind in {OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}:
                 return freeze_delivery(delivery, None, now, reason=str(answer))
-            wait_seconds = backoff_seconds(delivery.prepare_count + 1)
+            wait_seconds = compute_backoff_seconds(delivery.prepare_count + 1)
             if outcome.kind == OutcomeKind.POSTPONED:
                 wait_seconds = outcome.wait_seconds
                 if delivery.channel == Channel.WECOM and outcome.is_configuration:
@@ -225,11 +224,11 @@ def _settle_upload(delivery: Delivery, answer: str | BaseException, now: datetim
     return False
 
 
-# --- How a body refers to its medium: by the media_id of an upload, or by holding it ---
+# --- How a body refers to its medium: by the media_id of an upload, by our own id, or by containing it ---
 
 
 def needs_upload(delivery: Delivery) -> bool:
-    """Return whether the delivery's medium must be uploaded. Otherwise it is in the body, or linked by its address."""
+    """Return whether the delivery's medium must be uploaded to WeCom."""
     is_file = delivery.message_form in {MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}
     if delivery.channel == Channel.ROBOT:
         return is_file
@@ -239,8 +238,8 @@ def needs_upload(delivery: Delivery) -> bool:
 def _put_medium_into_body(
     body: dict[str, Any], *, delivery: Delivery, media_id: str = "", content: bytes = b"", name: str = ""
 ) -> dict[str, Any]:
-    """Return the body with its medium: by `media_id` if it was uploaded, else the medium itself, in a robot's picture
-    or a mail. News and cards hold the address of their picture already."""
+    """Return the body with its medium: the `media_id` of the upload, if there was one; in a robot's picture message the
+    `content`; in a mail our id, which sending replaces. News and cards contain the address of their picture already."""
     if media_id:
         return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": media_id}}
     if delivery.channel == Channel.ROBOT:
@@ -265,11 +264,11 @@ _PREPARE_COLUMNS = (
 def freeze_delivery(
     delivery: Delivery, complete: Callable[[dict[str, Any]], dict[str, Any]] | None, now: datetime, *, reason: str = ""
 ) -> bool:
-    """Freeze the body that the row holds now, unless another task has frozen it: recipients may have been withdrawn
-    since `delivery` was read. Return whether it may be sent now.
+    """Freeze the row's present body, unless another task has frozen it: recipients may have been withdrawn since
+    `delivery` was read. Return whether the delivery may be sent now.
 
-    `complete`: returns the final body from the row's, and may raise MessageError; without it the message goes out
-    without its picture or file, because of `reason`.
+    `complete`: returns the final body from the row's body, and may raise MessageError. If it is None, the message goes
+    out without its picture or file, because of `reason`.
     """
     preparing = _find_preparing([delivery.pk])
     row = preparing.select_for_update(of=("self",)).only("body", "plain_body", "channel", "error").first()

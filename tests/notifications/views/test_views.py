@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from integrations.models import Corp
-from notifications.delivery.rendering.message_builder import link_target
+from notifications.delivery.rendering.message_builder import find_link_target
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, MessageForm, Receipt, Run
 from notifications.views import inbox
@@ -207,7 +207,7 @@ def test_somebody_not_signed_in_goes_through_the_messages_company_if_it_signs_pe
     ],
 )
 def test_where_a_button_may_lead(link: str, target: str) -> None:
-    assert link_target(link) == target
+    assert find_link_target(link) == target
 
 
 def test_more_than_counted_unread(signed_in: Client, person: User) -> None:

@@ -252,7 +252,7 @@ def request_by_hand(
     subscription: Subscription, token: str = "t1", trigger: Run.Trigger = Run.Trigger.MANUAL
 ) -> tuple[Run, bool]:
     person, _is_new = User.objects.get_or_create(username="clicker")
-    return request_run(subscription, trigger=trigger, token=token, person=person, now=NOW)
+    return request_run(subscription, trigger=trigger, form_key=token, person=person, now=NOW)
 
 
 @pytest.mark.parametrize("status", UNDER_WAY)

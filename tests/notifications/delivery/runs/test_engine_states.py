@@ -250,7 +250,8 @@ class Machine(RuleBasedStateMachine):
         is_free = not Run.objects.under_way().filter(subscription=order).exists()
         try:
             requested = [
-                request_run(order, trigger=Run.Trigger.MANUAL, token=token, person=self.me, now=now) for _ in range(2)
+                request_run(order, trigger=Run.Trigger.MANUAL, form_key=token, person=self.me, now=now)
+                for _ in range(2)
             ]
         except TriggerRefusedError:
             assert not is_free
