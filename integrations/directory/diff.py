@@ -199,8 +199,8 @@ def _plan_absent(
 
 
 T = TypeVar("T")
-CHUNK = 1000
-DEPARTMENTS = "departments"
+CHUNK = 1000  # how many members one transaction writes
+DEPARTMENTS = "departments"  # their key among the counts of changes
 _ROWS_A_STATEMENT = 500
 
 

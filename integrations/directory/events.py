@@ -149,7 +149,7 @@ def _request_run(batch: EventBatch) -> None:
 
 
 def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
-    """Return whether too many people lose access by events of the last minutes without an administrator's approval.
+    """Return whether so many people lose access by events of the last minutes that an administrator must confirm it.
 
     `losing`: folded userids. They are added to a set in Valkey, because the same events are repeated while WeCom does
     not answer. Without Valkey only `losing` counts.

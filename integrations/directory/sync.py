@@ -306,7 +306,7 @@ def _describe_error(error: IntegrationError) -> dict[str, Any]:
 
 
 def _postpone_run(run: SyncRun, job: JobRun, error: IntegrationError | None) -> None:
-    """Postpone the run without disabling anybody. After the last try, end it."""
+    """Postpone the run to its next try. After the last try, end it as failed."""
     problem = "unreachable" if isinstance(error, TransientError) else "changed_meanwhile"
     columns = {} if error is None else _describe_error(error)
     if run.try_count >= len(RETRY_PAUSES):

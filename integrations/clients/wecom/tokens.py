@@ -39,10 +39,10 @@ Kind = Literal["token", "jsapi_ticket"]
 KINDS: tuple[Kind, ...] = ("token", "jsapi_ticket")
 Cipher = Callable[[bytes], bytes]
 
-RENEW_AHEAD_SECONDS = 300
+RENEW_AHEAD_SECONDS = 300  # how long before its end a token is renewed
 LEADER_SECONDS = 60  # longer than a gettoken call can take; afterwards another caller may try
 POLL_SECONDS = 0.03  # the interval at which a caller checks whether the fetch of another one has ended
-WAIT_SECONDS = 30
+WAIT_SECONDS = 30  # how long a caller waits for the fetch of another one
 SHARED_SECONDS = 5  # if WeCom refused the Secret less than this ago, renew() does not try it again
 BRIEF_PAUSE_SECONDS = 1  # after another failure: callers that wait already share it, the next caller tries again
 
@@ -57,7 +57,7 @@ class FetchedToken:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The reason why no token is fetched for `remaining_seconds`. `kind`: the class of the error."""
+    """The reason why no token is fetched for `remaining_seconds`. `kind`: the name of the error's class."""
 
     kind: str
     operation: str
