@@ -22,8 +22,8 @@ LINES_AT_MOST = 20
 
 @dataclass(frozen=True)
 class TodayLine:
-    """A push or an alert of today. `at`: when it last went out, or will; `people`: how many it reached, None if not yet
-    known; `is_to_come`: it has not gone out today."""
+    """A push of today, or an open incident. `at`: when the push last went out, or will, or the incident was opened;
+    `people`: number of recipients, None if not yet known; `is_to_come`: the push has not gone out today."""
 
     at: datetime
     name: str
@@ -35,8 +35,8 @@ class TodayLine:
 
 
 def list_today(request: HttpRequest, now: datetime) -> list[TodayLine]:
-    """List today's pushes and open alerts that the person may see, in the order of their times. A push that goes out
-    several times a day has one line, for its latest run. Makes three queries."""
+    """List today's pushes and the open incidents that the person may see, in the order of their times. A push that goes
+    out several times a day has one line, for its latest run. Makes three queries."""
     today = timezone.localtime(now).date()
     midnight = datetime.combine(today, time(), tzinfo=timezone.get_current_timezone())
     lines: list[TodayLine] = []
@@ -62,7 +62,7 @@ def list_today(request: HttpRequest, now: datetime) -> list[TodayLine]:
 
 
 def _list_runs(request: HttpRequest, midnight: datetime) -> Iterator[TodayLine]:
-    """Yield the latest run of each push since `midnight`."""
+    """Yield the latest run of each push since `midnight`, without trials and resends."""
     whole = Run.objects.visible_to(request.user).filter(claimed_at__gte=midnight).exclude(trigger__in=Run.PARTIAL)
     pushes = Subscription.objects.visible_to(request.user)
     latest = whole.filter(subscription__in=pushes).order_by("subscription", "-pk").distinct("subscription")
@@ -71,7 +71,7 @@ def _list_runs(request: HttpRequest, midnight: datetime) -> Iterator[TodayLine]:
             continue
         next_at, note = run.subscription.next_run_at if run.subscription.is_enabled else None, run.error_text
         if not note and run.skipped_count:
-            note = ngettext("%(count)s person without own rows", "%(count)s people without own rows", run.skipped_count)
+            note = ngettext("%(count)s person skipped", "%(count)s people skipped", run.skipped_count)
             note %= {"count": f"{run.skipped_count:,}"}
         elif not note and next_at is not None:
             shown = f"{timezone.localtime(next_at):%m-%d %H:%M}".removeprefix(f"{midnight:%m-%d} ")

@@ -251,8 +251,10 @@ def _cut_text(text: str, room: int, form: MessageForm | None) -> str:
 
 _HEADING = re.compile(r"(#{1,6})\s+(.+)")
 _QUOTE = re.compile(r"&gt;\s?(.*)")
-# Markdown's marks, left out of excerpts in lists.
-MARKUP = re.compile(r"^#{1,6}\s|^>\s?|\*\*|`|</?font[^>]*>", re.MULTILINE)
+# Marks of Markdown and tags of text messages, left out of excerpts in lists; the label of a link stays.
+MARKUP = re.compile(
+    r"^#{1,6}\s|^>\s?|\*\*|`|</?(?:a|font)\b[^>]*>|\[(?=[^\[\]\n]+\]\(https?:)|\]\(https?://[^\s()]+\)", re.MULTILINE
+)
 # These patterns run on escaped text, so their output cannot end an attribute or open a tag.
 _INLINE = (
     (re.compile(r"\[([^\[\]\n]+)\]\((https?://[^\s()]+)\)"), r'<a href="\2" rel="noopener noreferrer">\1</a>'),

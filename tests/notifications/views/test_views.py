@@ -56,12 +56,22 @@ def test_my_messages_newest_first_with_their_unread_mark(signed_in: Client, pers
     assert "2026-11-24 09:00" in page
 
 
-def test_an_excerpt_is_one_line_without_marks(signed_in: Client, person: User) -> None:
-    push(person, body='# A\n**b** `c`\n> d <font color="info">e</font>', form=MessageForm.MARKDOWN)
+@pytest.mark.parametrize(
+    ("form", "body", "excerpt"),
+    [
+        (MessageForm.MARKDOWN, '# A\n**b** `c`\n> d <font color="info">e</font>', "A b c d e"),
+        (MessageForm.MARKDOWN, "A [**b**](https://example.com/?c=1) [d] (e)", "A b [d] (e)"),
+        (MessageForm.TEXT, 'A <a href="https://example.com/?c=1">b</a> <abc>', "A b <abc>"),
+    ],
+)
+def test_an_excerpt_is_one_line_without_marks(
+    signed_in: Client, person: User, form: MessageForm, body: str, excerpt: str
+) -> None:
+    push(person, body=body, form=form)
 
-    [(_name, [(_receipt, excerpt)])] = signed_in.get("/").context["groups"]
+    [(_name, [(_receipt, shown)])] = signed_in.get("/").context["groups"]
 
-    assert excerpt == "A b c d e"
+    assert shown == excerpt
 
 
 def test_messages_stand_under_their_push_or_what_they_are_that_with_the_newest_first(

@@ -171,7 +171,8 @@ def test_today_lists_what_went_out_what_comes_and_what_is_wrong(root: Client) ->
     now = timezone.now()
     often = make_subscription(report=make_report(), name="库存", next_run_at=now + timedelta(days=2))
     make_run(often, now - timedelta(seconds=3), status=Run.Status.FAILED)
-    make_run(often, now - timedelta(seconds=2), status=Run.Status.FINISHED, recipient_count=30, rendered_at=now)
+    reached = {"recipient_count": 30, "skipped_count": 2, "rendered_at": now}
+    make_run(often, now - timedelta(seconds=2), status=Run.Status.FINISHED, **reached)
     make_run(often, now - timedelta(seconds=1), trigger=Run.Trigger.TRIAL, status=Run.Status.FAILED)
     times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), now)
     Incident.objects.create(key="overdue", title="逾期", **times)
@@ -187,6 +188,7 @@ def test_today_lists_what_went_out_what_comes_and_what_is_wrong(root: Client) ->
         ("逾期", None, False),
         ("周报", None, True),
     ]
+    assert found["today"][0].note == "2 人未发送"
     assert found["sentence"] == "今天已送达 0 人次 · 下一次 23:59 周报"
 
 
