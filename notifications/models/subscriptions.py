@@ -445,11 +445,11 @@ class Subscription(WithRecipients, StandingOrder):
         db_default=5,
         validators=[MaxValueValidator(MAX_FAILURES)],
         help_text=_(
-            "After this many runs in a row that reached nobody, the push is disabled and its owner is notified. Runs "
-            "that wait for a company do not count. 0: never."
+            "After this many runs in a row that reached nobody, the push is paused until somebody enables it again, "
+            "and its owner is notified. Runs that wait for a company do not count. 0: never."
         ),
     )
-    # When failed runs disabled it, which pages call paused; and since when failures count. See
+    # When failed runs paused it, which sets is_enabled to false; and since when failures count. See
     # delivery.runs.owner_notices.
     failures_paused_at = models.DateTimeField(null=True, editable=False)
     failures_counted_from = models.DateTimeField(null=True, editable=False)
