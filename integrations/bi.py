@@ -40,6 +40,7 @@ from integrations.clients.network import parse_http_date
 from integrations.clients.snapshots import Access, Picture, PictureOptions, PictureProblem, SnapshotError
 from integrations.clients.supervised_browser import SupervisedBrowser
 from integrations.core import client_factory, hooks
+from integrations.core.background import Clock
 from integrations.core.client_factory import bi_token_store, forget_tokens, trial_guandata_client
 from integrations.core.http import is_own_page, is_plain
 from integrations.core.validators import remove_invisible
@@ -319,7 +320,6 @@ def format_public_keys(connection: BiConnection) -> tuple[str, str] | None:
 
 
 TEST = "bi.test"
-Clock = Callable[[], datetime]
 OK, UNCLEAR, WARNING, WRONG = "ok", "unclear", "warning", "wrong"
 # Parts of the address to which a BI redirects people who are not signed in.
 _SIGN_IN_WORDS = ("login", "signin", "sign-in", "passport")

@@ -290,9 +290,9 @@ def list_steps(corp: Corp) -> list[SetupStep]:
 
 
 def judge_console_values(corp: Corp) -> dict[str, StepState]:
-    """Return whether WeCom has our trusted domain and home page, by the name of the check.
+    """Return the states of the checks of our trusted domain and home page in WeCom, by their names.
 
-    The callback domain is missing, because WeCom shows it only in its console.
+    The callback domain is left out, because WeCom shows it only in its console.
     """
     states = {name: _judge_checks(_find_current_runs(corp), name) for name in ("domain", "home_page")}
     if states["domain"] == StepState.TO_DO and not corp.sign_in_enabled:

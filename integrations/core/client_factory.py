@@ -74,7 +74,7 @@ def contacts_client(corp: Corp) -> WeComClient:
 
 
 def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
-    """Return a client for credentials that `corp` need not have. It shares no token, so its first call tries them."""
+    """Return a client with these credentials, saved or not. It shares no token, so its first call tries them."""
     return _client(corp, TrialTokens(), agentid=agentid, secret=require_readable(secret))
 
 
@@ -121,8 +121,8 @@ def trial_guandata_client(connection: BiConnection) -> GuandataClient:
 
 
 def forget_tokens(store: TokenStore, applications: Iterable[tuple[str, int | None]]) -> None:
-    """Drop the tokens of these applications, because an administrator saved other credentials."""
-    with suppress(TransientError):  # without Valkey the old tokens stay, until the other side refuses them
+    """Drop the tokens of these (CorpId or BI account, AgentId), because an administrator saved other credentials."""
+    with suppress(TransientError):  # without Valkey the old tokens stay, until WeCom or the BI refuses them
         for corpid, agentid in applications:
             store.forget(corpid, agentid)
 
@@ -170,7 +170,7 @@ def _wire(corp: Corp | None, *, base_url: str = "") -> Wire:
 
 @cache
 def _token_store(_url: str, system: str) -> TokenStore:
-    """Return one store per process, so that threads share its copies. The address only distinguishes cache entries."""
+    """Return one store per process, so that threads share its copies. `_url` is only a part of the cache's key."""
     return TokenStore(
         valkey(),
         encrypt=lambda token: get_cipher().encrypt(token),

@@ -34,7 +34,7 @@ class NoData:
 @dataclass(frozen=True)
 class Sentence:
     """A sentence that rows can store; `str` translates it. `msgid`: English, with placeholders %(name)s or %(name)d;
-    `plural`: for a sentence with a number, which is the value `count`."""
+    `plural`: the English text if the value `count` is not 1; empty for a sentence without a count."""
 
     msgid: str
     values: Mapping[str, Any] = field(default_factory=dict)

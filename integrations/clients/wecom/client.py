@@ -161,7 +161,7 @@ def _make_upload(
 class WeComClient:
     """Client of WeCom for one application.
 
-    `agentid`: None for the directory-sync assistant (通讯录同步), which has a secret but no agent. Raises only the
+    `agentid`: None for the contacts assistant (通讯录同步), which has a secret but no agent. Raises only the
     classes of `integrations.clients.errors`, and MessageError for a value that WeCom would refuse. From a method that
     reads people or departments, RecipientError means: they do not exist, or the application may not see them.
     """
@@ -226,9 +226,9 @@ class WeComClient:
 
     @property
     def _own_agentid(self) -> int:
-        """The agentid. Raises BadRequestError for the directory-sync assistant."""
+        """The agentid. Raises BadRequestError for the contacts assistant."""
         if self.agentid is None:
-            message = "the directory-sync assistant has no agentid"
+            message = "the contacts assistant has no agentid"
             raise BadRequestError(message, system="wecom", operation="agentid")
         return self.agentid
 
@@ -327,7 +327,7 @@ class WeComClient:
         return self._read("user/list", parse_users, department_id=department_id)
 
     def user_list_id(self, cursor: str = "", limit: int = ROWS_A_PAGE) -> MemberPage:
-        """Return a page of (userid, department) rows of the company; only for the directory-sync assistant.
+        """Return a page of (userid, department) rows of the company; only for the contacts assistant.
 
         `limit`: 1 to 10000. An empty `next_cursor` is the end. Source: document/path/96067 (page of 2024-07-23).
         """

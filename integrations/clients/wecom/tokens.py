@@ -391,7 +391,7 @@ class TrialTokens:
 
 
 def _make_key(corpid: str, agentid: int | None, kind: Kind) -> str:
-    """Return corpid + agentid (None: the directory-sync assistant), and the kind of a ticket."""
+    """Return corpid + agentid (None: the contacts assistant), and the kind of a ticket."""
     application = f"{corpid}:{'contacts' if agentid is None else agentid}"
     return application if kind == "token" else f"{application}:{kind}"
 
