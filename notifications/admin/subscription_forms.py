@@ -57,7 +57,7 @@ _NEEDED: dict[str, dict[str, Any]] = {
     Repeat.DAILY: {"local_time": _("Choose the time of day.")},
     Repeat.WEEKLY: {"weekdays": _("Choose at least one day of the week."), "local_time": _("Choose the time of day.")},
     Repeat.MONTHLY: {"month_day": _("Choose the day of the month."), "local_time": _("Choose the time of day.")},
-    Repeat.CRONTAB: {"crontab": _("Write the five fields of the crontab.")},
+    Repeat.CRONTAB: {"crontab": _("Write the five fields of the cron expression.")},
 }
 _EMPTY: dict[str, Any] = {"on_date": None, "local_time": None, "weekdays": "", "month_day": "", "crontab": ""}
 USUAL_TIME = time(9)
@@ -151,7 +151,7 @@ class ScheduleFormPart(AnyModelForm):
             if name in cleaned and not cleaned[name]:
                 self.add_error(name, ValidationError(sentence, code="required"))
         if cleaned.get("repeat") == Repeat.CRONTAB and cleaned.get("free_days") == FreeDays.NEXT:
-            self.add_error("free_days", _("Times of a crontab cannot be moved: leave them out, or choose another way."))
+            self.add_error("free_days", _("A cron expression cannot be moved: choose “skip”, or another way."))
         start, end = cleaned.get("valid_from"), cleaned.get("valid_to")
         if start and end and end <= start:
             self.add_error("valid_to", _("The end must be later than the start."))

@@ -37,7 +37,7 @@ class Repeat(models.TextChoices):
     DAILY = "daily", _("every day")
     WEEKLY = "weekly", _("on days of the week")
     MONTHLY = "monthly", _("once a month")
-    CRONTAB = "crontab", _("by a crontab")
+    CRONTAB = "crontab", _("at other times (cron expression)")
 
 
 class MonthDay(models.TextChoices):
@@ -87,10 +87,10 @@ class Scheduled(models.Model):
         help_text=_("According to China's calendar: weekends that make up for a holiday are working days."),
     )
     crontab = models.CharField(
-        _("crontab"),
+        _("cron expression"),
         max_length=128,
         blank=True,
-        help_text=_("Five crontab fields: minute, hour, day of month, month, day of week. For example 0 9 * * 1-5."),
+        help_text=_("Minute, hour, day of month, month, day of week; * means each. For example 0 9 * * 1-5."),
     )
     jitter_seconds = models.PositiveIntegerField(
         _("random delay (seconds)"),

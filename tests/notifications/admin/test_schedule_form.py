@@ -253,6 +253,14 @@ def test_a_new_schedule_begins_in_the_site_s_zone_and_a_known_one_keeps_its_own(
         assert again.context["adminform"].form["time_zone"].value() == "Asia/Tokyo"
 
 
+@pytest.mark.parametrize("model", ["subscription", "alertrule"])
+def test_the_five_fields_are_a_cron_expression(root: Client, model: str) -> None:
+    page = root.get(f"/admin/notifications/{model}/add/", headers={"accept-language": "en"}).text
+
+    assert ">Cron expression<" in page
+    assert not re.search(r">[^<]*crontab[^<]*<", page, re.IGNORECASE)
+
+
 @pytest.mark.parametrize(
     ("crontab", "words"),
     [
