@@ -229,7 +229,7 @@ class BiConnectionAdmin(ConfirmedChanges, SecretsAdmin, OneRowAdmin):
     unconfirmed_pages = frozenset({"integrations_biconnection_test", "integrations_biconnection_enter"})
     change_form_template = f"{FOLDER}/change_form.html"
     fieldsets = (
-        (None, {"fields": ("base_url", "api_login", "new_api_password", "new_app_token")}),
+        (_("Connection"), {"fields": ("base_url", "api_login", "new_api_password", "new_app_token")}),
         (_("Single sign-on"), {"fields": ("is_enabled", "provider", "external_id_source")}),
         fold_fields(
             _("Addresses of its pages"),

@@ -1,5 +1,6 @@
 """The admin page of the BI: saving, keys, tests and entering. Secrets go in and are never shown."""
 
+import re
 from typing import Any
 
 import pytest
@@ -308,6 +309,7 @@ class TestTesting:
         assert sentence in state["parts"]["connection-state"]
         assert 'id="connection-state"' in page
         assert page.index(sentence) < page.index('name="base_url"')
+        assert re.search(r"<fieldset[^>]*>\s*<h2[^>]*>Connection</h2>\s*<div[^>]*field-base_url", page)
 
 
 class TestCompanies:
