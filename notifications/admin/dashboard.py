@@ -158,12 +158,14 @@ def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attentio
         seen = rows.visible_to(request.user)
         # Rows without an end always have a next time, unless computing it failed.
         endless = seen.filter(is_enabled=True, next_run_at__isnull=True, valid_to__isnull=True)
-        without_next_time.append((endless.exclude(repeat=Repeat.ONCE), NO_NEXT_TIME[model], _link_enabled(model)))
+        without_next_time.append(
+            (endless.exclude(repeat=Repeat.ONCE), NO_NEXT_TIME[model], _list_url(model, state="enabled"))
+        )
         if years:
             concerned = seen.filter(is_enabled=True).depending_on_workdays().order_by("name")
             found = list(concerned.values_list("name", flat=True)[: NAMED_AT_MOST + 1])
             names += found
-            addresses += [_link_enabled(model)] if found else []
+            addresses += [_list_url(model, state="enabled")] if found else []
     if names:
         listed = pgettext("between days of the week", ", ").join(names[:NAMED_AT_MOST])
         words = {"calendar": warn_of_calendar_end(years[0]), "names": listed + " …" * (len(names) > NAMED_AT_MOST)}
@@ -279,10 +281,6 @@ def _link_queue(queue: CorpQueue) -> str:
 
 def _count_capped(rows: QuerySet[Any]) -> int:
     return rows.order_by()[:COUNT_AT_MOST].count()
-
-
-def _link_enabled(model: str) -> str:
-    return _list_url(model, **{"state": "enabled"} if model == "subscription" else {"is_enabled__exact": "1"})
 
 
 def _list_url(model: str, **filters: str | int) -> str:

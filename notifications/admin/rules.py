@@ -324,16 +324,17 @@ class SilenceWindowInline(base.PartPermissions, AnyStackedInline):
     fields = ("name", "kind", "weekdays", ("from_time", "to_time"), ("starts_at", "ends_at"))
 
 
-class RuleStateFilter(OptionFilter):
-    """Filters rules that need attention."""
+_HAS_OPEN = Exists(Incident.objects.open().filter(rule=OuterRef("pk")))
 
+
+class RuleStateFilter(OptionFilter):
+    selects = ("is_enabled",)  # for saved addresses with ?is_enabled__exact=
     options = {
-        "open": (
-            _("with open incidents"),
-            lambda rules: rules.filter(Exists(Incident.objects.open().filter(rule=OuterRef("pk")))),
-        ),
+        "enabled": (_("enabled"), lambda rules: rules.filter(is_enabled=True)),
+        "open": (_("with open incidents"), lambda rules: rules.filter(_HAS_OPEN)),
         "broken": (_("does not work"), lambda rules: rules.filter(is_broken=True)),
         "no_data": (_("no data"), lambda rules: rules.exclude(problem="").exclude(is_broken=True)),
+        "disabled": (_("disabled"), lambda rules: rules.filter(is_enabled=False)),
     }
 
 
@@ -398,7 +399,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         *(Column("addressees", _("recipients"), lambda rule: rule.addressees_shown), "when"),
         *(Column("last_incident", _("last incident"), lambda rule: rule.last_opened_at), "last_check"),
     )
-    list_filter = (RuleStateFilter, "is_enabled", "severity")
+    list_filter = (RuleStateFilter, "severity")
     list_select_related = ("card",)
     autocomplete_fields = ("users", "groups")
     search_fields = ("name",)

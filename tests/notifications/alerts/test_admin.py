@@ -1,5 +1,6 @@
 """The lists of rules and incidents in the administration, and closing an incident there."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -68,16 +69,21 @@ class TestFilters:
         self, root: Client, incidents: None, card: Card, corp: Corp
     ) -> None:
         make_rule(card, corp=corp, name="平静")
+        make_rule(card, corp=corp, name="停用", is_enabled=False)
         expected = {
             "state=open": {"销售额过低", "另一条"},
             "state=no_data": {"另一条"},
-            "": {"销售额过低", "另一条", "平静"},
+            "state=enabled": {"销售额过低", "另一条", "平静"},
+            "state=disabled": {"停用"},
+            "is_enabled__exact=0": {"停用"},  # an address from before there was one filter
+            "": {"销售额过低", "另一条", "平静", "停用"},
         }
 
         assert {query: {one.name for one in self.list_of(root, "alertrule", query)} for query in expected} == expected
         page = root.get(reverse("admin:notifications_alertrule_changelist")).text
         assert page.count('<span class="pill pill-bad">进行中</span> <span class="meta">未恢复</span>') == 2
         assert page.count('<span class="pill pill-good">正常</span>') == 1
+        assert re.findall('data-filter-title="(.*?)"', page) == ["状态", "级别"]
 
     def test_narrow_the_file_too(self, root: Client, incidents: None, corp: Corp) -> None:
         [row] = file_of(root, "incident", state="over")

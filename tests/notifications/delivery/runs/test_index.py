@@ -382,7 +382,7 @@ def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_la
         ),
         (
             "有 1 个已启用的预警规则没有下次检查时间，不会再检查：请重新保存它们的检查时间。",
-            "/admin/notifications/alertrule/?is_enabled__exact=1",
+            "/admin/notifications/alertrule/?state=enabled",
         ),
     ]
     assert read_index(blind)["attentions"] == []
