@@ -21,6 +21,7 @@ from integrations.data.table import NUMERIC, Kind, Month, Table, Value
 from notifications.charts.drawing import (
     JAVASCRIPT_NAMES,
     cut_to_width,
+    lay_out_legend,
     make_distinct_labels,
     to_drawable,
     to_one_line,
@@ -426,7 +427,7 @@ def _make_points(
     series_labels = {
         # The renderer groups by labels. A name of JavaScript's own properties would fail: it gets an invisible space.
         name: f"{label} " if label in JAVASCRIPT_NAMES else label
-        for name, label in make_distinct_labels([rest, *ordered], LABEL_PIXELS).items()
+        for name, label in make_distinct_labels([rest, *ordered], lay_out_legend(ordered)[1], keeps_ends=True).items()
     }
     order = sorted({place for place, _series in groups}, key=_to_number) if places is None else places
     # Areas are stacked, so a missing value counts as 0: otherwise the areas above it would have a gap.

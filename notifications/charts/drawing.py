@@ -248,6 +248,8 @@ def describe_change(change: Change, *, decimals: int | None = None, unit: str = 
 
 FONT_SIZE = 12
 LABEL_CHARACTERS = 60
+# The width of a legend, which begins beside the numbers of the axis, and of a symbol in it with the gaps beside it.
+_LEGEND_PIXELS, _SYMBOL = WIDTH - 2 * MARGIN - 45, 31
 _BROAD_LETTERS = frozenset("MWmw@%&")
 # Bold letters of a system's font are wider than estimated.
 _SAFETY_FACTOR = 0.9
@@ -278,13 +280,21 @@ def cut_to_width(text: str, pixels: float) -> str:
     return _find_beginning(text, pixels - estimate_width("…")) + "…"
 
 
-def make_distinct_labels(names: Sequence[str], pixels: float) -> dict[str, str]:
-    """Map the names to their labels. Names that would look the same also show their end, or a number."""
+def lay_out_legend(names: Sequence[str]) -> tuple[int, float]:
+    """Return the number of columns of a legend and the pixels of a name. Long names get fewer columns, in two rows."""
+    widest = max(map(estimate_width, names), default=0.0)
+    rooms = {count: _LEGEND_PIXELS / count - _SYMBOL for count in (3, 2, 1) if len(names) <= 2 * count}
+    return next(((count, room) for count, room in rooms.items() if widest <= room), min(rooms.items()))
+
+
+def make_distinct_labels(names: Sequence[str], pixels: float, *, keeps_ends: bool = False) -> dict[str, str]:
+    """Map the names to their labels. Names that would look the same also show their end, or a number; with `keeps_ends`
+    all that are too long do."""
     labels = {name: fit_text(to_one_line(name, LABEL_CHARACTERS), pixels, FONT_SIZE) for name in names}
     seen = Counter(cut_to_width(label, pixels) for label in labels.values())
     used = {shown for shown, count in seen.items() if count == 1}
     for name, label in labels.items():
-        if seen[cut_to_width(label, pixels)] > 1:
+        if seen[cut_to_width(label, pixels)] > 1 or (keeps_ends and estimate_width(label) > pixels):
             found, number, room = name, 1, pixels - estimate_width("…")
             if estimate_width(name) > pixels:  # without its middle
                 end = _find_beginning(name[::-1], room / 2)[::-1]

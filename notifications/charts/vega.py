@@ -21,21 +21,7 @@ from integrations.data.figures import Change, ChangeKind, rank_rows, total
 from integrations.data.table import Column, Kind, Table, Value, format_number
 from notifications.charts import definition as charts
 from notifications.charts import drawing
-from notifications.charts.definition import (
-    COLUMNS_AT_MOST,
-    LABEL_PIXELS,
-    Aggregate,
-    Chart,
-    ChartError,
-    ChartKind,
-    ChartPoints,
-    Sort,
-    TimeUnit,
-    aggregate_places,
-    build_points,
-    find_number_format,
-    is_planned,
-)
+from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind, ChartPoints, Sort, TimeUnit
 
 Spec = dict[str, Any]
 
@@ -48,6 +34,8 @@ _FIGURE_GAP = 8
 # Our own expressions, without any data.
 FIGURE_ALIGN = "datum.y < 0 ? 'right' : 'left'"
 FIGURE_OFFSET = "datum.y < 0 ? -4 : 4"
+LOW_ALIGN, LOW_OFFSET = "datum.low ? 'right' : 'left'", "datum.low ? 3 : -3"
+LOW_BASELINE = "datum.low ? 'top' : 'bottom'"
 # The inner radius of a ring.
 HOLE = "min(width, height) / 2 * 0.55"
 # A smaller arc begins and ends at one point, and is not painted.
@@ -55,12 +43,9 @@ _SHARE_AT_LEAST = 1e-4
 # Legends of lines show lines: filled points with a dashed edge would look like blots.
 _STROKES = {"symbolType": "stroke", "symbolSize": 300, "symbolFillColor": "transparent"}
 _TIME_FORMATS = {
-    TimeUnit.MOMENT: "%m-%d %H:%M",
-    TimeUnit.HOUR: "%m-%d %H:%M",
-    TimeUnit.DAY: "%m-%d",
-    TimeUnit.WEEK: "%m-%d",
-    TimeUnit.MONTH: "%Y-%m",
-    TimeUnit.YEAR: "%Y",
+    **dict.fromkeys((TimeUnit.MOMENT, TimeUnit.HOUR), "%m-%d %H:%M"),
+    **dict.fromkeys((TimeUnit.DAY, TimeUnit.WEEK), "%m-%d"),
+    **{TimeUnit.MONTH: "%Y-%m", TimeUnit.YEAR: "%Y"},
 }
 
 
@@ -73,7 +58,7 @@ def build_spec(chart: Chart, table: Table, *, shape: drawing.Shape = drawing.Sha
             return _COMMON | build_table_spec(chart, table, size)
         case ChartKind.NUMBER:
             return _COMMON | build_number_spec(chart, table, size)
-    plot = build_points(chart, table, top_at_most=size.row_count)
+    plot = charts.build_points(chart, table, top_at_most=size.row_count)
     is_round = chart.kind in charts.ROUND
     body = (_draw_parts if is_round else _draw_along_axis)(chart, plot, table)
     if chart.thresholds and len(plot.series) <= 1 and not is_round:
@@ -129,7 +114,7 @@ def _lay_out_plot(chart: Chart, plot: ChartPoints, body: Spec, title: Spec, heig
         scale, word = next(scales, (1, ""))
         widths.append(drawing.estimate_width(f"{tick / float(scale):,g}{word}"))
     left = drawing.MARGIN + 2 + math.ceil(max(widths))
-    rows = math.ceil(len(plot.series) / drawing.CONFIG["legend"]["columns"])
+    rows = math.ceil(len(plot.series) / drawing.lay_out_legend(plot.series)[0])
     top = drawing.MARGIN + 23 + 14 * len(title.get("subtitle", ())) + (18 * rows + 2 if several else 6)
     bottom = drawing.MARGIN + 18
     padding = {"left": left, "top": top, "right": drawing.MARGIN, "bottom": bottom}
@@ -140,7 +125,7 @@ def _lay_out_plot(chart: Chart, plot: ChartPoints, body: Spec, title: Spec, heig
 def _make_title(chart: Chart, plot: ChartPoints, table: Table, size: drawing.Size) -> Spec:
     """Return the title with notes below it, as many on a line as fit; without room for notes only the note about parts
     of a whole that are not drawn, against misreading."""
-    unit, decimals = find_number_format(chart, table)
+    unit, decimals = charts.find_number_format(chart, table)
     text = drawing.to_one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": unit} if unit else "")
     notes, room = list[str](), drawing.WIDTH - 2 * drawing.MARGIN
     if count := len(plot.negatives):
@@ -180,7 +165,9 @@ def _make_colours(plot: ChartPoints) -> Spec:
         drawing.REST if series == plot.rest else drawing.COLOURS[number % 6]
         for number, series in enumerate(plot.series)
     ]
-    return {"field": "s", "type": "nominal", "scale": {"domain": plot.series, "range": colours}, "sort": None}
+    columns, pixels = drawing.lay_out_legend(plot.series)
+    scale, legend = {"domain": plot.series, "range": colours}, {"columns": columns, "labelLimit": round(pixels) + 8}
+    return {"field": "s", "type": "nominal", "scale": scale, "sort": None, "legend": legend}
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -231,11 +218,12 @@ def _draw_along_axis(chart: Chart, plot: ChartPoints, table: Table) -> Spec:
     several = len(plot.series) > 1
     match chart.kind:
         case ChartKind.LINE:
-            values["scale"] = {"zero": False, "nice": True}
+            # Two thresholds: room for the figure below the lower one.
+            values["scale"] = {"zero": False, "nice": True, "padding": 18 * (len(chart.thresholds) > 1)}
             dashes: Spec = {"domain": plot.series, "range": list(drawing.DASHES[: len(plot.series)])}
-            dash = {"field": "s", "type": "nominal", "scale": dashes, "sort": None, "legend": _STROKES}
             if several:
-                colour["legend"] = _STROKES
+                colour["legend"] |= _STROKES
+            dash = {**colour, "scale": dashes}
             mark: Spec = {"type": "line", "strokeWidth": 2.5, "strokeJoin": "round"}
             if len({point.place for point in plot.points}) <= 31:
                 mark["point"] = {"size": 36, "filled": True}
@@ -273,7 +261,7 @@ def _draw_horizontal_bars(chart: Chart, plot: ChartPoints, table: Table) -> Spec
         if chart.kind == ChartKind.BAR:
             bars["yOffset"] = {"field": "s", "sort": plot.series}
         return {"data": _make_data(plot), "mark": {"type": "bar"}, "encoding": bars}
-    unit, decimals = find_number_format(chart, table)
+    unit, decimals = charts.find_number_format(chart, table)
     rows: list[Spec] = [
         {
             "x": point.place,
@@ -295,28 +283,34 @@ def _draw_horizontal_bars(chart: Chart, plot: ChartPoints, table: Table) -> Spec
     step = ((high - low) or 1.0) / pixels
     span = [low - left * step, high + right * step]
     bars["x"] = {"field": "y", "type": "quantitative", "scale": {"domain": span, "nice": False}, "axis": None}
+    # A figure that a threshold would cross begins beyond that line.
+    for row, (value, width) in zip(rows, widths, strict=True):
+        sign, row["f"] = -1 if value < 0 else 1, value
+        for line in sorted(chart.thresholds, key=lambda one: sign * one):
+            row["f"] = line if 0 <= sign * (line - row["f"]) < width * step else row["f"]
     lengths = {"mark": {"type": "bar"}, "encoding": {"color": {"field": "c", "type": "nominal", "scale": None}}}
     # A figure is beyond the end of its bar: on the right, for a negative bar on the left.
     ends = {"align": {"expr": FIGURE_ALIGN}, "dx": {"expr": FIGURE_OFFSET}}
     figures = {
         "mark": {"type": "text", "fontSize": 12, "invalid": "show", **ends},
-        "encoding": {"text": {"field": "t"}, "color": {"value": drawing.INK}},
+        "encoding": {"x": {**bars["x"], "field": "f"}, "text": {"field": "t"}, "color": {"value": drawing.INK}},
     }
     return {"data": {"values": rows}, "encoding": bars, "layer": [lengths, figures]}
 
 
 def _add_thresholds(body: Spec, thresholds: Sequence[float], *, is_horizontal: bool) -> Spec:
-    """Add a dashed line with its figure for each threshold. The line is drawn over the bars and under
-    their figures, so it never crosses a figure out. On a time axis the threshold's figure is at the oldest values."""
+    """Add a dashed line with its figure for each threshold. The lower one has its figure on the outer side, so that no
+    line crosses a figure. On a time axis they are at the oldest values, with an edge that stands out from the data."""
     drawn = {name: part for name, part in body.items() if name != "data"}
     axis = "x" if is_horizontal else "y"
     along = {axis: body["encoding"][axis]}
-    rows = [{"y": one, "t": drawing.write_short(drawing.to_drawable(one))} for one in thresholds]
-    beside: Spec = (
-        {"align": "left", "dx": 3, "y": "height", "baseline": "top"}
-        if is_horizontal
-        else {"align": "left", "dx": 3, "dy": -3, "x": 0, "baseline": "bottom"}
-    )
+    rows = [
+        {"y": one, "t": drawing.write_short(drawing.to_drawable(one)), "low": one < max(thresholds)}
+        for one in thresholds
+    ]
+    beside: Spec = {"align": "left", "dx": 3, "x": 0, "dy": {"expr": LOW_OFFSET}, "baseline": {"expr": LOW_BASELINE}}
+    if is_horizontal:
+        beside = {"align": {"expr": LOW_ALIGN}, "dx": {"expr": f"-({LOW_OFFSET})"}, "y": "height", "baseline": "top"}
     mark = {"type": "text", "color": drawing.THRESHOLD, "fontSize": 12, **drawing.BOLD, **beside}
     figure = {"mark": mark, "encoding": {"text": {"field": "t"}}}
     lines: Spec = {
@@ -327,11 +321,7 @@ def _add_thresholds(body: Spec, thresholds: Sequence[float], *, is_horizontal: b
         ],
         "encoding": along,
     }
-    if not is_horizontal:
-        return {"data": body["data"], "layer": [drawn, lines]}
-    bars, figures = drawn["layer"]
-    layers = [{**drawn, "layer": [bars]}, lines, {**drawn, "layer": _outline_text(figures)}]
-    return {"data": body["data"], "layer": layers}
+    return {"data": body["data"], "layer": [drawn, lines]}
 
 
 def _outline_text(text: Spec) -> list[Spec]:
@@ -350,7 +340,7 @@ def _draw_parts(chart: Chart, plot: ChartPoints, table: Table) -> Spec:
     places = [place for place in plot.places or () if place in totals]
     parts = [totals[place] / whole for place in places]
     names = [
-        f"{drawing.cut_to_width(place, LABEL_PIXELS)} {format_number(part * 100, 1)}%"
+        f"{drawing.cut_to_width(place, charts.LABEL_PIXELS)} {format_number(part * 100, 1)}%"
         for place, part in zip(places, parts, strict=True)
     ]
     rows = [
@@ -371,7 +361,7 @@ def _draw_parts(chart: Chart, plot: ChartPoints, table: Table) -> Spec:
     if chart.kind == ChartKind.DONUT:
         arc["innerRadius"] = {"expr": HOLE}
     layers: list[Spec] = [{"mark": arc, "encoding": encoding}]
-    unit, decimals = find_number_format(chart, table)
+    unit, decimals = charts.find_number_format(chart, table)
     # Sums of averages or percentages mean nothing.
     if chart.kind == ChartKind.DONUT and chart.aggregate in {Aggregate.SUM, Aggregate.COUNT} and unit != "%":
         words = [{"t": drawing.write_short(whole, decimals=decimals)}]
@@ -459,7 +449,7 @@ def build_table_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
     """Return the spec of a table's first rows and columns, with a note below about what is left out."""
     names = [name for name in dict.fromkeys((chart.x, *chart.y)) if name] or list(table.names)
     by_name = {column.name: column for column in table.columns}
-    chosen = [by_name[name] for name in names][:COLUMNS_AT_MOST]
+    chosen = [by_name[name] for name in names][: charts.COLUMNS_AT_MOST]
     if not chosen or not table.rows:
         raise ChartError(Sentence("There is nothing to draw: the data has no rows."))
     room = (size.height - _HEAD - _FOOT) // _LINE - 1
@@ -506,11 +496,11 @@ def _make_pixel_scale(name: str) -> Spec:
 
 def build_number_spec(chart: Chart, table: Table, size: drawing.Size) -> Spec:
     """Return the spec of the last place's value, its change from the one before, and a sparkline."""
-    numbers, notes = aggregate_places(chart, table)
+    numbers, notes = charts.aggregate_places(chart, table)
     known = [number for number in numbers if number is not None]
     if not known:
         raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
-    unit, decimals = find_number_format(chart, table)
+    unit, decimals = charts.find_number_format(chart, table)
     height = size.height if size.is_fixed else _NUMBER_HEIGHT
     number = drawing.write_short(known[-1], unit, decimals)
     layers = [
@@ -567,5 +557,5 @@ def _order_rows(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
     ranked = rank_rows(table, ranking.name, is_descending=chart.sort == Sort.LARGEST)
     rows = [table.rows[row] for row in ranked]
     if ranking.is_temporal and chart.sort == Sort.LARGEST:
-        rows.sort(key=lambda row: is_planned(row[table.find_position(ranking.name)], table))
+        rows.sort(key=lambda row: charts.is_planned(row[table.find_position(ranking.name)], table))
     return rows

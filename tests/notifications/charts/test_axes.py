@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.charts import drawing
 from notifications.charts.definition import LABEL_PIXELS, Chart, ChartKind, TimeUnit, build_points
-from notifications.charts.drawing import cut_to_width, find_cut_width, make_distinct_labels
+from notifications.charts.drawing import cut_to_width, find_cut_width, lay_out_legend, make_distinct_labels
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, FIRST, SVG, make_spec, parsed, texts
 
@@ -148,10 +148,26 @@ def named_table(names: tuple[str, ...]) -> Table:
 def test_names_that_begin_alike_look_different(draw: Draw, x: str, series: str, kind: ChartKind, share: str) -> None:
     found = texts(draw(make_spec(Chart(kind, x, ("v",), series=series), named_table(TEAMS))).svg)
 
-    assert {f"华东大区…部甲组{share}", f"华东大区…部乙组{share}"} <= set(found)
+    # A legend of two has room for both names.
+    assert set(TEAMS if series else (f"华东大区…部甲组{share}", f"华东大区…部乙组{share}")) <= set(found)
     late = build_points(Chart(kind, "名称", ("v",)), named_table(LATE))
     assert [point.value for point in late.points] == [3, 3]
     assert len(set(late.places or ())) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [(("家电", "服装", "食品"), 3), (TEAMS, 1), ((*TEAMS, "其他"), 2), ((*TEAMS, *"一二三"), 3), (LATE, 1)],
+)
+def test_a_legend_keeps_both_ends_of_long_names_and_stays_in_the_picture(names: tuple[str, ...], columns: int) -> None:
+    found, pixels = lay_out_legend(names)
+
+    shown = make_distinct_labels(names, pixels, keeps_ends=True)
+
+    assert found == columns
+    assert columns * (pixels + 31) <= drawing.WIDTH - 2 * drawing.MARGIN
+    assert all(drawing.estimate_width(label) <= pixels for label in shown.values())
+    assert [label[-1] for label in shown.values()] == [name[-1] for name in names]
 
 
 def test_names_that_only_their_middle_tells_apart_are_numbered() -> None:

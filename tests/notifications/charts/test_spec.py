@@ -14,8 +14,17 @@ from hypothesis import strategies as st
 from integrations.data.table import Column, Kind, Table
 from notifications.charts import definition as charts
 from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind, Sort
-from notifications.charts.drawing import INK, PAPER, SIZES, WIDTH, Shape
-from notifications.charts.vega import FIGURE_ALIGN, FIGURE_OFFSET, HOLE, build_spec, make_value_axis
+from notifications.charts.drawing import PAPER, SIZES, WIDTH, Shape, estimate_width
+from notifications.charts.vega import (
+    FIGURE_ALIGN,
+    FIGURE_OFFSET,
+    HOLE,
+    LOW_ALIGN,
+    LOW_BASELINE,
+    LOW_OFFSET,
+    build_spec,
+    make_value_axis,
+)
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, CHARTS, DAYS, SALES, SVG, make_spec, marks, parsed, texts
 
@@ -84,7 +93,7 @@ def rows(value: Any) -> Iterator[dict[str, Any]]:
         yield from found.get("data", {}).get("values", [])
 
 
-EXPRESSIONS = {HOLE, FIGURE_ALIGN, FIGURE_OFFSET}
+EXPRESSIONS = {HOLE, FIGURE_ALIGN, FIGURE_OFFSET, LOW_ALIGN, LOW_OFFSET, f"-({LOW_OFFSET})", LOW_BASELINE}
 FIELDS = {"x", "y", "s", "t", "c", "n", "px", "py", "pr", "pb"}
 
 
@@ -306,22 +315,44 @@ def test_english_counts_in_thousands_and_millions() -> None:
     assert "亿" not in json.dumps(line["encoding"], ensure_ascii=False)
 
 
-def test_a_threshold_crosses_no_figure_out(draw: Draw) -> None:
-    """Later layers lie above earlier ones: bars, then the line, then the figures edged in the colour of paper."""
-    chart = Chart(ChartKind.BAR, "城市", ("销售额",), thresholds=(100.0,))
+def place_of(svg: str, text: str) -> tuple[float, float]:
+    """Return where a text of a horizontal bar chart begins and ends, from the plot's left edge."""
+    [found] = {one.get("transform", "") for one in parsed(svg).iter(f"{SVG}text") if "".join(one.itertext()) == text}
+    start = float(found.removeprefix("translate(").split(",")[0])
+    return start, start + estimate_width(text)
 
-    found = make_spec(chart, SALES)
 
-    bars, line, figures = found["layer"]
-    assert [one["mark"]["type"] for one in bars["layer"]] == ["bar"]
-    assert [one["mark"]["type"] for one in line["layer"]] == ["rule", "text"]
-    edge, letters = figures["layer"]
-    assert (edge["mark"]["color"], edge["mark"]["stroke"]) == (PAPER, PAPER)
-    assert edge["encoding"] == {"text": {"field": "t"}}
-    assert letters["encoding"]["color"] == {"value": INK}
-    svg = draw(found).svg
+@pytest.mark.parametrize("threshold", [2.0, 2.4, 3.0])
+def test_no_threshold_crosses_a_figure(draw: Draw, threshold: float) -> None:
+    """The figure of a short bar, which the line would cross, begins beyond the line."""
+    table = Table((Column("仓库", Kind.TEXT), Column("可售天数", Kind.NUMBER, "天")), (("a", 2), ("b", 12)), AS_OF)
+
+    svg = draw(make_spec(Chart(ChartKind.BAR, "仓库", ("可售天数",), thresholds=(threshold,)), table)).svg
+
     assert svg.count("stroke-dasharray") == 1
-    assert svg.index("stroke-dasharray") < svg.index("元</text>")
+    line = next(one for one in parsed(svg).iter(f"{SVG}line") if one.get("stroke-dasharray"))
+    at = float(line.get("transform", "").removeprefix("translate(").split(",")[0])
+    (short, _end), (long, end) = place_of(svg, "2天"), place_of(svg, "12天")
+    assert short > at
+    assert short - at < 8
+    assert (long > at, end < WIDTH) == (True, True)
+
+
+def test_two_thresholds_have_their_figures_on_their_outer_sides(draw: Draw) -> None:
+    chart = Chart(ChartKind.LINE, "日期", ("销售额",), thresholds=(1_500_000.0, 1_550_000.0))
+
+    found = make_spec(chart, DAYS)
+
+    assert [(row["t"], row["low"]) for row in found["layer"][1]["data"]["values"]] == [
+        ("150.0万", True),
+        ("155.0万", False),
+    ]
+    drawn = parsed(draw(found).svg)
+    lines = [one.get("transform", "") for one in drawn.iter(f"{SVG}line") if one.get("stroke-dasharray")]
+    texts_at = {"".join(one.itertext()): one.get("transform", "") for one in drawn.iter(f"{SVG}text")}
+    low, high = sorted((float(one.split(",")[1].rstrip(")")) for one in lines), reverse=True)
+    below, above = (float(texts_at[text].split(",")[1].rstrip(")")) for text in ("150.0万", "155.0万"))
+    assert below > low > high > above
 
 
 def test_the_figure_of_a_threshold_stands_out_from_a_line(draw: Draw) -> None:
