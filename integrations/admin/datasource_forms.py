@@ -117,16 +117,8 @@ class DataSourceForm(SecretsMixin, VersionedForm):
     class Meta:
         model = DataSource
         fields = (
-            "name",
-            "kind",
-            "is_enabled",
-            "corp",
-            "timeout_seconds",
-            "row_limit",
-            "parallel_limit",
-            "http_url",
-            "allows_private_addresses",
-            "ca_bundle",
+            *("name", "kind", "is_enabled", "corp", "timeout_seconds", "row_limit", "parallel_limit"),
+            *("http_url", "allows_private_addresses", "ca_bundle"),
         )
         field_classes = {"name": TidyField, "http_url": TidyField, "ca_bundle": CertificatesField}
 
@@ -288,6 +280,9 @@ class _JsonField(forms.JSONField):
             raise ValidationError(_("A text holds invalid characters."), code="characters")
         return parsed
 
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value in (None, [], {}) else super().prepare_value(value)
+
     def bound_data(self, data: Any, initial: Any) -> Any:
         """Keep invalid input as typed."""
         return initial if self.disabled or data is None else InvalidJSONInput(data)
@@ -336,6 +331,7 @@ KIND_LABELS: dict[str, StrOrPromise] = {
     "datetime": pgettext_lazy("kind of a column", "date and time"),
 }
 COLUMN_FIELDS = ("kinds", "units", "as_of_column")
+JSON_FIELDS = ("bi_filters", "bi_parameters", "sql_parameters", "http_body", "kinds", "units")
 
 
 class CardForm(VersionedForm):
@@ -356,17 +352,8 @@ class CardForm(VersionedForm):
             **dict.fromkeys(("sql_parameters", "kinds", "units"), _ObjectField),
         }
         widgets: ClassVar[dict[str, Any]] = {
-            name: forms.Textarea(attrs={"rows": rows, "cols": 60, "spellcheck": "false"})
-            for name, rows in {
-                "bi_filters": 2,
-                "bi_parameters": 2,
-                "sql": 8,
-                "sql_parameters": 2,
-                "http_body": 2,
-                "expression": 2,
-                "kinds": 2,
-                "units": 2,
-            }.items()
+            name: forms.Textarea(attrs={"rows": 8 if name == "sql" else 2, "cols": 60, "spellcheck": "false"})
+            for name in ("sql", "expression", *JSON_FIELDS)
         }
         widgets["bi_card_id"] = BiCardInput
         help_texts = {

@@ -24,7 +24,14 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin.base import View, find_row, fold_fields, hide_related_links, make_routes, show_page, show_status
-from integrations.admin.datasource_forms import COLUMN_FIELDS, DATABASE_FIELDS, QUERY_FIELDS, CardForm, DataSourceForm
+from integrations.admin.datasource_forms import (
+    COLUMN_FIELDS,
+    DATABASE_FIELDS,
+    JSON_FIELDS,
+    QUERY_FIELDS,
+    CardForm,
+    DataSourceForm,
+)
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges, describe_empty_select
 from integrations.data.figures import sort_newest_first
 from integrations.data.table import list_cells
@@ -341,7 +348,9 @@ class CardAdmin(TestedRows):
         common: tuple[Any, dict[str, Any]] = (None, {"fields": ("name", "source")})
         if kind is None:
             return [common]
-        return [common, (kind.label, {"fields": QUERY_FIELDS[kind]}), fold_fields(_("Columns"), *COLUMN_FIELDS)]
+        query = (kind.label, {"fields": [name for name in QUERY_FIELDS[kind] if name not in JSON_FIELDS]})
+        advanced = fold_fields(_("Advanced"), *(name for name in QUERY_FIELDS[kind] if name in JSON_FIELDS))
+        return [common, query, advanced, fold_fields(_("Columns"), *COLUMN_FIELDS)]
 
     def find_kind(self, request: HttpRequest, row: Card | None) -> SourceKind | None:
         if row is not None:

@@ -45,6 +45,7 @@ def test_a_card_is_chosen_from_what_the_bi_lists(
     if javascript:
         # Django's script moves the focus once it is loaded: text typed before may go into that field.
         expect(page.locator("[name=name]")).to_be_focused()
+    page.locator("summary", has_text="高级设置").click()
     page.locator("[name=bi_filters]").fill(FILTERS)
     with page.expect_popup() as opened:
         page.get_by_role("link", name="从 BI 选择…").click()

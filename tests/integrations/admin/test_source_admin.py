@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AuditEntry, User
+from integrations.admin.datasource_forms import JSON_FIELDS
 from integrations.data.table import Column, Kind, Table
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, Corp, DataSource
@@ -338,14 +339,18 @@ def test_a_card_s_form_has_the_fields_of_its_source_s_kind_alone(root: Client, k
     source, other = make_source(kind=kind), make_source(name="other", kind="json" if kind != "json" else "sql")
     card = Card.objects.create(name="c", source=source, bi_card_id="c1", sql="SELECT 1")
 
-    adding = root.get(reverse("admin:integrations_card_add"), {"source": source.pk}).context["adminform"].form
-    changing = root.get(reverse("admin:integrations_card_change", args=[card.pk])).context["adminform"].form
+    adding = root.get(reverse("admin:integrations_card_add"), {"source": source.pk}).context["adminform"]
+    changing = root.get(reverse("admin:integrations_card_change", args=[card.pk])).context["adminform"]
 
-    for form in (adding, changing):
+    for shown in (adding, changing):
+        form, folded = shown.form, {name for part in shown if part.is_collapsible for name in part.fields}
         fields = set(form.fields) - {"page_version"}
         assert fields == {"name", "source", "kinds", "units", "as_of_column"} | CARD_FIELDS[kind]
+        # JSON is folded away, and an empty list or object is no text.
+        assert fields & set(JSON_FIELDS) <= folded
+        assert {form[name].value() for name in fields & set(JSON_FIELDS)} == {""}
         assert list(form.fields["source"].queryset) == [source]
-    assert str(adding.initial["source"]) == str(source.pk)
+    assert str(adding.form.initial["source"]) == str(source.pk)
     send(root, "card_change", card, **CARD, source=other.pk)
     send(root, "datasource_delete", source, post="yes")  # a source with cards cannot be deleted
     card.refresh_from_db()
