@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from ast import literal_eval
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
+from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
@@ -44,6 +45,8 @@ from integrations.models import BiConnection, Card, Corp
 
 # Actions of entries without a subject if the username is unknown: unknown usernames are not stored.
 ABOUT_USERNAMES = {AuditEntry.Action.LOCKED_OUT, AuditEntry.Action.SIGN_IN_FAILED, AuditEntry.Action.UNLOCKED}
+# Code in a message's text, for which the list shows an ellipsis. The last one may be cut.
+_TEMPLATE_CODE = re.compile(r"\{[{%#].*?([}%#]\}|$)", re.DOTALL)
 # Entries read in one query for the csv file.
 EXPORTED_AT_ONCE = 2000
 EXPORT_HEADER = ("id", "at", "actor", "ip", "action", "kind", "object_id", "subject", "note", "company_id", "changes")
@@ -115,21 +118,17 @@ class AuditEntryAdmin(VisibleRowsAdmin):
             _("administrator"),
             lambda entry: entry.actor_name or (gettext("not signed in") if entry.ip else gettext("the program")),
         ),
-        Column(
-            "what_was_done",
-            _("action"),
-            lambda entry: entry.get_action_display(),
-        ),
+        Column("what_was_done", _("action"), lambda entry: entry.get_action_display()),
         *("subject_shown", "changes_shown", "ip"),
         Column("company", _("WeCom company name"), lambda entry: entry.company_name or "—"),
     )
-    list_display_links = None
+    list_display_links = list_display[:1]
     list_filter = ("action", KindFilter, CompanyFilter, SinceFilter)
     search_fields = ("subject", "actor_name", "note")
     search_help_text = _("Administrator, what was changed, or what was done")
     show_facets = admin.ShowFacets.NEVER  # each facet is a full count
     ordering = ("-pk",)
-    fields = readonly_fields = cast("Any", list_display)
+    fields = readonly_fields = cast("Any", (*list_display[:4], "whole_changes", *list_display[5:]))
 
     @admin.display(description=_("what"))
     def subject_shown(self, entry: AuditEntry) -> SafeString:
@@ -142,6 +141,10 @@ class AuditEntryAdmin(VisibleRowsAdmin):
 
     @admin.display(description=_("changes"))
     def changes_shown(self, entry: AuditEntry) -> SafeString:
+        return self.whole_changes(entry, shorten=lambda text: Truncator(_TEMPLATE_CODE.sub("…", text)).chars(80))
+
+    @admin.display(description=_("changes"))
+    def whole_changes(self, entry: AuditEntry, shorten: Callable[[str], str] = str) -> SafeString:
         model, note = _find_model(entry.model), entry.note
         if note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
             note = gettext(note)
@@ -155,8 +158,8 @@ class AuditEntryAdmin(VisibleRowsAdmin):
         lines = [
             (
                 capfirst(signals.label_field(model, name)) if model else name,
-                _describe_value(model, name, before),
-                _describe_value(model, name, after),
+                shorten(_describe_value(model, name, before)),
+                shorten(_describe_value(model, name, after)),
             )
             for name, before, after in entry.changes
         ]
@@ -303,9 +306,7 @@ class LockoutAdmin(AnyModelAdmin):
             ordering="ip_address",
         ),
         Column(
-            "wrong_count",
-            _("wrong passwords in a row"),
-            lambda row: row.failures_since_start,
+            *("wrong_count", _("wrong passwords in a row"), lambda row: row.failures_since_start),
             ordering="failures_since_start",
         ),
         "state",

@@ -1,5 +1,6 @@
 """The audit trail: who changed what from where, without secrets, and nothing about other people's companies."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -337,6 +338,19 @@ class TestList:
         assert "&lt;i&gt;" in text
         assert ": — → 只读" in text
         assert "old" in text
+
+    def test_the_list_shortens_a_message_s_text_and_the_entry_s_page_has_it(self, browser: Client) -> None:
+        clear_trail()
+        body = '销售额 {{ 销售.sum("销售额")|thousands }} 元' + "，请查看" * 30
+        changes = [["body", body, '订单 {{ 销售.sum("订单数") }} 单，{% if 销'], ["title", "日报", "周报"]]
+        entry = AuditEntry.objects.create(action="changed", model="notifications.report", changes=changes)
+
+        listed, page = (browser.get(f"{TRAIL}{path}").text for path in ("", f"{entry.pk}/change/"))
+
+        assert re.search(": 销售额 … 元[，请查看]+… → 订单 … 单，…</div>", listed)
+        assert "标题: 日报 → 周报</div>" in listed
+        assert f'href="{TRAIL}{entry.pk}/change/' in listed
+        assert ("{{" in listed, page.count("{{"), page.count("，请查看")) == (False, 2, 30)
 
 
 def test_old_entries_are_removed(db: None, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
