@@ -36,9 +36,12 @@ def may_link(request: HttpRequest) -> bool:
 # --- Lists: columns, filters, and additional values of rows ----------------------------------------------------------
 
 
-def format_moment(value: datetime | None) -> str:
-    """Format a time in the page's time zone, as HTML; a dash for None."""
-    return "—" if value is None else format_html("<time>{}</time>", format_moment_as_text(value))
+def format_moment(value: datetime | None, *, in_list: bool = False) -> str:
+    """Format a time in the page's time zone, as HTML; a dash for None. A list shows the seconds in the tooltip only."""
+    text = format_moment_as_text(value)
+    if in_list and text:
+        return format_html('<time title="{}">{}</time>', text, text[:-3])
+    return format_html("<time>{}</time>", text) if text else "—"
 
 
 def format_moment_as_text(value: datetime | None) -> str:
@@ -76,7 +79,7 @@ class Column:
         value = (self.shown or self.value)(row)
         if type(value) is int:
             return f"{value:,}"
-        return format_moment(value) if value is None or isinstance(value, datetime) else value
+        return format_moment(value, in_list=True) if value is None or isinstance(value, datetime) else value
 
     def as_text(self, row: Any) -> str:
         value = self.value(row)

@@ -332,7 +332,7 @@ def render_person_panel(request: HttpRequest, person: User) -> SafeString:
                 "url": reverse("admin:notifications_receipt_change", args=[one.pk]),
                 "title": named[one.run_id] if one.delivery is None else one.delivery.title,
                 "run": named[one.run_id],
-                "at": format_moment(one.run.slot_at),
+                "at": format_moment(one.run.slot_at, in_list=True),
                 "state": log.show_receipt_status(one),
                 "why": log.find_reason(one),
             }

@@ -466,9 +466,8 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
 
     @admin.display(description=_("last check"), ordering="checked_slot_at")
     def last_check(self, rule: AlertRule) -> str:
-        if rule.is_broken:
-            return format_html('{}<p class="help">{}</p>', format_moment(rule.checked_slot_at), rule.problem)
-        return format_moment(rule.checked_slot_at)
+        checked = format_moment(rule.checked_slot_at, in_list=True)
+        return format_html('{}<p class="help">{}</p>', checked, rule.problem) if rule.is_broken else checked
 
     def list_row_actions(self, request: HttpRequest, rule: AlertRule) -> list[RowAction]:
         found = []

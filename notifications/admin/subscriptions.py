@@ -137,7 +137,7 @@ def _pause(subscription: Subscription, seen_by: User, now: datetime, *, is_pause
 def _format_next_time(subscription: Subscription) -> str:
     if subscription.next_run_at is None:
         return gettext("no further time")
-    return calendar.write_moment_in_zone(subscription.next_run_at, subscription.time_zone)
+    return calendar.write_moment_in_zone(subscription.next_run_at.replace(second=0), subscription.time_zone)
 
 
 SWITCHES = {
@@ -307,9 +307,8 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         status, error = subscription.last_run_status, subscription.last_run_error  # annotated in get_queryset
         if status is None:
             return "—"
-        words = format_html(
-            "{} {}", show_state(*base.find_run_state(status, error)), format_moment(subscription.last_run_at)
-        )
+        began = format_moment(subscription.last_run_at, in_list=True)
+        words = format_html("{} {}", show_state(*base.find_run_state(status, error)), began)
         if status != Run.Status.FAILED or not error:
             return words
         return format_html("{} <small>{}</small>", words, translate_stored(error))

@@ -79,7 +79,7 @@ def test_disabling_says_when_it_would_have_been_sent(root: Client, corp: Corp) -
     asked = act(root, "disable", subscription)
     act(root, "disable", subscription, apply="1")
 
-    assert names_in(asked, "changed") == [("每日九点", "would be sent next 2026-11-24 09:00:30")]
+    assert names_in(asked, "changed") == [("每日九点", "would be sent next 2026-11-24 09:00")]
     subscription.refresh_from_db()
     assert (subscription.is_enabled, subscription.next_run_at) == (False, None)
 
@@ -180,4 +180,4 @@ def test_a_rule_says_for_whom_when_and_when_it_fired_last(root: Client) -> None:
     found = cells(root, "alertrule")
 
     assert (found["addressees"], found["when"]) == ("李雷", "每 10 分钟")
-    assert found["last_incident"] == "2026-11-03 09:05:00"
+    assert found["last_incident"] == "2026-11-03 09:05"
