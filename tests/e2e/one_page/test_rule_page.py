@@ -57,6 +57,7 @@ def test_yesterdays_sales_below_a_value_in_few_clicks(
     expect(page.locator("[data-trial] strong").first).to_have_text("会触发")
     expect(page.locator("[data-trial]")).to_contain_text("销售额 合计 小于 150（日期：昨天）：当前 100")
     expect(page.locator("[data-trial] .trial-marked")).to_have_count(2)
+    assert page.locator("[data-trial] .scrolls").evaluate("box => box.scrollWidth - box.clientWidth") == 0
     hand.click(page.get_by_role("checkbox", name="所有已关联企业微信的人"))
     expect(page.locator("[data-outlook-place] .pill-good")).to_have_text("1 人")
     assert_no_faults(page)
