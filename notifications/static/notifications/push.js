@@ -100,7 +100,10 @@ document.addEventListener("DOMContentLoaded", () => {
       body.set("_at", at.value);
     },
     show,
-    failed: () => find("[data-phone]", beside).replaceChildren(page.problem(words.failed)),
+    failed: () => {
+      message.uncover();
+      find("[data-phone]", beside).replaceChildren(page.problem(words.failed));
+    },
   });
   const changed = page.watch({ refresh, onChange: showChosen, isOwn: (target) => message.isOwn(target) || renaming.isOwn(target) || target.name === "try_on" });
   find("[data-again]").addEventListener("click", () => refresh({ isAnew: true }));

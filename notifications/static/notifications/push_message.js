@@ -20,6 +20,7 @@ window.pushMessage = ({ page, rows, cards, onChange }) => {
   document.addEventListener("selectionchange", () => lastEditor.remember());
   isTemplate.addEventListener("change", () => all.forEach((editor) => editor.forget()));
 
+  const uncover = () => find("[data-texts]").removeAttribute("aria-busy");
   let isOpened = false;
   const hasTexts = () => isOpened || NAMES.some((name) => sources[name].value.trim());
   find("[data-words-only]").addEventListener("click", () => {
@@ -166,7 +167,12 @@ window.pushMessage = ({ page, rows, cards, onChange }) => {
     beginWith,
     isOwn: (target) => target.matches("[data-insert] *"),
     standIn: (target) => all.find((one) => one.source === target && one.isUsable)?.box ?? target,
-    showTexts: (found) => NAMES.forEach((name) => editors[name].show(found.parts[name], found.sources[name])),
+    // Until the first answer the texts are covered, because they stand in the page as code.
+    uncover,
+    showTexts: (found) => {
+      uncover();
+      NAMES.forEach((name) => editors[name].show(found.parts[name], found.sources[name]));
+    },
     offer: (found) => {
       offerPoints(found.points, found.start);
       offerFields(found.fields);

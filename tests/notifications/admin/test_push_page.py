@@ -330,6 +330,18 @@ def test_a_change_of_the_time_alone_writes_no_content(root: Client) -> None:
     assert "标题" in root.get(f"{LIST}{subscription.pk}/history/").content.decode()
 
 
+def test_no_code_is_seen_until_the_labels_of_its_fields_are_read(root: Client) -> None:
+    person = make_person(make_corp(), "lilei")
+    coded = make_subscription(person, report=make_report(body="{{ 销售.count }} 行", is_template=True))
+    plain = make_subscription(person, report=make_report(is_template=False))
+
+    pages = [root.get(change(one)).text for one in (coded, plain)]
+
+    assert ['data-texts aria-busy="true"' in page for page in pages] == [True, False]
+    # The coded message needs data, which its page fetches.
+    assert ["phone-message skeleton" in page for page in pages] == [True, False]
+
+
 def writer(*codenames: str) -> Client:
     person = User.objects.create(username="writer", is_staff=True, manages_all_corps=True)
     person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
