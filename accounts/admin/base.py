@@ -75,11 +75,11 @@ class Column:
         # The attributes that Django's change list reads.
         self.__name__, self.short_description, self.admin_order_field = name, label, ordering
 
-    def __call__(self, row: Any) -> Any:
+    def __call__(self, row: Any, *, in_list: bool = True) -> Any:
         value = (self.shown or self.value)(row)
         if type(value) is int:
             return f"{value:,}"
-        return format_moment(value, in_list=True) if value is None or isinstance(value, datetime) else value
+        return format_moment(value, in_list=in_list) if value is None or isinstance(value, datetime) else value
 
     def as_text(self, row: Any) -> str:
         value = self.value(row)

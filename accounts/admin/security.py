@@ -141,7 +141,7 @@ class AuditEntryAdmin(VisibleRowsAdmin):
 
     @admin.display(description=_("changes"))
     def changes_shown(self, entry: AuditEntry) -> SafeString:
-        return self.whole_changes(entry, shorten=lambda text: Truncator(_TEMPLATE_CODE.sub("…", text)).chars(80))
+        return self.whole_changes(entry, shorten=lambda text: Truncator(_TEMPLATE_CODE.sub("…", text)).chars(80, "…"))
 
     @admin.display(description=_("changes"))
     def whole_changes(self, entry: AuditEntry, shorten: Callable[[str], str] = str) -> SafeString:

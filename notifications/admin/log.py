@@ -484,7 +484,7 @@ class LogAdmin(RowsAdmin, ReadOnlyAdmin):
 
     def list_facts(self, row: Any, *names: str) -> list[tuple[Any, Any]]:
         """Return label and value of these columns, for the row's page."""
-        return [(column.short_description, column(row)) for column in self.pick_columns(names)]
+        return [(column.short_description, column(row, in_list=False)) for column in self.pick_columns(names)]
 
     def get_urls(self) -> list[URLPattern]:
         return [*make_routes(self, {("csv/", "csv"): self.csv_view}), *super().get_urls()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
@@ -153,17 +153,20 @@ for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, Cl
     admin.site.unregister(model)
 
 
+_LAST_RUN = Column("last_run", _("last run"), lambda task: task.last_run_at)
+
+
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(SuperuserPages, FixedRowsAdmin):
     list_display = (
         Column("task_name", _("periodic task"), lambda task: TASK_NAMES.get(task.name, task.name)),
         Column("state", _("status"), lambda task: show_state(State.FINE if task.enabled else State.DISABLED)),
-        "last_run_at",
+        _LAST_RUN,
     )
-    fields = ("enabled", "last_run_at")
+    fields = cast("Any", ("enabled", _LAST_RUN))
     # The help texts of the package name Python's False and None.
-    form = modelform_factory(PeriodicTask, VersionedForm, fields=("enabled",), help_texts=dict.fromkeys(fields, ""))
-    readonly_fields = ("last_run_at",)
+    form = modelform_factory(PeriodicTask, VersionedForm, fields=("enabled",), help_texts={"enabled": ""})
+    readonly_fields = cast("Any", (_LAST_RUN,))
     actions = None
     ordering = ("name",)
 
