@@ -306,7 +306,7 @@ class SignInPolicy(models.Model):
         constraints = [models.CheckConstraint(condition=Q(pk=SINGLETON_PK), name="one_sign_in_policy")]
 
     def __str__(self) -> str:
-        return str(_("sign-in policy"))
+        return str(_("sign-in policy")).capitalize()
 
 
 class Lockout(AccessAttempt):  # type: ignore[misc]  # axes has no types

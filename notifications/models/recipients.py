@@ -186,4 +186,4 @@ class OperatorContacts(models.Model):
         constraints = [models.CheckConstraint(condition=Q(pk=SINGLETON_PK), name="one_row_of_operator_contacts")]
 
     def __str__(self) -> str:
-        return str(_("who is notified when pushes stop"))
+        return str(self._meta.verbose_name)

@@ -615,7 +615,7 @@ class WorkdayCalendar(models.Model):
         constraints = [models.CheckConstraint(condition=Q(pk=1), name="one_workday_calendar")]
 
     def __str__(self) -> str:
-        return str(_("holidays and make-up days"))
+        return str(self._meta.verbose_name)
 
 
 # --- Drafts: what a person typed on a page and has not saved ---
