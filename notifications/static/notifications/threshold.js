@@ -2,7 +2,8 @@
 // often the rule would have fired. `take` gets the new threshold as text.
 "use strict";
 window.thresholdPicture = (figure, { take }) => {
-  const WIDTH = 640;
+  // As wide as its place, so that its letters keep their size on a phone.
+  let wide = 640;
   const HEIGHT = 180;
   const EDGE = { left: 8, right: 8, top: 12, bottom: 24 };
   const { label, fired, further } = figure.dataset;
@@ -61,13 +62,14 @@ window.thresholdPicture = (figure, { take }) => {
     const step = stepOf(range);
     const [low, high] = [least < 0 ? least - range * 0.1 : 0, most + range * 0.1];
     const inner = HEIGHT - EDGE.top - EDGE.bottom;
+    wide = Math.min(640, place.clientWidth || 640);
     scale = {
       ...{ low, high, step, decimals: Math.max(0, -Math.floor(Math.log10(step))) },
       y: (value) => EDGE.top + ((high - value) / (high - low)) * inner,
       value: (y) => high - ((y - EDGE.top) / inner) * (high - low),
     };
-    const picture = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": past.column });
-    const width = (WIDTH - EDGE.left - EDGE.right) / past.days.length;
+    const picture = shape("svg", { viewBox: `0 0 ${wide} ${HEIGHT}`, role: "group", "aria-label": past.column });
+    const width = (wide - EDGE.left - EDGE.right) / past.days.length;
     past.days.forEach(([day, value], number) => {
       const [top, bottom] = [scale.y(Math.max(0, value)), scale.y(Math.min(0, value))];
       const x = EDGE.left + number * width;
@@ -78,16 +80,16 @@ window.thresholdPicture = (figure, { take }) => {
     });
     const ends = past.days.length > 1 ? [0, past.days.length - 1] : [0];
     ends.forEach((number, at) => {
-      const x = at ? WIDTH - EDGE.right : EDGE.left;
+      const x = at ? wide - EDGE.right : EDGE.left;
       picture.append(shape("text", { x, y: HEIGHT - 6, "text-anchor": at ? "end" : "start" }, past.days[number][0]));
     });
     line = shape("g", { role: "slider", tabindex: 0, class: "threshold", "aria-label": label, "aria-orientation": "vertical" });
     line.setAttribute("aria-valuemin", rounded(low));
     line.setAttribute("aria-valuemax", rounded(high));
     line.append(
-      shape("rect", { x: 0, y: -12, width: WIDTH, height: 24, class: "threshold-grip" }),
-      shape("line", { x1: 0, x2: WIDTH, y1: 0, y2: 0 }),
-      shape("text", { x: WIDTH - EDGE.right, "text-anchor": "end" }),
+      shape("rect", { x: 0, y: -12, width: wide, height: 24, class: "threshold-grip" }),
+      shape("line", { x1: 0, x2: wide, y1: 0, y2: 0 }),
+      shape("text", { x: wide - EDGE.right, "text-anchor": "end" }),
     );
     picture.append(line);
     place.replaceChildren(picture);
