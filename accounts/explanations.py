@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guide(Explanation):
     """Texts of one error page, in English. `what` and `who` may contain %(corp)s (the company), %(missing)s (the value
-    that the person lacks) and %(where)s (who can set it). `status`: the HTTP status. `is_signed_in`: whether the person
-    is signed in, so that the page does not offer to sign in again."""
+    that the person lacks) and %(where)s (who sets it). `is_signed_in`: the page does not offer to sign in again."""
 
     title: str
     status: int = 403
@@ -218,7 +217,10 @@ GUIDES: dict[Cause, Guide] = {
         what=_(
             "More people are signing in from this network, or for this company, than this site accepts within a minute."
         ),
-        who=_("Please try again in a minute. If it lasts, the operator of this server can raise SIGN_INS_PER_ADDRESS."),
+        who=_(
+            "Please try again in a minute. If it lasts, the operator of this server can raise SIGN_INS_PER_ADDRESS, "
+            "the limit of a network. The limit of a company is fixed."
+        ),
     ),
 }
 
@@ -242,8 +244,7 @@ def explain_missing_link(person: Person, reason: str, *, sees_the_other: bool = 
 
     `sees_the_other`: the reason is about a person whom `person` sees. Administrators of some companies read the same
     sentence whether nobody matches or only a person whom they do not see: otherwise it would reveal that somebody in
-    another company has this userid or e-mail address.
-    """
+    another company has this userid or e-mail address."""
     harmless = REASONS_ABOUT_MEMBERS | _REASONS_ABOUT_THE_PERSON if sees_the_other else REASONS_ABOUT_MEMBERS
     if sees_all(person) or reason in harmless:
         return str(Reason(reason).label)

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="accounts.burn_code", ignore_result=True, time_limit=60)
 def redeem_refused_code(corp_id: int, sealed_code: str) -> None:
-    """Redeem an authorization code that sign-in refused, so that nobody else can use it. Does nothing if the code is
-    older than CODE_SECONDS. A second run is harmless: WeCom reports the code as used."""
+    """Redeem a refused code, so that nobody else can redeem it. Does nothing if the code is older than CODE_SECONDS. A
+    second run is harmless: WeCom rejects the code."""
     unsealed = unseal_values(backends.SEALED_CODE, sealed_code, seconds=CODE_SECONDS)
     code = AuthorizationCode(unsealed.pop()) if unsealed else None
     corp = Corp.objects.signing_in().filter(pk=corp_id).first()

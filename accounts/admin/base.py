@@ -143,7 +143,7 @@ class RowsAdmin(AnyModelAdmin):
 
 
 class VisibleRowsAdmin(ReadOnlyAdmin):
-    """A read-only list of the rows that the user sees, copied from WeCom or written by runs."""
+    """Admin of rows that nobody edits here, because the program writes them. It shows those that the user may see."""
 
     actions: Any = None
     paginator = CappedPaginator

@@ -78,7 +78,7 @@ class MemberStateFilter(OptionFilter):
         "able": (_("may sign in"), lambda members: members.filter(pk__in=Member.objects.eligible())),
         "disabled": (
             _("disabled in WeCom"),
-            lambda members: members.filter(status=Member.Status.DISABLED, presence=Member.Presence.HERE),
+            lambda members: members.filter(status=Member.Status.DISABLED, presence=Member.Presence.IN_SCOPE),
         ),
         "out_of_scope": (_("out of scope"), lambda members: members.filter(presence=Member.Presence.OUT_OF_SCOPE)),
         "gone": (
@@ -88,7 +88,7 @@ class MemberStateFilter(OptionFilter):
     }
 
 
-MATCHES = ("match_username", "match_email", "match_mobile", "number_attribute", "number_field")
+MATCH_FIELDS = ("match_username", "match_email", "match_mobile", "number_attribute", "number_field")
 # Modes of a policy, described by what a run does.
 MODES = [
     (DirectoryPolicy.Mode.OFF.value, _("Only copy the directory, and change nobody")),
@@ -136,13 +136,13 @@ class SyncPolicyForm(DirectoryPolicyForm):
 
     class Meta:
         model = DirectoryPolicy
-        fields = ("mode", "leavers", *MATCHES)
+        fields = ("mode", "leavers", *MATCH_FIELDS)
         widgets = {"mode": forms.RadioSelect}
 
 
 @admin.register(DirectoryPolicy)
 class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
-    """Admin of policies. Only administrators of all companies change them: a policy also links people without one."""
+    """Admin of policies. Only administrators of all companies change them: a policy also links people of no company."""
 
     empty_list = _(
         "A policy says what synchronising a company's directory does to people here. Without one, members "
@@ -154,7 +154,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
     actions = None
     fieldsets = (
         (None, {"fields": ("corp", "mode")}),
-        (_("How people are found"), {"fields": MATCHES}),
+        (_("How people are found"), {"fields": MATCH_FIELDS}),
         (_("Leavers"), {"fields": ("leavers",)}),
     )
 
@@ -236,11 +236,11 @@ class DepartmentAdmin(VisibleRowsAdmin):
 
 
 def build_tree(corp: Corp) -> list[dict[str, Any]]:
-    """List the departments in tree order, each with its depth and number of people. If departments form a cycle, they
-    come last as roots, so that none is missing. Two queries."""
+    """List the departments in tree order, each with its depth and number of members in scope. If departments form a
+    cycle, they come last as roots, so that none is missing. Two queries."""
     rows = list(Department.objects.filter(corp=corp).present())
-    here = Count("members", filter=Q(members__presence=Member.Presence.HERE))
-    counts = dict(Department.objects.filter(corp=corp).order_by().annotate(here=here).values_list("pk", "here"))
+    people = Count("members", filter=Q(members__presence=Member.Presence.IN_SCOPE))
+    counts = dict(Department.objects.filter(corp=corp).order_by().annotate(people=people).values_list("pk", "people"))
     wecom_ids = {row.wecom_department_id for row in rows}
     # Maps departments to those directly below; None to the roots.
     children: dict[int | None, list[Department]] = defaultdict(list)
@@ -293,7 +293,7 @@ class MemberAdmin(RowsAdmin, VisibleRowsAdmin):
     def state(self, member: Member) -> SafeString:
         if member.waits_since is not None:
             return show_state(State.WAITING, gettext("waits for an administrator"))
-        if member.presence != Member.Presence.HERE:
+        if member.presence != Member.Presence.IN_SCOPE:
             return show_state(State.FAILED, member.get_presence_display())
         if member.status == Member.Status.DISABLED:
             return show_state(State.DISABLED, member.get_status_display())

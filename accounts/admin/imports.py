@@ -82,7 +82,7 @@ def explain_origin_of_people(request: HttpRequest) -> SafeString:
 
 
 class UploadForm(AnyModelForm):
-    """Form to upload a file. `person`: the uploader."""
+    """Form to upload a file. `editor`: the uploader."""
 
     file = forms.FileField(
         label=_("File"),
@@ -109,10 +109,10 @@ class UploadForm(AnyModelForm):
             ),
         }
 
-    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, editor: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # a ModelChoiceField
-        if not person.has_perm(MAY_ADD):
+        self.fields["corp"].queryset = Corp.objects.visible_to(editor)  # type: ignore[attr-defined]  # a ModelChoiceField
+        if not editor.has_perm(MAY_ADD):
             del self.fields["creates_people"]
 
     def clean_file(self) -> Any:
@@ -165,7 +165,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         if not self.has_add_permission(request):
             raise PermissionDenied
         editor = get_signed_in_person(request)
-        form = UploadForm(request.POST if request.method == "POST" else None, request.FILES or None, person=editor)
+        form = UploadForm(request.POST if request.method == "POST" else None, request.FILES or None, editor=editor)
         if form.is_valid():
             file = form.cleaned_data.pop("file")
             run = jobs.request_import(

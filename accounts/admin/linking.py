@@ -39,7 +39,7 @@ def read_key(text: str | None) -> int | None:
 
 class BulkForm(AnyModelForm):
     """Form with the company and the ways to find people, for linking many at once. Its instance is an unsaved policy.
-    `person`: the administrator."""
+    `editor`: the administrator."""
 
     match_number = forms.BooleanField(
         label=capfirst(_("by employee number")),
@@ -51,9 +51,9 @@ class BulkForm(AnyModelForm):
         model = DirectoryPolicy
         fields = ("corp", "match_username", "match_email", "match_mobile")
 
-    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, editor: User, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "instance": DirectoryPolicy(mode=DirectoryPolicy.Mode.LINK)})
-        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # a ModelChoiceField
+        self.fields["corp"].queryset = Corp.objects.visible_to(editor)  # type: ignore[attr-defined]  # a ModelChoiceField
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or self.cleaned_data
@@ -209,7 +209,7 @@ class LinkConflictAdmin(ConfirmedChanges, VisibleRowsAdmin):
         if not may_link(request):
             raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
-        form = BulkForm(given if "corp" in given else None, person=get_signed_in_person(request))
+        form = BulkForm(given if "corp" in given else None, editor=get_signed_in_person(request))
         context: dict[str, Any] = {"title": gettext("Link all unambiguous matches"), "form": form}
         if form.is_bound and form.is_valid():
             policy, editor = form.instance, get_signed_in_person(request)

@@ -177,7 +177,7 @@ def _describe_account(account: WeComAccount, member: Member | None, *, is_barred
     if member is not None and is_barred:
         if member.waits_since is not None:
             return "warn", gettext("waiting"), gettext("The member came back in WeCom and waits for an administrator.")
-        is_away = member.presence != Member.Presence.HERE
+        is_away = member.presence != Member.Presence.IN_SCOPE
         state = member.get_presence_display() if is_away else member.get_status_display()
         return "bad", gettext("failed"), gettext("WeCom: %(state)s.") % {"state": state}
     return "good", gettext("in order"), ""

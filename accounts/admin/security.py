@@ -268,12 +268,12 @@ class SignInPolicyForm(VersionedForm):
 @admin.register(SignInPolicy)
 class SignInPolicyAdmin(ConfirmedChanges, OneRowAdmin):
     form = SignInPolicyForm
-    fieldsets = ((None, {"fields": ("password_enabled", "wecom_administrators", "emergency_exit")}),)
-    readonly_fields = ("wecom_administrators", "emergency_exit")
+    fieldsets = ((None, {"fields": ("password_enabled", "wecom_superusers", "emergency_exit")}),)
+    readonly_fields = ("wecom_superusers", "emergency_exit")
 
     @admin.display(description=_("superusers who sign in with WeCom"))
-    def wecom_administrators(self, _policy: SignInPolicy) -> str:
-        names = [str(person) for person in passwords.find_wecom_administrators().order_by("username")[:20]]
+    def wecom_superusers(self, _policy: SignInPolicy) -> str:
+        names = [str(person) for person in passwords.find_wecom_superusers().order_by("username")[:20]]
         return ", ".join(names) or gettext("None yet, so passwords cannot be switched off.")
 
     @admin.display(description=_("emergency exit"))

@@ -17,7 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.authentication.forms import PasswordOnlySaveMixin
-from accounts.importexport.sheets import RESERVED, fold_header
+from accounts.importexport.sheets import RESERVED_TITLES, fold_header
 from accounts.models import Attribute, User, WeComAccount, fold_userid, fold_value
 from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARACTERS
 from accounts.users import attributes, bi_identity, companies, roles
@@ -62,7 +62,7 @@ class WeComAccountForm(AnyModelForm):
         }
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Exclude `is_primary`, which the formset checks: the same form may change the present primary account."""
+        """Exclude `is_primary`, which the formset checks: another row may give up being the primary account."""
         exclusions: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # not in the stubs
         return exclusions | {"is_primary"}
 
@@ -70,8 +70,8 @@ class WeComAccountForm(AnyModelForm):
 class WeComAccountFormSet(VersionedFormSet):
     """Formset of a person's accounts. At most one receives messages, and no account may belong to somebody else."""
 
-    # The editor; the admin sets it for each request.
-    person: User
+    # The admin sets it for each request.
+    editor: User
 
     def add_fields(self, form: AnyModelForm, index: int | None) -> None:
         """Leave "receives messages" unticked for further accounts."""
@@ -86,7 +86,7 @@ class WeComAccountFormSet(VersionedFormSet):
         remaining = [form for form in self.forms if self._is_kept(form)]
         if sum(form.cleaned_data["is_primary"] for form in remaining) > 1:
             raise ValidationError(_("Messages can go to one account only. Tick “receives messages” once."))
-        if not sees_all(self.person) and not any(form.cleaned_data["corp"] for form in remaining):
+        if not sees_all(self.editor) and not any(form.cleaned_data["corp"] for form in remaining):
             message = _(
                 "Choose a WeCom company for this person: otherwise you would not see them any more. To end sign-in "
                 "with WeCom, empty the WeCom account."
@@ -108,7 +108,7 @@ class WeComAccountFormSet(VersionedFormSet):
                 form.add_error("userid", sentence % {"corp": corp, "person": holder.user})
 
     def save(self, commit: bool = True) -> Any:
-        """Save the accounts. Other primary accounts are cleared first, because the database allows only one."""
+        """Save the accounts. First make no other account primary, because the database allows only one."""
         chosen = next((form for form in self.forms if self._is_kept(form) and form.cleaned_data["is_primary"]), None)
         if commit and chosen is not None:
             others = WeComAccount.objects.filter(user=self.instance, is_primary=True).exclude(pk=chosen.instance.pk)
@@ -131,7 +131,7 @@ def make_choice_form(data: Any, name: str, field: forms.Field) -> forms.Form:
     return form
 
 
-# All fields that give rights. Those that find_rights_fields leaves out are for superusers only.
+# All fields that give rights. The fields that find_rights_fields leaves out are for superusers only.
 RIGHTS_FIELDS = (
     *("is_staff", "is_superuser", "roles", "manages_all_corps", "managed_corps"),
     *("groups", "user_permissions"),
@@ -189,7 +189,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
     )
     lets_stop = forms.BooleanField(label=_("Nobody takes it over, and it may stop"), required=False)
 
-    # The editor; the admin sets it for each request.
+    # The admin sets it for each request.
     editor: User
     unversioned_fields = frozenset({"password"})
     edits_rows = True
@@ -332,7 +332,7 @@ class AttributeForm(VersionedForm):
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
-        if fold_header(name) in RESERVED:
+        if fold_header(name) in RESERVED_TITLES:
             raise ValidationError(gettext("Sheets of people have a column of this name already."))
         return name
 

@@ -131,7 +131,7 @@ class WeComAccountInline(AnyTabularInline):
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset: Any = super().get_formset(request, obj, **kwargs)
-        formset.person = get_signed_in_person(request)
+        formset.editor = get_signed_in_person(request)
         return formset
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -270,7 +270,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         return may_link(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse administrators of some companies before people have WeCom attributes: these would not see them."""
+        """Refuse administrators of some companies until people have WeCom attributes: they could not see the person."""
         sees_new_person = sees_all(request.user) or attributes.has_wecom_attributes(request)
         return super().has_add_permission(request) and sees_new_person
 
@@ -308,8 +308,8 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
             if fields:
                 fieldsets.append((title, {**options, "fields": fields}))
         if obj is not None and Attribute.objects.exists():
-            may_change = self.has_change_permission(request, obj)
-            names = tuple(attributes.make_fields(obj, editor=request.user)) if may_change else ("attributes_shown",)
+            is_changeable = self.has_change_permission(request, obj)
+            names = tuple(attributes.make_fields(obj, editor=request.user)) if is_changeable else ("attributes_shown",)
             fieldsets.append((_("Attributes"), {"fields": names}))
         return fieldsets
 

@@ -59,8 +59,8 @@ _find_actor: ContextVar[Callable[[], Actor] | None] = ContextVar("accounts_audit
 
 
 @contextmanager
-def attribute_entries(find_actor: Callable[[], Actor]) -> Iterator[None]:
-    """Attribute the entries recorded inside the block to the actor that `find_actor` returns at recording time."""
+def set_actor_finder(find_actor: Callable[[], Actor]) -> Iterator[None]:
+    """Record entries inside the block with the actor that `find_actor` returns at recording time."""
     token = _find_actor.set(find_actor)
     try:
         yield
@@ -68,9 +68,9 @@ def attribute_entries(find_actor: Callable[[], Actor]) -> Iterator[None]:
         _find_actor.reset(token)
 
 
-def attribute_entries_to(user: User, ip: str | None) -> AbstractContextManager[None]:
-    """Attribute the entries recorded inside the block to `user` at the address `ip`."""
-    return attribute_entries(lambda: Actor(user, ip))
+def set_actor(user: User, ip: str | None) -> AbstractContextManager[None]:
+    """Record entries inside the block with `user` as actor, at the address `ip`."""
+    return set_actor_finder(lambda: Actor(user, ip))
 
 
 def make_entry(
@@ -317,7 +317,7 @@ def _connect(protocol: str, address: tuple[str, int]) -> Iterator[socket.socket]
 
 
 class AuditMiddleware:
-    """Attributes audit entries to the request's user and address, and lets only superusers see answers from the
+    """Sets the request's user and address as actor of audit entries, and lets only superusers see answers from the
     internal network. It must follow AuthenticationMiddleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -329,5 +329,5 @@ class AuditMiddleware:
             user = getattr(request, "user", None)
             return Actor(user if isinstance(user, User) else None, request.META.get("REMOTE_ADDR") or None)
 
-        with attribute_entries(find_actor), datasources.set_network_access(lambda: request.user.is_superuser):
+        with set_actor_finder(find_actor), datasources.set_network_access(lambda: request.user.is_superuser):
             return self.get_response(request)

@@ -32,8 +32,8 @@ _GONE = frozenset({Member.Presence.DELETED, Member.Presence.MISSING})
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationCode:
-    """A code from WeCom, accepted for one sign-in. Its repr() is hidden: django.contrib.auth passes the credentials of
-    a failed sign-in to all receivers of its signal."""
+    """A sign-in code from WeCom. Its repr() is hidden: django.contrib.auth passes the credentials of a failed sign-in
+    to all receivers of its signal."""
 
     value: str = field(repr=False)
 
@@ -52,8 +52,7 @@ class RefusalReason(StrEnum):
 
 
 class SignInRefused(Exception):
-    """WeCom accepted the code, but sign-in is refused for `reason`. `userid` is empty for people who are not
-    members."""
+    """Sign-in is refused for `reason`, usually after the code was redeemed. `userid` is empty if it is not known."""
 
     def __init__(self, reason: RefusalReason, *, userid: str = "") -> None:
         super().__init__(reason)
@@ -73,7 +72,7 @@ def _redeem_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) ->
     return userid
 
 
-# Raw SQL, because the two queries of the ORM took a quarter of a sign-in's processor time (benchmarks/sign_in.py).
+# Raw SQL, because two queries by the ORM took a quarter of a sign-in's processor time (benchmarks/sign_in.py).
 # The User gets additional attributes: `corp_signs_in` (whether the corp allows sign-in now), `copied_at` (the start of
 # the last copy of the app's scope) and `member_id`, `member_presence`, `member_status` and `member_waits_since` of the
 # person in the copied directory: None if it lacks the person, or if no directory policy links or creates people.
@@ -102,7 +101,7 @@ class AdmissionSource(Enum):
 
 def _check_admission(*, client: WeComClient, corp: Corp, userid: str, person: Any, now: datetime) -> AdmissionSource:
     """Raise SignInRefused for a person outside the app's scope or disabled in WeCom, or whose userid was deleted, even
-    if it exists again. Return the source of the answer. `person`: a row of _FIND_PERSON.
+    if it exists again and waits for an administrator. Return the source of the answer. `person`: a row of _FIND_PERSON.
 
     If the copied directory shows the member as out of scope or disabled, but WeCom now reports the member as enabled
     and in scope, the copy is corrected.
@@ -112,7 +111,7 @@ def _check_admission(*, client: WeComClient, corp: Corp, userid: str, person: An
         return AdmissionSource.WECOM
     if person.member_waits_since is not None or person.member_presence in _GONE:
         raise SignInRefused(RefusalReason.NOT_ADMITTED, userid=userid)
-    copy_admits = person.member_presence == Member.Presence.HERE and person.member_status != Member.Status.DISABLED
+    copy_admits = person.member_presence == Member.Presence.IN_SCOPE and person.member_status != Member.Status.DISABLED
     if copy_admits and person.copied_at is not None and person.copied_at >= now - TRUSTED_COPY_AGE:
         return AdmissionSource.DIRECTORY_COPY
     if not copy_admits and corp.department_root_ids:
@@ -137,14 +136,14 @@ def _check_with_wecom(*, client: WeComClient, userid: str) -> None:
         raise SignInRefused(RefusalReason.OUT_OF_SCOPE, userid=userid)
 
 
-# --- Refused codes: redeemed in the background, so that nobody who has seen the code can sign in with it
+# --- Refused codes: redeemed in the background, so that nobody who has seen such a code can sign in with it elsewhere
 
 # The purpose under which flow.seal_values encrypts codes for the task queue, which administrators can read.
 SEALED_CODE = "code"
 # WeCom's codes have at most 512 bytes.
 _CODE_FORM = re.compile(r"[A-Za-z0-9_.~+/=-]{1,512}")
-# Invented codes must not use up the company's calls to WeCom (10,000 a minute; WeCom does not count valid codes). This
-# limit leaves room for a large company whose people all open the home page link in the morning, each with a code.
+# Unknown codes must not use up the company's calls to WeCom (10,000 a minute; calls with valid codes do not count).
+# This limit leaves room for a large company whose people all open the home page link in the morning, each with a code.
 CODES_REDEEMED_PER_MINUTE = 1000
 
 
@@ -170,8 +169,8 @@ class WeComBackend(BaseBackend):
 
         The first call to WeCom returns the userid; a second one whether the person is enabled and in the app's scope.
         The second call is left out if the corp's directory policy is on and a recent copy of its directory
-        (TRUSTED_COPY_AGE) has the member. Raises IntegrationError if a call failed, and LoginRefusedError for a
-        code that is used, expired or invented.
+        (TRUSTED_COPY_AGE) has the member. Raises IntegrationError if a call failed, and CodeRejectedError for a
+        code that is redeemed already, expired or unknown.
         """
         try:
             client, now = wecom_client(corp), timezone.now()

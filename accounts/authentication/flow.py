@@ -1,6 +1,7 @@
 """The steps of a sign-in with WeCom in one browser: states, limits, the start, and the return from WeCom.
 
-A code is accepted only once, and only with a state that was stored here for this browser and corp (docs/en/sign-in.md).
+A code is redeemed to sign somebody in only once, and only with a state that was stored here for this browser and corp.
+docs/en/sign-in.md ("States and codes") defines what can become of a state and of a code.
 """
 
 from __future__ import annotations
@@ -32,10 +33,9 @@ if TYPE_CHECKING:
     from integrations.models import Corp
 
 
-# WeCom's codes are valid for five minutes. States are stored for as long, from their creation and again from their use.
+# WeCom's codes are valid for five minutes. States are stored for as long, and again as long once they are consumed.
 CODE_SECONDS = 300
 STATE_SECONDS = 300
-USED_SECONDS = 300
 RANDOM_LENGTH = 40
 _BROWSER_ID_COOKIE = "guanwecom-browser"
 _BROWSER_ID_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -53,9 +53,9 @@ class SignInKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class LoginState:
-    """A sign-in under way at WeCom. `attempt` counts from 1; it limits the number of restarts. The store does not hold
-    it: it is the last digit of the state's text, known even if the store has lost the state."""
+class SignInState:
+    """A sign-in under way at WeCom. `attempt` counts from 1 and limits the number of restarts. The store does not hold
+    this number: it is the last digit of the state's text, known even if the store has lost the state."""
 
     corp_id: int
     kind: SignInKind
@@ -64,16 +64,17 @@ class LoginState:
 
 
 class StateStatus(Enum):
-    """The results of looking up a returned state. The values are those that _CONSUME returns."""
+    """The results of looking up a returned state. The values are those that _CONSUME_STATE returns."""
 
     # This browser began the sign-in for this corp. The state is consumed now.
     OURS = "ours"
     # This browser began the sign-in, but the state was consumed before, with this code or with another one.
-    USED = "used"
-    USED_WITH_ANOTHER_CODE = "used with another code"
+    CONSUMED = "consumed"
+    CONSUMED_WITH_ANOTHER_CODE = "consumed with another code"
     # The state is unknown, expired, of another corp or of another browser; or the code was refused before.
     FOREIGN = "foreign"
-    # The address is over its limit, and the state was not looked up; or the company is, and the state is consumed.
+    # The address is over its limit, and the state was not looked up. Or the company is over its limit, and the state is
+    # consumed now.
     OVER_LIMIT = "over limit"
 
 
@@ -83,22 +84,22 @@ class ReturnedState:
     over its limit. For a state of another browser it is set, too, so that a restart leads to the same target."""
 
     status: StateStatus
-    state: LoginState | None
+    state: SignInState | None
     attempt: int
 
 
 # KEYS: the state, the counter of requests. ARGV: browser, corp, kind, target, seconds to keep the state, limit of
 # requests.
-_BEGIN = f"""{COUNTING}
+_STORE_STATE = f"""{COUNTING}
 if is_over(KEYS[2], ARGV[6]) then return 0 end
 redis.call('HSET', KEYS[1], 'browser', ARGV[1], 'corp', ARGV[2], 'kind', ARGV[3], 'target', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 return 1
 """
-# KEYS: the state, the key of a refused code, the counter of requests, the counter of accepted codes. ARGV: corp, digest
-# of the code, seconds to keep a used state, limits of requests and of codes, digests of the browser's ids. Returns
+# KEYS: the state, the key of a refused code, the counters of requests and of codes. ARGV: corp, digest of the code,
+# seconds to keep a consumed state, limits of requests and of codes, digests of the browser's ids. Returns
 # _ConsumeAnswer. If the state is missing, Valkey returns `false` as its corp, which is unequal to every ARGV.
-_CONSUME = f"""{COUNTING}
+_CONSUME_STATE = f"""{COUNTING}
 if is_over(KEYS[3], ARGV[4]) then return {{'over limit', '', ''}} end
 local stored = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
 if stored[2] ~= ARGV[1] then return {{'foreign', '', ''}} end
@@ -106,7 +107,7 @@ local function answer(status) return {{status, stored[3], stored[4]}} end
 local is_ours = false
 for i = 6, #ARGV do is_ours = is_ours or stored[1] == ARGV[i] end
 if not is_ours then return answer('foreign') end
-if stored[5] then return answer(stored[5] == ARGV[2] and 'used' or 'used with another code') end
+if stored[5] then return answer(stored[5] == ARGV[2] and 'consumed' or 'consumed with another code') end
 if redis.call('EXISTS', KEYS[2]) == 1 then return answer('foreign') end
 redis.call('HSET', KEYS[1], 'code', ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
@@ -115,14 +116,14 @@ return answer(is_over(KEYS[4], ARGV[5]) and 'over limit' or 'ours')
 
 
 class _ConsumeAnswer(NamedTuple):
-    """The answer of _CONSUME. `kind` and `target` are empty if the state is unknown for the corp or was not read."""
+    """The answer of _CONSUME_STATE. `kind` and `target` are empty if the corp has no such state or it was not read."""
 
     status: str
     kind: str
     target: str
 
 
-def store_state(*, state: LoginState, browser_id: str, request_limit: Limit | None = None) -> str | None:
+def store_state(*, state: SignInState, browser_id: str, request_limit: Limit | None = None) -> str | None:
     """Store `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter, or None above
     `request_limit`."""
     text = f"{secrets.token_hex(RANDOM_LENGTH // 2)}{state.attempt}"
@@ -135,7 +136,7 @@ def store_state(*, state: LoginState, browser_id: str, request_limit: Limit | No
         STATE_SECONDS,
         at_most,
     ]
-    return text if script(_BEGIN)(keys=[_make_state_key(text), counter_key], args=values) else None
+    return text if script(_STORE_STATE)(keys=[_make_state_key(text), counter_key], args=values) else None
 
 
 def consume_state(
@@ -153,18 +154,18 @@ def consume_state(
     `browser_ids`: those of the browser that sent the request. `request_limit` counts every request; above it the state
     is not consumed. `code_limit` counts each consumed state; above it the result is OVER_LIMIT.
 
-    A state of another browser or corp, or with a refused code, is not consumed, so that nobody else can use it up.
+    A state of another browser or corp, or with a refused code, is not consumed: nobody else can make it useless.
     """
     if not _STATE_FORM.fullmatch(text):
         is_over = request_limit is not None and not request_limit.allows()
         return ReturnedState(StateStatus.OVER_LIMIT if is_over else StateStatus.FOREIGN, None, FIRST_ATTEMPT)
     (request_key, requests_at_most), (code_key, codes_at_most) = map(read_limit_arguments, (request_limit, code_limit))
-    values = script(_CONSUME)(
+    values = script(_CONSUME_STATE)(
         keys=[_make_state_key(text), make_refused_code_key(code), request_key, code_key],
-        args=[corp_id, hash_text(code), USED_SECONDS, requests_at_most, codes_at_most, *map(hash_text, browser_ids)],
+        args=[corp_id, hash_text(code), STATE_SECONDS, requests_at_most, codes_at_most, *map(hash_text, browser_ids)],
     )
     answer, attempt = _ConsumeAnswer(*(value.decode() for value in values)), int(text[-1])
-    state = LoginState(corp_id, SignInKind(answer.kind), answer.target, attempt) if answer.kind else None
+    state = SignInState(corp_id, SignInKind(answer.kind), answer.target, attempt) if answer.kind else None
     return ReturnedState(StateStatus(answer.status), state, attempt)
 
 
@@ -175,7 +176,7 @@ def _make_state_key(text: str) -> str:
 
 
 def make_refused_code_key(code: str) -> str:
-    """Return the key whose presence means that no state of any browser or corp accepts `code`."""
+    """Return the key whose presence means that `code` was refused, in whatever browser and for whatever corp."""
     return f"accounts:refused-code:{hash_text(code)}"
 
 
@@ -188,8 +189,7 @@ def hash_text(text: str) -> str:
 
 
 def seal_values(purpose: str, *values: Any) -> str:
-    """Encrypt `values` (JSON), so that nobody outside can read or change them. `purpose`: must be the same to unseal
-    them."""
+    """Encrypt `values` as JSON, so that nobody outside can read or change them. Only the same `purpose` opens them."""
     return get_cipher().encrypt(json.dumps([purpose, *values], ensure_ascii=False).encode()).decode()
 
 
@@ -208,7 +208,7 @@ def unseal_values(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
 
 def make_request_limit(request: HttpRequest) -> Limit:
     """Return the limit of requests (start, callback, QR panel) from one address (IPv6: one /48). Per company, only
-    codes with an accepted state are counted: otherwise an attacker with many addresses could lock a whole company
+    codes that consume a state are counted: otherwise an attacker with many addresses could lock a whole company
     out."""
     return Limit(f"sign-ins:address:{find_network(request) or 'unknown'}", settings.SIGN_INS_PER_ADDRESS)
 
@@ -277,9 +277,9 @@ def _make_cookie_prefix(request: HttpRequest) -> str:
 # Query parameters of the callback that come from WeCom or from the home page link.
 _RESERVED = frozenset({"code", "state", "domain", "path_url"})
 FIRST_ATTEMPT = 1
-# The second attempt: the code or the state was refused.
+# The second attempt: WeCom rejected the code, or the state was not one of this browser.
 SECOND_ATTEMPT = 2
-# The last attempt: the state was used before, as after a lost response, a refresh or the back button.
+# The last attempt: the state was consumed before, as after a lost response, a refresh or the back button.
 LAST_ATTEMPT = 3
 
 
@@ -327,7 +327,7 @@ class GoToTarget:
     """The step: go to `target`, since the person is signed in already."""
 
     target: str
-    invalidates_code: bool
+    refuses_code: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +336,7 @@ class RestartSignIn:
 
     target: str
     attempt: int
-    invalidates_code: bool
+    refuses_code: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +345,7 @@ class ShowError:
 
     cause: Cause
     target: str
-    invalidates_code: bool
+    refuses_code: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,41 +369,41 @@ def decide_next_step(
 ) -> NextStep:
     """Choose the next step. `requested_page`: the page in the callback's own query. `session`: the browser's session.
 
-    `invalidates_code` of a step: the code is not redeemed here, so it must be made useless for everybody else.
+    `refuses_code` of a step: the code signs nobody in here. It is marked as refused, and redeemed in the background.
     """
     status, state, attempt = returned.status, returned.state, returned.attempt
     target = state.target if state else requested_page
     if status is StateStatus.OVER_LIMIT:
-        return ShowError(Cause.TOO_MANY, target, invalidates_code=True)
+        return ShowError(Cause.TOO_MANY, target, refuses_code=True)
     if has_state and not has_code:  # the person declined at WeCom
         return ReturnToLogin(target)
     if status is StateStatus.OURS and state is not None:
         return RedeemCode(target, attempt, state.kind)
     if status is StateStatus.FOREIGN:
         if session.is_of_this_corp:
-            return GoToTarget(target, invalidates_code=True)
+            return GoToTarget(target, refuses_code=True)
         if attempt < SECOND_ATTEMPT:
-            return RestartSignIn(target, SECOND_ATTEMPT, invalidates_code=True)
-        return ShowError(Cause.SIGN_IN_EXPIRED if has_cookie else Cause.COOKIES_BLOCKED, target, invalidates_code=True)
-    # This browser used the state before. A session opened by password is enough: people scan in it, too, to confirm.
-    invalidates_code = status is StateStatus.USED_WITH_ANOTHER_CODE
+            return RestartSignIn(target, SECOND_ATTEMPT, refuses_code=True)
+        return ShowError(Cause.SIGN_IN_EXPIRED if has_cookie else Cause.COOKIES_BLOCKED, target, refuses_code=True)
+    # This browser consumed the state before. A session opened by password is enough: people scan to confirm in it, too.
+    refuses_code = status is StateStatus.CONSUMED_WITH_ANOTHER_CODE
     if session.is_signed_in:
-        return GoToTarget(target, invalidates_code)
+        return GoToTarget(target, refuses_code)
     if attempt < LAST_ATTEMPT:
-        return RestartSignIn(target, LAST_ATTEMPT, invalidates_code)
-    return ShowError(Cause.SIGN_IN_EXPIRED, target, invalidates_code)
+        return RestartSignIn(target, LAST_ATTEMPT, refuses_code)
+    return ShowError(Cause.SIGN_IN_EXPIRED, target, refuses_code)
 
 
-def decide_after_refused_code(*, attempt: int, target: str) -> RestartSignIn | ShowError:
-    """Choose the next step after WeCom refused the code as used, expired or unknown."""
+def decide_after_rejected_code(*, attempt: int, target: str) -> RestartSignIn | ShowError:
+    """Choose the next step after WeCom rejected the code: it is redeemed already, expired or unknown."""
     if attempt < SECOND_ATTEMPT:
-        return RestartSignIn(target, SECOND_ATTEMPT, invalidates_code=False)
-    return ShowError(Cause.CODE_EXPIRED, target, invalidates_code=False)
+        return RestartSignIn(target, SECOND_ATTEMPT, refuses_code=False)
+    return ShowError(Cause.CODE_EXPIRED, target, refuses_code=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentSession:
-    """State of the browser's session: whether it is signed in, and whether through the corp of this callback."""
+    """Facts about the browser's session: whether it is signed in, and whether through the corp of this callback."""
 
     is_signed_in: bool
     is_of_this_corp: bool
@@ -424,9 +424,9 @@ def begin_sign_in(
     """Store a new state for this browser. Returns the text for WeCom's `state` parameter, and the browser's id for
     set_browser_id; None above the limit. Raises redis.RedisError."""
     browser_id = next(iter(read_browser_ids(request)), "") or secrets.token_urlsafe(32)
-    login_state = LoginState(corp.pk, kind, target, attempt)
-    state = store_state(state=login_state, browser_id=browser_id, request_limit=request_limit)
-    return None if state is None else (state, browser_id)
+    sign_in = SignInState(corp.pk, kind, target, attempt)
+    text = store_state(state=sign_in, browser_id=browser_id, request_limit=request_limit)
+    return None if text is None else (text, browser_id)
 
 
 def find_wecom_language() -> str:

@@ -88,8 +88,8 @@ class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[mis
     def user_login_failed(
         self, sender: object, credentials: dict[str, Any], request: Any = None, **kwargs: Any
     ) -> None:
-        """Record a wrong password, which is_allowed has counted. Refused codes of WeCom are ignored: they cannot be
-        guessed."""
+        """Record a wrong password, which is_allowed has counted. Failed sign-ins with WeCom are ignored: nobody can
+        guess WeCom's codes."""
         username = credentials.get("username")
         if request is None or username is None or not is_password_enabled():
             return
@@ -101,8 +101,8 @@ class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[mis
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock: no password is checked before `until`. `is_of_address`: it holds for all usernames from the address,
-    otherwise for one username."""
+    """A lock: no password, or no code of an authenticator app, is checked before `until`. `is_of_address`: the lock is
+    for all usernames from the address, otherwise for one username."""
 
     until: datetime
     is_of_address: bool = False
@@ -115,7 +115,7 @@ class Lock:
 
 
 class LockedOut(Exception):
-    """Passwords are not checked before `lock` ends."""
+    """The password or code is not checked before `lock` ends."""
 
     def __init__(self, lock: Lock) -> None:
         super().__init__("locked out")
@@ -323,7 +323,7 @@ def has_password(person: User) -> bool:
 
 def explain_why_passwords_are_needed() -> str:
     """Explain in the active language why passwords cannot be switched off; empty if they can."""
-    if find_wecom_administrators().exists():
+    if find_wecom_superusers().exists():
         return ""
     return _(
         "No superuser has signed in with WeCom yet. Link a superuser with a WeCom account of an enabled company that "
@@ -332,7 +332,7 @@ def explain_why_passwords_are_needed() -> str:
     )
 
 
-def find_wecom_administrators() -> QuerySet[User]:
+def find_wecom_superusers() -> QuerySet[User]:
     """Return superusers who may use their rights after a sign-in with WeCom, and have signed in with their present
     account."""
     return User.objects.filter(pk__in=_find_proven_accounts().values("user_id"))

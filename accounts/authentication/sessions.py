@@ -1,7 +1,7 @@
 """Sessions: storage, company, rights, confirmation, age, binding to the browser, and when they end.
 
-A session ends at the next request once the person is disabled, or may no longer sign in through the company that opened
-it, or once a time limit is reached.
+A session ends at the next request once the person is disabled, or may no longer sign in through the company of the
+sign-in, or once a time limit is reached.
 
 People who control a company's app, console or directory in WeCom decide which identity WeCom reports. A sign-in with
 WeCom must therefore not give rights in other companies, unless a superuser has allowed it for this company
@@ -98,14 +98,14 @@ class SessionStore(CachedStore):
             self._session_key = None
             return {}
         except RedisError as error:
-            _log_missing_cache(error)
+            _log_unreachable_cache(error)
             return DatabaseStore.load(self)
 
     def exists(self, session_key: str) -> bool:
         try:
             return bool(super().exists(hash_session_key(session_key)))
         except RedisError as error:
-            _log_missing_cache(error)
+            _log_unreachable_cache(error)
             return bool(DatabaseStore.exists(self, hash_session_key(session_key)))
 
     def cycle_key(self) -> None:
@@ -122,7 +122,7 @@ class SessionStore(CachedStore):
             try:
                 self.delete(old_key)
             except RedisError as error:
-                _log_missing_cache(error)
+                _log_unreachable_cache(error)
 
     def save(self, must_create: bool = False) -> None:
         is_new = must_create or self._is_new or self.session_key is None
@@ -132,7 +132,7 @@ class SessionStore(CachedStore):
             try:
                 self._drop_if_ended()
             except RedisError as error:
-                _log_missing_cache(error)
+                _log_unreachable_cache(error)
 
     def _drop_if_ended(self) -> bool:
         """Delete the cached copy if the session's row is gone. Return whether it was. Another browser may have ended
@@ -152,11 +152,11 @@ class SessionStore(CachedStore):
         try:
             self.delete()
         except RedisError as error:
-            _log_missing_cache(error)
+            _log_unreachable_cache(error)
         self._session_key = None
 
 
-def _log_missing_cache(error: RedisError) -> None:
+def _log_unreachable_cache(error: RedisError) -> None:
     logger.error("session cache unreachable error=%s", type(error).__name__)
 
 
@@ -173,7 +173,7 @@ METHOD_KEY = "sign_in_method"
 OPENED_KEY = "opened_at"
 # The time of the last confirmation that the person is present.
 CONFIRMED_KEY = "confirmed_at"
-# Whether a code of the authenticator app is still missing; whether one was given.
+# Whether the session still needs a code of the authenticator app; whether one was entered.
 _CODE_MISSING, _CODE_GIVEN = "totp_pending", "totp_verified"
 # The digest of the value of the browser's second cookie (see SessionBindingMiddleware).
 _BROWSER_KEY = "bound_to"
@@ -203,7 +203,7 @@ def reset_session_at_sign_in(sender: object, request: HttpRequest | None, user: 
         return
     session, now = request.session, timezone.now()
     record_opening(session, now)
-    forget_code(session)
+    forget_totp_code(session)
     session.pop(_CODE_MISSING, None)
     by_password = getattr(user, "backend", "") == PASSWORD_BACKEND
     if by_password:  # mark_as_wecom_session writes last_login after a sign-in with WeCom
@@ -240,22 +240,22 @@ _SAVE_PROOF = """
 """
 
 
-def record_code(session: SessionBase) -> None:
-    """Store that the person has entered a right code. The session gets a new key, as at sign-in, since it has more
-    rights."""
+def record_totp_code(session: SessionBase) -> None:
+    """Store that the person has entered a right code of the authenticator app. The session gets a new key, as at
+    sign-in, since it has more rights."""
     session.cycle_key()
     session.pop(_CODE_MISSING, None)
     session[_CODE_GIVEN] = True
     record_confirmation(session, timezone.now())
 
 
-def forget_code(session: SessionBase) -> None:
-    """Remove from the session that a code was given."""
+def forget_totp_code(session: SessionBase) -> None:
+    """Remove from the session that a code of the app was entered."""
     session.pop(_CODE_GIVEN, None)
 
 
-def needs_code(session: SessionBase) -> bool:
-    """Return whether the person has an authenticator app and has not given a code since the sign-in."""
+def needs_totp_code(session: SessionBase) -> bool:
+    """Return whether the person has an authenticator app and has entered none of its codes since the sign-in."""
     return bool(session.get(_CODE_MISSING))
 
 
@@ -281,7 +281,7 @@ def has_all_rights(request: HttpRequest) -> bool:
 
 
 def is_independent_of_wecom(request: HttpRequest) -> bool:
-    """Return whether the person has proved their identity by a password or a code of an app, not by WeCom alone."""
+    """Return whether the person has proved their identity by a password or an authenticator app, not by WeCom alone."""
     return CORP_KEY not in request.session or request.session.get(METHOD_KEY) == SignInMethod.WECOM_AND_CODE.value
 
 
@@ -358,7 +358,7 @@ def is_past_limits(*, opened_at: datetime, used_at: datetime, is_staff: bool, no
 
 
 def remember_corp_id(response: HttpResponseBase, request: HttpRequest, corp_id: int) -> None:
-    """Remember for a year the company that this browser signed in with. The login page proposes it."""
+    """Remember for a year the company through which this browser signed in last. The login page proposes it."""
     set_cookie(response, request, CORP_COOKIE, str(corp_id), seconds=_CORP_SECONDS)
 
 
@@ -419,7 +419,7 @@ def record_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> N
             cursor.execute(_ADD_ROW, [int(user_id), key, corp_id, agent, now, now])
 
 
-# The statement of bulk_create(update_conflicts=True), without its transaction: it saves two round trips in each
+# The statement of bulk_create(update_conflicts=True), without its transaction, which would cost two round trips in each
 # sign-in.
 _ADD_ROW = """
     INSERT INTO accounts_signedinsession (user_id, session_key, corp_id, user_agent, began_at, last_used_at)
@@ -441,7 +441,7 @@ def end_session(*, user: User, pk: int) -> bool:
     row = SignedInSession.objects.filter(user=user, pk=pk).first()
     if row is None:
         return False
-    CachedStore().delete(row.session_key)
+    CachedStore().delete(row.session_key)  # not SessionStore, which would hash the digest once more
     row.delete()
     return True
 
@@ -542,7 +542,7 @@ def _redirect_to_second_factor(request: HttpRequest) -> HttpResponse | None:
     then they have only employees' rights outside the administration."""
     if not (isinstance(request.user, User) and request.user.is_staff):
         return None
-    if needs_code(request.session):
+    if needs_totp_code(request.session):
         route, pages = totp.CODE_ROUTE, {"second-factor-code"}
     elif settings.STAFF_TOTP_REQUIRED and not request.session.get(_CODE_GIVEN):
         route, pages = totp.SETUP_ROUTE, {"second-factor", "confirm"}

@@ -28,7 +28,7 @@ SET_UP, RENEWED = gettext_noop("Authenticator app set up."), gettext_noop("Recov
 REMOVED = gettext_noop("Authenticator app removed.")
 # The defaults of authenticator apps.
 STEP_SECONDS, DIGITS, KEY_BYTES = 30, 6, 20
-# Half minutes by which a phone's clock may be wrong.
+# Number of steps by which a phone's clock may be wrong.
 TOLERANCE = 1
 RECOVERY_CODES = 10
 # URL names of the page that asks for a code, and of the page that sets an app up.
@@ -118,7 +118,7 @@ def _find_lock_end(device: TotpDevice) -> datetime | None:
 
 
 def _use_code(device: TotpDevice, code: str, now: datetime) -> bool:
-    # If FIELD_ENCRYPTION_KEYS cannot decrypt the key, recovery codes still work.
+    """Mark a right code as used. Return whether it is right. Without a readable key recovery codes still work."""
     is_readable = not isinstance(device.key, Unreadable)
     counter = _find_counter(device.key, code, now, after=device.last_counter) if is_readable else None
     digest = _hash_code(code)

@@ -134,20 +134,20 @@ class MembershipDiff:
         return +Counter({"grouped": len(self._to_add), "ungrouped": len(self._to_remove)})
 
 
-# URL name of DepartmentSearch, with a place for the name of the admin site.
-SEARCH = "%s:integrations_department_search"
+# URL name of DepartmentSearch. Django puts the name of the admin site in place of %s.
+SEARCH_ROUTE = "%s:integrations_department_search"
 
 
 class DepartmentSelect(AutocompleteSelect):
     """Select of one department, with a search."""
 
-    url_name = SEARCH
+    url_name = SEARCH_ROUTE
 
 
 class DepartmentsSelect(AutocompleteSelectMultiple):
     """Select of several departments, with a search."""
 
-    url_name = SEARCH
+    url_name = SEARCH_ROUTE
 
     def build_attrs(self, base_attrs: Any, extra_attrs: Any = None) -> dict[str, Any]:
         """Leave out Select2's button that clears all choices: it is an invalid child of the list for screen readers."""

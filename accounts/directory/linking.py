@@ -102,7 +102,7 @@ def link_by_hand(*, member: Member, user: User, editor: User) -> None:
             locked = User.objects.select_for_update().filter(pk=user.pk)
             if not locked.exists() or not find_changeable_people(editor).filter(pk=user.pk).exists():
                 raise LinkRefusedError(_("You may not change this person."))
-            check_member(member, editor)
+            check_linkable(member, editor)
             link_matches(corp=member.corp, matches=[Match(member, user, account)])
             LinkConflict.objects.filter(member=member).delete()
             sync_groups(corp=member.corp, user_ids=[user.pk])
@@ -110,11 +110,11 @@ def link_by_hand(*, member: Member, user: User, editor: User) -> None:
         raise LinkRefusedError(_describe_existing_link(member)) from error
 
 
-def check_member(member: Member, editor: User) -> None:
+def check_linkable(member: Member, editor: User) -> None:
     """Raise LinkRefusedError if `editor` cannot link this member now."""
-    stored = Member.objects.filter(pk=member.pk, corp__in=Corp.objects.visible_to(editor)).present().first()
+    stored = Member.objects.filter(pk=member.pk, corp__in=Corp.objects.visible_to(editor)).in_scope().first()
     if stored is None:
-        raise LinkRefusedError(_("“%(member)s” is no longer in WeCom.") % {"member": member})
+        raise LinkRefusedError(_("“%(member)s” is deleted or out of scope in WeCom.") % {"member": member})
     if stored.waits_since is not None:
         message = _("“%(member)s” had been deleted and came back: confirm the account first, it may be another person.")
         raise LinkRefusedError(message % {"member": member})
@@ -179,7 +179,7 @@ def create_user_by_hand(*, member: Member, editor: User) -> User:
     """Create a user for one member, even if an existing person fits. Raises LinkRefusedError."""
     try:
         with transaction.atomic():
-            check_member(member, editor)
+            check_linkable(member, editor)
             user = create_people(corp=member.corp, members=[member])[0]
             LinkConflict.objects.filter(member=member).delete()
             sync_groups(corp=member.corp, user_ids=[user.pk])

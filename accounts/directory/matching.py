@@ -101,7 +101,7 @@ class MatchContext:
         self._people = _find_candidates(people.values())
         # E-mail addresses, mobile numbers and employee numbers that several members of the company share.
         owners: dict[_Key, set[int]] = defaultdict(set)
-        for one in _find_members(Member.objects.filter(corp=corp).present(), wanted_of_members):
+        for one in _find_members(Member.objects.filter(corp=corp).in_scope(), wanted_of_members):
             for key in self._find_keys(one):
                 owners[key].add(one.pk)
         self._shared = {key for key, pks in owners.items() if len(pks) > 1}
@@ -165,7 +165,7 @@ SUGGESTIONS_SHOWN = 4
 def filter_unlinked(members: QuerySet[Member]) -> QuerySet[Member]:
     """Keep members who are in scope and linked with nobody."""
     account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
-    return members.filter(~Exists(account), presence=Member.Presence.HERE)
+    return members.filter(~Exists(account), presence=Member.Presence.IN_SCOPE)
 
 
 class MatchReason(models.TextChoices):
@@ -248,8 +248,8 @@ def find_member_keys(member: Member) -> set[_Key]:
     """Return the member's values in WeCom by which people may be found here."""
     keys: list[tuple[MatchReason, str | None]] = [
         (MatchReason.USERNAME, member.userid_folded),
-        (MatchReason.NUMBER, member.userid_folded),
-        (MatchReason.NUMBER, (member.number or "").lower()),
+        (MatchReason.NUMBER, fold_value(member.userid)),
+        (MatchReason.NUMBER, fold_value(member.number or "")),
         (MatchReason.EMAIL, (member.email or "").lower()),
         (MatchReason.EMAIL, (member.biz_mail or "").lower()),
         (MatchReason.MOBILE, member.mobile),
@@ -264,8 +264,8 @@ def find_member_keys(member: Member) -> set[_Key]:
 def _find_people(
     among: QuerySet[User], wanted: dict[MatchReason, set[str]], numbers: QuerySet[Attribute]
 ) -> Iterable[tuple[_Key, User]]:
-    """Yield people of `among` with the wanted values, at most SUGGESTIONS_SHOWN + 1 for each value. Only people without
-    a WeCom account are found by name. `numbers`: the attributes that hold employee numbers."""
+    """Yield each wanted value with a user of `among` who has it, at most SUGGESTIONS_SHOWN + 1 users for each value.
+    Only users without a WeCom account are found by name. `numbers`: the attributes that hold employee numbers."""
     linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
     numbered = among.filter(attribute_values__attribute__in=numbers)
     for reason, people, column in (
@@ -361,7 +361,7 @@ def find_conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
     `mobiles`: members of one company with the same value. `without_corp`: accounts without a company, if somebody else
     or an unlinked member has the same userid. `is_cut`: there are more conflicts of some kind than shown."""
     people = find_visible_people(seen_by)
-    members = Member.objects.present().filter(corp__in=corps.values("pk"))
+    members = Member.objects.in_scope().filter(corp__in=corps.values("pk"))
     conflicts: dict[str, list[Any]] = {
         "spellings": _find_shared(people, Lower("username")),
         "several": [],

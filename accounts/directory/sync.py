@@ -165,7 +165,7 @@ def _filter_unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
     return User.objects.filter(pk__in=user_ids, is_staff=False, is_superuser=False)
 
 
-# Number of members in one transaction.
+# Number of members whom one transaction handles.
 STEP = 1000
 
 

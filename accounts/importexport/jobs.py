@@ -279,7 +279,7 @@ def _apply_import(run: JobRun) -> None:
         return
     done_count = sum(import_run.counts.get(one, 0) for one in (Outcome.APPLIED, Outcome.CREATED))
     run.report_progress(done_count, done_count + sum(import_run.counts.get(one, 0) for one in TO_WRITE))
-    with services.attribute_entries_to(editor, import_run.confirmed_from):
+    with services.set_actor(editor, import_run.confirmed_from):
         claims = RowClaims()
         if import_run.mode != Mode.ALL:
             while rows := _find_next_rows(run):

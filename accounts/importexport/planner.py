@@ -138,7 +138,7 @@ class ImportContext:
 
 
 # Columns of User that our own sheets change, with their maximum lengths. Files of other layouts only find people by
-# them.
+# them, or set them for people who are created.
 USER_COLUMNS = {NAME: 64, EMAIL: 254, MOBILE: 32}
 USERID_CHARACTERS = 64
 

@@ -87,7 +87,7 @@ USERNAME, NAME, EMAIL, BIZ_MAIL, MOBILE, COMPANY, USERID = (
     *("company", "userid"),
 )
 # Titles of columns by target, compared without case and spaces. WeCom's console uses both 帐号 and 账号.
-NAMES = {
+TITLES = {
     USERNAME: ("用户名", "username", "user name"),
     NAME: ("姓名", "full name", "name"),
     EMAIL: ("邮箱", "个人邮箱", "电子邮箱", "电子邮件", "电子邮件地址", "email", "e-mail", "email address"),
@@ -97,8 +97,8 @@ NAMES = {
     USERID: ("帐号", "账号", "企业微信账号", "企业微信帐号", "wecom account", "userid"),
 }
 BI_LOGIN_NAMES = ("loginid", "login id", "bi loginid")
-_TARGETS = {re.sub(r"\s", "", name): target for target, names in NAMES.items() for name in names}
-RESERVED = frozenset(_TARGETS)
+_TARGETS = {re.sub(r"\s", "", title): target for target, titles in TITLES.items() for title in titles}
+RESERVED_TITLES = frozenset(_TARGETS)  # no attribute may have such a name
 # Marks in titles of required columns.
 _MARKS = re.compile(r"[*＊]|[(（](必填|选填|required)[)）]")  # full-width on purpose
 _BLANK = re.compile(r"[\s\u200b\ufeff]")
@@ -484,9 +484,9 @@ def write_xlsx(sheet: PeopleSheet) -> IO[bytes]:
     people.freeze_panes = "B2"
     # The drop-down lists: companies, and the choices of attributes.
     columns = [(_COMPANY_COLUMN + 1, sheet.companies, True)]
-    fixed = _USERID_COLUMN + 2
+    first_attribute = _USERID_COLUMN + 2
     columns += [
-        (fixed + number, one.choices, not one.is_many_valued)
+        (first_attribute + number, one.choices, not one.is_many_valued)
         for number, one in enumerate(sheet.attributes)
         if one.kind == Attribute.Kind.CHOICE
     ]

@@ -160,7 +160,7 @@ def barred_by_wecom(corp: str = "corp_id", userid_folded: str = "userid_folded")
     Only members in the copied directory of a company whose directory policy is on are barred. `corp`, `userid_folded`:
     columns of the outer query. One look-up in an index.
     """
-    is_barred = ~Q(presence=Member.Presence.HERE) | Q(status=Member.Status.DISABLED) | Q(waits_since__isnull=False)
+    is_barred = ~Q(presence=Member.Presence.IN_SCOPE) | Q(status=Member.Status.DISABLED) | Q(waits_since__isnull=False)
     members = Member.objects.filter(corp=OuterRef(corp), userid_folded=OuterRef(userid_folded))
     return Exists(members.filter(is_barred, corp__directory_policy__mode__in=("link", "create")))
 
@@ -261,7 +261,7 @@ class SignedInSession(models.Model):
     """A browser in which a person is signed in. Written at sign-in and at use, at most every few minutes."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    # The key of the stored session: a digest of the cookie's value. Other browsers end the session by it.
+    # The key of the stored session: a digest of the cookie's value. With it another browser can end the session.
     session_key = models.CharField(max_length=40, unique=True)
     # The company of the sign-in; empty after sign-in by password.
     corp = models.ForeignKey("integrations.Corp", on_delete=models.SET_NULL, null=True, related_name="+")

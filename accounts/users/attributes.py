@@ -125,7 +125,7 @@ CellKey = tuple[int, int]
 
 
 class CellsRefusedError(Exception):
-    """Cells of the grid cannot be saved, so nothing was written. `problems`: a sentence for each of them."""
+    """Cells of “Attributes as a grid” cannot be saved, so nothing was written. `problems`: a sentence for each cell."""
 
     def __init__(self, problems: Mapping[CellKey, str]) -> None:
         super().__init__(f"{len(problems)} cells cannot be saved")
@@ -305,7 +305,7 @@ def has_wecom_attributes(request: HttpRequest) -> bool:
 
 # --- The user attribute that exists from the start: the person's loginId in the BI ---
 
-KEY, NAME = "bi_login_id", "BI loginId"
+BI_LOGIN_ID_KEY, BI_LOGIN_ID_NAME = "bi_login_id", "BI loginId"
 
 
 def ensure_bi_login_id(*, apps: Any = installed_apps, using: str = DEFAULT_DB_ALIAS, **_signal: Any) -> None:
@@ -314,11 +314,9 @@ def ensure_bi_login_id(*, apps: Any = installed_apps, using: str = DEFAULT_DB_AL
         attributes = apps.get_model("accounts", "Attribute")._base_manager.using(using)
     except LookupError:  # migrated back to a state without the model
         return
-    if not attributes.filter(Q(is_bi_login_id=True) | Q(key=KEY) | Q(name=NAME)).exists():
-        attributes.create(key=KEY, name=NAME, is_unique=True, is_bi_login_id=True, position=10)
-
-
-PREFIX = "attribute_"
+    key, name = BI_LOGIN_ID_KEY, BI_LOGIN_ID_NAME
+    if not attributes.filter(Q(is_bi_login_id=True) | Q(key=key) | Q(name=name)).exists():
+        attributes.create(key=key, name=name, is_unique=True, is_bi_login_id=True, position=10)
 
 
 class ValuesField(forms.CharField):
@@ -364,7 +362,7 @@ class ValuesField(forms.CharField):
 
 
 def make_field_name(attribute: Attribute) -> str:
-    return f"{PREFIX}{attribute.key}"
+    return f"attribute_{attribute.key}"
 
 
 def may_set(person: Person, attribute: Attribute) -> bool:

@@ -157,8 +157,8 @@ def find_unshared_values(field: str, user_ids: Collection[int]) -> dict[int, str
     return {pk: value for pk, value in values.items() if not holders[value.lower()] - {pk}}
 
 
-# Number of people named in a sentence.
-_NAMED = 3
+# Number of people that a sentence names.
+_NAMED_AT_MOST = 3
 
 
 def find_naming_permissions() -> QuerySet[Permission]:
@@ -181,7 +181,7 @@ def find_administrators_who_name_people() -> QuerySet[User]:
 def explain_objection_to_names() -> str:
     """Explain that limited administrators may choose people's names, so people must not enter the BI by them; empty if
     no such administrator may."""
-    administrators = list(find_administrators_who_name_people().order_by("username")[: _NAMED + 1])
+    administrators = list(find_administrators_who_name_people().order_by("username")[: _NAMED_AT_MOST + 1])
     if not administrators:
         return ""
     sentence = gettext(
@@ -189,8 +189,8 @@ def explain_objection_to_names() -> str:
         "or rename people: %(people)s. Choose the loginId attribute, which only administrators of all companies set, "
         "or take this right from them first."
     )
-    names = ", ".join(map(str, administrators[:_NAMED]))
-    return sentence % {"people": names if len(administrators) <= _NAMED else f"{names} …"}
+    names = ", ".join(map(str, administrators[:_NAMED_AT_MOST]))
+    return sentence % {"people": names if len(administrators) <= _NAMED_AT_MOST else f"{names} …"}
 
 
 # --- Granting the right to create or rename people --------------------------------------------------------------------

@@ -153,11 +153,11 @@ def ask_for_code(request: HttpRequest) -> HttpResponse:
     person = get_signed_in_person(request)
     target = choose_safe_path(request.GET.get("next", ""))
     target = reverse("admin:index") if target == HOME else target
-    if not sessions.needs_code(request.session):
+    if not sessions.needs_totp_code(request.session):
         return HttpResponseRedirect(target)
     form = CodeForm(request.POST if request.method == "POST" else None, person=person)
     if form.is_valid():
-        sessions.record_code(request.session)
+        sessions.record_totp_code(request.session)
         return HttpResponseRedirect(target)
     title = _("Code of your authenticator app")
     return _render_step(request, "code", title=title, form=form, has_permission=False, is_nav_sidebar_enabled=False)
@@ -180,7 +180,7 @@ def manage_authenticator_app(request: HttpRequest) -> HttpResponse:
         return _show_recovery_codes(request, totp.renew_recovery_codes(person))
     if device is not None and "remove" in request.POST:
         totp.remove_device(person)
-        sessions.forget_code(request.session)
+        sessions.forget_totp_code(request.session)
         messages.success(request, _("The authenticator app is removed."))
         return HttpResponseRedirect(reverse(totp.SETUP_ROUTE))
     # The page that showed the key sends it back sealed. It is stored only with a right code.
@@ -205,7 +205,7 @@ def manage_authenticator_app(request: HttpRequest) -> HttpResponse:
     sessions.end_all_sessions(user=person)
     person.refresh_from_db(fields=["session_epoch"])
     update_session_auth_hash(request, person)
-    sessions.record_code(request.session)
+    sessions.record_totp_code(request.session)
     return _show_recovery_codes(request, codes)
 
 

@@ -101,7 +101,7 @@ def _ask_in_place(request: HttpRequest, person: User, typed: Any, form: ConfirmF
 
 
 def _render_question(request: HttpRequest, person: User, form: ConfirmForm, **more: Any) -> HttpResponse:
-    # Offer the QR codes of companies that prove the person's presence.
+    # Offer the companies through which a QR code proves the person's presence.
     accounts = WeComAccount.objects.signing_in().filter(user=person).select_related("corp")
     corps = [account.corp for account in accounts.order_by("-is_primary", "pk") if account.corp is not None]
     context = {

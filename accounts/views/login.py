@@ -1,4 +1,4 @@
-"""Login pages, choice of company, sign-out, the page for locked people, and data for scripts of the pages."""
+"""Login pages, choice of company, sign-out, the page for people who are locked out, and data for scripts of pages."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ class AdminLogin(Login):
         if form.is_valid():
             # The session now has all rights of the person. It still ends once the company no longer allows sign-in, or
             # WeCom bars the person's account there.
-            sessions.record_code(request.session)
+            sessions.record_totp_code(request.session)
             sessions.record_opening(request.session, timezone.now())
             request.session[sessions.METHOD_KEY] = SignInMethod.WECOM_AND_CODE.value
             user = User.objects.get(pk=person.pk)

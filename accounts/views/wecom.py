@@ -27,7 +27,7 @@ from accounts.models import User
 from accounts.views import confirmation, errors
 from accounts.views.errors import ErrorDetails
 from integrations import bi
-from integrations.clients.errors import ConfigurationError, IntegrationError, LoginRefusedError, TransientError
+from integrations.clients.errors import CodeRejectedError, ConfigurationError, IntegrationError, TransientError
 from integrations.clients.wecom.errcodes import IP_NOT_TRUSTED
 from integrations.companies import links
 from integrations.core.http import HOME, choose_safe_path
@@ -43,7 +43,8 @@ _DOMAIN_NOT_TRUSTED = 50001
 @never_cache
 @errors.needs_store
 def start(request: HttpRequest, corp_id: int) -> HttpResponse:
-    """Redirect to WeCom; to `next` if the person is signed in through this corp and is not asked to confirm."""
+    """Redirect to WeCom; or to `next`, if the person is signed in through this corp and `next` is not the page that
+    asks for a confirmation."""
     target = choose_safe_path(request.GET.get("next", ""))
     session = sessions.describe_session(request, corp_id=corp_id)
     request_limit = _choose_request_limit(request, session)
@@ -75,7 +76,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
     session = sessions.describe_session(request, corp_id=corp.pk)
     browser_ids = flow.read_browser_ids(request)
-    # Only codes with an accepted state count against the company. A malformed code is never sent to WeCom.
+    # Only codes that consume a state count against the company. A malformed code is never sent to WeCom.
     code_limit = Limit(f"sign-ins:corp:{corp.pk}", settings.SIGN_INS_PER_COMPANY)
     step: flow.NextStep | HttpResponse = flow.decide_next_step(
         returned=flow.consume_state(
@@ -94,7 +95,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     )
     if isinstance(step, flow.RedeemCode):
         step = _redeem_code(request, corp, step, AuthorizationCode(code))
-    elif isinstance(step, flow.GoToTarget | flow.RestartSignIn | flow.ShowError) and step.invalidates_code:
+    elif isinstance(step, flow.GoToTarget | flow.RestartSignIn | flow.ShowError) and step.refuses_code:
         _redeem_refused_code_later(corp, code)
     response = step if isinstance(step, HttpResponse) else _carry_out_step(request, corp, step)
     # The address contains a code, so the browser must not send it on as Referer. Other pages need the Referer for
@@ -139,16 +140,16 @@ def _redirect_to_target(corp: Corp, target: str) -> HttpResponseRedirect:
 def _redeem_code(
     request: HttpRequest, corp: Corp, step: flow.RedeemCode, code: AuthorizationCode
 ) -> HttpResponse | flow.NextStep:
-    """Redeem a code and sign the person in. Return a response, or the next step if the code is malformed or refused."""
+    """Redeem a code and sign the person in. Return a response; the next step if the code is malformed or rejected."""
     if not backends.is_well_formed(code.value):
-        return flow.decide_after_refused_code(attempt=step.attempt, target=step.target)
+        return flow.decide_after_rejected_code(attempt=step.attempt, target=step.target)
     began_at = time.monotonic()
     # authenticate() returns None after PermissionDenied, so the backend reports the reason by calling `explain`.
     refused: list[SignInRefused] = []
     try:
         user = authenticate(request, corp=corp, code=code, explain=refused.append)
-    except LoginRefusedError:
-        return flow.decide_after_refused_code(attempt=step.attempt, target=step.target)
+    except CodeRejectedError:
+        return flow.decide_after_rejected_code(attempt=step.attempt, target=step.target)
     except IntegrationError as error:
         logger.warning(
             "sign-in corp=%s outcome=%s operation=%s code=%s",
@@ -215,7 +216,7 @@ def _show_too_many(request: HttpRequest, corp_id: int, target: str) -> HttpRespo
 
 
 def _redeem_refused_code_later(corp: Corp, code: str) -> None:
-    """Mark a code as refused, and redeem it in the background, so that nobody else can use it. If the task queue is
+    """Mark a code as refused, and redeem it in the background, so that nobody else can redeem it. If the task queue is
     unreachable, or too many codes were refused this minute, it is only marked, and expires at WeCom within minutes."""
     if not backends.is_well_formed(code):
         return

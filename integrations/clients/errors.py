@@ -95,8 +95,8 @@ class RecipientError(IntegrationError):
         self.unlicensed_userids = unlicensed_userids
 
 
-class LoginRefusedError(IntegrationError):
-    """Send the person back to the start of sign-in."""
+class CodeRejectedError(IntegrationError):
+    """Send the person back to the start of sign-in: the code is missing, redeemed already, expired or unknown."""
 
 
 class BadRequestError(IntegrationError):

@@ -58,8 +58,7 @@ def build_home_page_link(corp: Corp, path_url: str = "") -> str:
     """Return the app's home page for WeCom's console; `path_url`: the page to land on, by default the usual one.
 
     It leads to our callback with `domain` and `path_url` in the query, all of which is encoded once, as the
-    specification asks. The link is static and carries no state, so its code is never used directly
-    (docs/decisions/0003).
+    specification asks. The link is static and carries no state, so its code is refused (docs/decisions/0003).
     """
     if not corp.sign_in_enabled:
         return build_plain_login_url(corp)

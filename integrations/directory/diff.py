@@ -64,7 +64,7 @@ def compare_member(member: Member, person: SeenMember, presence: Member.Presence
         if member.presence in _UNSURE:
             found.kind, found.waits = Kind.REAPPEARED, True
         else:
-            found.kind = Kind.CAME_BACK if presence == Presence.HERE else Kind.LEFT_SCOPE
+            found.kind = Kind.CAME_BACK if presence == Presence.IN_SCOPE else Kind.LEFT_SCOPE
     return found if found.updates or found.departments is not None else None
 
 
@@ -161,7 +161,7 @@ def plan_changes(*, snapshot: Snapshot, members: Iterable[Member], look_up: Look
         folded = member.userid_folded
         known.add(folded)
         if (person := people.get(folded)) is not None:
-            presence = Presence.HERE if person.is_seen_by_app else Presence.OUT_OF_SCOPE
+            presence = Presence.IN_SCOPE if person.is_seen_by_app else Presence.OUT_OF_SCOPE
             planned.add(compare_member(member, person, presence))
         elif member.presence in _UNSURE:
             continue
@@ -189,9 +189,9 @@ def _plan_absent(
         absent = [*others[:LOOK_UPS_AT_MOST], *[*outsiders[start:], *outsiders[:start]][:OUTSIDERS_LOOKED_UP]]
     for member, found in zip(absent, look_up([one.userid for one in absent]), strict=True):
         if found.person is not None:
-            if member.presence == Presence.HERE:
+            if member.presence == Presence.IN_SCOPE:
                 snapshot.warn("moved_meanwhile", member.userid)
-            planned.add(compare_member(member, found.person, Presence.HERE))
+            planned.add(compare_member(member, found.person, Presence.IN_SCOPE))
         else:
             planned.add(compare_absent_member(member, Presence.OUT_OF_SCOPE if found.exists else Presence.DELETED))
     for member in beyond:
@@ -266,7 +266,7 @@ class Writer:
             for one in chunk:
                 updates = {"changed_at": now, **one.updates}
                 if "presence" in updates:
-                    updates["left_at"] = None if updates["presence"] == Presence.HERE else now
+                    updates["left_at"] = None if updates["presence"] == Presence.IN_SCOPE else now
                 if one.waits is not None:
                     updates["waits_since"] = now if one.waits else None
                 for name, value in updates.items():

@@ -77,7 +77,7 @@ def consume(batch: EventBatch) -> timedelta | None:
             # messages that wait for them must still be withdrawn.
             with transaction.atomic():
                 batch.lock_job()
-                here = Member.objects.filter(corp=corp, userid_folded__in=list(changes.leavers)).present()
+                here = Member.objects.filter(corp=corp, userid_folded__in=list(changes.leavers)).in_scope()
                 batch.touch(list(here.order_by("pk").values_list("pk", flat=True)))
                 now = batch.clock()
                 here.update(presence=Member.Presence.OUT_OF_SCOPE, left_at=now, changed_at=now)

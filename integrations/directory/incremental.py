@@ -212,7 +212,7 @@ class EventLookup:
             self.needs_run = True
         else:
             self.reader.read_lists(new)
-        people = Member.objects.filter(corp=self._corp, departments__wecom_department_id__in=gone).present()
+        people = Member.objects.filter(corp=self._corp, departments__wecom_department_id__in=gone).in_scope()
         named = dict(people.distinct().values_list("userid_folded", "userid")[: LOOK_UPS_AT_MOST + 1])
         if len(named) > LOOK_UPS_AT_MOST:
             self.needs_run = True

@@ -58,11 +58,11 @@ def restore_member(*, member_id: int, now: datetime) -> bool:
     known = Member.objects.filter(pk=member_id, presence__in=_RESTORABLE, waits_since__isnull=True)
     is_disabled = When(status=Member.Status.DISABLED, then=Value(Member.Status.ACTIVE))
     status = Case(is_disabled, default=F("status"))
-    return bool(known.update(presence=Member.Presence.HERE, left_at=None, status=status, changed_at=now))
+    return bool(known.update(presence=Member.Presence.IN_SCOPE, left_at=None, status=status, changed_at=now))
 
 
 # Deleted and missing people are not restored, because their userid may be somebody else's by now.
-_RESTORABLE = (Member.Presence.HERE, Member.Presence.OUT_OF_SCOPE)
+_RESTORABLE = (Member.Presence.IN_SCOPE, Member.Presence.OUT_OF_SCOPE)
 
 
 # --- The stored directory of a company, for comparing -----------------------------------------------------------------

@@ -60,13 +60,13 @@ class Department(models.Model):
 
 
 class MemberQuerySet(CorpRowsQuerySet["Member"]):
-    def present(self) -> Self:
+    def in_scope(self) -> Self:
         """Filter members whom WeCom shows us, enabled or not."""
-        return self.filter(presence=Member.Presence.HERE)
+        return self.filter(presence=Member.Presence.IN_SCOPE)
 
     def eligible(self) -> Self:
-        """Filter present members who are not disabled in WeCom and do not wait for an administrator."""
-        return self.present().filter(waits_since__isnull=True).exclude(status=Member.Status.DISABLED)
+        """Filter members in scope who are not disabled in WeCom and do not wait for an administrator."""
+        return self.in_scope().filter(waits_since__isnull=True).exclude(status=Member.Status.DISABLED)
 
 
 class Member(models.Model):
@@ -78,8 +78,8 @@ class Member(models.Model):
         NOT_ACTIVATED = "not_activated", _("not activated yet")
 
     class Presence(models.TextChoices):
-        HERE = "here", _("in the app's scope")
-        # In the company, but outside the app's visible scope or the department roots. Becomes HERE without an
+        IN_SCOPE = "here", _("in the app's scope")
+        # In the company, but outside the app's visible scope or the department roots. Becomes IN_SCOPE without an
         # administrator.
         OUT_OF_SCOPE = "out_of_scope", _("out of scope")
         DELETED = "deleted", _("deleted in WeCom")
@@ -98,7 +98,7 @@ class Member(models.Model):
     # The value of the field, defined by the company in WeCom, that a directory policy names as employee number.
     number = models.CharField(_("employee number"), max_length=64, null=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, null=True)
-    presence = models.CharField(_("presence"), max_length=16, choices=Presence.choices, default=Presence.HERE)
+    presence = models.CharField(_("presence"), max_length=16, choices=Presence.choices, default=Presence.IN_SCOPE)
     # When WeCom gave this person the present userid: earlier events about this userid are about somebody else.
     renamed_at = models.DateTimeField(_("userid changed"), null=True)
     # The renames that were carried out, or that an administrator must decide: {"old": …, "new": …, "happened_at": …},
@@ -107,7 +107,7 @@ class Member(models.Model):
     renames = models.JSONField(default=list, editable=False)
     first_seen_at = models.DateTimeField(_("first seen"))
     changed_at = models.DateTimeField(_("last change"))
-    # Since when the person is not HERE any more; NULL while HERE.
+    # Since when the person is not IN_SCOPE any more; NULL while IN_SCOPE.
     left_at = models.DateTimeField(_("gone since"), null=True)
     # When a userid that had been deleted came back, if an administrator has not confirmed the person yet.
     waits_since = models.DateTimeField(_("waiting for an administrator since"), null=True)
@@ -156,8 +156,8 @@ class Member(models.Model):
     def is_eligible(self) -> bool:
         """True if the member is in scope, not disabled in WeCom, and does not wait for an administrator. The same as
         the filter MemberQuerySet.eligible."""
-        is_here = self.presence == self.Presence.HERE and self.waits_since is None
-        return is_here and self.status != self.Status.DISABLED
+        is_in_scope = self.presence == self.Presence.IN_SCOPE
+        return is_in_scope and self.waits_since is None and self.status != self.Status.DISABLED
 
 
 class SyncRunQuerySet(CorpRowsQuerySet["SyncRun"]):

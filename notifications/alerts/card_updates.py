@@ -188,7 +188,7 @@ def _send_change(card: AlertCard, clock: Clock) -> bool:
         _release_code(card, code)
         raise
     except IntegrationError as error:
-        # After an unknown outcome the code may be used up and stays marked. The next try takes the next code, if any.
+        # After an unknown outcome the code may be used, so it stays marked. The next try takes the next code, if any.
         is_temporary = isinstance(error, TransientError)
         if is_temporary:
             _release_code(card, code)

@@ -248,7 +248,7 @@ def _accept_request(request: HttpRequest, token: ApiToken, send_request: _SendRe
         accepted = accept_message(_build_message(token, send_request), now=now)
         # The audit trail has the number of people, but no content.
         note = f"message:{accepted.message.pk} → {accepted.message.person_count}"
-        with services.attribute_entries_to(token.owner, read_client_address(request)):
+        with services.set_actor(token.owner, read_client_address(request)):
             services.record(action=AuditEntry.Action.DONE, subject=token, note=note, corps=signals.find_corps(token))
         enqueue_runs(accepted.run_ids)
         return Run.objects.get(pk=accepted.run_ids[0]), MessageState.from_message(

@@ -67,7 +67,7 @@ def address_of_panel(page: Page, joined: Joined, userid: str) -> str:
 
 
 def intercepted(page: Page, passes: Callable[[], None]) -> str:
-    """Return the address to which WeCom's page sends this browser, before it is opened, so the code is unused."""
+    """Return the address to which WeCom's page sends this browser, before it is opened, so the code is not redeemed."""
     taken: list[str] = []
 
     def keep(route: Route) -> None:
@@ -112,7 +112,7 @@ def test_nobody_is_signed_in_as_somebody_else(
     attacker.goto(own)
     assert signed_in_as(attacker, joined) == ("韩梅梅" if is_inside else "")
 
-    # The victim's code, refused in the attacker's browser, is invalid from then on, also for the victim. Their sign-in
+    # The victim's code, refused in the attacker's browser, is refused from then on, also for the victim. Their sign-in
     # begins again, and a new code signs them in.
     victim.context.clear_cookies(name="sessionid")
     victim.goto(own)

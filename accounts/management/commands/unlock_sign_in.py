@@ -11,7 +11,7 @@ from accounts.authentication import passwords
 
 
 class Command(BaseCommand):
-    help = "Forget the wrong passwords for a username, so that it can sign in again at once."
+    help = "Forget the wrong passwords for a username, so that its person can sign in again at once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")

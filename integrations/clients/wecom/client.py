@@ -289,7 +289,7 @@ class WeComClient:
     # --- People: sign-in codes and the directory ----------------------------------------------------------------------
 
     def auth_getuserinfo(self, code: str) -> Identity:
-        """Return the person of `code`, which works once and for 5 minutes: after LoginRefusedError, start the sign-in
+        """Redeem `code`, once and within 5 minutes, and return its person. After CodeRejectedError, start the sign-in
         again. Members outside the visible scope have a userid, too: call `user_get` to check whether they are in it.
 
         Source: document/path/91023 (page of 2022-09-23); 98177 for the page with the QR code.

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from integrations.clients.errors import (
     UNREADABLE_SECRET,
     BadRequestError,
+    CodeRejectedError,
     ConfigurationError,
     Explanation,
     IntegrationError,
-    LoginRefusedError,
     RateLimitedError,
     RecipientError,
     TransientError,
@@ -170,7 +170,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         82004: _("WeCom refuses the content, because it could crash its app."),
         85002: _("The text holds words that WeCom forbids."),
     },
-    (LoginRefusedError, PERSON, TO_SIGN_IN): {
+    (CodeRejectedError, PERSON, TO_SIGN_IN): {
         40029: _("The sign-in code was used before or is older than five minutes."),
         41008: _("WeCom sent the browser back without a sign-in code."),
         42003: _("The sign-in code has expired."),

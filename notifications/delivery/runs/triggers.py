@@ -137,7 +137,7 @@ def trigger_run(
         requested_by=token.owner,
         api_token=token,
     )
-    with services.attribute_entries_to(token.owner, ip):
+    with services.set_actor(token.owner, ip):
         note = f"{run.get_trigger_display()} ({run.key}) · {token}"
         corps = signals.find_corps(current)
         services.record(action=AuditEntry.Action.DONE, subject=current, note=note, corps=corps)

@@ -127,7 +127,7 @@ class TestSwitchingPasswordsOff:
     )
     def test_what_counts_is_what_works_now(self, boss: User, corp: Corp, loss: str) -> None:
         self.prove(boss, corp)
-        assert list(passwords.find_wecom_administrators()) == [boss]
+        assert list(passwords.find_wecom_superusers()) == [boss]
         account, user = WeComAccount.objects.filter(user=boss), User.objects.filter(pk=boss.pk)
         company = Corp.objects.filter(pk=corp.pk)
         {
@@ -141,7 +141,7 @@ class TestSwitchingPasswordsOff:
             "other-company": lambda: account.update(corp=make_corp("第三家", 3)),
         }[loss]()
 
-        assert not passwords.find_wecom_administrators().exists()
+        assert not passwords.find_wecom_superusers().exists()
         with pytest.raises(ValidationError):
             passwords.set_password_enabled(is_enabled=False)
         assert passwords.is_password_enabled()

@@ -75,7 +75,7 @@ class TestStart:
         assert cookie not in kept
         wecom.gives("C", userid="lilei")
         phone.arrive(corp, code="C", state=state)
-        assert flow.USED_SECONDS - 30 < valkey().ttl(key) <= flow.USED_SECONDS
+        assert flow.STATE_SECONDS - 30 < valkey().ttl(key) <= flow.STATE_SECONDS
 
     def test_a_session_of_another_corp_does_not(self, other_corp: Corp, signed_in: Visitor) -> None:
         location = signed_in.get(f"/wecom/{other_corp.pk}/start/").headers["Location"]
@@ -98,7 +98,7 @@ class TestStart:
 
 def begin_state(corp: Corp) -> str:
     """Return the state of a sign-in that browser B began."""
-    state = flow.LoginState(corp.pk, flow.SignInKind.SILENT, "/", 1)
+    state = flow.SignInState(corp.pk, flow.SignInKind.SILENT, "/", 1)
     text = flow.store_state(state=state, browser_id="B")
     assert text is not None
     return text
@@ -174,7 +174,7 @@ class TestUsedState:
 
         assert [consume("C"), consume("C", "A", "C")] == [kinds.FOREIGN, kinds.FOREIGN]
         assert consume("C", "A", "B") is kinds.OURS
-        assert [consume("D", "B"), consume("C", "B")] == [kinds.USED_WITH_ANOTHER_CODE, kinds.USED]
+        assert [consume("D", "B"), consume("C", "B")] == [kinds.CONSUMED_WITH_ANOTHER_CODE, kinds.CONSUMED]
 
     def test_two_arrivals_at_once_redeem_once(self, corp: Corp) -> None:
         from tests.integrations.clients.wecom.server import at_once
@@ -186,7 +186,7 @@ class TestUsedState:
         )
 
         assert arrivals.count(flow.StateStatus.OURS) == 1
-        assert arrivals.count(flow.StateStatus.USED) == 7
+        assert arrivals.count(flow.StateStatus.CONSUMED) == 7
 
 
 def test_a_code_of_a_form_that_wecom_never_gives_is_not_even_asked_about(

@@ -190,19 +190,19 @@ def test_a_host_that_is_no_address_of_ours_makes_no_link(corp: Corp, wecom: WeCo
 def test_logs_hold_neither_code_nor_state_nor_cookie(
     corp: Corp, member: User, wecom: WeCom, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Sign in every way at the lowest log level, with used and refused codes, and one at the root."""
+    """Sign in every way at the lowest log level, with redeemed and refused codes, and one at the root."""
     caplog.set_level("DEBUG")
     browser = visitor()
-    wecom.gives("CODE-THAT-WAS-USED", userid="lilei")
+    wecom.gives("CODE-REDEEMED", userid="lilei")
     state = browser.begin(corp)
-    browser.arrive(corp, code="CODE-THAT-WAS-USED", state=state)
+    browser.arrive(corp, code="CODE-REDEEMED", state=state)
     browser.arrive(corp, code="CODE-REFUSED", state="F" * 41)
     browser.get("/", path_url="x", code="CODE-AT-THE-ROOT", state="")
     desktop = visitor(DESKTOP)
     signs_in_by_panel(corp, wecom, desktop)
     signs_in_by_password(corp, wecom, visitor(DESKTOP))
 
-    secrets = ["CODE-THAT-WAS-USED", "CODE-REFUSED", "CODE-AT-THE-ROOT", state, PASSWORD, "F" * 41, SECRET]
+    secrets = ["CODE-REDEEMED", "CODE-REFUSED", "CODE-AT-THE-ROOT", state, PASSWORD, "F" * 41, SECRET]
     secrets += [
         morsel.value for one in (browser, desktop) for morsel in one.client.cookies.values() if len(morsel.value) > 20
     ]

@@ -1,4 +1,4 @@
-"""Limits on sign-in steps per minute, and refused codes, which are spent in the background."""
+"""Limits on sign-in steps per minute, and refused codes, which are redeemed in the background."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def test_other_addresses_go_on_and_one_ipv6_network_is_one_address(corp: Corp, p
         assert start(phone, corp, other).status_code == 302
 
 
-def test_a_code_over_its_companys_limit_is_not_used_but_spent(
+def test_a_code_over_its_companys_limit_is_refused(
     corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
 ) -> None:
     settings.SIGN_INS_PER_COMPANY = 1
@@ -54,7 +54,9 @@ def test_a_code_over_its_companys_limit_is_not_used_but_spent(
 
     response = other.arrive(corp, code="D", state=other.begin(corp))
 
-    assert other.get(response.headers["Location"]).status_code == 429
+    page = other.get(response.headers["Location"])
+    assert page.status_code == 429
+    assert "可调大 SIGN_INS_PER_ADDRESS，即每个网络的上限。公司的上限是固定的。" in page.content.decode()
     assert (phone.user_id, other.user_id) == (person.pk, None)
     assert wecom.redeemed == ["C", "D"]
     assert start(other, other_corp).status_code == 302
@@ -63,7 +65,7 @@ def test_a_code_over_its_companys_limit_is_not_used_but_spent(
 def test_what_anybody_may_ask_for_counts_against_no_company(
     corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
 ) -> None:
-    """Let many networks of one provider's customer try: their starts, panels and invented codes block nobody."""
+    """Let many networks of one provider's customer try: their starts, panels and unknown codes block nobody."""
     settings.SIGN_INS_PER_COMPANY = 1
     wecom.gives("C", userid="lilei")
     anybody = visitor(DESKTOP)
@@ -77,7 +79,7 @@ def test_what_anybody_may_ask_for_counts_against_no_company(
     assert phone.user_id == person.pk
 
 
-def test_a_code_over_the_limit_is_not_used_but_spent_and_its_state_stays_good(
+def test_a_code_over_the_limit_is_refused_and_its_state_is_not_consumed(
     corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
 ) -> None:
     wecom.gives("C", userid="lilei")
@@ -219,8 +221,8 @@ def test_invented_codes_do_not_use_up_the_companys_calls(
     assert 0 < valkey().ttl(f"accounts:{{limits}}:refused-codes:{corp.pk}") <= 60
 
 
-class TestBeforeItIsSpent:
-    """Codes that are not spent yet, or never: no worker, or too many in a minute."""
+class TestBeforeItIsRedeemed:
+    """Refused codes that are not redeemed yet, or never: no worker, or too many in a minute."""
 
     @pytest.fixture(autouse=True)
     def _no_worker(self) -> None:
@@ -242,12 +244,12 @@ class TestBeforeItIsSpent:
     def test_the_state_that_it_came_with_takes_the_next_code(
         self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
     ) -> None:
-        wecom.gives("TRUSTED_COPY_AGE", userid="lilei")
+        wecom.gives("FRESH", userid="lilei")
         phone.arrive(corp, code="STRAY")
         state = phone.begin(corp)
         phone.arrive(corp, code="STRAY", state=state)
 
-        phone.arrive(corp, code="TRUSTED_COPY_AGE", state=state)
+        phone.arrive(corp, code="FRESH", state=state)
 
         assert phone.user_id == person.pk
 

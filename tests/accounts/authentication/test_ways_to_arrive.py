@@ -262,21 +262,21 @@ def with_the_code_of(other: str, back: str) -> str:
     return back.replace(dict(parameters(back))["code"], dict(parameters(other))["code"])
 
 
-def code_injected_after_its_use(world: World, browser: Traveller) -> Landing:
-    """Use another person's spent code in a sign-in of one's own, with a valid state."""
+def redeemed_code_injected(world: World, browser: Traveller) -> Landing:
+    """Use another person's redeemed code in a sign-in of one's own, with a valid state."""
     somebody, theirs = somebody_s_callback(world)
     somebody.open(theirs)
     own = browser.leaves_before_landing(world.entry("/account/?own=1"))
     return browser.open(with_the_code_of(theirs, own))
 
 
-def code_injected_into_a_state_that_was_used(world: World, browser: Traveller) -> Landing:
-    """Use a fresh code of somebody else with a used state. The code is spent without effect."""
+def code_injected_into_a_consumed_state(world: World, browser: Traveller) -> Landing:
+    """Use a fresh code of somebody else with a consumed state. The code is refused."""
     own = browser.leaves_before_landing(world.entry("/account/?own=1"))
     browser.open(own)
     somebody, theirs = somebody_s_callback(world)
     landing = browser.open(with_the_code_of(theirs, own))
-    assert somebody.open(theirs).via == "callback WeCom callback"  # so the code was not good any more
+    assert somebody.open(theirs).via == "callback WeCom callback"  # so the code was refused
     return landing
 
 
@@ -327,7 +327,7 @@ def world(sandbox: SandboxHandle, db: None) -> World:
     return World(sandbox)
 
 
-SILENT = "WeCom callback WeCom callback"  # the static link's code is not used; the browser passes WeCom a second time
+SILENT = "WeCom callback WeCom callback"  # the static link's code is refused; the browser passes WeCom a second time
 OWN = "start WeCom callback"
 CONSOLE_LINK = [
     Way("iPhone", ua.WECOM_IOS, home(), "/", via=SILENT, title="我的消息"),
@@ -433,9 +433,9 @@ STATES = [
     Way("state expired", ua.WECOM_IOS, state_expired, "/", via="callback WeCom callback"),
     Way("another browser's state", ua.WECOM_IOS, state_of_another_browser, "/account/",
         via="callback WeCom callback"),
-    Way("a used code injected", ua.WECOM_IOS, code_injected_after_its_use, "/account/?own=1",
+    Way("a redeemed code injected", ua.WECOM_IOS, redeemed_code_injected, "/account/?own=1",
         via="callback WeCom callback"),
-    Way("a code injected into a used state", ua.WECOM_IOS, code_injected_into_a_state_that_was_used,
+    Way("a code injected into a consumed state", ua.WECOM_IOS, code_injected_into_a_consumed_state,
         "/account/?own=1", via="callback"),
     Way("state forged to be the last", ua.WECOM_IOS, state_forged, "error sign-in-expired", "", 403, "登录未能完成",
         via="callback"),

@@ -56,6 +56,12 @@ def test_each_ground_proposes_somebody_the_best_first(corp: Corp, number: Attrib
     ]
 
 
+def test_employee_numbers_are_compared_as_everywhere_narrow_and_without_case(corp: Corp, number: Attribute) -> None:
+    set_values(attribute=number, values={make("n").pk: ["a007"]})
+
+    assert grounds_for(member(corp, "z", number="Ａ００７")) == {"n": ("number",)}
+
+
 def test_several_grounds_for_one_person_are_one_suggestion_that_tells_what_speaks_against_it(corp: Corp) -> None:
     one = member(corp, "lilei", name="李雷", biz_mail="li@example.com", mobile="13000000001")
     make("LiLei", name="李雷", email="li@example.com", mobile="13000000001", is_staff=True)

@@ -10,9 +10,9 @@ import pytest
 
 from integrations.clients.errors import (
     BadRequestError,
+    CodeRejectedError,
     ConfigurationError,
     IntegrationError,
-    LoginRefusedError,
     RecipientError,
 )
 from integrations.clients.wecom import builders
@@ -302,7 +302,7 @@ REFUSALS: tuple[tuple[type[IntegrationError], int, Callable[[Place], object]], .
     (BadRequestError, 40007, lambda at: sent(at, builders.build_media_content("file", "unknown"))),
     (BadRequestError, 40123, lambda at: at.app.media_upload(b"no picture", kind="image", file_name="图.png")),
     (BadRequestError, 40058, lambda at: at.app.message_recall("unknown")),
-    (LoginRefusedError, 40029, lambda at: at.app.auth_getuserinfo("garbage")),
+    (CodeRejectedError, 40029, lambda at: at.app.auth_getuserinfo("garbage")),
 )
 
 

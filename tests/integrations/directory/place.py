@@ -110,7 +110,7 @@ class Directory:
 
     def stored(self) -> dict[str, tuple[str, str | None, str | None, frozenset[int]]]:
         """Return the people who are here: folded userid to (userid, name, status, departments)."""
-        here = Member.objects.filter(corp=self.corp).present().prefetch_related("departments")
+        here = Member.objects.filter(corp=self.corp).in_scope().prefetch_related("departments")
         return {
             one.userid_folded: (
                 one.userid,

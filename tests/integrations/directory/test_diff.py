@@ -16,7 +16,7 @@ from tests.integrations.directory.place import Directory, Source, seed
 from tests.nightly import IS_NIGHTLY
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
-HERE, Kind = Member.Presence.HERE, SyncRun.Change
+IN_SCOPE, Kind = Member.Presence.IN_SCOPE, SyncRun.Change
 numbers = st.integers(1, 12)
 parents = st.dictionaries(numbers, st.none() | numbers)
 texts = st.none() | st.text(max_size=5)
@@ -32,7 +32,7 @@ def test_the_weightiest_change_names_the_difference() -> None:
     known = make_member(name="李雷", status="active", departments={2})
     seen = SeenMember("lilei", {3}, name="李磊", status="disabled")
 
-    found = compare_member(known, seen, HERE)
+    found = compare_member(known, seen, IN_SCOPE)
 
     assert found is not None
     assert found.kind == Kind.DISABLED

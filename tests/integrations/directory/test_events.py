@@ -43,7 +43,7 @@ def test_somebody_who_comes_back_after_being_deleted_waits(wecom_events: WeComEv
     wecom_events.hear()
 
     member = wecom_events.place.member("LiLei")
-    assert (member.presence, member.waits_since is not None) == (Presence.HERE, True)
+    assert (member.presence, member.waits_since is not None) == (Presence.IN_SCOPE, True)
 
 
 def test_leaving_and_entering_the_scope(wecom_events: WeComEvents) -> None:
@@ -51,11 +51,11 @@ def test_leaving_and_entering_the_scope(wecom_events: WeComEvents) -> None:
     wecom_events.place.set_scope(partyids=[2])
     wecom_events.hear()
     assert wecom_events.place.member("jim").presence == Presence.OUT_OF_SCOPE
-    assert wecom_events.place.member("hanmeimei").presence == Presence.HERE
+    assert wecom_events.place.member("hanmeimei").presence == Presence.IN_SCOPE
 
     wecom_events.place.set_scope(partyids=[1])
     wecom_events.hear()
-    assert wecom_events.place.member("jim").presence == Presence.HERE
+    assert wecom_events.place.member("jim").presence == Presence.IN_SCOPE
     assert wecom_events.place.stored() == wecom_events.place.theirs()
     assert wecom_events.place.stored_departments() == wecom_events.place.their_departments()
 
@@ -63,9 +63,9 @@ def test_leaving_and_entering_the_scope(wecom_events: WeComEvents) -> None:
 @pytest.mark.parametrize(
     ("scope", "tag", "presence_of_jim", "runs"),
     [
-        ({"partyids": [2], "tagids": [1]}, {"userids": ["LiLei", "jim"], "partyids": [3]}, Presence.HERE, 0),
+        ({"partyids": [2], "tagids": [1]}, {"userids": ["LiLei", "jim"], "partyids": [3]}, Presence.IN_SCOPE, 0),
         ({"partyids": [2], "tagids": []}, {"userids": ["jim"], "partyids": [3]}, Presence.OUT_OF_SCOPE, 0),
-        ({"partyids": [1], "tagids": [1]}, {"userids": [], "partyids": [4]}, Presence.HERE, 1),
+        ({"partyids": [1], "tagids": [1]}, {"userids": [], "partyids": [4]}, Presence.IN_SCOPE, 1),
     ],
 )
 def test_a_tag_brings_people_where_the_scope_names_it_and_departments_ask_for_a_run(
@@ -170,7 +170,7 @@ def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEv
     }
 
     # As if the run had overwritten it in between.
-    Member.objects.filter(userid_folded="lilei").update(presence=Presence.HERE, left_at=None)
+    Member.objects.filter(userid_folded="lilei").update(presence=Presence.IN_SCOPE, left_at=None)
     SyncRun.objects.filter(pk=run.pk).update(status=SyncRun.Status.DONE, finished_at=wecom_events.clock())
     wecom_events.work_off()
     assert place.member("LiLei").presence == Presence.DELETED
@@ -230,7 +230,7 @@ def test_leavers_one_by_one_are_counted_together(wecom_events: WeComEvents, monk
         wecom_events.hear()
 
     assert wecom_events.place.member("LiLei").presence == Presence.DELETED
-    assert wecom_events.place.member("jim").presence == Presence.HERE
+    assert wecom_events.place.member("jim").presence == Presence.IN_SCOPE
     assert SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT).count() == 1
 
 
@@ -241,7 +241,7 @@ def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(wecom_events: W
 
     process_due_events(wecom_events.clock)
     assert place.member("LiLei").presence == Presence.OUT_OF_SCOPE
-    assert place.member("jim").presence == Presence.HERE
+    assert place.member("jim").presence == Presence.IN_SCOPE
     assert set(CallbackEvent.objects.filter(consumer=events.CONSUMER_NAME).values_list("status", flat=True)) == {
         Status.WAITING
     }
@@ -279,7 +279,7 @@ def test_a_word_that_was_wrong_heals(wecom_events: WeComEvents, place: Directory
     place.set_scope(partyids=[1])
     wecom_events.heard()  # and lost
     wecom_events.work_off()
-    assert place.member("jim").presence == Presence.HERE
+    assert place.member("jim").presence == Presence.IN_SCOPE
 
 
 def test_a_root_that_is_gone_becomes_a_run_which_says_so(wecom_events: WeComEvents) -> None:

@@ -75,7 +75,7 @@ def with_members(corp: Corp, count: int = 30) -> None:
 
 
 def here(corp: Corp) -> int:
-    return Member.objects.filter(corp=corp).present().count()
+    return Member.objects.filter(corp=corp).in_scope().count()
 
 
 @pytest.mark.parametrize(

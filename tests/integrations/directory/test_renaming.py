@@ -183,7 +183,7 @@ def test_a_rename_waits_for_the_one_that_frees_its_userid(wecom_events: WeComEve
     wecom_events.send(*wecom_events.heard())
     process_due_events(wecom_events.clock)
     assert place.member("LiLei").pk == keys["LiLei"]
-    assert place.member("LiLei").presence == Presence.HERE
+    assert place.member("LiLei").presence == Presence.IN_SCOPE
 
     wecom_events.send(*freed)
     wecom_events.work_off()
@@ -219,12 +219,12 @@ def test_a_second_rename_that_is_told_after_the_first_was_looked_up(wecom_events
     second = wecom_events.heard()
     wecom_events.send(*first)
     work_once(wecom_events)
-    assert wecom_events.place.member("LiLei").presence == Presence.HERE
+    assert wecom_events.place.member("LiLei").presence == Presence.IN_SCOPE
 
     wecom_events.send(*second)
     wecom_events.work_off()
 
-    assert (place.member("Lei2").pk, place.member("Lei2").presence) == (before, Presence.HERE)
+    assert (place.member("Lei2").pk, place.member("Lei2").presence) == (before, Presence.IN_SCOPE)
     assert place.stored() == place.theirs()
 
 
@@ -236,7 +236,7 @@ def test_an_event_that_is_worked_off_after_the_userid_changed_waits_for_the_rena
     renamed = wecom_events.heard()
     wecom_events.send(*earlier)
     work_once(wecom_events)
-    assert wecom_events.place.member("jim").presence == Presence.HERE
+    assert wecom_events.place.member("jim").presence == Presence.IN_SCOPE
 
     wecom_events.send(*renamed)
     wecom_events.work_off()
@@ -307,7 +307,7 @@ def test_an_old_rename_does_not_move_who_has_the_userid_now(wecom_events: WeComE
     wecom_events.work_off()
 
     assert place.member("jim").pk == key
-    assert (place.member("jim").name, place.member("jim").presence) == ("新人", Presence.HERE)
+    assert (place.member("jim").name, place.member("jim").presence) == ("新人", Presence.IN_SCOPE)
 
 
 def test_followers_hear_of_a_rename_in_its_transaction(
@@ -326,9 +326,9 @@ def test_followers_hear_of_a_rename_in_its_transaction(
     wecom_events.place.rename("LiLei", "Lei")
     wecom_events.send(*(one for one in wecom_events.heard() if one.address == "contacts-events"))
     process_due_events(wecom_events.clock)
-    assert wecom_events.place.member("LiLei").presence == Presence.HERE
+    assert wecom_events.place.member("LiLei").presence == Presence.IN_SCOPE
 
     wecom_events.work_off()
 
     assert seen == [("LiLei", "Lei")] * 2
-    assert wecom_events.place.member("Lei").presence == Presence.HERE
+    assert wecom_events.place.member("Lei").presence == Presence.IN_SCOPE

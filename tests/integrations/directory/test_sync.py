@@ -116,7 +116,7 @@ def test_a_person_in_ten_departments_is_one_member(place: Directory) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "presence"), [(2, "disabled", Presence.HERE), (5, "deleted", Presence.DELETED)]
+    ("status", "kind", "presence"), [(2, "disabled", Presence.IN_SCOPE), (5, "deleted", Presence.DELETED)]
 )
 def test_disabled_and_left_in_wecom(place: Directory, status: int, kind: str, presence: str) -> None:
     place.sync()
@@ -149,7 +149,7 @@ def test_who_left_the_scope_comes_back_by_itself(place: Directory, source: Sourc
 
     assert place.changes(back) == [("came_back", "jim")]
     jim = place.member("jim")
-    assert (jim.presence, jim.left_at, jim.waits_since) == (Presence.HERE, None, None)
+    assert (jim.presence, jim.left_at, jim.waits_since) == (Presence.IN_SCOPE, None, None)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -168,7 +168,7 @@ def test_a_deleted_userid_that_comes_back_waits_for_an_administrator(place: Dire
     jim = place.member("jim")
     assert place.changes(back) == [("reappeared", "jim")]
     assert [(one["code"], one["examples"]) for one in back.warnings] == [("reappeared", ["jim"])]
-    assert (jim.presence, jim.left_at) == (Presence.HERE, None)
+    assert (jim.presence, jim.left_at) == (Presence.IN_SCOPE, None)
     assert jim.waits_since is not None
     assert jim not in place.corp.members.eligible()
 

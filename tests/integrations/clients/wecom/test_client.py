@@ -9,10 +9,10 @@ import requests
 
 from integrations.clients.errors import (
     BadRequestError,
+    CodeRejectedError,
     ConfigurationError,
     ForeignAnswerError,
     IntegrationError,
-    LoginRefusedError,
     OutcomeUnknownError,
     RateLimitedError,
     RecipientError,
@@ -57,7 +57,7 @@ REFUSALS = (
     (48002, ConfigurationError),
     (301002, ConfigurationError),
     (60011, RecipientError),
-    (40029, LoginRefusedError),
+    (40029, CodeRejectedError),
     (40058, BadRequestError),
     (999999, UnexpectedResponseError),
 )
