@@ -499,7 +499,7 @@ class CorpAdmin(
         }
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the pages below a corp's page. Each needs the right to change the corp, those in `viewed` to view it."""
+        """Add the pages below a corp's page. They need the right to change the corp; for `viewed`, to view it."""
         viewed: dict[tuple[str, str], CorpView] = {
             ("steps/", "steps"): self.steps_view,
             ("link/", "link"): self.link_view,

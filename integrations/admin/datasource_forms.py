@@ -47,7 +47,7 @@ else:
 
 # Kinds of databases with single fields, and their usual ports. Others are entered as one URL.
 PORTS: Mapping[str, int] = {"postgresql": 5432, "mysql": 3306}
-BY_ADDRESS = ""  # the choice of a kind for those others
+BY_ADDRESS = ""  # the choice of `db_kind` for a database that is entered as one URL
 DATABASE_FIELDS = ("db_kind", "db_host", "db_port", "db_name", "db_user", "db_password")
 
 

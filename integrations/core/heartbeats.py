@@ -38,7 +38,7 @@ def build_process_name() -> str:
 
 
 def write_heartbeat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] = ()) -> None:
-    """Write a heartbeat. `queues`: those that a worker now consumes. Raises django.db.Error."""
+    """Write a heartbeat. `queues`: the queues that a worker consumes now. Raises django.db.Error."""
     joined = ",".join(sorted(queues))
     if Heartbeat.objects.filter(kind=kind, name=name).update(queues=joined, beat_at=Now()):
         return

@@ -105,7 +105,7 @@ def _reset_failed_job(job: Job, by: Person, now: datetime) -> Job:
 
 
 def send_jobs_on_commit(jobs: JobQuerySet) -> None:
-    """Send messages for those of `jobs` that are due, once the transaction is committed."""
+    """Send messages for the due ones among `jobs`, once the transaction is committed."""
     transaction.on_commit(partial(_send_messages, jobs.due(Now())))
 
 

@@ -59,7 +59,7 @@ _ORDERED = (
 CHECKS: dict[str, Check] = {check.name: check for check in _ORDERED}
 # "Run all" leaves out the message, which reaches a person.
 ALL_BUT_MESSAGE = tuple(name for name in CHECKS if name != MESSAGE)
-# BLOCKED_BY: by check, those that are not tried while it is wrong, because they would fail for the same reason.
+# BLOCKED_BY maps a check to checks that are not tried while it is wrong: they would fail for the same reason.
 _CHECKS_OF_APP = ("app", "scope", "domain", "home_page")
 _CHECKS_WITH_CALLS = ("agentid", *_CHECKS_OF_APP, "contacts", "departments", MESSAGE)
 BLOCKED_BY = {
@@ -122,7 +122,7 @@ def label_check(name: str) -> str:
 
 
 def list_essential_checks(corp: Corp) -> tuple[str, ...]:
-    """Name the checks that must have passed, with sign-in including those that it needs."""
+    """Name the checks that must have passed; if sign-in is on, also the checks that sign-in needs."""
     return (*ESSENTIAL, *ESSENTIAL_TO_SIGN_IN) if corp.sign_in_enabled else ESSENTIAL
 
 
@@ -470,7 +470,7 @@ def _store_finding(run: CheckRun, check: Check, corp: Corp, finding: Finding, no
         return
     dependents = CheckRun.objects.filter(corp=corp, check_name__in=BLOCKED_BY.get(check.name, ()))
     if finding.status in PASSED:
-        # Also those that WeCom refused for the same reason, apart from the test message, which may have been sent.
+        # Also checks that WeCom refused for the same reason, apart from the test message, which may have been sent.
         is_refused = Q(status=Status.WRONG, errcode__isnull=False) & ~Q(check_name=MESSAGE)
         is_blocked = Q(status=Status.SKIPPED, problem="blocked", facts__by=check.name)
         dependents.filter(is_blocked | is_refused).update(status=Status.WAITING, next_try_at=None)

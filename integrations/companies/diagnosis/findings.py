@@ -149,7 +149,7 @@ def skip(problem: str, facts: Facts = NO_FACTS) -> Finding:
 
 
 def fail(error: IntegrationError, problem: str, status: Status, *, heals: bool, facts: Facts = NO_FACTS) -> Finding:
-    """Return the finding of a failed call. `problem`: "refused" takes the sentences of WeCom's error code."""
+    """Return the finding of a failed call. `problem`: "refused" is explained by WeCom's error code."""
     code, detail = error.code, error.message
     if code is not None and abs(code) > LARGEST_ERRCODE:
         code, problem, detail = None, "not_wecom", f"errcode {code}: {detail}"
