@@ -224,7 +224,7 @@ GUIDES: dict[Cause, Guide] = {
     ),
 }
 
-# Causes whose page offers to choose another company, since this one would refuse again.
+# Causes whose page offers to choose another company, since a sign-in through the same company would fail again.
 CAUSES_WITH_COMPANY_CHOICE = frozenset(
     {Cause.UNKNOWN_COMPANY, Cause.COMPANY_DISABLED, Cause.NOT_A_MEMBER, Cause.OTHER_COMPANY}
 )

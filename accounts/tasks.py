@@ -20,7 +20,7 @@ from integrations.models import Corp
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name="accounts.burn_code", ignore_result=True, time_limit=60)
+@shared_task(name="accounts.burn_code", ignore_result=True, time_limit=60)  # an older name, which queues hold
 def redeem_refused_code(corp_id: int, sealed_code: str) -> None:
     """Redeem a refused code, so that nobody else can redeem it. Does nothing if the code is older than CODE_SECONDS. A
     second run is harmless: WeCom rejects the code."""

@@ -147,8 +147,8 @@ class PersonPages(AnyModelAdmin):
 
 
 def list_account_states(person: Any) -> list[dict[str, Any]]:
-    """Describe each account of a person: its state, and the reason if the account is not in order. `person`: a row of
-    UserAdmin.get_queryset."""
+    """Describe the state of each account of a person, with the reason if an account is not in order. `person`: a row
+    of UserAdmin.get_queryset."""
     accounts: list[WeComAccount] = person.accounts_by_rank
     keys = [one.pk for one in accounts]
     barred = set(WeComAccount.objects.filter(barred_by_wecom(), pk__in=keys).values_list("pk", flat=True))

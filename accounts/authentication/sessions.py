@@ -135,8 +135,8 @@ class SessionStore(CachedStore):
                 _log_unreachable_cache(error)
 
     def _drop_if_ended(self) -> bool:
-        """Delete the cached copy if the session's row is gone. Return whether it was. Another browser may have ended
-        the session after its row was read or written here; the copy would keep it alive."""
+        """Delete the cached copy if the session's row is gone. Return whether the row is gone. Another browser may have
+        ended the session after the row was read or written here; with the copy the session would go on."""
         if DatabaseStore.exists(self, hash_session_key(str(self.session_key))):
             return False
         self._cache.delete(self.cache_key)  # type: ignore[attr-defined]  # not in the stubs
@@ -216,8 +216,8 @@ def reset_session_at_sign_in(sender: object, request: HttpRequest | None, user: 
 
 
 def mark_as_wecom_session(request: HttpRequest, user: User, corp: Corp, *, kind: SignInKind) -> None:
-    """Store in the session, after login(), that it was opened through `corp`, and how; and in the person's account
-    there, that the person has signed in with it.
+    """Store in the session, after login(), through which corp and how it was opened; and in the person's account in
+    that corp, that it was used to sign in.
 
     Django keeps the session's data if the same person signs in again, so an expiry set at a sign-in by password is
     reset here."""

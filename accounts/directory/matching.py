@@ -184,7 +184,7 @@ _ORDER = list(MatchReason)
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A possible link. `objection`: why a run would not make it. An administrator may, after a confirmation."""
+    """A possible link. `objection`: why a run would not make it. An administrator may make it after a confirmation."""
 
     member: Member
     user: User

@@ -181,7 +181,8 @@ def name_column(target: str, attribute_names: dict[str, str]) -> str:
 
 
 SEPARATORS = (",", "\t", ";", "，", "|")  # the Chinese comma is meant
-# Excel reads a cell that begins so as a formula. Our own files put a ' before it, which is removed when they are read.
+# Excel takes a cell that begins with one of these for a formula. Our own files put a ' before such a text, which is
+# removed when they are read.
 _FORMULA_STARTS = frozenset("=+-@\t\r")
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
