@@ -208,7 +208,7 @@ def tick() -> None:
     """Run the steps of TICK if any has work. Beat queues this task when something is due, and every few seconds."""
     now = database_now()
     latest_period = now.timestamp() + scheduler.CLOCK_TOLERANCE_SECONDS
-    # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
+    # Repaired before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
     if Installation.objects.filter(tick_period__gt=latest_period).exists():
         maintenance.repair_clock_damage(now=now)
     if not scheduler.claim_tick(now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
@@ -355,7 +355,7 @@ def _enqueue_media(medium_ids: list[int]) -> None:
     media = Medium.objects.only("queue", "kind").in_bulk(medium_ids)
     for medium in (media[pk] for pk in medium_ids if pk in media):
         if medium.queue == attachments.SNAPSHOTS_QUEUE:
-            # Without a worker they are handed out again and again; each message in the queue expires before that.
+            # Without a worker the same rows are handed out again and again; each task in the queue expires before that.
             _enqueue(take_snapshots, [medium.pk], 1, medium.queue, expires=attachments.RESERVATION.total_seconds())
         else:
             _enqueue(make_medium, [medium.pk], 1, medium.queue, time_limit=attachments.find_time_limit(medium))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Longer than a call. After it another worker may take over the card of a worker that died.
+# A call takes less time. After the lease another worker may take over the card of a worker that died.
 LEASE = timedelta(seconds=60)
 # The wait after a failed try, doubled with each further one.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=15)
@@ -65,7 +65,7 @@ def find_changeable_cards(now: Moment) -> QuerySet[AlertCard]:
 def claim_due_cards(*, now: datetime) -> list[int]:
     """Claim the cards to change now and return their ids. Nobody else gets them until their lease ends."""
     ids = list(find_changeable_cards(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
-    # Only conditions on AlertCard: after waiting for a lock PostgreSQL does not check those on other tables again.
+    # The update has no conditions on other tables: after waiting for a lock PostgreSQL does not check these again.
     return [pk for pk in ids if _find_stale_cards(now).filter(pk=pk).update(next_try_at=now + LEASE) == 1]
 
 
@@ -171,7 +171,7 @@ def _send_change(card: AlertCard, clock: Clock) -> bool:
     if code is None:
         _give_up_change(card)
         return False
-    # Read after the code was taken, to include changes made meanwhile: there may be no second code for them.
+    # The notice is read after the code was taken, to include changes made meanwhile: they may get no second code.
     notice = notices.read_notice(delivery.run, now=clock(), with_lock=False)
     if notice is None:
         _release_code(card, code)

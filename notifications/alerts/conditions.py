@@ -234,7 +234,7 @@ def is_date(text: str) -> bool:
 def read_span(text: str, today: date) -> Period | None:
     """Return the days of a relative date, a month or a day; None for anything else."""
     name = _normalize_name(text)
-    # Only for this relative date the entered workdays are read.
+    # The entered workdays are read only for this relative date.
     is_last_workday = name in map(_normalize_name, LAST_WORKDAY)
     relative = {_normalize_name(known): days for known, days in find_named_days(today).items()}
     named = find_last_workday(today, read_workdays()) if is_last_workday else relative.get(name)

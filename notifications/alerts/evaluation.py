@@ -125,7 +125,7 @@ def decide_check(check_id: int, state: CardData | None, *, now: datetime) -> Ale
             outcome, fired = _decide_rule(rule, check, state, now)
             AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
         logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)
-        # After the commit: the decision is kept and sent even if the charts fail.
+        # Charts come after the commit, so that the decision is kept and sent even if they fail.
         if fired:
             charts.request_charts(rule, fired, slot_at=check.slot_at, now=now)
     return outcome

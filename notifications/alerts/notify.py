@@ -31,7 +31,7 @@ INCIDENTS_PER_NOTICE = 1000
 LOCK_SECONDS = 5
 # A notice that is held back is checked again after this time: hours and silence windows may change meanwhile.
 RECHECK_AFTER = timedelta(minutes=5)
-# Longer than any holiday.
+# Days to search for a working day: more than any holiday has.
 DAYS_SEARCHED = 30
 # The search for a moment outside all silence windows goes on at the end of a window at most this often. If no gap is
 # found by then, people are notified at the end of the last window.

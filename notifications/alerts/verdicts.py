@@ -101,8 +101,7 @@ class ConditionResult:
     `value`: the compared value; None if each row was compared. `rows`: positions in the part's table of the rows that
     made the condition hold, at most ROWS_MARKED. `row_count`: how many rows fit, for conditions on rows. `before`,
     `days`: for a fall or a rise, the earlier day's value and the names of both days, the later one first. `unit`: "%"
-    for a column of percentages.
-    `remembered`: the number that the next check compares with.
+    for a column of percentages. `remembered`: the number that the next check compares with.
     """
 
     holds: bool | None

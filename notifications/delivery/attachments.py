@@ -88,11 +88,11 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     if medium is None:
         return False
     is_page = medium.queue == SNAPSHOTS_QUEUE
-    # Updates nothing if another worker has begun it since it was read.
+    # The update finds no row if another worker has begun the medium since it was read.
     begun = waiting.filter(make_count=medium.make_count, make_count__lt=TRIES_AT_MOST)
     if is_page:
         begun = begun.filter(make_after__lte=clock() + RESERVATION)  # otherwise put off while this task was queued
-    # Committed before the work, so that a try counts even if it kills the worker.
+    # The try is committed before the work, so that it counts even if it kills the worker.
     lease = timedelta(seconds=find_time_limit(medium)) + LEASE_AFTER
     if not begun.update(make_count=F("make_count") + 1, make_after=clock() + lease):
         return False

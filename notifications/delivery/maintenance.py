@@ -243,7 +243,7 @@ def _repair_runs(now: datetime) -> int:
     with transaction.atomic():
         early = Run.objects.filter(claimed_at__gt=now).order_by("pk")
         found = dict(early.values_list("pk", "subscription_id")[:BATCH])
-        # First, because a tick locks a subscription before its runs.
+        # Subscriptions come first, because a tick locks a subscription before its runs.
         known = {pk for pk in found.values() if pk is not None}
         reschedule_rows(models.Subscription.objects.filter(pk__in=known), now=now)
         runs = Run.objects.filter(pk__in=found)
@@ -266,7 +266,7 @@ def _repair_rules(now: datetime) -> int:
     with transaction.atomic():
         rows = models.AlertCheck.objects.filter(requested_at__gt=now).order_by("pk")
         found = dict(rows.values_list("pk", "rule")[:BATCH])
-        # First, because deciding a check locks it before its rule.
+        # Checks come first, because deciding a check locks the check before its rule.
         early = models.AlertCheck.objects.filter(pk__in=found)
         early.filter(outcome=models.AlertCheck.Outcome.WAITING, slot_at__gt=now).delete()
         early.update(requested_at=now)

@@ -158,7 +158,7 @@ class Gate:
 
     def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
         """Return for each request a permit, or the seconds after which to ask again. Raises StoreLostError."""
-        # In batches, so that one script sees a bounded number of members.
+        # Requests are split into batches, so that one script sees a bounded number of members.
         batches: list[list[Request]] = []
         member_count = 0
         for request in requests:
@@ -358,7 +358,7 @@ def _describe_counts(request: Request, *, has_budget: bool = True, **facts: Any)
 # The time from a permit to the start of its thread, added to the call's own total deadline.
 PERMIT_SECONDS = 10
 
-# Called for past calls when a store does not know them.
+# Functions that return the past calls. They are called when a store does not know past calls.
 past_call_sources: Hook[[], Iterable[PastCall]] = Hook()
 
 

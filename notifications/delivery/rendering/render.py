@@ -278,7 +278,7 @@ def _update_plan(plan: MessagePlan) -> MessagePlan:
 
 def _write_run(run: Run, plan: MessagePlan, now: datetime) -> list[int]:
     """Write the deliveries and receipts of the plan and the outcome of the run. Return the ids of the deliveries."""
-    # For PORTION people at a time, which saves statements and bounds memory: their contents, each once, and deliveries.
+    # Contents (each once) and deliveries are written for PORTION people at a time, to save statements and bound memory.
     delivery_ids, content_ids = list[int](), dict[int, int]()
     portion, people_count = list[PlannedDelivery](), 0
     for number, planned in enumerate(plan.deliveries, start=1):

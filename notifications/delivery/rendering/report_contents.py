@@ -134,7 +134,7 @@ class ReportContents(RunContents):
             )
             raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
         self.charts = [(row.alias, row.chart) for row in parts.charts]
-        # Checked, because a chart of a missing column would be left out unnoticed.
+        # Charts are checked here, because a chart of a missing column would be left out unnoticed.
         for alias, chart in self.charts:
             names = tables[alias].names if alias in tables else ()
             for column in (chart.x, chart.series, *chart.y) if names else ():
@@ -471,7 +471,7 @@ class SubscriptionSource(sources.RunSource):
             return make_trial_audience(subscription, run.tried_on_id or run.requested_by_id)
         if run.resends is None:
             return read_audience(subscription)
-        # Only people whom that run (or the one message that is sent again) did not reach, by the present channels.
+        # A resend goes only to people whom that run (or its one message) did not reach, by the present channels.
         receipts = Receipt.objects.unreached(run.resends, mark=run.resends_mark, with_unknown=run.resends_unknown)
         has_robot = subscription.channel == Channel.ROBOT and receipts.filter(channel=Channel.ROBOT).exists()
         return replace(

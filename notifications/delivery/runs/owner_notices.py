@@ -44,7 +44,7 @@ def request_owner_notices(*, now: datetime) -> list[int]:
     No notice is sent about runs of a subscription without an owner, about runs of a paused one unless they failed, and
     about recalled runs.
     """
-    # First, so that the notices mention it.
+    # Subscriptions are paused first, so that the notices mention it.
     pausing = Subscription.objects.filter(is_enabled=True, pauses_after_failures__gt=0)
     failing = pausing.filter(pk__in=Run.objects.unnotified().values("subscription")).values_list("pk", flat=True)
     paused_ids = [pk for pk in failing.order_by("pk") if _pause_if_failing(pk, now)]
@@ -63,7 +63,7 @@ def request_owner_notices(*, now: datetime) -> list[int]:
         for run in lock_skipping(unnotified)[:BATCH]:
             push = run.subscription
             is_paused = push is not None and push.is_paused and run.status != Run.Status.FAILED
-            # No notice about messages that a person decided not to send.
+            # Nobody is notified about messages that a person decided not to send.
             is_intended = is_paused or run.recall_requested_at is not None
             by_owner[None if is_intended else run.owner].append(run)  # type: ignore[attr-defined]  # annotated above
         _mark_notified(by_owner.pop(None, []), None, now)

@@ -287,7 +287,7 @@ def _find_ownerless(*, now: datetime, seen_by: User | None = None) -> dict[User,
     """Map owners who can no longer act, or have left in WeCom, to their rows in use: of each model the first
     NAMED_AT_MOST + 1. Makes two queries if there are none."""
     first, *others = (model.objects.filter(_match_used(model, now)).order_by().values_list("owner") for model in MODELS)
-    # Read first: with a subquery the database would look at every user.
+    # The keys are read first, because with a subquery the database would look at every user.
     keys = [key for (key,) in first.union(*others)]
     channels = InboundChannel.objects.filter(owner=OuterRef("pk"), is_enabled=True)
     may_not_send = Exists(channels) & ~Q(pk__in=find_senders().values("pk"))

@@ -65,7 +65,7 @@ def claim_due_subscriptions(*, now: datetime) -> list[int]:
     run_ids: list[int] = []
     while True:
         with transaction.atomic():
-            # No join: thousands share a report.
+            # Not joined, because thousands of subscriptions may share a report.
             reports = Prefetch("report", Report.objects.only("corp"))
             due = find_claimable(now).prefetch_related(reports).only(*_PLAN_COLUMNS)
             subscriptions = list(lock_skipping(due.order_by("next_run_at"))[:BATCH])
@@ -169,7 +169,7 @@ def plan_runs(
     if due:
         runs.append(_describe_run(subscription, due[-1], now, Run.Status.WAITING, len(due)))
     if following is None and subscription.valid_to is None and subscription.repeat != Repeat.ONCE:
-        # No end is set, but no further time was found. The owner is notified of the failed run.
+        # The schedule has no end, but no further time was found. The owner is notified of the failed run.
         sentence = Sentence(
             "No further time is known: its days are all free days. It is not sent until its schedule is changed."
         )

@@ -152,7 +152,7 @@ def claim_deliveries(
         rows = [row for row in locked if row == known[row.pk]]
         if not rows:
             return []
-        # Before the claim: if a company cannot be read, the rows stay untouched.
+        # Companies are read before the claim: if one cannot be read, the rows stay untouched.
         corps = Corp.objects.only(*CALL_COLUMNS).in_bulk({row.corp_id for row in rows})
         for row in rows:
             row.corp = corps[row.corp_id]
@@ -182,7 +182,7 @@ def read_sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
     """Read the deliveries, to ask the limiter for them or to claim them. Only claimed deliveries are sent."""
     # A run without a `due_at` is due at its slot.
     due_at = Run.objects.filter(pk=OuterRef("run")).values(at=Coalesce("due_at", "slot_at"))
-    # No join, because the run would be locked too.
+    # A subquery instead of a join, because a join would lock the run, too.
     return [Sendable(*row) for row in rows.values_list(*SENDABLE_COLUMNS, Subquery(due_at))]
 
 
@@ -302,7 +302,7 @@ def notify_administrators(now: datetime) -> int:
     """Send one mail for each newly blocked company, if addresses are set. Return how many."""
     count = 0
     for queue in find_unnotified_queues().select_related("corp").defer(*CORP_SECRETS):
-        # Marked before the mail, so that it is sent at most once and a hanging mail server is not asked at every tick.
+        # The row is marked first, so that the mail is sent once at most, and a hanging mail server is asked only once.
         if not CorpQueue.objects.filter(pk=queue.pk, notified_at__isnull=True).update(notified_at=now):
             continue
         count += 1

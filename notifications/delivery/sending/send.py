@@ -54,8 +54,8 @@ K = TypeVar("K")
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# Ended calls are settled this often, also while others are under way. Not at once: one statement settles many calls,
-# and until then a call counts against its limits only this much longer.
+# Ended calls are settled this often, also while others are under way: one statement settles many calls. Until then an
+# ended call still counts against the limits.
 SETTLE_SECONDS = 0.2
 
 
@@ -99,7 +99,7 @@ class SendTask:
             budget = budgets.get(row.corp_id, 0)
             request = SENDERS[row.channel].make_request(row, corps[row.corp_id], daily_budget=budget)
             self._waiting[row.pk] = WaitingMessage(row, replace(request, id=f"{request.id}.{task_id}"))
-        # Seconds until each message that the limiter held back for too long may be tried.
+        # Messages that the limiter held back for too long, with the seconds until they may be tried.
         self._postponed: dict[int, float] = {}
         # Messages that the limiter admitted and the claim left out.
         self._passed_over: list[int] = []
@@ -135,7 +135,7 @@ class SendTask:
     def _begin_calls(self) -> None:
         """Begin as many calls as limits and threads allow."""
         room = settings.SEND_PARALLEL_PER_TASK - len(self._calls)
-        # Only when half of the room is free: claiming many rows costs the database as much as claiming one.
+        # It waits until half of the room is free: claiming many rows costs the database as much as claiming one.
         if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._calls:
             return
         admitted = self._admit_waiting(room)
@@ -210,7 +210,7 @@ class SendTask:
                 outcome = Outcome(OutcomeKind.UNCLEAR, message=f"the call failed: {type(answered).__name__}")
                 answered = EndedCall(delivery, outcome, None, delivery.attempt.started_at)
             settled.append(answered)
-        # If WeCom limits the rate, all calls there wait; if it limits parallel calls, fewer run at once.
+        # If WeCom limits the rate, all calls of that scope wait; if it limits parallel calls, fewer run at once.
         for each in settled:
             if each.outcome.is_rate_limited:
                 hold_scopes(SENDERS[each.delivery.channel].make_held_scopes(each.delivery), each.outcome)
@@ -379,7 +379,7 @@ def _update_pending(ids: Collection[int], **fields: datetime | None) -> None:
 
 # --- Past calls, from which the limiter fills a store that was emptied or came back with an old snapshot ---
 
-# No limit per minute or hour counts older calls.
+# Limits per minute or hour do not count older calls.
 COUNTED_TIME = timedelta(hours=1, minutes=1)
 CHINA = ZoneInfo("Asia/Shanghai")
 

@@ -84,7 +84,7 @@ def settle_attempt(attempt: Attempt, outcome: Outcome, *, duration_ms: int | Non
             fields |= {"invalid_count": invalid, "unlicensed_count": unlicensed}
         released = {"fencing_token": None, "lease_until": None, "queued_until": None}
         Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
-        # In the same transaction: if this is repeated because the answer to COMMIT was lost, it ends above.
+        # Done in the same transaction: if this call is repeated because the answer to COMMIT was lost, it ends above.
         if outcome.kind == OutcomeKind.POSTPONED:
             # Due messages of the same company, channel and robot wait, too: one at a time probes whether it works now.
             due = Delivery.objects.filter(

@@ -56,7 +56,7 @@ from notifications.models import Channel, Delivery, Medium, MessageForm, Priorit
 logger = logging.getLogger(__name__)
 
 HANDED_OUT_AT_ONCE = 500
-# Longer than an upload lasts. If two tasks have the same delivery nevertheless, the first freezes its bytes, and the
+# An upload takes less time. If two tasks have the same delivery nevertheless, the first freezes its bytes, and the
 # second has uploaded in vain.
 RESERVATION = 2 * QUEUE_LEASE
 # Uploads of one task at once, and their bytes in memory at once. A single larger file is uploaded alone.
