@@ -136,8 +136,10 @@ class AuditEntryAdmin(VisibleRowsAdmin):
         if model is None:
             is_of_a_username = entry.action in ABOUT_USERNAMES
             return format_html("{}", entry.subject or (gettext("an unknown username") if is_of_a_username else "—"))
-        subject = roles.label_group(entry.subject)
-        return format_html('{}<br><span class="quiet">{}</span>', subject, capfirst(str(model._meta.verbose_name)))
+        kind = capfirst(str(model._meta.verbose_name))
+        if isinstance(admin.site._registry.get(model), OneRowAdmin):  # its stored name may be in another language
+            return format_html("{}", kind)
+        return format_html('{}<br><span class="quiet">{}</span>', roles.label_group(entry.subject), kind)
 
     @admin.display(description=_("changes"))
     def changes_shown(self, entry: AuditEntry) -> SafeString:
@@ -300,9 +302,7 @@ class LockoutAdmin(AnyModelAdmin):
     list_display = (
         Column("tried_username", _("username"), lambda row: row.username, ordering="username"),
         Column(
-            "address",
-            _("IP address"),
-            lambda row: row.ip_address or gettext("a browser that has signed in before"),
+            *("address", _("IP address"), lambda row: row.ip_address or gettext("a browser that has signed in before")),
             ordering="ip_address",
         ),
         Column(

@@ -339,6 +339,14 @@ class TestList:
         assert ": — → 只读" in text
         assert "old" in text
 
+    def test_the_only_row_of_a_kind_has_its_name_in_the_reader_s_language(self, browser: Client) -> None:
+        clear_trail()
+        AuditEntry.objects.create(action="changed", model="accounts.signinpolicy", object_id=1, subject="登录方式")
+
+        page = browser.get(TRAIL, headers={"accept-language": "en"}).text
+
+        assert '<td class="field-subject_shown">Sign-in policy</td>' in page
+
     def test_the_list_shortens_a_message_s_text_and_the_entry_s_page_has_it(self, browser: Client) -> None:
         clear_trail()
         body = '销售额 {{ 销售.sum("销售额")|thousands }} 元' + "，请查看" * 30
