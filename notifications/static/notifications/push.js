@@ -75,7 +75,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const show = (found) => {
     const phone = find("[data-phone]", beside);
     const isPageOpen = Boolean(phone.querySelector("[data-message-page]")?.open);
-    if (!found.token || !phone.querySelector(".phone")) page.showDrawn(phone, found.message);
+    if (!found.token || !phone.querySelector(".phone:not([aria-hidden])")) page.showDrawn(phone, found.message);
     phone.querySelector("[data-message-page]")?.toggleAttribute("open", isPageOpen);
     showHtml(find("[data-sample]"), found.rows);
     showHtml(find("[data-outlook-place]"), found.who);
