@@ -116,12 +116,13 @@ def _list_admin_pages(browser: Browser) -> list[str]:
     for path, model_admin in lists.items():
         pages |= dict.fromkeys([path, *_list_linked_pages(path, _read_links(browser, path))])
         queries = [{"q": words} for words in WORDS] if model_admin.search_fields else []
-        queries += FILTER_TEXTS if _filters_people(model_admin) else []
+        queries += FILTER_TEXTS if _has_log_filter(model_admin) else []
         pages |= dict.fromkeys(f"{path}?{urlencode(query)}" for query in queries)
     return [page for page in pages if not page.startswith(EXCLUDED) and not page.endswith("/add/")]
 
 
-def _filters_people(model_admin: Any) -> bool:
+def _has_log_filter(model_admin: Any) -> bool:
+    """Return whether the list has a LogFilter, the only filter with `selects`, which also takes FILTER_TEXTS."""
     return any(hasattr(one, "selects") for one in model_admin.list_filter)
 
 

@@ -278,7 +278,7 @@ def _list_sends(world: World) -> list[dict[str, Any]]:
 
 
 def _count_most_in_a_minute(times: list[float]) -> int:
-    return max(bisect.bisect_left(times, moment + 60) - at for at, moment in enumerate(times))
+    return max(bisect.bisect_left(times, moment + 60) - index for index, moment in enumerate(times))
 
 
 def dispatch_once() -> None:

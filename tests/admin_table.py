@@ -71,6 +71,7 @@ KEEP_ROBOTS = ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE = f"{INTEGRATION} PA P1", "
 AUDITORS, AUDITORS_ELSEWHERE = "U SA S1 RA R1", "S2 R2"
 # People who manage the second company only.
 BLIND = "S2 I2 P2 R2"
+# People who do not see the token of P1.
 TOKEN_BLIND = f"N S1 PA IA I1 RA R1 {BLIND}"
 
 

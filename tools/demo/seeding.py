@@ -61,7 +61,7 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
         stock[row["日期"]] = min(row["可售天数"], stock.get(row["日期"], row["可售天数"]))
     slow = {day: f"昨天 销售额 合计 {figure:,} 元" for day, figure in sales.items() if figure < SLOW_SALES}
     short = {day: f"昨天 可售天数 最小 {figure} 天" for day, figure in stock.items() if figure < SHORT_STOCK_DAYS}
-    for name, demo, condition, found in ((SLOW_RULE, SALES, SLOW, slow), (SHORT_RULE, STOCK, SHORT, short)):
+    for name, demo, condition, texts in ((SLOW_RULE, SALES, SLOW, slow), (SHORT_RULE, STOCK, SHORT, short)):
         if AlertRule.objects.filter(name=name).exists():
             continue
         rule = AlertRule(name=name, corp=corp, card=_make_card(demo), owner=people[0], crontab="* * * * *")
@@ -69,7 +69,7 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
         reschedule(rule, now=now)
         rule.save()
         rule.users.set(people)
-        recent = {day: text for iso, text in found.items() if today - (day := date.fromisoformat(iso)) < ALERT_PAST}
+        recent = {day: text for iso, text in texts.items() if today - (day := date.fromisoformat(iso)) < ALERT_PAST}
         past.seed_past_incidents(rule, days=recent, now=now)
 
 

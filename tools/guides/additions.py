@@ -27,13 +27,13 @@ def write_diagnosis_checks(language: str) -> str:
     with override(language):
         parts = []
         for check in CHECKS.values():
-            rows = [_cells(one) for one in check.explanations.values()]
+            rows = [_explain(one) for one in check.explanations.values()]
             links = "".join(f"- <{url}>\n" for url in check.help_links)
             parts.append(
                 f"({check.guide})=\n### {_(check.label)}\n\n{_translate(check.purpose)}\n\n"
                 f"{_write_table(language, ('what', 'who', 'where'), rows)}\n{links}"
             )
-        rows = [_cells(one) for one in SHARED_EXPLANATIONS.values()]
+        rows = [_explain(one) for one in SHARED_EXPLANATIONS.values()]
         return "\n".join([*parts, _write_table(language, ("what", "who", "where"), rows)])
 
 
@@ -42,7 +42,7 @@ def write_wecom_codes(language: str) -> str:
         for_calls = [(code, call, explanation) for (call, code), explanation in EXPLANATIONS_OF_CALLS.items()]
         known = [(code, "", entry.explanation) for code, entry in ENTRIES.items()]
         rows = [
-            (f"[{code}]{{#{find_guide_anchor(code, operation=call)}}} {call and f'`{call}`'}", *_cells(explanation))
+            (f"[{code}]{{#{find_guide_anchor(code, operation=call)}}} {call and f'`{call}`'}", *_explain(explanation))
             for code, call, explanation in sorted([*known, *for_calls], key=lambda row: row[:2])
         ]
         return _write_table(language, ("code", "what", "who", "where"), rows)
@@ -57,7 +57,7 @@ def write_sign_in_pages(language: str) -> str:
         return _write_table(language, ("page", "what", "who"), rows)
 
 
-def _cells(explanation: Explanation) -> tuple[str, str, str]:
+def _explain(explanation: Explanation) -> tuple[str, str, str]:
     return _translate(explanation.what), _translate(explanation.who), _translate(explanation.where)
 
 
