@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # The same few examples each time, on machines of any speed. HYPOTHESIS_PROFILE=nightly tries thousands of others.
 _any_machine = hypothesis_settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.register_profile("ci", _any_machine, max_examples=25, derandomize=True)
+hypothesis_settings.register_profile("ci", _any_machine, max_examples=15, derandomize=True)
 hypothesis_settings.register_profile("nightly", _any_machine, max_examples=10_000)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -23,10 +23,11 @@ from notifications.models import Report, Subscription
 from tests.deploy.commands import Command, compose, composed
 from tests.e2e.stack import BIN, Program, running, wait_for_http, wait_for_log
 from tests.e2e.waiting import eventually
+from tests.nightly import nightly
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
 from tools.services import free_port
 
-pytestmark = pytest.mark.processes
+pytestmark = [nightly, pytest.mark.processes]
 STARTED = ("web-1", "worker-urgent", "worker", "worker-data", "worker-charts", "beat")
 HOST = {"Host": "bi.example.com"}
 

@@ -28,7 +28,7 @@ from tests.nightly import nightly
 from tests.programs import needs
 from tools.services import free_port
 
-pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+pytestmark = [nightly, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 PEOPLE = 24
 # As systemd does: the socket is number 3, and LISTEN_PID is the pid that the started program keeps.
 ACTIVATE = """
@@ -164,7 +164,6 @@ esac
 """
 
 
-@nightly
 @needs("nginx", package="nginx-light")
 @needs("openssl")
 def test_while_compose_replaces_web_containers_no_request_fails(

@@ -11,9 +11,10 @@ from notifications.models import Attempt, Delivery, Receipt, Report, Subscriptio
 from tests.crowd import count_messages_by_person, expect_one_each, run_crowd
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
+from tests.nightly import nightly
 from tests.sandbox_process import CORPID
 
-pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+pytestmark = [nightly, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 PEOPLE = 40
 

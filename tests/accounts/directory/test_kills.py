@@ -19,11 +19,11 @@ from tests.accounts.directory.people_of import People, links
 from tests.accounts.dying import Workers
 from tests.integrations.directory.place import Directory
 from tests.integrations.directory.wecom_events import WeComEvents
-from tests.nightly import IS_NIGHTLY
+from tests.nightly import nightly
 
-pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+pytestmark = [nightly, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
-KILLS = 20 if IS_NIGHTLY else 10
+KILLS = 20
 # Workers may end before the chosen moment; so many are tried.
 ROUNDS_AT_MOST = 60
 SALES, BELOW_SALES, FINANCE = 2, 3, 4

@@ -21,10 +21,11 @@ from tests.e2e.console import PASSWORD, Console
 from tests.e2e.phones import connected, phone_of
 from tests.e2e.stack import BIN, Stack, wait_for_log
 from tests.e2e.waiting import eventually
+from tests.nightly import nightly
 from tests.notifications.admin.test_push_page import listed
 from tests.sandbox_process import CORPID
 
-pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+pytestmark = [nightly, pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 PUSHES = "/admin/notifications/subscription/"
 # A picture takes two or three seconds, and much longer on a busy machine.
 PICTURE_MS = 180_000

@@ -71,6 +71,7 @@ def options() -> tuple[str, str]:
     return "--programs", str(postgresql_programs.find_programs())
 
 
+@nightly
 def test_it_is_restored_into_another_server_and_is_a_copy_there(
     machine: Machine, file: Path, empty_url: str, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from django.test import Client
 from guanwecom.operations.middleware import RETRY_SECONDS, LateRequestMiddleware
 from tests.e2e.stack import BIN, running, wait_for_http
 from tests.e2e.waiting import eventually
+from tests.nightly import nightly
 from tools.services import free_port
 
 THREADS = 2
@@ -138,6 +139,7 @@ def send(
         yield act
 
 
+@nightly
 @pytest.mark.processes
 def test_half_requests_in_all_threads_keep_nobody_from_an_answer(send: Callable[[bytes], socket.socket]) -> None:
     """Let half requests hold all threads for seconds while other requests wait.

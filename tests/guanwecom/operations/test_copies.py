@@ -18,6 +18,7 @@ from notifications.models import Run, Subscription
 from tests import postgresql_programs
 from tests.e2e.stack import Stack, wait_for_log
 from tests.e2e.waiting import eventually
+from tests.nightly import nightly
 from tests.notifications.factories import make_person, make_subscription
 from tests.programs import run_program
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
@@ -76,6 +77,7 @@ def _waits_for_a_lock(url: str) -> bool:
         return waiting.fetchone() == (1,)
 
 
+@nightly
 def test_of_an_original_and_its_copy_only_the_original_sends(
     process_environ: dict[str, str], url: str, project_root: Path, tmp_path: Path
 ) -> None:

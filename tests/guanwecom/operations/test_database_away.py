@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.nightly import nightly
+
 PASSWORD = "invented-password-of-a-database"
+
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 
+@nightly
 def test_every_command_says_in_one_line_that_it_is_away(
     process_environ: dict[str, str], project_root: Path, tmp_path: Path
 ) -> None:

@@ -18,10 +18,11 @@ from integrations.models import Heartbeat, Installation
 from notifications.models import Run, Subscription
 from tests.e2e.stack import BIN, Program, Stack
 from tests.e2e.waiting import eventually
+from tests.nightly import nightly
 from tests.notifications.factories import make_subscription, make_superuser
 from tests.sandbox_process import start_sandbox
 
-pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+pytestmark = [nightly, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 TOKEN = "invented-token-of-at-least-32-characters"
 
 

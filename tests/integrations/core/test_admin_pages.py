@@ -169,7 +169,7 @@ def keys(page: KeysetPage) -> list[int]:
 
 
 @given(number=st.integers(0, 12), size=st.integers(1, 5))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_leafing_forth_and_back_shows_every_row_once(number: int, size: int) -> None:
     pks = fill(number)
     pages = [read_page(Group.objects.all(), size=size)]

@@ -62,7 +62,7 @@ def test_a_cycle_and_a_missing_parent_hang_nothing(corp: Corp) -> None:
 
 
 @given(parents=st.dictionaries(st.integers(1, 12), st.one_of(st.none(), st.integers(1, 14)), min_size=1))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_stands_above_is_what_means_it(corp: Corp, parents: dict[int, int | None]) -> None:
     """Compare both directions for any tree with a removed department."""
     Department.objects.all().delete()
@@ -75,7 +75,7 @@ def test_what_stands_above_is_what_means_it(corp: Corp, parents: dict[int, int |
 
 
 @given(parents=st.dictionaries(st.integers(1, 12), st.one_of(st.none(), st.integers(1, 14)), min_size=1))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_parents_give_every_department_a_path_that_ends_with_it(corp: Corp, parents: dict[int, int | None]) -> None:
     Department.objects.all().delete()
     keys = make(corp, parents)

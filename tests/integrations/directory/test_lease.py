@@ -21,7 +21,7 @@ from integrations.models import Job, Member, SyncRun
 from integrations.models.jobs import LeaseLostError
 from tests.integrations.directory.place import Directory, carry_on
 from tests.jobs import do_jobs, end_leases
-from tests.nightly import IS_NIGHTLY
+from tests.nightly import nightly
 
 Status = SyncRun.Status
 
@@ -82,7 +82,7 @@ def test_progress_is_reported_while_reading_and_writing(place: Directory, monkey
 # and each report of progress, which the run makes at every step. It forks because starting Python takes longer than
 # the whole run.
 STEPS_AT_MOST = 110
-KILLS = 20 if IS_NIGHTLY else 10
+KILLS = 20
 WORKERS = """
 import os, sys, django
 django.setup()
@@ -124,6 +124,7 @@ def workers(process_environ: dict[str, str], project_root: Path) -> Iterator[sub
         process.kill()
 
 
+@nightly
 @pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_kills_in_the_middle_leave_the_same_directory(place: Directory, workers: subprocess.Popen[str]) -> None:

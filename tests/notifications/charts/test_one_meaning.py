@@ -41,7 +41,7 @@ def cells_of(content: bytes) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in openpyxl.load_workbook(io.BytesIO(content)).worksheets[0].rows]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(ROWS.filter(lambda rows: any(value is not None for _name, value in rows)))
 def test_labels_of_bars_are_the_totals_of_their_known_values(rows: list[tuple[str, Decimal | int | None]]) -> None:
     table = table_of(rows)
@@ -55,7 +55,7 @@ def test_labels_of_bars_are_the_totals_of_their_known_values(rows: list[tuple[st
     assert bars(table_of(rows[::-1])) == bars(table)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(ROWS, st.sampled_from([Kind.NUMBER, Kind.PERCENT]))
 def test_cells_of_pictures_pages_and_files_are_the_value(
     rows: list[tuple[str, Decimal | int | None]], kind: Kind

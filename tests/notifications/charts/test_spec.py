@@ -126,7 +126,7 @@ def test_nothing_of_the_data_is_a_field_an_expression_or_an_address(
     assert len(list(rows(found))) <= 1000
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(drawing=drawings())
 def test_hostile_data_is_drawn_and_injects_nothing(draw: Draw, drawing: tuple[Chart, Table]) -> None:
     try:

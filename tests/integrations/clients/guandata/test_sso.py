@@ -215,7 +215,7 @@ def test_a_template_has_the_id_as_a_whole_part_of_its_path(text: str, is_one: bo
 trickery = st.text(max_size=40) | st.text(alphabet="/\\%2fFcC5.:@?#&=;\r\n\t {}-", max_size=30)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(asked=trickery, query=trickery.map(lambda text: quote(text, safe="/?&=;%")), on_phone=st.booleans())
 def test_whatever_is_asked_for_the_landing_is_the_bi_with_our_token_alone(
     asked: str, query: str, on_phone: bool

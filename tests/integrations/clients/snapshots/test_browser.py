@@ -30,6 +30,7 @@ from integrations.clients.snapshots import (
 from integrations.clients.supervised_browser import SupervisedBrowser
 from tests.bi_pages import count_rows, load_picture, make_bi_card
 from tests.chromium import find_picture_browser
+from tests.nightly import nightly
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 pytestmark = pytest.mark.e2e
@@ -203,6 +204,7 @@ def started(browser: SupervisedBrowser) -> list[psutil.Process]:
     return [one for one in psutil.process_iter() if one.pid in pids]  # without those that have ended since
 
 
+@nightly
 def test_a_browser_that_died_was_used_for_long_or_grew_too_large_is_followed_by_another(
     browser: SupervisedBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +230,7 @@ def test_a_browser_that_died_was_used_for_long_or_grew_too_large_is_followed_by_
     assert psutil.wait_procs(third, timeout=30)[1] == []
 
 
+@nightly
 def test_one_that_hangs_is_killed(
     browser: SupervisedBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

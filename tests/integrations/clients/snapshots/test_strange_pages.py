@@ -17,6 +17,7 @@ from tests.bi_pages import load_picture
 from tests.chromium import find_picture_browser, require_chromium
 from tests.http_server import QuietServer, serve_in_thread
 from tests.integrations.clients.snapshots.test_browser import InThread, refused
+from tests.nightly import nightly
 
 pytestmark = pytest.mark.e2e
 CARD = '<div class="card" style="height:300px">销售额<svg width="50" height="50"></svg></div>'
@@ -295,6 +296,7 @@ def test_which_hosts_and_ports_are_reached(url: str, is_reached: bool) -> None:
     assert access.reaches(url) == is_reached
 
 
+@nightly
 def test_nor_through_the_proxy() -> None:
     page = REACHES_OUT + REACHES_OUT.replace("{other}", "http://other.example")
     with served(Site({"/reaches-out": page}, "http://bi.example:9090")) as proxy:

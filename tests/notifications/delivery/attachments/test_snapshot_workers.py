@@ -19,10 +19,11 @@ from tests.bi_pages import count_rows, make_bi_card
 from tests.chromium import make_path_with_chromium
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
+from tests.nightly import nightly
 from tests.notifications.factories import make_corp, make_person, make_report, make_run, make_subscription
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
-pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+pytestmark = [nightly, pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 PEOPLE = [f"person{number:02d}" for number in range(4)]
 # People who see only some regions, on two cards with a row for each region.

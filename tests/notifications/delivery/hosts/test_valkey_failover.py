@@ -65,6 +65,7 @@ def environ(valkeys: Watched) -> dict[str, str]:
     return {"VALKEY_URL": valkeys.url, "VALKEY_SENTINEL_PASSWORD": SENTINEL_PASSWORD}
 
 
+@nightly
 def test_every_door_leads_to_the_primary_before_and_after(project_root: Path, valkeys: Watched) -> None:
     env = {**os.environ, **environ(valkeys), "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
     with subprocess.Popen(

@@ -141,7 +141,7 @@ class TestHours:
         assert valkey_client.hlen("push:limit:company:ww1:send:hour") <= 2
 
     @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 4)), min_size=1, max_size=25))
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_no_hour_at_wecom_holds_more(self, valkey_client: redis.Redis, steps: list[tuple[int, int]]) -> None:
         """Calls arrive at WeCom at the beginning or at the end of their lease."""
         valkey_client.flushdb()
@@ -332,7 +332,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(steps=STEPS, arrivals=st.randoms(use_true_random=False))
 def test_no_window_of_sixty_seconds_ever_holds_too_many_arrivals(
     valkey_client: redis.Redis, steps: list[tuple[str, Any]], arrivals: Any

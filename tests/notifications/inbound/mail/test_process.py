@@ -20,6 +20,7 @@ from notifications.delivery.rows import RENDER_LEASE
 from notifications.models import InboundChannel, IncomingMessage, Run
 from tests.e2e.stack import Program, running, wait_for_log
 from tests.e2e.waiting import eventually
+from tests.nightly import nightly
 from tests.notifications.factories import make_manager, make_person
 from tests.notifications.inbound.channels import mail, make_mail_channel
 from tests.notifications.inbound.mail.doors import certificate
@@ -67,6 +68,7 @@ def sign_in(port: int, channel: tuple[InboundChannel, str]) -> Iterator[smtplib.
         yield client
 
 
+@nightly
 def test_killed_between_commit_and_answer_nobody_gets_the_message_twice_and_nothing_is_lost(
     doors: Doors, channel: tuple[InboundChannel, str], person: User
 ) -> None:
@@ -92,6 +94,7 @@ def test_killed_between_commit_and_answer_nobody_gets_the_message_twice_and_noth
     assert maintenance.sweep_deliveries(now=database_now() + RENDER_LEASE) == [run.pk]
 
 
+@nightly
 def test_hostile_mails_of_one_channel_hold_up_no_other(
     doors: Doors, channel: tuple[InboundChannel, str], corp: Corp, person: User
 ) -> None:
