@@ -40,7 +40,7 @@ LIFETIMES = ((30, _("30 days")), (90, _("90 days")), (365, _("1 year")), (730, _
 Reach, SendReach = ApiToken.Reach, ApiToken.SendReach
 # Permissions besides sending messages, which has limits of its own.
 PURPOSES = ("may_run", "may_read", "may_alert")
-# The lists of each scope, and what to say if they are empty.
+# The fields that list the rows of each scope, and the error if they are empty.
 REACH_LISTS: dict[Any, tuple[tuple[str, ...], Any]] = {
     Reach.CORPS: (("corps",), _("Choose at least one company.")),
     Reach.SUBSCRIPTIONS: (("subscriptions",), _("Choose at least one push.")),
@@ -56,7 +56,7 @@ class ApiTokenForm(AnyModelForm):
 
     person: User
     days = forms.TypedChoiceField(label=_("expires in"), choices=LIFETIMES, coerce=int, initial=365)
-    page_key = forms.CharField(
+    page_key = forms.CharField(  # the column form_key: Django refuses forms with the name of an uneditable column
         label="",
         widget=forms.HiddenInput,
         initial=lambda: uuid.uuid4().hex,
@@ -108,7 +108,7 @@ class ApiTokenForm(AnyModelForm):
             cleaned["daily_limit"] = ApiToken._meta.get_field("daily_limit").default
         if cleaned.get("may_alert") and reach == Reach.SUBSCRIPTIONS:
             self.add_error("reach", _("Alert rules belong to companies: let the token reach companies, or everything."))
-        # A token that only sends needs no pushes.
+        # A token that only sends messages needs neither companies nor pushes here.
         has_purpose = any(cleaned.get(name) for name in PURPOSES)
         self._clean_lists(cleaned, REACH_LISTS, reach, is_needed=has_purpose)
         self._clean_lists(cleaned, SEND_LISTS, sends_to if is_sending else "", is_needed=is_sending)

@@ -63,7 +63,7 @@ class SuccessorPage(AnyModelAdmin):
 
     def successor_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show the choice of a successor, or save it. Offers the people whom the administrator sees and who may own the
-        row; tokens and channels only to people with no more rights than the owner."""
+        row; for a token or a channel only those with no more rights than its owner."""
         editor, permission = get_administrator(request), f"notifications.change_{self.opts.model_name}"
         if not editor.has_perm(permission):
             raise PermissionDenied
@@ -93,7 +93,7 @@ class SuccessorPage(AnyModelAdmin):
 
 def find_run_state(status: str, error: str, recipient_count: int = 1) -> tuple[State, str]:
     """Return the state of a run with these column values, and a detail to show beside it, which may be empty. A
-    finished run that missed somebody is only partly done."""
+    finished run with an error did not reach everybody: it is partly delivered."""
     if status == Run.Status.FINISHED and not recipient_count:
         return State.DONE, gettext("reached nobody")
     if status == Run.Status.FINISHED and error:
@@ -117,8 +117,8 @@ def count_run_people(run: Run) -> tuple[int | str, int | str]:
 
 
 class PartPermissions:
-    """Permissions of an inline. People who may change the model `whole` of this app may also add, change and delete the
-    inline's rows."""
+    """Permissions of an inline. `whole`: the model of this app to which its rows belong. People who may change it may
+    also add, change and delete the rows."""
 
     whole: str
 

@@ -54,9 +54,9 @@ from notifications.subscriptions.schedules import find_unknown_years
 COUNT_AT_MOST = 1000
 # A message that has been due for longer is stuck: no worker takes it.
 OVERDUE = timedelta(minutes=5)
-# At most so many are named in one warning.
+# A warning names at most this number of rows.
 NAMED_AT_MOST = 5
-# Failures are reported for so long.
+# Failures are reported for this time.
 RECENT = timedelta(days=1)
 # How early the end of the calendar of holidays is announced.
 CALENDAR_NOTICE = timedelta(days=30)
@@ -88,16 +88,16 @@ def list_push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, li
         last_sent = find_newest_success(list(lines), midnights[0])
         for pk, corp_lines in lines.items():
             # The counts are people, while the linked lists show their deliveries.
-            counts, named = found.get(pk, statistics.OutcomeCounts()), {"corp": str(pk), "day": "today"}
-            todays_url = _list_url("delivery", **named)
+            counts, filters = found.get(pk, statistics.OutcomeCounts()), {"corp": str(pk), "day": "today"}
+            todays_url = _list_url("delivery", **filters)
             refused, tone = _format_recipients(counts.refused), "bad" if counts.refused else ""
-            last, accepted = last_sent.get(pk), _format_recipients(counts.accepted)
-            sent_at = f"{timezone.localtime(last[0]):%H:%M}" if last else "—"
+            accepted = _format_recipients(counts.accepted)
+            sent_at = f"{timezone.localtime(last_sent[pk][0]):%H:%M}" if pk in last_sent else "—"
             corp_lines.append(Line(_("Last sent"), sent_at, is_main=True))
             corp_lines.append(Line(_("Accepted today"), accepted, "", todays_url, is_main=True))
             corp_lines.append(Line(_("Refused or canceled today"), refused, tone, todays_url))
             if counts.unknown:
-                url = _list_url("delivery", **named, status__exact="unknown")
+                url = _list_url("delivery", **filters, status__exact="unknown")
                 corp_lines.append(Line(_("Outcome unknown today"), _format_recipients(counts.unknown), "bad", url))
             still_to_go = waiting.get(pk, statistics.OutcomeCounts()).waiting
             url = _list_url("delivery", corp=pk, status__exact="pending")
@@ -144,8 +144,8 @@ def _warn(
 
 
 def _warn_of_schedules(request: HttpRequest, now: datetime) -> Iterator[Attention]:
-    """Warn of pushes and alert rules without a next time, which would never run again, and before the calendar of
-    holidays ends, with the names of the pushes and rules that use it. The link leads to the calendar, or to the list of
+    """Warn of pushes and alert rules without a next time, which would never run again, and, before the calendar of
+    holidays ends, of pushes and rules that depend on it, by name. The link leads to the calendar, or to the list of
     these pushes or rules if the person may not edit the calendar."""
     years = find_unknown_years([(now + CALENDAR_NOTICE).date()])
     names, addresses = list[str](), list[str]()
@@ -270,7 +270,7 @@ def _warn_of_incidents_and_queues(request: HttpRequest, corps: Sequence[Corp], n
             if percent >= statistics.WARNED_PERCENT:
                 nearly_used = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
                 yield Attention(nearly_used % {"corp": queue, "percent": percent}, _link_queue(queue), "warn")
-        if not may_see_corps(request):  # people who see companies find it beside the company
+        if not may_see_corps(request):  # people who see companies find these sentences beside each company
             url = reverse("admin:notifications_corpqueue_changelist")
             yield from (Attention(one, url) for one in checks.list_refusal_sentences(None, seen_by=request.user))
 
@@ -287,7 +287,7 @@ def _list_url(model: str, **filters: str | int) -> str:
     return f"{reverse(f'admin:notifications_{model}_changelist')}?{urlencode(filters)}"
 
 
-# Limits of a person's page: pushes, and as many alert rules; messages.
+# A person's page shows at most this number of pushes, as many alert rules, and this number of messages.
 SHOWN_AT_MOST = 200
 MESSAGES_SHOWN = 10
 
@@ -296,7 +296,7 @@ def render_person_panel(request: HttpRequest, person: User) -> SafeString:
     """Render the enabled pushes and alert rules that name the person, and the newest messages to them. Empty if the
     viewer may see none of these."""
     context: dict[str, Any] = {"person": person}
-    # URL, name, kind, reason, schedule, and why it would not reach the person now, if so.
+    # URL, name, kind, why it names the person, schedule, and why it would not reach the person now (empty if it would).
     lines: list[tuple[Any, ...]] = []
     if request.user.has_perm("notifications.view_subscription"):
         why = explain_naming(person, Subscription)

@@ -97,7 +97,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         self, request: HttpRequest, obj: InboundChannel | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
         kwargs["form"] = NewChannelForm if obj is None else ChannelForm
-        # People with view permission only see just the fields that both kinds have.
+        # People who may only view see just the fields that both kinds have.
         if obj is not None and obj.kind == InboundChannel.Kind.MAIL and self.has_change_permission(request, obj):
             kwargs["form"] = inbound_form.MailChannelForm
         return base.set_form_person(
@@ -164,7 +164,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
             "trial": None if last is None else _try_payload(channel, form, last[0], now),
         }
         answer = {
-            "summaries": {},
+            "summaries": {},  # one_page.js expects it and `waiting`; this page shows neither
             "waiting": "",
             "stamp": "" if last is None else last[1].isoformat(),
             "tree": render_to_string(f"{FOLDER}/_tree.html", context, request),
@@ -193,7 +193,7 @@ class InboundChannelAdmin(base.SuccessorPage, ConfirmedChanges, ButtonsPage, bas
         if not change:
             super().save_model(request, obj, form, change)
             return
-        # Calls and notices write these meanwhile; another administrator may have renewed the secret.
+        # Calls and notices write these columns meanwhile; another administrator may have renewed the secret.
         left_out = {"id", "gather_until", "last_payload", "last_payload_at"}
         if "scheme" not in form.changed_data:
             left_out |= {"secret", "digest"}
@@ -302,7 +302,7 @@ def _try_payload(channel: InboundChannel, form: ChannelForm, payload: Payload, n
     makes none."""
     try:
         alerts = read_alerts(payload, now=now)[0] if channel.is_alert else []
-        # An alert's text comes from the incident, so only the recipients of an empty message are previewed.
+        # An alert's text comes from its incident, so an empty message previews the recipients only.
         mapped = MappedMessage(IncomingMessage()) if channel.is_alert else map_payload(channel, payload, now=now)
         if mapped is None:
             return {"is_left_out": True}

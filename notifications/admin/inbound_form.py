@@ -1,4 +1,4 @@
-"""Forms of inbound channels: one for a new channel, one for its mapping, recipients and limits."""
+"""Forms of inbound channels: of a new channel, of a saved webhook, and of a saved mail channel."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ RECIPIENTS = (
     (AddressKind.DEPARTMENT.value, _("a field with departments")),
     (AddressKind.GROUP.value, _("a field with groups")),
 )
-# Fields of webhooks and mail channels.
+# Fields that webhooks and mail channels have.
 COMMON_FIELDS = (
     *("name", "is_enabled", "corp", "reach", "departments", "users", "groups", "with_subdepartments"),
     *("form", "priority", "lifetime_hours", "daily_limit"),
@@ -240,10 +240,10 @@ class ChannelForm(VersionedForm):
             if path:
                 expressions.check_expression(path)
         except InvalidExpressionError as error:
-            words = _("“%(path)s” uses a function that JMESPath does not have.")
+            sentence = _("“%(path)s” uses a function that JMESPath does not have.")
             if error.position >= 0:
-                words = _("“%(path)s” is no JMESPath: it is not understood from character %(number)d on.")
-            self.add_error(name, words % {"path": path[:80], "number": error.position + 1})
+                sentence = _("“%(path)s” is no JMESPath: it is not understood from character %(number)d on.")
+            self.add_error(name, sentence % {"path": path[:80], "number": error.position + 1})
 
     def _check_recipients(self, cleaned: dict[str, Any]) -> None:
         kind = cleaned.get("recipient_kind", "")

@@ -43,7 +43,7 @@ from notifications.models import Delivery, Incident, IncidentEvent, IncomingMess
 
 # Rows shown on a page; the lists show all.
 PEOPLE_SHOWN, RUNS_SHOWN = 10, 10
-WORDS_AT_MOST = 100
+WORDS_CHARACTERS = 100  # of a search
 # Other years are typing errors, and some are out of the database's range.
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(9000, 12, 31)
 # Rows of a CSV file. A run has fewer recipients, but an unfiltered list may cover years.
@@ -51,7 +51,7 @@ ROWS_AT_MOST = 200_000
 BATCH = 1000
 Status = Receipt.Status
 LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
-# The states of people who were skipped, by the reason. Other reasons are failures.
+# The state of a skipped person, by the reason. A person with another reason is shown as failed.
 _SKIPPED = {
     **dict.fromkeys(("paused", "declined"), State.PAUSED),
     **dict.fromkeys(("corp_disabled", "user_disabled", "barred"), State.DISABLED),
@@ -135,8 +135,8 @@ def describe_run(request: HttpRequest, run: Run) -> dict[str, Any]:
 
 
 def _find_remedy(request: HttpRequest, run: Run, *, is_data_missing: bool) -> dict[str, Any]:
-    """Return who can fix the run, or a button if the viewer can. The causes in this order: WeCom refuses the company's
-    calls, data is missing, or the run failed otherwise and can be repeated."""
+    """Return who can fix the run, or a button if the viewer can. Looks for causes in this order: WeCom refuses the
+    company's calls, data is missing, or the run failed otherwise and can be repeated."""
     waiting = run.deliveries.unsettled().order_by().values_list("corp", flat=True).distinct()
     corps = Corp.objects.visible_to(request.user).filter(pk__in=list(waiting))
     for pk, refusal in checks.find_refusals(corps).items():
@@ -146,14 +146,14 @@ def _find_remedy(request: HttpRequest, run: Run, *, is_data_missing: bool) -> di
         return {"who": gettext("People who manage WeCom companies can fix it.")}
     # The data that could not be fetched.
     card_data = report_contents.find_card_data(run) if is_data_missing or run.status == Run.Status.FAILED else ()
-    failed = next((card.card_id for card, state in card_data if state.problem_code), None)
-    if failed is not None:
+    card_key = next((card.card_id for card, data in card_data if data.problem_code), None)
+    if card_key is not None:
         if (
             request.user.has_perm("integrations.view_card")
-            and Card.objects.visible_to(request.user).filter(pk=failed).exists()
+            and Card.objects.visible_to(request.user).filter(pk=card_key).exists()
         ):
             return {
-                "remedy_url": reverse("admin:integrations_card_change", args=[failed]),
+                "remedy_url": reverse("admin:integrations_card_change", args=[card_key]),
                 "remedy": gettext("Open the data"),
             }
         return {"who": gettext("People who manage the data source can fix it.")}
@@ -169,9 +169,9 @@ def _find_remedy(request: HttpRequest, run: Run, *, is_data_missing: bool) -> di
 
 
 def describe_people(request: HttpRequest, **lookups: int) -> dict[str, Any]:
-    """Return the template context of the people of a run or a message: their numbers by status and the first people, of
-    a run only those not reached. `lookups`: `run` or `delivery` with its key. Empty without permission to see receipts.
-    Makes four queries."""
+    """Return the template context of the people of a run or a message: their numbers by status, and the first
+    people; of a run, only those who may not have been reached. `lookups`: `run` or `delivery` with its key. Empty
+    without permission to see receipts. Makes four queries."""
     if not request.user.has_perm("notifications.view_receipt"):
         return {}
     receipts = Receipt.objects.visible_to(request.user).filter(**lookups)
@@ -182,7 +182,7 @@ def describe_people(request: HttpRequest, **lookups: int) -> dict[str, Any]:
     query = {f"{name}__id__exact": value for name, value in lookups.items()}
     listed = receipts.perhaps_unreached() if "run" in lookups else receipts
     listed = listed.select_related("user", "delivery__corp").defer("delivery__body", "delivery__text")
-    # The messages' own counts, corrected by the few receipts that have a status of their own.
+    # The numbers of people by their messages' status, corrected by the few receipts that have a status of their own.
     counted: Counter[str] = Counter()
     for status, count in deliveries.order_by().values_list("status").annotate(Sum("recipient_count")):
         counted[status] += count
@@ -249,8 +249,8 @@ def find_reason(receipt: Receipt) -> str:
     """Explain why the person did not get the message; empty if nothing went wrong."""
     if receipt.reason:
         return receipt.reason_text
-    said = explanations.explain_receipt(receipt)
-    return "" if said is None else said.what
+    explanation = explanations.explain_receipt(receipt)
+    return "" if explanation is None else explanation.what
 
 
 # --- Search ---------------------------------------------------------------------------------------------------------
@@ -258,14 +258,13 @@ def find_reason(receipt: Receipt) -> str:
 # Limits of a search: people found, and pushes, incidents and messages found.
 PEOPLE_AT_MOST = 100
 NAMED_AT_MOST = 200
-# Up to this number of keys are read first and passed to the next query.
+# If a query finds at most this number of keys, they are read and passed to the next query.
 KEYS_AT_MOST = 1_000
 _MARK = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 def find_mark(words: str) -> str | None:
-    """Return the mark of a message in `words`, which may be the mark itself or the message's URL; None if there is
-    none."""
+    """Return the mark of a message, the 32 hexadecimal digits in its URL, if `words` has one."""
     found = _MARK.search(words.lower())
     return found[0] if found else None
 
@@ -315,8 +314,8 @@ PERIODS = {"today": (_("Today"), 0, 0), "yesterday": (_("Yesterday"), -1, -1), "
 
 class LogFilter(admin.ListFilter):
     """The filter form beside a log's list (admin/notifications/log/_filter.html). Empty or invalid values filter
-    nothing; the form shows the error. `exact`: columns that links filter by, with labels; each is shown with a way to
-    drop it. `selects`: label and choices of each lookup; the choices may be a function of the person.
+    nothing; the form shows the error. `exact`: labels of the foreign keys by which links to the list filter; each is
+    shown only while in use. `selects`: label and choices of each lookup; the choices may be a function of the person.
     `has_words`: whether the rows can be searched by person and by push."""
 
     title = _("Filter")
@@ -332,7 +331,7 @@ class LogFilter(admin.ListFilter):
         self.person = base.get_administrator(request)
         corps = Corp.objects.visible_to(self.person).order_by("name").values_list("pk", "name")
         words = {"person": _("person"), "push": pgettext_lazy("filter", "push or alert")} if self.has_words else {}
-        widget = forms.TextInput({"maxlength": WORDS_AT_MOST})
+        widget = forms.TextInput({"maxlength": WORDS_CHARACTERS})
         fields: dict[str, forms.Field] = {
             **{name: forms.CharField(label=label, required=False, widget=widget) for name, label in words.items()},
             "corp": _make_choice_field(_("company"), corps),
@@ -354,7 +353,7 @@ class LogFilter(admin.ListFilter):
     def choices(self, changelist: Any) -> Iterator[Any]:
         return iter(())
 
-    def exact_rows(self) -> Iterator[tuple[str, str, Any, str]]:
+    def list_exact_filters(self) -> Iterator[tuple[str, str, Any, str]]:
         """Yield name, key, label and row name of each exact filter in use; no row name if the person may not see it."""
         for column, label in self.exact.items():
             if key := self.asked.get(name := f"{column}__id__exact"):
@@ -508,7 +507,7 @@ class LogAdmin(RowsAdmin, ReadOnlyAdmin):
         return response
 
     def _write_csv(self, request: HttpRequest, found: QuerySet[Any], language: str) -> Iterator[str]:
-        """Yield the lines of the file in `language`. They are produced after the request, so its language is gone."""
+        """Yield the lines of the file, in `language`: they are made after the view, when no language is active."""
         columns = self.pick_columns(self.csv_columns)
         with translation.override(language):
             head = "\ufeff" + format_csv_line([str(column.short_description) for column in columns])

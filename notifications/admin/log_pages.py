@@ -87,14 +87,14 @@ class RunAdmin(log.LogAdmin):
         Column("accepted", _("accepted"), lambda run: run.accepted_total if run.rendered_at else "—"),
         # People whose message is settled but was not accepted.
         Column(
-            "exceptions",
+            "not_accepted",
             _("not accepted"),
             lambda run: run.recipient_count - run.accepted_total - run.waiting_total if run.rendered_at else "—",
         ),
         Column("skipped", _("skipped"), lambda run: base.count_run_people(run)[1]),
         Column("why", _("reason"), lambda run: run.error_text),
     )
-    list_columns = ("subject", "state", "slot", "trigger", "recipients", "accepted", "exceptions", "skipped", "why")
+    list_columns = ("subject", "state", "slot", "trigger", "recipients", "accepted", "not_accepted", "skipped", "why")
     csv_columns = ("subject", "trigger", "slot", "ended", "state", *list_columns[4:])
     change_form_template = "admin/notifications/run_page.html"
     list_filter = (RunFilter,)
@@ -113,7 +113,7 @@ class RunAdmin(log.LogAdmin):
         )
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Add names."""
+        """Add the name of each run as `plain_name`."""
         named = name_runs(rows)
         for run in rows:
             run.plain_name = named[run.pk]
@@ -241,21 +241,21 @@ class DeliveryAdmin(log.LogAdmin):
         Column("state", _("status"), lambda one: one.get_status_display(), _show_delivery_status),
         Column("recipient_count", _("recipients"), lambda one: one.recipient_count),
         Column("accepted", _("accepted"), lambda one: one.accepted_count),
-        Column("exceptions", _("invalid accounts"), lambda one: one.invalid_count + one.unlicensed_count),
+        Column("invalid", _("invalid accounts"), lambda one: one.invalid_count + one.unlicensed_count),
         Column("tries", _("attempts"), lambda one: one.attempt_count),
         Column("errcode", _("WeCom's error code"), lambda one: one.errcode or None),
-        Column("what", _("reason"), lambda one: one.said and one.said.what),
-        Column("who", _("Who can fix it"), lambda one: one.said and one.said.who),
-        Column("where", _("Where"), lambda one: one.said and one.said.where),
+        Column("what", _("reason"), lambda one: one.explanation and one.explanation.what),
+        Column("who", _("Who can fix it"), lambda one: one.explanation and one.explanation.who),
+        Column("where", _("Where"), lambda one: one.explanation and one.explanation.where),
         Column("created", _("created"), lambda one: one.created_at, ordering="created_at"),
         Column("settled", _("settled"), lambda one: one.settled_at),
     )
     list_columns = (
         *("title", "corp_name", "state", "recipient_count"),
-        *("accepted", "exceptions", "tries", "created", "settled"),
+        *("accepted", "invalid", "tries", "created", "settled"),
     )
     csv_columns = (
-        *("title", "run", "corp_name", "state", "recipient_count", "accepted", "exceptions", "tries"),
+        *("title", "run", "corp_name", "state", "recipient_count", "accepted", "invalid", "tries"),
         *("errcode", "what", "who", "where", "created", "settled"),
     )
     list_filter = (DeliveryFilter,)
@@ -268,10 +268,10 @@ class DeliveryAdmin(log.LogAdmin):
         return seen.defer("body", "plain_body", "text", *CORP_SECRETS)
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Add names of the runs, and reasons of failures."""
+        """Add the name of each row's run as `run_name`, and the `explanation` of a failure."""
         named = name_runs({one.run_id: one.run for one in rows}.values())
         for one in rows:
-            one.run_name, one.said = named[one.run_id], explanations.explain_delivery(one)
+            one.run_name, one.explanation = named[one.run_id], explanations.explain_delivery(one)
 
     def search_rows(self, rows: QuerySet[Delivery], words: str, seen_by: User) -> QuerySet[Delivery]:
         """Keep messages with the mark in `words`; without a mark, those to matching people or with a matching title."""
@@ -280,7 +280,7 @@ class DeliveryAdmin(log.LogAdmin):
             return rows.filter(mark=mark)
         theirs = Receipt.objects.filter(user_id__in=log.search_people(words, seen_by=seen_by), delivery__isnull=False)
         to_people = Q(pk__in=log.read_few_keys(theirs.order_by("user", "-pk").values_list("delivery", flat=True)))
-        # Select only the key, so that the index on titles suffices, a small part of the table.
+        # Select only the key: then reading the index on titles is enough, which is much smaller than the table.
         titled = Delivery.objects.filter(title__contains=words).order_by().values_list("pk", flat=True)
         return rows.filter(Q(pk__in=log.read_few_keys(titled)) | to_people)
 
@@ -419,9 +419,11 @@ class ReceiptAdmin(log.LogAdmin):
         Column(
             "state", _("status"), lambda one: log.LABELS.get(log.find_receipt_status(one), ""), log.show_receipt_status
         ),
-        Column("why", _("reason"), lambda one: one.said.what if one.said else one.reason_text, _link_reason),
-        Column("who", _("Who can fix it"), lambda one: one.said and one.said.who),
-        Column("where", _("Where"), lambda one: one.said and one.said.where),
+        Column(
+            "why", _("reason"), lambda one: one.explanation.what if one.explanation else one.reason_text, _link_reason
+        ),
+        Column("who", _("Who can fix it"), lambda one: one.explanation and one.explanation.who),
+        Column("where", _("Where"), lambda one: one.explanation and one.explanation.where),
         Column(
             "message",
             _("message"),
@@ -454,10 +456,10 @@ class ReceiptAdmin(log.LogAdmin):
         return rows.filter(user_id__in=log.search_people(words, seen_by=seen_by))
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Add names of the runs, and reasons of failures."""
+        """Add the name of each row's run as `run_name`, and the `explanation` of a failure."""
         named = name_runs({one.run_id: one.run for one in rows}.values())
         for one in rows:
-            one.run_name, one.said = named[one.run_id], explanations.explain_receipt(one)
+            one.run_name, one.explanation = named[one.run_id], explanations.explain_receipt(one)
 
     def describe_row(self, request: HttpRequest, receipt: Receipt) -> dict[str, Any]:
         run, delivery, run_name = receipt.run, receipt.delivery, name_run(receipt.run)

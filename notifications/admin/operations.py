@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django_celery_beat import admin as _their_pages  # noqa: F401  # registers what is replaced below
+from django_celery_beat import admin as _their_pages  # noqa: F401  # registers pages that are removed below
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
 from accounts.admin.base import Column, RowsAdmin, format_moment
@@ -113,7 +113,7 @@ class CorpQueueAdmin(RowsAdmin, FixedRowsAdmin):
 
     @admin.display(description=_("sent today / daily budget"))
     def today(self, queue: Any) -> SafeString | str:
-        """Show a warning colour from the percentage at which the start page warns."""
+        """Show the counts, in a warning colour if the start page warns of the used percentage."""
         used = queue.used_today  # statistics.annotate_queues
         if queue.corp_id is None or used is None:
             return "—"

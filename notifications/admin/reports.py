@@ -83,7 +83,7 @@ class ReportForm(admin_pages.VersionedForm):
     person: User
     subscription_on_page: int | None = None
     is_for_copy = False
-    edits_rows = True
+    edits_rows = True  # cards, charts and own-row rules
     # Initial values that differ from the model's defaults.
     new_values: Mapping[str, Any] = MappingProxyType({"is_template": True})
     # Offered to the owner only.
@@ -100,13 +100,7 @@ class ReportForm(admin_pages.VersionedForm):
     class Meta:
         model = Report
         fields = (
-            "title",
-            "body",
-            "is_template",
-            "figures",
-            "link",
-            "corp",
-            "skips_people_without_rows",
+            *("title", "body", "is_template", "figures", "link", "corp", "skips_people_without_rows"),
             *PICTURE_FIELDS,
         )
         widgets = {
@@ -197,13 +191,13 @@ class ReportForm(admin_pages.VersionedForm):
                 except MessageError as error:
                     raise ValidationError(str(RenderingError.of(error))) from error
             return cleaned
-        # Render each template over the last fetched data, for a card without data over empty cells. Nothing is fetched,
+        # Render each template over the last fetched data; a card without data has empty cells. Nothing is fetched,
         # because a slow source must not keep people from saving.
         tables = find_tables_to_try(read_card_keys(self.data), self.person, self.instance)
-        given = RenderContext(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
+        context = RenderContext(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
         for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
             try:
-                renderer.render_template(cleaned.get(name) or "", given, form)
+                renderer.render_template(cleaned.get(name) or "", context, form)
             except TemplateError as error:
                 self.add_error(name, str(error))
         return cleaned
@@ -290,8 +284,8 @@ class ChartFormSet(_PartFormSet):
 
 
 def read_row_aliases(values: Mapping[str, Any], prefix: str, most: int) -> dict[str, str]:
-    """Map the submitted rows that are not deleted, by their prefixes, to the aliases of their cards."""
-    names = [f"{prefix}-{number}" for number in range(most * 2)]
+    """Map the prefixes of the submitted rows that are not deleted to the aliases of their cards. `most`: rows saved."""
+    names = [f"{prefix}-{number}" for number in range(most * 2)]  # deleted rows keep their numbers
     rows = {name: str(values.get(f"{name}-alias", "")).strip() for name in names if not values.get(f"{name}-DELETE")}
     return {name: alias for name, alias in rows.items() if alias}
 
@@ -322,8 +316,8 @@ def read_parts(report: Report, formsets: Iterable[Any]) -> tuple[ReportParts, st
             if not form.errors:
                 found.append(form.instance)
                 continue
-            name, [said, *_others] = next(iter(form.errors.items()))
-            facts = {"part": formset.model._meta.verbose_name, "number": number, "problem": said}
+            name, [text, *_others] = next(iter(form.errors.items()))
+            facts = {"part": formset.model._meta.verbose_name, "number": number, "problem": text}
             sentence = _("%(part)s %(number)d, “%(field)s”: %(problem)s")
             problems.append(sentence % {**facts, "field": form.fields[name].label if name in form.fields else ""})
         found += saved.values()
@@ -347,8 +341,8 @@ def find_choosable_cards(person: User, report: Report | None) -> Any:
 
 
 def end_shared_view(report: Report, edited: Iterable[Any], by: User) -> list[int]:
-    """End the sharing of the owner's view if somebody else edits the report. Return the keys of the runs that notify
-    the owner. Call it before the edit is saved."""
+    """End the sharing of the owner's view if somebody else edits the report. `edited`: its forms and formsets. Return
+    the keys of the runs that notify the owner. Call it before the edit is saved."""
     is_edited = report.pk is not None and any(one is not None and one.has_changed() for one in edited)
     return ownership.end_page_rights(report, by=by, now=timezone.now()) if is_edited else []
 

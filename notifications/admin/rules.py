@@ -179,7 +179,7 @@ EVERY = {
 }
 
 
-# Fields that decide who is told.
+# Fields that decide who is notified.
 _PEOPLE = ("corp", *subscription_forms.RECIPIENT_FIELDS)
 
 
@@ -520,7 +520,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         if table is not None:
             tables[CARD] = table
             columns = [[one.name, one.kind.value] for one in table.columns]
-            # Values to choose the rows that count: of columns without dates, unless each of many rows has its own.
+            # Values to filter rows by, of columns without dates. Of many values, all different, none are offered.
             for column in [one for one in table.columns if not one.is_temporal][:CHOSEN_FROM_AT_MOST]:
                 texts = [write_comparable_text(value).strip() for value in table.list_values(column.name)]
                 distinct = list(dict.fromkeys(filter(None, texts)))

@@ -1,4 +1,4 @@
-"""Forms of subscriptions: schedule, attribute rules, recipients and channel."""
+"""Parts of the forms of pushes and alert rules: schedule, attribute rules, recipients and channel."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ _NEEDED: dict[str, dict[str, Any]] = {
     Repeat.MONTHLY: {"month_day": _("Choose the day of the month."), "local_time": _("Choose the time of day.")},
     Repeat.CRONTAB: {"crontab": _("Write the five fields of the cron expression.")},
 }
-_EMPTY: dict[str, Any] = {"on_date": None, "local_time": None, "weekdays": "", "month_day": "", "crontab": ""}
+# The values of fields that the chosen kind of schedule does not use.
+_UNUSED: dict[str, Any] = {"on_date": None, "local_time": None, "weekdays": "", "month_day": "", "crontab": ""}
 USUAL_TIME = time(9)
 WORKDAYS = "workdays"  # a daily schedule that leaves out days off
 TIMES_SHOWN = 5
@@ -146,7 +147,7 @@ class ScheduleFormPart(AnyModelForm):
         chosen kind of schedule does not use."""
         self._read_workdays(cleaned)
         needed = _NEEDED.get(cleaned.get("repeat", ""), {})
-        cleaned.update({name: value for name, value in _EMPTY.items() if name in cleaned and name not in needed})
+        cleaned.update({name: value for name, value in _UNUSED.items() if name in cleaned and name not in needed})
         for name, sentence in needed.items():
             if name in cleaned and not cleaned[name]:
                 self.add_error(name, ValidationError(sentence, code="required"))
@@ -159,8 +160,8 @@ class ScheduleFormPart(AnyModelForm):
             return
         schedule = self._read_schedule(cleaned)
         # An enabled schedule must have a future time. One that has run out may still be renamed.
-        is_new = self.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(self.changed_data)
-        needs_time = is_new and self.cleaned_data.get("is_enabled")
+        is_rescheduled = self.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(self.changed_data)
+        needs_time = is_rescheduled and self.cleaned_data.get("is_enabled")
         try:
             is_possible = next(find_slots(schedule, now), None) is not None
         except ScheduleError as error:
@@ -174,7 +175,8 @@ class ScheduleFormPart(AnyModelForm):
             self.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
 
     def _read_workdays(self, cleaned: dict[str, Any]) -> None:
-        """Replace the choice "every working day" by the daily schedule that it stands for."""
+        """Replace the choice "every working day" by its daily schedule. If it was replaced, send on days off, too,
+        unless the person chose something else for them."""
         if cleaned.get("repeat") == WORKDAYS:
             cleaned |= {"repeat": Repeat.DAILY, "free_days": FreeDays.SKIP}
         elif self.initial.get("repeat") == WORKDAYS and "free_days" not in self.changed_data:
@@ -233,7 +235,7 @@ def find_times(row: Subscription | AlertRule, now: datetime, *, is_check: bool =
 
 
 class RowsWidget(forms.Widget):
-    """A widget of numbered rows. `parts`: names of the inputs of a row. `rows_at_most`: rows beyond are ignored."""
+    """A widget of numbered rows. `parts`: names of the inputs of a row. `rows_at_most`: further rows are ignored."""
 
     parts: tuple[str, ...]
     rows_at_most: int

@@ -71,7 +71,7 @@ SwitchOutcome = tuple[str, Collection[str]]
 @dataclass(frozen=True)
 class Switch:
     """An action that changes pushes. `what`: explanation on the confirmation page; `done`: entry in the history of each
-    changed push; `change`: changes a push without saving it, given the person on whose page it happens and the time."""
+    changed push; `change`: changes a push without saving it, given the push, the administrator and the time."""
 
     label: Any
     title: Any
@@ -80,7 +80,8 @@ class Switch:
     change: Callable[[Subscription, User, datetime], SwitchOutcome]
 
 
-def _are_too_many(request: HttpRequest, queryset: QuerySet[Subscription]) -> bool:
+def _refuse_too_many(request: HttpRequest, queryset: QuerySet[Subscription]) -> bool:
+    """Return whether there are too many pushes for one action, and say so on the next page."""
     if queryset.count() <= PUSHES_AT_MOST:
         return False
     sentence = gettext("Nothing was changed: at most %(count)d pushes at once. Select fewer.")
@@ -196,7 +197,7 @@ def show_week(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
     used = [hour for _day, hour in found.hours]
     hours = range(min(used), max(used) + 1) if used else range(0)
     days = [(calendar.WEEKDAYS[day.weekday()], day) for day in found.days]
-    # A company's calls to WeCom per hour; 0 without a limit. A personal message is a call.
+    # A company's calls to WeCom per hour; 0 without a limit. Each personal message takes one call.
     limit = min(filter(None, (settings.LIMIT_COMPANY_PER_HOUR, settings.LIMIT_ADDRESS_PER_HOUR)), default=0)
     context: dict[str, Any] = {
         "title": gettext("What goes out when"),
@@ -217,7 +218,7 @@ def show_week(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
     return show_page(model_admin, request, "admin/notifications/subscription/week.html", context)
 
 
-# Pushes whose newest complete run was missed, failed, or did not reach everybody.
+# Pushes whose newest run was missed, failed, or did not reach everybody. Trials and resends do not count.
 _WHOLE = Run.objects.exclude(trigger__in=Run.PARTIAL)
 _LATER = _WHOLE.filter(subscription=OuterRef("subscription"), pk__gt=OuterRef("pk"))
 _FAILING = Q(pk__in=_WHOLE.went_wrong().filter(~Exists(_LATER)).order_by().values("subscription"))
@@ -268,7 +269,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         )
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Add the recipients in words, and who would receive it now."""
+        """Add the recipients in words, and the people who would receive the push now."""
         expected = expect_recipients(rows, timezone.now())
         words = describe_addressees(rows, seen_by=base.get_administrator(request))
         for push in rows:
@@ -345,7 +346,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
     @admin.action(description=_("Duplicate the selected pushes"), permissions=["duplicate"])
     def duplicate(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
         """Copy the selected pushes. Copies are disabled, so no confirmation is needed."""
-        if _are_too_many(request, queryset):
+        if _refuse_too_many(request, queryset):
             return
         with transaction.atomic():
             for subscription in queryset.order_by("pk"):
@@ -366,7 +367,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
     @transaction.atomic
     def switch_pushes(self, request: HttpRequest, queryset: QuerySet[Subscription], name: str) -> HttpResponse | None:
         """Show a confirmation page with the outcome for each push; apply the change once confirmed."""
-        if _are_too_many(request, queryset):
+        if _refuse_too_many(request, queryset):
             return None
         switch, person, now = SWITCHES[name], base.get_administrator(request), database_now()
         keys = list(queryset.order_by().values_list("pk", flat=True))
@@ -410,7 +411,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         if form.content is not None:
             changed.add("report")
         if "channel" in changed:
-            changed |= {"robot", "fallback_channel"}  # the form empties them for channels without
+            changed |= {"robot", "fallback_channel"}  # the form empties them for channels that need none
         if change and "is_enabled" in changed and obj.is_enabled:
             changed |= restart_failure_count(obj, now=database_now())
         if change and changed & SCHEDULE_FIELDS:
@@ -466,7 +467,7 @@ class SubscriptionAdmin(base.SuccessorPage, PushPage, base.RecipientsMixin, Rows
         times = subscription_forms.find_times(subscription, now)
         message: dict[str, Any] | None = render_saved(subscription, by=person, now=now)
         if message and "problem" in message and self.has_change_permission(request, subscription):
-            message = None  # only for people who may not change it; others have the page's own preview
+            message = None  # people who may change the push see the problem in the page's own preview
         runs_url = f"{reverse('admin:notifications_run_changelist')}?subscription__id__exact={subscription.pk}"
         key, tried = request.GET.get(trial.TRIED, ""), {}
         run = trial.find_trials(request, subscription).filter(pk=int(key)).first() if base.is_key(key) else None

@@ -21,7 +21,7 @@ from integrations.models import BiConnection, Card, DataSource, Department, Job,
 from integrations.models.fields import corp_condition
 from integrations.models.installation import SINGLETON_PK
 
-SHOWN_AT_MOST = 30  # data that exists already
+SHOWN_AT_MOST = 30  # data that was added already
 ENTRIES_AT_MOST = 200  # pages or cards of the BI
 NAME_CHARACTERS = 100
 # A column is proposed for own rows if it has at most VALUES_AT_MOST values and people have at least this share of them.

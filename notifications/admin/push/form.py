@@ -82,7 +82,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         super().__init__(*args, **kwargs)
         self.others: list[tuple[int, str]] = []
         fields: dict[str, Any] = self.fields
-        if "report" not in fields:  # people with view permission only get no fields
+        if "report" not in fields:  # the form has no fields for people who may only view
             return
         self.offer_recipients()
         self.offer_times()
@@ -113,7 +113,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         if report is not None:
             others = Subscription.objects.filter(report=report).exclude(pk=self.instance.pk)
             self.others = list(others.order_by("name").values_list("pk", "name"))
-        # The page creates formsets for this report only; none without it.
+        # The page creates formsets only for this report, and none if it is None.
         self.instance.edited_report = self.content.instance if self.content is not None else None
 
     def _get_validation_exclusions(self) -> set[str]:
@@ -152,7 +152,7 @@ class PushForm(DraftedForm, subscription_forms.RecipientsFormPart, subscription_
         return cleaned
 
     def _check_recipients(self, cleaned: dict[str, Any]) -> None:
-        """Require a robot of the report's company for a report without own rows, and recipients of an enabled push."""
+        """Refuse a robot of another company or for a report with own rows, and an enabled push without recipients."""
         report, robot, is_saved = cleaned["report"], cleaned.get("robot"), self.content is None
         if robot is not None and report.corp_id not in {None, robot.corp_id}:
             self.add_error("robot", _("This robot's group is of another company than the report."))

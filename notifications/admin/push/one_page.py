@@ -49,7 +49,7 @@ from notifications.reports.templates.column_names import ColumnName
 from notifications.subscriptions.recipients import Reachability
 
 FORM_KEY = re.compile(r"[0-9a-f]{32}")
-# Fields with a link to add a related row.
+# Fields that offer to add a related row even if there are choices.
 ADDED_HERE = frozenset({"users", "groups", "robot"})
 VALUE_CHARACTERS = 30
 # Template code is left out of the summary of settings.
@@ -136,13 +136,14 @@ class ButtonsPage(AnyModelAdmin):
 
 
 class OnePage(ButtonsPage):
-    """Base admin for a page that edits one row in one form, beside a preview over its data. `draft_name`: prefix of its
-    drafts' page. `new_title`: title for a new row. `parts`: the collapsible parts. `shown_fields`: the fields for
-    people who may only view. `preview_path`: URL of the preview; `preview_template`: template of its message. The page
-    sends the key of its row as `_id` and a random `token`, which keeps a new row from being created twice."""
+    """Base admin for a page that edits one row in one form, beside a preview over its data. `draft_name`: begins the
+    page's name in its drafts. `new_title`: title for a new row. `parts`: the collapsible parts. `shown_fields`: those
+    for people who may only view. `preview_path`: URL of the preview; `preview_template`: template of its message. The
+    page sends the key of its row as `_id`, a random form key as `token`, so that a new row is created only once, and
+    the token of the fetch of its data as `_token`."""
 
     draft_name: str
-    is_rule = False
+    is_rule = False  # whether the row is an alert rule; else it is a push
     preview_path: str
     preview_template: str
     new_title: Any
@@ -356,8 +357,8 @@ class OnePage(ButtonsPage):
         tables: Mapping[str, Table],
         **further: Any,
     ) -> HttpResponse:
-        """Return the JSON answer for a cleaned form. While it has a `token`, the page asks again. `context`: the
-        template context of the message. `cards`: key and heading of the data; `tables`: loaded ones; both by alias."""
+        """Return the JSON answer for a cleaned form. While the fetch has a `token`, the page asks again. `context`: the
+        template context of the message. By alias: `cards`, key and heading of the data, and the loaded `tables`."""
         token, problem, waiting = (data.token, data.problem, data.delay_reason) if data is not None else ("", "", "")
         missing = list(self._find_missing_names(request, data, cards, tables))
         if self.is_rule and missing and tables:
@@ -384,7 +385,7 @@ class OnePage(ButtonsPage):
             {
                 "token": token,
                 "waiting": (waiting or gettext("The data is being fetched…")) if token else "",
-                "has_failed": bool(problem),
+                "has_failed": bool(problem),  # the page then forgets its token and fetches anew
                 "message": render_to_string(self.preview_template, shown, request),
                 "rows": render_to_string(
                     f"{FOLDER}/_rows.html", {"tables": samples, "waiting": data, "is_rule": self.is_rule}, request
@@ -538,7 +539,8 @@ def show_outlook(
     message: Mapping[str, Any] | None = None,
     part: str = "_reach",
 ) -> SafeString:
-    """Render the recipients and next times, and below them `message` if given. `part`: the template of one of them."""
+    """Render the recipients and the next times, and below them `message` if given. `part`: the template; `_who` renders
+    the recipients only, `_times` the times only."""
     may_open = request.user.has_perm("accounts.view_user")
     context = {
         **times,

@@ -96,7 +96,7 @@ class PushPage(OnePage):
     def get_formsets_with_inlines(
         self, request: HttpRequest, obj: Subscription | None = None
     ) -> Iterator[tuple[Any, Any]]:
-        """Yield the formsets of the report; none if it was not sent or the person may not edit it."""
+        """Yield the formsets of the report; none if its form was not submitted or the person may not edit it."""
         has_content = request.method != "POST" or CONTENT_MARKER in request.POST
         permission = "notifications.add_report" if obj is None else "notifications.change_report"
         if not has_content or not request.user.has_perm(permission):
@@ -169,15 +169,15 @@ class PushPage(OnePage):
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """Add the changed fields of the report to the message."""
-        said = super().construct_change_message(request, form, formsets, add)
+        changes = super().construct_change_message(request, form, formsets, add)
         content = form.content
         if add or content is None or not content.changed_data:
-            return said
+            return changes
         with translation.override(None):
             names = {field.name: field.verbose_name for field in Report._meta.fields}
             labels = [str(names.get(name, content.fields[name].label)) for name in content.changed_data]
         return [
-            *said,
+            *changes,
             {"changed": {"name": str(Report._meta.verbose_name), "object": form.instance.name, "fields": labels}},
         ]
 
@@ -234,24 +234,24 @@ class PushPage(OnePage):
             form.instance.message_form = form.cleaned_data.get("message_form") or MessageForm.TEXTCARD
             message = {} if report is None else render_saved(form.instance, by=by, now=timezone.now())
             return self.answer_preview(request, form, None, message, {}, {})
-        push, (draft, problem) = form.instance, form.parts_and_problem
-        push.report = draft.report
+        push, (submitted, problem) = form.instance, form.parts_and_problem
+        push.report = submitted.report
         for name in TEMPLATES:  # as typed: rendering over real data reports the errors
             setattr(push.report, name, form.data.get(name, "").strip())
         chosen = form.data.get("message_form", "")
         push.message_form = chosen if chosen in MessageForm else MessageForm.TEXTCARD
         push.time_zone = form.cleaned_data.get("time_zone") or settings.TIME_ZONE
-        # Not even cards that were saved earlier are shown to people who may not see all of them.
-        keys = {card.card_id for card in draft.cards}
+        # If the person may not see one of the cards, no card is shown, even if all were saved earlier.
+        keys = {card.card_id for card in submitted.cards}
         seen = set(Card.objects.visible_to(by).filter(pk__in=keys).values_list("pk", flat=True)) if keys else keys
-        if hidden := [card.alias for card in draft.cards if card.card_id not in seen]:
-            draft = replace(draft, cards=())
+        if hidden := [card.alias for card in submitted.cards if card.card_id not in seen]:
+            submitted = replace(submitted, cards=())
             problem = gettext("You may not look into the data “%(card)s”.") % {"card": hidden[0]}
-        data = self.read_data(request, list({card.card_id: card.card for card in draft.cards}.values()))
+        data = self.read_data(request, list({card.card_id: card.card for card in submitted.cards}.values()))
         found = data.tables if data is not None else {}
-        tables = {one.alias: found[one.card_id] for one in draft.cards if one.card_id in found}
-        person, context = self._preview_as_person(request, form, draft, problem, data)
-        cards = {card.alias: (card.card_id, card.heading) for card in draft.cards}
+        tables = {one.alias: found[one.card_id] for one in submitted.cards if one.card_id in found}
+        person, context = self._preview_as_person(request, form, submitted, problem, data)
+        cards = {card.alias: (card.card_id, card.heading) for card in submitted.cards}
         headings = {alias: heading for alias, (_key, heading) in cards.items()}
         sources = {name: request.POST.get(name, "") for name in TEMPLATES}
         parts: dict[str, list[dict[str, str]] | None] = {
@@ -259,7 +259,7 @@ class PushPage(OnePage):
         }
         if "is_template" in request.POST:
             parts = {name: read_template(text, headings) for name, text in sources.items()}
-        # Report texts that are too long already in the preview.
+        # The preview already says which texts are too long.
         limits = [
             f"{one.fields[name].label}: {message}"
             for one in (form, form.content)
@@ -279,11 +279,11 @@ class PushPage(OnePage):
             parts=parts,
             sources=sources,
             **{"as": {"id": str(person.pk), "name": str(person)}},
-            **_list_offers(draft, tables, by, push.time_zone),
+            **_list_offers(submitted, tables, by, push.time_zone),
         )
 
     def _preview_as_person(
-        self, request: HttpRequest, form: PushForm, draft: ReportParts, problem: str, data: DataPreview | None
+        self, request: HttpRequest, form: PushForm, submitted: ReportParts, problem: str, data: DataPreview | None
     ) -> tuple[User, dict[str, Any]]:
         """Return the person whose view is shown (the chosen one, else the first recipient, else oneself) and the
         template context of the message or its problem."""
@@ -305,9 +305,9 @@ class PushPage(OnePage):
             return person, {}
         if problem or (data is not None and (data.token or data.problem)):
             return person, {"problem": problem}
-        tables = {} if data is None else {card.alias: data.tables[card.card_id] for card in draft.cards}
+        tables = {} if data is None else {card.alias: data.tables[card.card_id] for card in submitted.cards}
         try:
-            context = render_draft(form.instance, draft, tables, by=by, person=person, at=at)
+            context = render_push(form.instance, submitted, tables, by=by, person=person, at=at)
         except RenderingError as error:
             return person, {"problem": str(error)}
         return person, {**context, **self.begin_media(request, context["found"].media)}
@@ -340,7 +340,7 @@ class PushPage(OnePage):
 ROWS_SHOWN = 20
 
 
-def render_draft(
+def render_push(
     push: Subscription,
     parts: ReportParts,
     tables: dict[str, Table],
@@ -394,28 +394,28 @@ def render_saved(subscription: Subscription, *, by: User, now: datetime) -> dict
     if len(tables) < len({card.alias for card in parts.cards}):
         return {"problem": gettext("No data was fetched yet.")}
     try:
-        return render_draft(subscription, parts, tables, by=by, person=None, at=now)
+        return render_push(subscription, parts, tables, by=by, person=None, at=now)
     except RenderingError as error:
         return {"problem": str(error)}
 
 
-def _list_offers(draft: ReportParts, tables: Mapping[str, Table], by: User, time_zone: str) -> dict[str, Any]:
+def _list_offers(submitted: ReportParts, tables: Mapping[str, Table], by: User, time_zone: str) -> dict[str, Any]:
     """Return what the loaded data allows to insert: merge fields, columns, starting points for the first card, the one
     to begin with, and a proposed column and attribute for own rows."""
     columns = [
         {**asdict(column), "card": card.heading}
-        for card in draft.cards
+        for card in submitted.cards
         if card.alias in tables
         for column in merge_fields.list_column_fields(tables[card.alias], card.alias)
     ]
     points: list[StartingPoint] = []
     start, pair = "", None
     if tables:
-        first, at = draft.cards[0], timezone.now().astimezone(ZoneInfo(time_zone))
+        first, at = submitted.cards[0], timezone.now().astimezone(ZoneInfo(time_zone))
         points, start = make_starting_points(
             first.alias, first.heading, tables[first.alias], today=at.date(), zone=at.tzinfo or UTC
         )
-        pair = None if draft.own_rows else propose_own_rows(tables[first.alias], by=by)
+        pair = None if submitted.own_rows else propose_own_rows(tables[first.alias], by=by)
     return {
         "fields": [*columns, {**asdict(merge_fields.list_day_fields(tables)), "card": ""}],
         "columns": {alias: list(table.names) for alias, table in tables.items()},

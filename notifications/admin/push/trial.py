@@ -29,7 +29,7 @@ def find_viewable_people(by: User) -> QuerySet[User]:
 
 
 def make_person_field(by: User, site: AdminSite, name: str, auto_id: str, attrs: dict[str, str]) -> BoundField:
-    """Return a select with search over the people whom `by` sees, with `by` chosen."""
+    """Return a select with search over `find_viewable_people(by)`, with `by` chosen."""
     field: Any = Subscription._meta.get_field("users")
     form = Form(auto_id=auto_id, initial={name: by})
     form.fields[name] = ModelChoiceField(find_viewable_people(by), widget=AutocompleteSelect(field, site, attrs=attrs))
@@ -54,7 +54,7 @@ def render_trial(request: HttpRequest, run: Run) -> dict[str, Any]:
     elif receipt is not None and not receipt.status and delivery is not None:
         context["arrived_at"] = delivery.settled_at if delivery.status == Delivery.Status.ACCEPTED else None
     if not is_unfinished and not context.get("arrived_at"):
-        said = None if receipt is None else explain_receipt(receipt)
-        context["said"], context["reason"] = said, run.error_text if receipt is None else receipt.reason_text
+        context["explanation"] = None if receipt is None else explain_receipt(receipt)
+        context["reason"] = run.error_text if receipt is None else receipt.reason_text
     html = render_to_string("admin/notifications/subscription/_tried.html", context, request)
     return {"html": html, "is_unfinished": is_unfinished}

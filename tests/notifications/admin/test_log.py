@@ -235,14 +235,14 @@ def settle(delivery: Delivery, **fields: object) -> None:
 
 def test_the_runs_list_counts_people(root: Client, world: World) -> None:
     waiting = root.get("/admin/notifications/run/").content.decode()
-    assert re.findall(r'class="field-exceptions">(\d+)<', waiting) == ["0"]
+    assert re.findall(r'class="field-not_accepted">(\d+)<', waiting) == ["0"]
     settle(world.delivery, status="accepted", recipient_count=10, invalid_count=2, unlicensed_count=1)
     Run.objects.update(recipient_count=10, skipped_count=3)
 
     page = root.get("/admin/notifications/run/").content.decode()
 
-    cells = re.findall(r'class="field-(recipients|accepted|exceptions|skipped)">(\d+)<', page)
-    assert dict(cells) == {"recipients": "10", "accepted": "7", "exceptions": "3", "skipped": "3"}
+    cells = re.findall(r'class="field-(recipients|accepted|not_accepted|skipped)">(\d+)<', page)
+    assert dict(cells) == {"recipients": "10", "accepted": "7", "not_accepted": "3", "skipped": "3"}
 
 
 def test_a_run_that_reached_nobody_is_not_shown_as_a_success(root: Client, world: World) -> None:
