@@ -109,11 +109,11 @@ def answer_error(_request: HttpRequest, error: Exception) -> HttpResponse:
     match error:
         case ProblemError():
             problem = error
-        case InboundError():  # only which file is refused: the other sentences are about channels
+        case InboundError():  # keep only the sentence about a refused file: the others are about channels
             problem = make_problem(error, detail=str(error) if error.code == "file_refused" else "")
         case KeyReusedError():
             problem = ProblemError("idempotency_key_reused")
-        case ValidationError():  # where the request is invalid and why, without the submitted values
+        case ValidationError():  # say where the request is invalid and why, without the submitted values
             first = error.errors[:ERRORS_NAMED]
             errors = [{"where": [str(part) for part in one["loc"]], "what": one["msg"]} for one in first]
             problem = ProblemError("invalid_request", more={"errors": errors})
@@ -161,7 +161,7 @@ def run_subscription(
         description="The same key with the same request within 24 hours gives the same answer and no second run.",
     ),
 ) -> HttpResponse:
-    """Start a run and answer as soon as it is stored. `/runs/{run_id}` (header `Location`) tells its outcome. Answers
+    """Start a run and answer as soon as it is stored. Read its outcome at `/runs/{run_id}` (header `Location`). Answers
     409 if the subscription is disabled, not valid now, or has a run under way. The body is optional."""
     token = require_token(request, Action.RUN)
     subscription = get_object_or_404(tokens.find_subscriptions(token), pk=subscription_id)
@@ -191,7 +191,7 @@ def run_subscription(
 def get_run(request: HttpRequest, run_id: Id) -> RunState:
     """Return a run of any trigger if the token reaches its subscription."""
     token = require_token(request, Action.READ)
-    # A run keeps the company for which it was made, whatever the subscription's report belongs to now.
+    # A run keeps the company for which it was made, even if the subscription's report belongs to another one now.
     runs = Run.objects.visible_to(token.owner).filter(subscription__in=tokens.find_subscriptions(token))
     return RunState.from_run(get_object_or_404(runs, pk=run_id))
 

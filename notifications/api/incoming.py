@@ -1,4 +1,4 @@
-"""`/messages`: sends messages and tells their outcome. `/uploads`: pictures and files for messages. `/in/`: calls for
+"""`/messages`: send messages and read their outcome. `/uploads`: pictures and files for messages. `/in/`: calls for
 inbound channels."""
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ from notifications.models import (
 from notifications.tasks import enqueue_runs
 
 router = Router(tags=["messages"])
-# Receipts in one answer, by default and at most; and people named in the answer to a dry run.
+# Number of receipts in one answer, by default and at most; number of people named in the answer to a dry run.
 PAGE, PAGE_AT_MOST = 100, 1000
 PREVIEWED_AT_MOST = 1000
 
@@ -112,11 +112,11 @@ def send_message(
         description="The same key with the same request within 24 hours gives the same answer and no second message.",
     ),
 ) -> HttpResponse | Status[MessagePreview]:
-    """Send a message and answer as soon as it is stored. `/messages/{message_id}` (header `Location`) tells its
-    outcome. Send JSON, or a form with the JSON in `message` and pictures and files in `files`. Recipients out of the
-    token's reach count as unknown. Answers 422 if no recipient is known, 429 if the token's daily limit is reached."""
+    """Send a message and answer as soon as it is stored. Read its outcome at `/messages/{message_id}` (header
+    `Location`). Send JSON, or a form with the JSON in `message` and pictures and files in `files`. Recipients out of
+    the token's reach count as unknown. Answers 422 if no recipient is known, 429 above the token's daily limit."""
     token = require_token(request, Action.SEND)
-    # Parsed without database access, so that a repeated request has the same fingerprint even if what it names is gone.
+    # Parsed without the database: a repeated request has the same fingerprint even if its uploads were deleted since.
     sent: list[Any] = []
     if request.content_type == MULTIPART:
         fields, files = _read_form(request)
@@ -273,7 +273,7 @@ def answer_accepted(answer: str, is_repeated: bool, location: str) -> HttpRespon
 
 # Keys under which servers store the URL with its query.
 RAW_ADDRESSES = frozenset({"RAW_URI", "REQUEST_URI"})
-# Headers that mark a repeated call.
+# Headers that have the same value in a repeated call.
 REPEAT_HEADERS = ("Idempotency-Key", "X-Gitlab-Event-UUID", "X-GitHub-Delivery", "Webhook-Id")
 
 

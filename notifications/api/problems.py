@@ -28,7 +28,7 @@ MESSAGE_BYTES_AT_MOST, FORM_BYTES_AT_MOST = 1024 * 1024, 21 * 1024 * 1024
 MESSAGES, UPLOADS = "/api/v1/messages", "/api/v1/uploads"
 # Inbound calls may contain pictures and files. The view enforces a smaller limit per content type.
 INBOUND_BYTES_AT_MOST = 24 * 1024 * 1024
-# Code → HTTP status and title, a sentence for people who read a log.
+# For each code the HTTP status and the title, a sentence for people who read a log.
 TITLES: dict[str, tuple[int, _StrPromise]] = {
     "malformed_request": (400, _("The body is neither JSON nor a form.")),
     "missing_token": (401, _("A token is missing: Authorization: Bearer …")),
@@ -62,6 +62,7 @@ TITLES: dict[str, tuple[int, _StrPromise]] = {
 }
 # Statuses that any call may answer with.
 ALWAYS = frozenset({401, 403, 404, 413, 422, 429, 503})
+# Codes for answers of Django itself.
 _BY_STATUS = {
     400: "malformed_request",
     404: "not_found",
@@ -82,7 +83,7 @@ class ProblemError(Exception):
 
 
 def make_problem(error: InboundError, *, detail: str = "") -> ProblemError:
-    """Return the problem for a refusal. Without `detail`, it lists the recipients that name nobody."""
+    """Return the problem for a refusal. Without `detail` it lists the recipients for whom nobody was found."""
     wait = {"Retry-After": str(error.retry_after_seconds)} if error.retry_after_seconds else {}
     unknown = [
         UnknownRecipient.from_document({**one.to_document(), "reason": why}).model_dump() for one, why in error.unknown

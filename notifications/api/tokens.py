@@ -24,11 +24,11 @@ from notifications.inbound.channels import make_digest
 from notifications.models import ApiToken, Subscription
 from notifications.models.inbound import MAY_SEND
 
-# Prefixes by which secret scanners recognise our secrets.
+# Beginnings of our secrets, by which secret scanners recognise them.
 BEGINNING, SIGNING_BEGINNING = "gwc_", "gws_"
 SECRET_BYTES = 32
-PREFIX_CHARACTERS = len(BEGINNING) + 6
-# How often the last use is stored.
+PREFIX_CHARACTERS = len(BEGINNING) + 6  # stored in plain text, to tell tokens apart
+# The last use is stored at most once in this time.
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -118,7 +118,7 @@ class TokenAuth(HttpBearer):
 
 def require_token(request: HttpRequest, action: Action) -> ApiToken:
     """Return the caller's token. Raises ProblemError if it may not do `action`."""
-    token: ApiToken = request.auth  # type: ignore[attr-defined]  # set by ninja: what TokenAuth answered
+    token: ApiToken = request.auth  # type: ignore[attr-defined]  # set by ninja to the result of TokenAuth
     if not is_allowed(token, action):
         raise ProblemError("action_not_allowed")
     return token

@@ -1,4 +1,4 @@
-"""The definition of a chart, and the points into which a table's rows are aggregated for it. Pure."""
+"""The definition of a chart, and the points into which a table's rows are aggregated for it. No I/O."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from notifications.charts.drawing import (
     write_moment,
 )
 
-# More lines or parts cannot be told apart: the rest becomes one, 其他.
+# More lines or parts could not be distinguished: the rest is combined into one, 其他 (others).
 SERIES_AT_MOST = 6
 PARTS_AT_MOST = 7
 TOP = 10
@@ -74,9 +74,9 @@ class ChartError(SentenceError, ValueError):
 @dataclass(frozen=True, slots=True)
 class Chart:
     """A chart. `x`, `y`, `series`: names of columns. Several `y` are several lines, bars or table columns; with a
-    `series` there is one. `unit`: shown behind the numbers instead of the column's unit. `top`: how many bars, parts or
-    rows are shown by themselves, the rest together; at most PARTS_AT_MOST in a pie or donut. `thresholds`: values that
-    horizontal lines mark in a line, area or bar chart without a series."""
+    `series` there is one `y`. `unit`: shown behind the numbers instead of the column's unit. `top`: how many bars,
+    parts or rows are shown by themselves, the rest together; at most PARTS_AT_MOST in a pie or donut. `thresholds`:
+    values marked by lines across a line, area or bar chart that has no series."""
 
     kind: ChartKind
     x: str = ""
@@ -155,8 +155,9 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class ChartPoints:
-    """The points of a chart, its `places` and `series` in order. `time_unit`: of a time axis. `rest`: the name of the
-    place or series that combines the smaller ones. `negatives`: the values below zero that a pie or donut lacks."""
+    """The points of a chart, its `places` (None on a time axis) and `series` in order. `time_unit`: the span of a place
+    on a time axis. `rest`: the name of the place or series that combines the smaller ones. `negatives`: the values
+    below zero, which a pie or donut does not show."""
 
     points: list[Point]
     places: list[str] | None
@@ -187,7 +188,7 @@ Groups = dict[tuple[Place, str], list[Decimal]]
 
 
 def _sum_figures(groups: Groups, chart: Chart, *, of_series: bool = False, is_size: bool = False) -> dict[Any, Any]:
-    """Return the aggregate of each place, or of each series. `is_size`: sum absolute values."""
+    """Return for each place, or each series, the sum of its groups' aggregates. `is_size`: of their absolute values."""
     found: dict[Any, list[Decimal]] = {}
     for key, numbers in groups.items():
         values, value = found.setdefault(key[1] if of_series else key[0], []), compute_figure(chart.aggregate, numbers)
@@ -420,7 +421,7 @@ def _order_places(sort: Sort, places: Sequence[Any], figures: Mapping[Any, Decim
 def _make_points(
     chart: Chart, groups: Groups, places: Sequence[str] | None, series: Sequence[str], rest: str
 ) -> tuple[list[Point], list[str] | None, list[str]]:
-    """Return the points, the labels of the places (None on a time axis) and those of the series, the rest last."""
+    """Return the points, the labels of the places (None on a time axis), and the labels of the series, rest last."""
     # Names are shortened to the room that they have, each distinct. The rest comes first, so it keeps its name.
     place_labels = make_distinct_labels([rest, *(places or ())], LABEL_PIXELS)
     ordered = sorted(series, key=lambda name: name == rest)

@@ -1,4 +1,4 @@
-"""Colours, sizes and labels that all charts share. Pure.
+"""Colours, sizes and labels that all charts share. No I/O.
 
 A drawing is dark on white; `recolour_for_dark` recolours it for pages in dark mode.
 """
@@ -139,10 +139,10 @@ def recolour_for_dark(svg: str) -> str:
     return _PAINT.sub(lambda paint: colours.get(paint[0].lower(), paint[0]), svg)
 
 
-# Larger numbers are mistakes; the difference of two such numbers can still be written.
+# Larger numbers are mistakes; the difference of two numbers up to this one can still be written.
 LARGEST = Decimal(10) ** 29
 
-# XML cannot hold these, and one of them crashes the renderer; marks of reading direction would also turn our own words.
+# XML cannot hold these, and one of them crashes the renderer. Marks of reading direction would reverse our words, too.
 _UNDRAWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 
 
@@ -153,7 +153,7 @@ def to_one_line(text: str, characters: int = 200) -> str:
 
 
 def fit_text(text: str, pixels: float, font_size: float) -> str:
-    """Return `text` as the renderer may take it for `pixels` of room.
+    """Return `text`, cut to `pixels` if the renderer could not cut it.
 
     The renderer's own cut fails inside letters beyond the first 65,536. Texts with such letters are cut here, by an
     estimate on the safe side.
@@ -244,7 +244,7 @@ def describe_change(change: Change, *, decimals: int | None = None, unit: str = 
     return _("from %(old)s up to %(new)s") % {"old": old, "new": new}
 
 
-# --- Names in a legend or along an axis: different names never look the same. Pure ---
+# --- Names in a legend or along an axis: different names never look the same ------------------------------------------
 
 FONT_SIZE = 12
 LABEL_CHARACTERS = 60

@@ -1,7 +1,7 @@
-"""Builds a Vega-Lite spec from a table and a chart. Pure.
+"""Builds a Vega-Lite spec from a table and a chart. No I/O.
 
-Data is only in `data.values`, in plain strings under our own field names (x, y, s). A column's name is never a field's
-name, because Vega parses dots and brackets in these; and no data is an expression, an address or a picture.
+Data is only in `data.values`, as plain values under our own field names (such as x, y, s). A column's name is never a
+field's name, because Vega parses dots and brackets in these; and no data is an expression, an address or a picture.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Spec = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 # The parts that each spec has.
 _COMMON: Spec = {"$schema": SCHEMA, "background": drawing.PAPER, "config": drawing.CONFIG}
-_ROW = 22
+_BAR_HEIGHT = 22  # of a horizontal bar with its gap, in pixels
 _NAME_PIXELS = 110
 _FIGURE_GAP = 8
 # Our own expressions, without any data.
@@ -65,7 +65,7 @@ def build_spec(chart: Chart, table: Table, *, shape: drawing.Shape = drawing.Sha
         body = _add_thresholds(body, chart.thresholds, is_horizontal=_is_horizontal(chart, plot))
     height = size.height
     if not size.is_fixed and _is_horizontal(chart, plot):
-        height = max(height, 110 + _ROW * len(plot.places or ()))
+        height = max(height, 110 + _BAR_HEIGHT * len(plot.places or ()))
     title = _make_title(chart, plot, table, size)
     layout = _lay_out_plot(chart, plot, body, title, height)
     if layout is None:
@@ -101,7 +101,7 @@ def _lay_out_plot(chart: Chart, plot: ChartPoints, body: Spec, title: Spec, heig
             low, high = math.floor(low / step) * step, math.ceil(high / step) * step
     step, is_inverse = _find_step(low, high, y["axis"].pop("tickCount"))
     first, last = (low * step, high * step) if is_inverse else (low / step, high / step)
-    # A number next to a tick by an error of rounding only is a tick.
+    # A number that differs from a tick only by a rounding error is a tick.
     wholes = range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)
     ticks = [number / step if is_inverse else number * step for number in wholes]
     y["axis"]["values"] = ticks
@@ -123,8 +123,8 @@ def _lay_out_plot(chart: Chart, plot: ChartPoints, body: Spec, title: Spec, heig
 
 
 def _make_title(chart: Chart, plot: ChartPoints, table: Table, size: drawing.Size) -> Spec:
-    """Return the title with notes below it, as many on a line as fit; without room for notes only the note about parts
-    of a whole that are not drawn, against misreading."""
+    """Return the title with notes below it, as many on a line as fit. If there is no room for notes, only the note
+    about parts that are not drawn is there, because without it the chart would mislead."""
     unit, decimals = charts.find_number_format(chart, table)
     text = drawing.to_one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": unit} if unit else "")
     notes, room = list[str](), drawing.WIDTH - 2 * drawing.MARGIN
@@ -148,7 +148,7 @@ def _make_title(chart: Chart, plot: ChartPoints, table: Table, size: drawing.Siz
 
 
 def _is_horizontal(chart: Chart, plot: ChartPoints) -> bool:
-    """Return whether the bars are horizontal: names are read from left to right, and times go that way."""
+    """Return whether the chart has horizontal bars: its places are names. Bars of times are vertical."""
     return chart.kind in {ChartKind.BAR, ChartKind.STACKED} and plot.places is not None
 
 
@@ -275,7 +275,7 @@ def _draw_horizontal_bars(chart: Chart, plot: ChartPoints, table: Table) -> Spec
     values = [*chart.thresholds, *(row["y"] for row in rows if row["y"] is not None)]
     low, high = min(0.0, *values), max(0.0, *values)
     widths = [(row["y"] or 0, _FIGURE_GAP + drawing.estimate_width(row["t"])) for row in rows]
-    # Without figures at an end, a threshold stays off the edge.
+    # At an end without figures, a threshold keeps this distance from the edge.
     left = max((width for value, width in widths if value < 0), default=_FIGURE_GAP * (low < 0))
     right = max((width for value, width in widths if value >= 0), default=_FIGURE_GAP)
     name_width = _FIGURE_GAP + max(min(_NAME_PIXELS, drawing.estimate_width(row["x"])) for row in rows)
@@ -374,10 +374,10 @@ def _draw_parts(chart: Chart, plot: ChartPoints, table: Table) -> Spec:
 # Texts in a table may be cut, visibly. Numbers and dates are shown whole or not at all: half a number reads as another.
 
 GAP = 14
-# The renderer cuts a text that fits to the pixel.
+# The renderer also cuts a text that only just fits.
 _SLACK = 2.0
 ROOM = drawing.WIDTH - 2 * drawing.MARGIN
-# The most that a text column wants, and the least that it gets: five Chinese letters.
+# The greatest width that a column of texts wants, and the least that it gets: five Chinese letters.
 _WIDE = 170.0
 _NARROW = 5.0 * drawing.FONT_SIZE + GAP
 
@@ -545,8 +545,8 @@ def _make_text_layer(text: str, *, y: float, size: int, colour: str, is_bold: bo
 
 
 def _order_rows(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
-    """Return the rows in the chart's order. If the first column holds days, they rank: for the largest the newest
-    first, planned rows last. Otherwise the first column of numbers ranks."""
+    """Return the rows in the chart's order: as in the data, by name, else by the first column if it has days, or by the
+    first column of numbers. With days, “the largest first” means the newest first, and planned rows last."""
     if chart.sort == Sort.NAME and chart.x:
         return sorted(table.rows, key=lambda row: str(row[table.find_position(chart.x)]))
     columns = [table.find_column(name) for name in (chart.x, *chart.y) if name]

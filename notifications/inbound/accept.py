@@ -1,7 +1,7 @@
 """Accepts messages of other systems: uploads, recipients, runs with pictures and files, and the text to send.
 
-`accept_message` writes a message once, in the caller's transaction. The caller hands out the runs after the commit; if
-it dies before that, the sweep finds them.
+`accept_message` writes a message once, in the caller's transaction. The caller queues the runs after the commit; if it
+dies before that, the sweep finds them.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class IncomingDraft:
     """A message that another system hands in, to be accepted or previewed once.
 
     `sender`: the token or channel whose rights apply. `message`: the unsaved row, with at least origin, key and title;
-    `accept_message` completes it. Its `key` identifies the message among those of all senders, so a second one with
-    this key is a repeat. Characters that cannot be shown are removed, long texts are cut, and a link other than http or
+    `accept_message` completes it. Its `key` is unique among the messages of all senders, so a second one with this
+    key is a repeat. Characters that cannot be shown are removed, long texts are cut, and a link other than http or
     https is left out; an empty form is chosen by the content. `already_sent_to`: people who have the message and do not
     get it again; a query is evaluated after the sender is locked. `audience`: people in addition to the addresses.
     `only_user_id`: for a trial, the only recipient. `among`: people outside this audience get nothing.
@@ -74,7 +74,7 @@ class IncomingDraft:
 
 @dataclass(frozen=True)
 class AcceptedMessage:
-    """Result of `accept_message`. `run_ids`: to be handed out after the transaction; empty for a repeat."""
+    """Result of `accept_message`. `run_ids`: to be queued after the transaction; empty for a repeat."""
 
     message: IncomingMessage
     run_ids: list[int]
@@ -150,7 +150,8 @@ def _find_people(incoming: IncomingDraft) -> ResolvedAddresses:
 
 
 def count_sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
-    """Count the person-messages and the forwarded mails since midnight in the site's time zone."""
+    """Count the person-messages (each message once for each of its people) and the forwarded mails since midnight in
+    the site's time zone."""
     today = IncomingMessage.objects.filter(**_make_sender_column(sender), created_at__gte=_find_midnight(now))
     count: int = today.aggregate(total=Sum("person_count", default=0))["total"]
     if isinstance(sender, InboundChannel) and sender.kind == InboundChannel.Kind.MAIL:
@@ -251,7 +252,7 @@ def is_main_run(message: IncomingMessage, run: Run) -> bool:
 
 
 class MessageSource(RunSource):
-    """Source of a message's run, or of the run of a further file. The audience are the people whom the addresses named
+    """Source of a message's run, or of the run of a further file. The audience is the people whom the addresses named
     when the message was accepted; in a resend, only those whom the resent run did not reach."""
 
     def __init__(self, run: Run, message: IncomingMessage, medium: ReadyMedium | None) -> None:

@@ -55,7 +55,7 @@ logger = logging.getLogger(__name__)
 
 
 PAYLOAD_KEPT = timedelta(hours=1)
-# A larger payload is kept with its long texts cut, such as those of pictures.
+# A larger payload is kept with its long texts cut, such as pictures in base64.
 KEPT_CHARACTERS = 1024 * 1024
 CUT_CHARACTERS = 2000
 CALLS_SHOWN = 50
@@ -67,7 +67,7 @@ _CALLS = CountedMetric("guanwecom_inbound_calls", "Calls of inbound channels, by
 
 @dataclass(frozen=True)
 class CallResult:
-    """Result of a call. `run_ids`: to be handed out after the transaction."""
+    """Result of a call. `run_ids`: to be queued after the transaction."""
 
     outcome: InboundCall.Outcome
     message_id: int | None = None
@@ -243,7 +243,7 @@ _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no l
 
 
 def fetch_files(run: JobRun) -> list[int] | RunAgain:
-    """Fetch the files of one call and accept its message. Return the runs to hand out. Files that cannot be fetched are
+    """Fetch the files of one call and accept its message. Return the runs to queue. Files that cannot be fetched are
     left out and noted in the log. Raise LeaseLostError."""
     job = run.job
     channel = InboundChannel.objects.filter(pk=job.payload["channel"]).select_related("owner", "corp").first()
@@ -277,7 +277,7 @@ def fetch_files(run: JobRun) -> list[int] | RunAgain:
         refusal = error
     now = run.clock()
     tomorrow = now + timedelta(seconds=refusal.retry_after_seconds)
-    # If only the daily limit is reached, and the message still lives then, wait for the next day.
+    # If only the daily limit is reached, and the message does not expire before, wait for the next day.
     if now < tomorrow <= job.requested_at + timedelta(hours=channel.lifetime_hours):
         _update_log_entry(job, reason=_TOMORROW.serialize())
         return RunAgain(tomorrow)
@@ -383,6 +383,6 @@ def purge_calls(*, now: datetime) -> int:
     counts = InboundCall.objects.order_by().values("channel").annotate(call_count=Count("pk"))
     for channel_id in counts.filter(call_count__gt=CALLS_SHOWN).values_list("channel", flat=True):
         calls = InboundCall.objects.filter(channel=channel_id)
-        # By their keys: excluding the newest ones instead would delete a call that comes in at this moment.
+        # Delete by keys: excluding the newest ones instead would delete a call that comes in at this moment.
         calls.filter(pk__in=list(calls.newest_first().values_list("pk", flat=True)[CALLS_SHOWN:])).delete()
     return len(ids)

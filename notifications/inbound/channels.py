@@ -1,6 +1,6 @@
-"""The secret of an inbound channel, and the schemes by which a sender proves that it holds it: tokens and HMACs.
+"""The secret of an inbound channel, and the schemes by which a sender proves that it knows it: tokens and HMACs.
 
-A scheme is a row of data; a new sender needs one more row. Sources: docs.github.com/webhooks (X-Hub-Signature-256),
+A new kind of sender needs one more row of SCHEMES. Sources: docs.github.com/webhooks (X-Hub-Signature-256),
 docs.gitlab.com/user/project/integrations/webhooks (X-Gitlab-Token), grafana.com/docs, webhook notifier (HMAC), and
 standardwebhooks.com for `t=…,v1=…` (read 2026-11-28).
 """
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 
-# Lets scanners of source code and logs recognise a secret.
+# The beginning of our secrets, by which secret scanners recognise them.
 BEGINNING = "gwi_"
 SECRET_BYTES = 32
-# Scheme of a new channel.
+# The scheme of a new channel, by kind.
 FIRST_SCHEMES = {InboundChannel.Kind.WEBHOOK: "bearer", InboundChannel.Kind.MAIL: "password"}
 
 
@@ -51,9 +51,9 @@ SIGNATURES_AT_MOST = 8
 @dataclass(frozen=True, slots=True)
 class Scheme:
     """A way to prove the secret. `where`: the place of the proof in a call; `password` is for the mail server, which
-    asks for it itself. `name`: of the header or parameter. `prefix`: before the digits of a signature. `timestamp`: for
-    timed_hmac, the header with the seconds, signed as `<seconds>:<body>`. If it is empty, the seconds are beside the
-    signature as `t=<seconds>,v1=<digits>`, signed as `<seconds>.<body>`."""
+    asks for it itself. `name`: the header or parameter. `prefix`: the text before a signature's digits. `timestamp`:
+    for timed_hmac, the header with the seconds, signed as `<seconds>:<body>`. If it is empty, the seconds are beside
+    the signature as `t=<seconds>,v1=<digits>`, signed as `<seconds>.<body>`."""
 
     label: StrOrPromise
     where: Literal["header", "bearer", "basic", "query", "hmac", "timed_hmac", "password"]
@@ -102,7 +102,8 @@ WEBHOOK_SCHEMES = tuple(name for name, scheme in SCHEMES.items() if scheme.where
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The parts of a call that prove it. `headers`: by name, in any case; `query`: the last value of each name."""
+    """The parts of a call that may prove the secret. `headers`: by name, case-insensitive; `query`: the
+    last value of each name."""
 
     headers: Mapping[str, str]
     query: Mapping[str, str]
@@ -119,7 +120,7 @@ def verify_proof(channel: InboundChannel | None, proof: Proof, *, now: float) ->
 
     The key is a digest of the signed content and time, equal for a replayed call; it is empty for schemes that sign no
     time, with which an honest sender may make the same call twice. The comparison takes constant time, also without a
-    channel or for one that stores nothing, which no call proves.
+    channel or for one that stores no secret, which no call can prove.
     """
     channel = channel or InboundChannel()
     scheme = SCHEMES.get(channel.scheme) or SCHEMES["bearer"]

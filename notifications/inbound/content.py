@@ -1,4 +1,4 @@
-"""Text, pictures and files of other systems, made safe for a message. Pure.
+"""Text, pictures and files of other systems, made safe for a message. No I/O.
 
 Only this Markdown takes effect: headings, quotes, bold, code, and links with http or https. Anything else that WeCom
 could read as markup (a tag, a mention, <@all>) is replaced by look-alike characters.
@@ -27,9 +27,9 @@ from notifications.reports.templates.values import escape_markup
 
 
 class InboundError(SentenceError):
-    """Refusal of what another system sends. `code`: of a problem (notifications.api.problems). `sentence`: for the log
-    of calls and the sender. `retry_after_seconds`: until it may be sent again. `unknown`: addresses that name nobody,
-    with reasons."""
+    """Refusal of what another system sends. `code`: the problem's (notifications.api.problems). `sentence`: for the
+    log of calls and the sender. `retry_after_seconds`: until it may be sent again. `unknown`: addresses that name
+    nobody, with reasons."""
 
     def __init__(
         self, code: str, sentence: Sentence | None = None, *, retry_after_seconds: int = 0, unknown: Sequence[Any] = ()
@@ -38,7 +38,7 @@ class InboundError(SentenceError):
         self.code, self.retry_after_seconds, self.unknown = code, retry_after_seconds, unknown
 
 
-# For the codes that a channel's log explains always the same way.
+# The sentences of codes that always have the same one.
 SENTENCES = {
     "invalid_proof": Sentence("The secret or the signature is missing or wrong."),
     "malformed_request": Sentence("The body is neither JSON nor a form that can be read."),
@@ -68,7 +68,7 @@ def _make_immutable(value: Any) -> Any:
     return tuple(map(_make_immutable, value)) if isinstance(value, list | tuple) else value
 
 
-# Includes halves of surrogate pairs, which databases refuse. Line ends and tabs stay.
+# Control characters, and halves of surrogate pairs, which databases refuse; not line ends and tabs.
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n?")
 # The marks at the beginning of a line of Markdown.
@@ -84,7 +84,7 @@ _LOOK_ALIKES = str.maketrans({"<": "＜", ">": "＞", "[": "［", "]": "］"})
 
 
 def clean_title(title: str) -> str:
-    """Return the title as one line of allowed length, without markup of any form; empty if nothing can be shown."""
+    """Return the title as one line of allowed length, without control characters; empty if nothing is left."""
     line = " ".join(drop_direction_marks(_CONTROLS.sub(" ", title)).split())
     return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
 

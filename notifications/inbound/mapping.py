@@ -3,9 +3,9 @@
 A mapping is stored as JSON. Its paths are JMESPath; a path that finds nothing is ignored. `list_payload_lines` lists
 the fields of a payload for an editor, `PRESETS` holds the ready-made mappings of the usual senders.
 
-Each preset is a file in `senders/`, with its words in English and Chinese. Payloads as documented by Grafana (webhook
-notifier), Alertmanager (webhook_config), Jenkins (Notification plugin), GitLab (webhook events) and Metabase
-(webhooks), and as sent by the code of Superset (reports/notifications/webhook.py), DolphinScheduler (alert-http) and
+Each preset is a file in `senders/`, with its words in English and Chinese. They follow the documents of Grafana (its
+webhook notifier), Alertmanager (webhook_config), Jenkins (Notification plugin), GitLab (webhook events) and Metabase
+(webhooks), and the code of Superset (reports/notifications/webhook.py), DolphinScheduler (alert-http) and
 Nightingale (models/alert_cur_event.go); all read 2026-11-28, Nightingale's 2026-12-01. Guandata's custom push channel
 is not documented: its fields are picked from the first payload.
 """
@@ -41,7 +41,7 @@ from notifications.reports.templates.renderer import RenderContext
 from notifications.reports.templates.values import NOTHING, Exposed, ExpressionError, TemplateError, from_cell
 
 ADDRESS_CHARACTERS = 200
-# A float below it is exact to the last digit.
+# A whole number below this is exact in a float.
 WHOLE_BELOW = 2**53
 # Separators of recipients in one text.
 _SEPARATORS = str.maketrans(dict.fromkeys(",;|，；、\n\r\t", " "))
@@ -57,9 +57,9 @@ class ChannelMapping(ChannelRules):
     """Mapping of a channel. `title` and `text`: templates. All `_path`s: JMESPath, empty for none.
 
     `recipient_kind`: a recipients.AddressKind; empty: the people chosen for the channel. `only_values`: the message
-    is sent only if the value at `only_path` is one of these, or is true if there are none. `key_path`: a value, or a
-    list of values that form one key. `urgent_values`: values of `severity_path`, in lower case. `figures`: pairs of
-    caption and path. `file_paths`: several paths.
+    is sent only if the value at `only_path` is one of these; without any, only if the value is true or not empty.
+    `key_path`: a value, or a list of values that form one key. `urgent_values`: values of `severity_path`, in lower
+    case. `figures`: pairs of caption and path. `file_paths`: several paths.
     """
 
     title: str = ""

@@ -2,7 +2,7 @@
 
 A payload is a tree of objects, lists, texts, numbers and booleans. NaN and infinity become null, a number with more
 digits than a database takes becomes a text, and of two members with one name the last counts. A text that is itself
-JSON is parsed once: some senders put JSON into a field of a form. Pure but for Django's parser.
+JSON is parsed once: some senders put JSON into a field of a form. No I/O but temporary files of Django's parser.
 
 Alerts come in Alertmanager's webhook payload, version 4, or Grafana's, which has more members, or as one or more events
 of Nightingale. Long or odd parts of an alert are cut or left out, not refused: a sender does not repeat what was
@@ -52,8 +52,8 @@ Payload = Any
 
 
 def parse_body(body: bytes, content_type: str) -> Payload:
-    """Parse a body in UTF-8 or in the sender's charset. A body that is not JSON, whatever its type says, is a form if
-    its type is that of a form, else one text. Raise InboundError."""
+    """Parse a body in UTF-8 or in the sender's charset: a form or plain text if its type says so, else JSON. A form or
+    text that begins with { or [ is JSON, too. Raise InboundError."""
     if not body.strip():
         raise InboundError("malformed_request")
     header = Message()
@@ -173,13 +173,13 @@ def _parse_multipart(body: bytes, content_type: str) -> dict[str, Any]:
     return found
 
 
-# Limit for one call. The message says how many more there were.
+# Limit for one call. The notice says how many more there were.
 ALERTS_AT_MOST = 1000
 LABELS_AT_MOST = 64
 LABEL_CHARACTERS = 1024
 SUMMARY_CHARACTERS = 2000
 LEFT_OUT_AT_MOST = 1_000_000_000
-# Go writes "no time" as a date in the year 1.
+# Other years mean “no time”: programs in Go, such as Alertmanager, write it as a date in the year 1.
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
 # Annotations that may hold a title or a summary, best first.
 _TITLES = ("summary", "title", "message")
@@ -277,7 +277,7 @@ def _write_text(value: Any) -> str:
 
 
 def _read_moment(value: Any) -> datetime | None:
-    """Read ISO 8601 or seconds since 1970 as a moment in UTC; None for anything else, such as a date for "none"."""
+    """Read ISO 8601 or seconds since 1970 as a moment in UTC; None for anything else, also a date for “no time”."""
     try:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return datetime.fromtimestamp(value, UTC)

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SECONDS_AT_MOST = 10.0
-# Longer than an attempt. After it another worker repeats the attempt.
+# It is longer than an attempt. Once it has ended, another worker repeats the attempt.
 LEASE = timedelta(seconds=60)
-# Minutes from one attempt to the next. After the last the call is given up, a day and a half after the first.
+# Minutes from one attempt to the next. The call is given up after the last attempt, a day and a half after the first.
 WAITS_MINUTES = (1, 5, 15, 60, 180, 360, 720, 720)
 HANDED_OUT_AT_ONCE = 200
 TIMESTAMP, SIGNATURE = "X-Guanwecom-Timestamp", "X-Guanwecom-Signature"
@@ -133,7 +133,7 @@ _SENTENCES = {
 
 
 def _explain_failure(error: SourceError | SentenceError | UnreadableSecretError) -> Sentence:
-    """Return why the attempt failed, without telling a closed port from a silent one."""
+    """Return why the attempt failed. It does not reveal whether a port is closed or does not answer."""
     if isinstance(error, SentenceError):
         return error.sentence
     if isinstance(error, UnreadableSecretError):

@@ -1,7 +1,7 @@
 """Converts a mail into the parts of a message, and shows the whole mail as a page of its own.
 
 HTML from outside is hostile: a parser needs time that grows with the square of the nesting. So mails are converted in a
-process with little time (notifications.inbound.mail.reader), which first hands over what `strip_tags` reads.
+process with limited time (notifications.inbound.mail.reader), which first hands over the words that `strip_tags` finds.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _tidy(text: str) -> str:
 
 
 class _Converter(MarkdownConverter):
-    """Converter to words and lines, as `convert_html` says. WeCom's Markdown:
+    """Converter of HTML to words and lines for `convert_html`. WeCom's Markdown:
     developer.work.weixin.qq.com/document/path/90236, read 2026-11-26."""
 
     def __init__(self, *, is_markdown: bool, has_links: bool) -> None:
@@ -245,7 +245,7 @@ SENT_FILES_AT_MOST = 10
 def convert_mail(mail: ParsedMail, rules: MailRules, form: str) -> tuple[IncomingMessage, tuple[CheckedFile, ...]]:
     """Convert the parts of the mail that `rules` allow to an unsaved message and its files, the picture first. The text
     also names the files that are not sent. `form`: of the message; if empty, a mail with a picture becomes a news card,
-    which knows no Markdown."""
+    which cannot show Markdown."""
     picture: CheckedFile | None = None  # the first that is no icon, if WeCom can show it
     for part in mail.pictures if rules.takes_picture else ():
         with suppress(InboundError):

@@ -98,7 +98,7 @@ def _find_usable_channels() -> QuerySet[InboundChannel]:
 
 def _may_sign_in(channel: InboundChannel | None, sign_in: SignIn) -> bool:
     """Return whether password and address are right. The digests are compared even if there is no such channel, so that
-    the duration does not tell whether one exists."""
+    the duration does not reveal whether one exists."""
     digest = channel.digest if channel is not None else ""
     is_right = hmac.compare_digest(sign_in.proof, digest or "-" * 64)
     if channel is None or not is_right:
@@ -122,15 +122,16 @@ def _write_message(
         addresses[address] = recipient
     # `accept_message` runs this query after it has locked the channel. So of two mails with one Message-ID that arrive
     # at the same moment, the second finds the people whom the first reached.
-    people = IncomingMessage.people.through.objects
-    already = people.filter(incomingmessage__key__startswith=prefix).values_list("user_id", flat=True)
+    pairs = IncomingMessage.people.through.objects  # of a message and a person
+    already_sent_to = pairs.filter(incomingmessage__key__startswith=prefix).values_list("user_id", flat=True)
     draft = reading.message
     draft.origin, draft.key, draft.form, draft.corp = IncomingMessage.Origin.MAIL, key, channel.form, channel.corp
     draft.priority, draft.lifetime_hours = channel.priority, channel.lifetime_hours
     draft.original, draft.page = zlib.compress(mail.content, 1), zlib.compress(reading.page.encode(), 1)
     message, run_ids = None, list[int]()
+    incoming = IncomingDraft(channel, draft, list(addresses), reading.files, already_sent_to)
     try:
-        accepted = accept_message(IncomingDraft(channel, draft, list(addresses), reading.files, already), now=now)
+        accepted = accept_message(incoming, now=now)
     except InboundError as error:
         if error.code != "nobody_found":
             raise

@@ -49,9 +49,9 @@ RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 48
 # Time for which mails that became no message are kept.
 MAILS_KEPT = timedelta(days=7)
 NAMED_AT_MOST = 200
-# Limit of one channel: people do not read the same report again and again.
+# Limit of one channel, so that nobody gets the same report again and again.
 BOUNCES_PER_HOUR = 60
-# An address without quotes: quoted parts may hold any words.
+# An address without quotes. A report names no others: a quoted part could hold any words.
 _PLAIN_ADDRESS = re.compile(r"""[^\s"\\<>()\[\]:;,/]{1,64}@[\w.-]{1,255}""")
 # Inline pictures as notifications.inbound.mail.html writes them on the page.
 _SHOWN_PICTURE = re.compile(r'src="data:image/\w+;base64,([A-Za-z0-9+/=]+)"')
@@ -94,7 +94,7 @@ def _is_address(text: str) -> bool:
 
 def hand_out_mails(*, now: datetime) -> list[int]:
     """Claim the due mails for a task and return their ids. Nobody else takes them during their lease."""
-    # The workers of these died during the attempt.
+    # Mails whose worker died during the attempt.
     abandoned = OutgoingMail.objects.filter(status=OutgoingMail.Status.STARTED, next_attempt_at__lte=now)
     abandoned.update(status=OutgoingMail.Status.FAILED, error="it may have been sent, or not")
     due = OutgoingMail.objects.due(now).order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:AT_ONCE]
@@ -104,7 +104,7 @@ def hand_out_mails(*, now: datetime) -> list[int]:
 
 
 def send_mails(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
-    """Make the claimed mails and send them. A report is not sent if by now everybody was reached. A row is marked as
+    """Write the claimed mails and send them. A report is not sent if by now everybody was reached. A row is marked as
     started before the attempt."""
     for pk in pks:
         if is_stopping():
@@ -116,7 +116,7 @@ def send_mails(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bo
             row = rows.defer("message__original", "message__page", "channel__last_payload").first()
             if row is None:
                 continue
-            if row.attempt_count > len(RETRY_AFTER) + 1:  # each attempt ended before it began
+            if row.attempt_count > len(RETRY_AFTER) + 1:  # the worker died each time before the mail was sent
                 _settle_mail(row, OutgoingMail.Status.FAILED, "it could not be made")
                 continue
             with translation.override(settings.LANGUAGE_CODE):
@@ -151,8 +151,8 @@ def _settle_mail(row: OutgoingMail, status: OutgoingMail.Status, error: str = ""
 
 
 def _write_report(row: OutgoingMail) -> EmailMultiAlternatives | None:
-    """Report whom the mail did not reach, without reasons: the channel's owner finds them in the delivery log. None if
-    everybody was reached."""
+    """Write whom the mail did not reach, without reasons: the channel's owner finds them in the delivery log. Return
+    None if everybody was reached."""
     people: set[int] = set()
     for run in Run.objects.filter(message=row.message) if row.message else ():
         receipts = Receipt.objects.unreached(run).exclude(user=None)
@@ -173,8 +173,8 @@ def _write_report(row: OutgoingMail) -> EmailMultiAlternatives | None:
 
 
 def _write_forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
-    """Make the mail anew from our own address, so that other servers trust it. Its HTML is that of its page, which was
-    cleaned on arrival. None if the mail cannot be read."""
+    """Write the mail anew from our own address, so that other servers trust it. Its HTML is that of its page, which was
+    cleaned on arrival. Return None if the mail cannot be read."""
     stored = row.message or row  # the mail is stored with its message if there is one
     try:
         parsed, page = parse_mail(zlib.decompress(stored.original)), zlib.decompress(stored.page).decode()

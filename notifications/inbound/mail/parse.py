@@ -1,4 +1,4 @@
-"""Reads a mail: subject, body, inline pictures, attachments; and the channel's rules for mails. Pure.
+"""Reads a mail: subject, body, inline pictures, attachments; and the channel's rules for mails. No I/O.
 
 Input is bounded before it is read: the number of lines, the nesting and the length of a header decide how long reading
 takes. No mail of a BI comes near the limits.
@@ -44,8 +44,8 @@ class MailRules(ChannelRules):
 
     `networks`: from where the channel may sign in; empty: from anywhere. `attachments`: extensions in lower case;
     empty: none are sent. `footers`: beginnings of lines; from the first such line on, the text is left out.
-    `tells_sender`: report people who cannot be reached by mail. `mail_domains`: the only domains that get mails because
-    of a mail, so that nobody can send words to anybody through our mail server.
+    `tells_sender`: report by mail who cannot be reached. `mail_domains`: the only domains to which reports and
+    forwarded mails go, so that nobody can send words to anybody through our mail server.
     """
 
     networks: tuple[str, ...] = ()
@@ -69,18 +69,18 @@ BOUNDARIES_TIMES_LINES_AT_MOST = 5_000_000
 # Python needs time for a header that grows with the square of its length.
 HEADER_CHARACTERS = 8_000
 PARTS_AT_MOST = 1_000
-# Limit of files of one mail; further ones are left out.
+# Limit of the files of one mail; further ones are left out.
 READ_FILES_AT_MOST = 50
 BODY_CHARACTERS = 2_000_000
 SUBJECT_CHARACTERS = 500
 # Limit of a line (RFC 5322, 2.1.1), and the first bytes of the mail, in which the header is searched.
 MESSAGE_ID_CHARACTERS, HEAD_BYTES = 998, 64 * 1024
-# Marks forwarded mails, so that they are not forwarded again.
+# The header of mails that we forwarded, so that they are not forwarded again.
 PASSED_ON = "X-Guanwecom-Passed-On"
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _NOT_IN_A_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-# RFC 2392: percent-encoded, also in an attribute without quotes.
+# The id of an inline picture in the HTML (RFC 2392), percent-encoded; also in an attribute without quotes.
 _CID = re.compile(r"""\bcid:([^\s"'<>)]{1,300})""")
 _NOT_IN_AN_ID = re.compile(r"[^\x21-\x7e]+")
 _ENCODED_WORDS = re.compile(r"=\?[^?\s]{1,64}\?[bq]\?", re.IGNORECASE)
@@ -150,7 +150,7 @@ def parse_mail(content: bytes) -> ParsedMail:
     except RecursionError:
         raise UnreadableMailError("parts are nested too deep") from None
     html, pictures = _join_texts(found.html, "\n<hr>\n"), found.pictures
-    # Pictures inside the HTML (data: URLs) become parts with an id, like those of other senders.
+    # Pictures inside the HTML (data: URLs) become parts with an id, like the pictures of other senders.
     pieces, end = [], 0
     for match in _DATA_PICTURE.finditer(html) if "base64," in html else ():
         pieces.append(html[end : match.end(1)])
@@ -191,7 +191,7 @@ def find_message_id(content: bytes) -> str:
 
 
 class _Policy(Compat32):
-    """Policy that keeps the original bytes of headers. Python would replace what is not ASCII by question marks."""
+    """Policy that keeps the original bytes of headers. Python would replace what is not ASCII with question marks."""
 
     def header_fetch_parse(self, name: str, value: str) -> str:
         return value

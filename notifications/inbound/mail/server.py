@@ -1,6 +1,6 @@
 """SMTP server of the mail door: who may connect, the limits, and the answer to each command.
 
-The backend checks sign-ins and stores mails; this module has nothing to do with messages. Answers are short English,
+The backend checks sign-ins and stores mails; this module does not deal with messages. Answers are short English,
 like those of other mail servers; the sender's administrator reads them in the sender's log.
 """
 
@@ -47,7 +47,7 @@ class ReceivedMail:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """The channel that signed in. `proof`: for the backend; `address`: an IP address."""
+    """The channel that signed in. `proof`: a digest of the password, for the backend; `address`: an IP address."""
 
     channel_id: int
     proof: str = field(repr=False)
@@ -230,7 +230,7 @@ class Connection(SMTP):
                 self._refusal = "421 4.7.0 Too many connections from your address, please try again later"
             elif len(door.connections) >= limits.connections and not not_signed_in:
                 self._refusal = _TOO_MANY
-            elif len(door.connections) >= limits.connections:  # the one that has waited longest for a sign-in goes
+            elif len(door.connections) >= limits.connections:  # close the oldest one without a sign-in
                 longest = min(not_signed_in, key=lambda other: other.began)
                 longest.end_if_idle(_TOO_MANY)
                 door.connections.discard(longest)
@@ -353,10 +353,10 @@ class _Commands:
         self, server: Connection, session: Session, envelope: Envelope, args: list[str]
     ) -> str | None:
         method = server.auth_PLAIN if args[0] == "PLAIN" else server.auth_LOGIN
-        said = await method(server, args)
-        if not said.success or not isinstance(said.auth_data, LoginPassword):
+        result = await method(server, args)
+        if not result.success or not isinstance(result.auth_data, LoginPassword):
             return None
-        user, password = (word.decode("utf-8", "replace") for word in said.auth_data)
+        user, password = (word.decode("utf-8", "replace") for word in result.auth_data)
         address = str(_parse_address(server.address))
         try:
             sign_in = self._door.backend.sign_in
