@@ -153,11 +153,8 @@ def to_one_line(text: str, characters: int = 200) -> str:
 
 
 def fit_text(text: str, pixels: float, font_size: float) -> str:
-    """Return `text`, cut to `pixels` if the renderer could not cut it.
-
-    The renderer's own cut fails inside letters beyond the first 65,536. Texts with such letters are cut here, by an
-    estimate on the safe side.
-    """
+    """Return `text`, cut to `pixels` if it holds letters beyond the first 65,536, inside which the renderer's own cut
+    fails. The widths are estimates on the safe side."""
     if text.isascii() or max(text) <= "\uffff":
         return text
     return cut_to_width(text, _SAFETY_FACTOR * pixels * FONT_SIZE / font_size)
