@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from django.apps import AppConfig
 
 
-def track_people_and_companies() -> None:
+def track_models() -> None:
     signals.track_model(Corp, corps=lambda corp: [corp.pk], left_out=_CORP_STATE)
     signals.describe_field(
         Corp, "verification_files", lambda files: ", ".join(name_verification_file(file["code"]) for file in files)
@@ -51,7 +51,7 @@ def track_people_and_companies() -> None:
             if person.pk is None or person.is_superuser or person.manages_all_corps
             else services.find_corps_of(pk=person.pk)
         ),
-        new_corps=lambda person: [],
+        new_corps=lambda person: [],  # a new person has no account and manages no company yet
         left_out=("last_login", "date_joined", "session_epoch"),
         secrets=("password",),
         m2m=("managed_corps", "groups", "user_permissions"),
@@ -99,7 +99,7 @@ def register(app: AppConfig) -> None:
     hooks.landing_pages.register(LandingPage("bi/", _("First page of the BI"), is_offered=is_open))
     hooks.corp_disabling.register(describe_disabling)
     hooks.corp_disabling.register(warn_before_shutting_out)
-    errors.tabs.register(("account", _("Account")))
+    errors.tabs.register(("account", _("Account")))  # a tab of employees' pages
     # Run after the last app: Django creates each app's permissions at the post_migrate of that app.
     last = [config for config in installed_apps.get_app_configs() if config.models_module is not None][-1]
     post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.users.roles")
@@ -114,6 +114,6 @@ def register(app: AppConfig) -> None:
             find_last_save=services.find_last_save,
         )
     )
-    track_people_and_companies()
+    track_models()
     user_logged_in.disconnect(dispatch_uid="update_last_login")  # accounts.authentication.sessions writes last_login
     user_logged_in.connect(reset_session_at_sign_in, dispatch_uid="accounts.sign_ins")

@@ -50,8 +50,8 @@ class _Fixup(DjangoFixup):
 
 
 class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
-    """Fixup that keeps the pool of a forked process open. Celery would close it before and after each task there, so
-    that each chart would begin with four new threads and a new connection."""
+    """Fixup that keeps the pool of a forked process, which draws pictures, open. Celery would close it before and after
+    each task there, so that each picture would begin with four new threads and a new connection."""
 
     # The parent's pools and connections. They must stay referenced: their destructors would wait for locks that threads
     # of the parent held, and would end the parent's connections.

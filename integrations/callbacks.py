@@ -204,7 +204,7 @@ def _postpone(run: JobRun, events: Sequence[CallbackEvent], *, problem: str, wai
 
 # The largest events have a few KB: a message's text has at most 2048 bytes.
 BODY_BYTES_AT_MOST = 256 * 1024
-# Older events are deleted, and refused as well, or one could be replayed after its deletion.
+# Older events are deleted, and not stored if they arrive, or one could be replayed after its deletion.
 EVENT_DAYS = 30
 DELETED_AT_ONCE = 200
 # The prefix of the echo text in our own checks of an address; WeCom sends a number.

@@ -98,7 +98,7 @@ MODES = [
 
 
 class DirectoryPolicyForm(VersionedForm):
-    """Form of a directory policy. It refuses to update e-mail addresses by which people enter the BI."""
+    """Form of a directory policy. It refuses the mode CREATE while people enter the BI by their e-mail address."""
 
     class Meta:
         model = DirectoryPolicy
@@ -108,7 +108,7 @@ class DirectoryPolicyForm(VersionedForm):
         super().__init__(*args, **kwargs)
         if "mode" in self.fields:
             if self.instance._state.adding and not self.is_bound:
-                # Propose that the first run of a company creates its people.
+                # Propose that the first run creates people, unless clean_mode would refuse it.
                 Mode = DirectoryPolicy.Mode
                 self.initial["mode"] = Mode.LINK if is_bi_identity_source(EMAIL) else Mode.CREATE
             modes: Any = self.fields["mode"]
@@ -119,7 +119,7 @@ class DirectoryPolicyForm(VersionedForm):
             )
 
     def clean_mode(self) -> str:
-        """Refuse to copy e-mail addresses if people enter the BI by them: people can change their own in WeCom."""
+        """Refuse CREATE if people enter the BI by e-mail: it copies addresses, which people can change in WeCom."""
         mode: str = self.cleaned_data["mode"]
         create = DirectoryPolicy.Mode.CREATE
         if mode == create != self.instance.mode and is_bi_identity_source(EMAIL):

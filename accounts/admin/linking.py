@@ -62,10 +62,8 @@ class BulkForm(AnyModelForm):
             if saved is None or saved.number_attribute_id is None:
                 self.add_error("match_number", _("The directory policy of this company names no employee number."))
             else:
-                self.instance.number_attribute_id, self.instance.number_field = (
-                    saved.number_attribute_id,
-                    saved.number_field,
-                )
+                self.instance.number_attribute_id = saved.number_attribute_id
+                self.instance.number_field = saved.number_field
         return chosen
 
     def validate_unique(self) -> None:
@@ -88,6 +86,8 @@ SIDES: dict[str, _StrPromise] = {
 
 @admin.register(LinkConflict)
 class LinkConflictAdmin(ConfirmedChanges, VisibleRowsAdmin):
+    """Admin of LinkConflict: why a member is linked with nobody. The tab of conflicts lists others (find_conflicts)."""
+
     fields = ("member", "why", "since")
     empty_list = _("All members are linked, or the directory has not been synchronised yet.")
 

@@ -173,8 +173,8 @@ def _end_locked_run(locked_run: PeopleImport, status: str, now: datetime, reason
     _find_files(locked_run).update(file=None)
 
 
-def _find_files(locked_run: PeopleImport) -> QuerySet[Job]:
-    return Job.objects.filter(kind=IMPORT_KIND, key=str(locked_run.pk), file__isnull=False)
+def _find_files(import_run: PeopleImport) -> QuerySet[Job]:
+    return Job.objects.filter(kind=IMPORT_KIND, key=str(import_run.pk), file__isnull=False)
 
 
 def _find_editor(user_id: int | None) -> User | None:
@@ -188,32 +188,32 @@ def _find_editor(user_id: int | None) -> User | None:
 
 def _read_file(run: JobRun) -> None:
     """Read the uploaded file, and store what each row would change."""
-    with run.edit_row(_find_import(run)) as locked_run:
-        ImportRow.objects.filter(run=locked_run).delete()
-        locked_run.counts, locked_run.row_count = {}, 0
-    editor = _find_editor(locked_run.requested_by_id)
-    content = _find_files(locked_run).values_list("file", flat=True).first()
+    with run.edit_row(_find_import(run)) as import_run:
+        ImportRow.objects.filter(run=import_run).delete()
+        import_run.counts, import_run.row_count = {}, 0
+    editor = _find_editor(import_run.requested_by_id)
+    content = _find_files(import_run).values_list("file", flat=True).first()
     if editor is None or content is None:
         _end_import(run, Status.STOPPED, "not_allowed")
         return
     try:
         header, lines = read_table(bytes(content), HeaderReader(Attribute.objects.by_name()))
-        # Check that the choices made at the upload fit the file.
+        # Check that the choices made at the upload fit the file. Our own sheets (OWN) name people by username.
         needed = {
             PeopleImport.Match.EMAIL: {EMAIL},
             PeopleImport.Match.MOBILE: {MOBILE},
             PeopleImport.Match.ATTRIBUTE: {make_target(one) for one in Attribute.objects.employee_numbers()},
-        }.get(PeopleImport.Match(locked_run.match_by))
-        if header.layout == Layout.WECOM and locked_run.corp is None and COMPANY not in header.columns:
+        }.get(PeopleImport.Match(import_run.match_by))
+        if header.layout == Layout.WECOM and import_run.corp is None and COMPANY not in header.columns:
             raise FileRefusedError("company_missing")
         if header.layout != Layout.OWN and needed is not None and not needed & set(header.columns):
             raise FileRefusedError("match_missing")
-        with run.edit_row(_find_import(run)) as locked_run:
-            locked_run.layout, locked_run.titles = header.layout.value, [list(pair) for pair in header.titles]
+        with run.edit_row(_find_import(run)) as import_run:
+            import_run.layout, import_run.titles = header.layout.value, [list(pair) for pair in header.titles]
         claims = RowClaims()
         while step := list(islice(lines, STEP)):
-            locked_run = _read_step(run, locked_run, editor, header, step, claims)
-        if not locked_run.row_count:
+            import_run = _read_step(run, import_run, editor, header, step, claims)
+        if not import_run.row_count:
             raise FileRefusedError("no_rows")
     except FileRefusedError as refused:
         _end_import(run, Status.REFUSED, refused.reason, refused.words)

@@ -290,7 +290,7 @@ def find_protecting_rows(attribute: Attribute) -> list[models.Model]:
     return rows
 
 
-# --- The two WeCom attributes, shown from the time when a WeCom company is first enabled ---
+# --- The two WeCom attributes (company and userid, in WeComAccount): shown once a WeCom company was enabled ---
 
 _CACHE_KEY = "guanwecom.wecom_attributes"
 

@@ -1,7 +1,7 @@
-"""The copy of a company's directory: departments, and members with their departments.
+"""The copy of a company's directory (departments, members with their departments), its runs, and callback events.
 
-Only `integrations.directory` writes it. A value that WeCom does not give is NULL (unknown), an empty one is "".
-Rows are never deleted but marked as gone, because other rows refer to them.
+Only `integrations.directory` writes the copy. A value that WeCom does not give is NULL (unknown), an empty one is "".
+Departments and members are never deleted but marked as gone, because other rows refer to them.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class Member(models.Model):
 
     class Presence(models.TextChoices):
         IN_SCOPE = "here", _("in the app's scope")
-        # In the company, but outside the app's visible scope or the department roots. Becomes IN_SCOPE without an
-        # administrator.
+        # In the company, but outside the app's visible scope or the corp's department_root_ids. Becomes IN_SCOPE
+        # without an administrator.
         OUT_OF_SCOPE = "out_of_scope", _("out of scope")
         DELETED = "deleted", _("deleted in WeCom")
         # No longer shown to us, with too many others to look up each. If shown again, treated like DELETED.
@@ -114,7 +114,7 @@ class Member(models.Model):
 
     # Kept while the person is gone, so that policies by department apply at once when the person is back.
     departments = models.ManyToManyField(Department, related_name="members")
-    # The numbers of the departments. Set by integrations.directory.sync for comparing.
+    # WeCom's IDs of the departments. Set by integrations.directory.sync for comparing.
     department_numbers: set[int]
 
     objects = MemberQuerySet.as_manager()

@@ -178,7 +178,6 @@ EVERY = {
     "every_60": ("0 * * * *", _("every hour")),
 }
 
-
 # Fields that decide who is notified.
 _PEOPLE = ("corp", *subscription_forms.RECIPIENT_FIELDS)
 
@@ -340,7 +339,6 @@ class RuleStateFilter(OptionFilter):
 
 _OPEN = Q(status=Incident.Status.OPEN)
 
-
 signals.describe_field(
     AlertRule,
     "conditions",
@@ -348,14 +346,14 @@ signals.describe_field(
 )
 signals.describe_field(AlertRule, "crontab", describe_crontab)
 
-
 # Fields that must be valid for a trial.
 _TRIAL_FIELDS = ("card", "conditions", "split_column")
 
 
 @admin.register(AlertRule)
 class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmin, NamedDeletions):
-    draft_name, new_title, unlisted = "rule", _("New alert"), ("notifications.AlertCheck",)  # see NamedDeletions
+    draft_name, new_title = "rule", _("New alert")
+    unlisted = ("notifications.AlertCheck",)  # left out of the page before a deletion (NamedDeletions)
     parts = (
         FormPart(
             "conditions",
@@ -377,7 +375,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
                 *("notify_from", "notify_until", "notifies_on_workdays_only"),
                 *("free_days", "time_zone", "jitter_seconds", "valid_from", "valid_to"),
             ),
-            (("silence_windows", 0),),
+            (("silence_windows", 0),),  # a formset, and how many of its rows the summary ignores
         ),
     )
     form = AlertRuleForm
@@ -573,6 +571,7 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
         return context, data, table
 
     def list_column_fields(self, values: QueryDict) -> Iterator[ColumnField]:
+        """Yield the submitted fields that name columns, each with the function that replaces renamed columns in it."""
         for name in (*(f"conditions-{number}-column" for number in range(CONDITIONS_AT_MOST)), "split_column"):
             yield read_column_lines(name, CARD, values.get(name, ""))
         for name in (f"conditions-{number}-filters" for number in range(CONDITIONS_AT_MOST)):
@@ -587,4 +586,5 @@ class AlertRuleAdmin(base.SuccessorPage, OnePage, base.RecipientsMixin, RowsAdmi
                 yield ColumnField(name, [(CARD, column) for column, _values in filters], rename)
 
     def list_card_fields(self, values: QueryDict) -> dict[str, str]:
+        """Return the name of the field that chooses the rule's data, by the data's alias."""
         return {CARD: "card"}

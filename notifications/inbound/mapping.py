@@ -58,8 +58,8 @@ class ChannelMapping(ChannelRules):
 
     `recipient_kind`: a recipients.AddressKind; empty: the people chosen for the channel. `only_values`: the message
     is sent only if the value at `only_path` is one of these; without any, only if the value is true or not empty.
-    `key_path`: a value, or a list of values that form one key. `urgent_values`: values of `severity_path`, in lower
-    case. `figures`: pairs of caption and path. `file_paths`: several paths.
+    `key_path`: a value, or a list of values that form one key; each key is sent once. `urgent_values`: values of
+    `severity_path`, in lower case. `figures`: pairs of caption and path. `file_paths`: several paths.
     """
 
     title: str = ""
@@ -323,7 +323,7 @@ def list_payload_lines(
         yield from list_payload_lines(child, child_path, child_template, depth + 1)
 
 
-OTHER = "other"
+OTHER = "other"  # the preset for a sender without one of its own
 FOLDER = Path(__file__).parent / "senders"
 # A text in English ("en") and Chinese ("zh").
 Words = Mapping[str, str]
@@ -331,7 +331,7 @@ Words = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Preset:
-    """A ready-made sender. `is_alert`: a new channel opens incidents."""
+    """A ready-made sender. `scheme`: how its calls are verified. `is_alert`: a new channel opens incidents."""
 
     words: Words
     scheme: str

@@ -51,7 +51,7 @@ ALERT_PAST = timedelta(days=30)
 def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
     """Write two alert rules with their past: the first people of a company watch sales and stock. The stock has
     been short since yesterday, so its alert opens at the first check."""
-    # The sandbox's seed contains our callback address and keys.
+    # The sandbox's seed contains our callback address and keys, so the address counts as verified.
     Corp.objects.filter(pk=corp.pk, callback_verified_at__isnull=True).update(callback_verified_at=now)
     today = now.astimezone(ZoneInfo(TIME_ZONE)).date()
     sales, stock = Counter[str](), dict[str, float]()
@@ -127,7 +127,7 @@ def seed_database(*, web_address: str, sandbox_address: str, now: datetime) -> D
     companies = make_demo_companies()
     corps = [_make_corp(company, sandbox_address, now) for company in companies]
     for corp in corps:
-        # Callback keys, a policy and a first synchronisation: a leaver in the sandbox is shut out at once.
+        # With callback keys, a policy and a first synchronisation, a leaver in the sandbox is shut out at once.
         for kind in CallbackEvent.Kind:
             if not callbacks.has_callback_keys(corp=corp, kind=kind):
                 callbacks.generate_callback_keys(corp=corp, kind=kind)

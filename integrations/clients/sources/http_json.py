@@ -69,7 +69,7 @@ class JsonRequest:
 def read_json(request: JsonRequest, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
     """Return the first `rows_at_most` rows, within `seconds` in total. Raises SourceError.
 
-    The answer's Last-Modified is the time of the data, unless the card names a column for it.
+    The answer's Last-Modified is the time of the data, unless the request's `choices` name a column for it.
     """
     began = time.monotonic()
     answer = _fetch(request, seconds)
@@ -87,7 +87,7 @@ def read_json(request: JsonRequest, *, rows_at_most: int, seconds: float, now: d
         raise SourceError(Problem.EXPRESSION, what=what)
     names, rows = _read_rows(value, rows_at_most)
     if not rows and not names:
-        # An empty list names no columns: use the last known ones and those that the card names.
+        # An empty list names no columns: use the last known ones and those that `choices` name.
         last = [column.name for column in request.choices.load_last_columns()]
         names = list(dict.fromkeys([*last, *request.choices.kinds, *request.choices.units]))
     if not names:
@@ -196,7 +196,7 @@ def explain_http_failure(error: Exception, seconds: float) -> SourceError:
         if isinstance(cause, NotConnectedError) and (cause.certificate_problem or cause.is_bundle_unreadable):
             return SourceError(Problem.CERTIFICATE)
         if isinstance(cause, TimeoutError) and not is_not_connected:
-            return SourceError(Problem.TOO_SLOW, seconds=round(seconds), silent=1)
+            return SourceError(Problem.TOO_SLOW, seconds=round(seconds), silent=1)  # only superusers read why
         if isinstance(cause, zlib.error):
             return SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
     return explain_connection_failure(chain[-1])

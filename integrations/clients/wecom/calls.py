@@ -44,7 +44,6 @@ _CREDENTIAL = re.compile(r"(access_token|corpsecret|(?<![A-Za-z0-9_])key)=[^&\s\
 _WAIT_SECONDS = {errcodes.RATE_LIMITED: 60, errcodes.TOO_MANY_PARALLEL: 5}
 _GETTOKEN_WAIT_SECONDS = 3600
 
-
 API_BASE_URL = "https://qyapi.weixin.qq.com"
 
 
@@ -152,7 +151,8 @@ def read_answer(call: Call, reply: Reply) -> Answer:
     """Return the fields of an answer whose errcode is 0 or absent.
 
     Raises the class of the error code (`errcodes`) for any other errcode. If it is no answer of WeCom's API, raises
-    TransientError (HTTP 429 or 5xx) or ForeignAnswerError, or OutcomeUnknownError if the call is not repeatable.
+    TransientError (HTTP 429 or 5xx) or ForeignAnswerError. In that case, and for the code BUSY, a call that is not
+    repeatable raises OutcomeUnknownError instead.
     """
     status, message = reply.status, f"HTTP status {reply.status}"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -71,7 +71,7 @@ _TO_LICENCE = _("WeCom's console → App management → the app → Interface li
 _TO_ACCOUNT = _(
     "People → the person → WeCom account: compare it with WeCom's console → Contacts → the member → Account."
 )
-# Stands for the last text of a group whose codes have different ones: each is in _PLACES.
+# Stands for “where to click” in the key of a group whose codes have different places: each is in _PLACES.
 _OWN_PLACE = ""
 
 # Maps error class, who can fix it and where to click to codes, each with what happened.

@@ -1,4 +1,4 @@
-"""Values that templates compute with: numbers, days, "no value", their formats and their errors. Pure.
+"""Values that templates compute with: numbers, days, "no value", their formats and their errors.
 
 WeCom cannot escape markup, so `escape_markup` replaces its characters by others that look alike.
 """

@@ -50,7 +50,7 @@ async def get_companies(request: web.Request, world: World, document: object) ->
 async def post_company(request: web.Request, world: World, document: Any) -> object:
     """Create a company, or replace the one with this corpid, with everything in it."""
     company = await run_between_calls(administration.put_company_in_steps(world, document))
-    return await make_large_response(administration.make_company_json(company, rows=iter))
+    return await make_large_response(administration.make_company_json(company, rows=iter))  # makes rows one by one
 
 
 @route("GET", "companies/{corpid}")
