@@ -122,8 +122,8 @@ def _list_admin_pages(browser: Browser) -> list[str]:
 
 
 def _has_log_filter(model_admin: Any) -> bool:
-    """Return whether the list has a LogFilter, the only filter with `selects`, which also takes FILTER_TEXTS."""
-    return any(hasattr(one, "selects") for one in model_admin.list_filter)
+    """Return whether the list has a LogFilter, the only filter with `has_words`, which also takes FILTER_TEXTS."""
+    return any(hasattr(one, "has_words") for one in model_admin.list_filter)
 
 
 def _list_linked_pages(path: str, links: list[str]) -> list[str]:
