@@ -131,7 +131,7 @@ def find_page_address(saved: BiConnection, requested: str, query: str, *, on_pho
     """Return the BI's address of the requested page for the device, with the query of the request.
 
     `requested`: a path without its first slash, decoded; empty for the first page. `query`: not decoded. Parameters
-    that the sign-in reserves are removed from it and from the templates' own queries, in every spelling.
+    that the sign-in reserves are removed from it and from the connection's own addresses, in every spelling.
     """
     own_query = remove_reserved_parameters(query)
     home = saved.phone_home if on_phone else saved.desktop_home
@@ -161,7 +161,8 @@ def build_entrance(
     """Return the BI's address that signs `identity` in and shows `page`, with a token of a few seconds.
 
     Use the address only in the Location of a redirect or in our own browser: never store, show or log it. `identity` is
-    called last. `page`: decoded, without its first slash; `query`: not decoded. Raises CannotEnter.
+    called after all checks but that of the key. `page`: decoded, without its first slash; `query`: not decoded. Raises
+    CannotEnter.
     """
     if not saved.base_url:
         raise CannotEnter(Obstacle.NO_ADDRESS)
@@ -271,8 +272,7 @@ def ensure_connection() -> BiConnection:
 
 
 def save_connection(*, connection: BiConnection, changed_fields: Collection[str]) -> None:
-    """Save the changed fields. If the connection changes, the last test is out of date and the API's token is
-    dropped."""
+    """Save the changed fields. If the connection changes, its last test is out of date, and its API token dropped."""
     if CONNECTION_FIELDS.isdisjoint(changed_fields):
         connection.save(update_fields=[*changed_fields, "changed_at"])
         return
@@ -514,7 +514,7 @@ def take_picture(path: str, identity: str, options: PictureOptions, *, now: date
     try:
         on_phone = options.width == snapshots.Width.PHONE
         address = build_entrance(saved, lambda: identity, page=path, on_phone=on_phone, now=now)
-        marks = {sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
+        selectors = {mark.lower(): selector for mark, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
         hosts = (snapshots.read_host(saved.base_url), *settings.SNAPSHOT_HOSTS)
         access = Access(hosts, proxy_url=require_readable(saved.proxy_url), time_zone=settings.TIME_ZONE)
         program = snapshots.find_installed_browser()
@@ -524,7 +524,7 @@ def take_picture(path: str, identity: str, options: PictureOptions, *, now: date
             while _browsers:
                 _browsers.popitem()[1].close()
             _browsers[program, access] = SupervisedBrowser(program, access)
-        return _browsers[program, access].take_picture(address, options, snapshots.PageMarks(**marks))
+        return _browsers[program, access].take_picture(address, options, snapshots.PageMarks(**selectors))
     except SnapshotError as error:
         if error.reason == PictureProblem.UNREACHABLE:
             with suppress(IntegrationError):

@@ -28,7 +28,8 @@ from integrations.models import Job
 
 
 def may_link(request: HttpRequest) -> bool:
-    """Return whether the user may link people of find_changeable_people with WeCom members, or set their company."""
+    """Return whether the user may link the people whom they may change (roles.find_changeable_people) with WeCom
+    members, or set their company. Nobody may before a WeCom company has been enabled."""
     may_change = request.user.has_perms(("accounts.change_user", "accounts.change_wecomaccount"))
     return may_change and attributes.has_wecom_attributes(request)
 
@@ -87,8 +88,7 @@ class Column:
 
 
 class OptionFilter(admin.SimpleListFilter):
-    """A filter of a list with fixed options. `options` maps each value to a label and a function that filters the
-    rows."""
+    """A list's filter. `options` maps each of its fixed values to a label and a function that filters the rows."""
 
     title = _("status")
     parameter_name = "state"
@@ -168,7 +168,7 @@ class RunPages(VisibleRowsAdmin):
         return {}
 
     def describe_state(self, request: HttpRequest, run: Any) -> dict[str, Any]:
-        """Return `html` and `is_unfinished`, and `parts` if the page has several parts, for integrations/live.js."""
+        """Return `html` and `is_unfinished` for integrations/live.js. A page with several parts adds `parts`."""
         job = self.find_job(run)
         is_visible = job is not None and find_visible_jobs(request).filter(pk=job.pk).exists()
         is_retryable = job is not None and is_visible and may_retry(request, job)

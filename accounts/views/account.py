@@ -125,7 +125,7 @@ def redirect_from_first_page(request: HttpRequest) -> HttpResponse | None:
     if not has_code and "path_url" not in request.GET:
         return None
     if has_code:
-        # Find the company: the one with the link's `domain`, even if sign-in is off there; otherwise the only one.
+        # Find the company whose domain_id is the link's `domain`, even if sign-in is off there; else the only company.
         domain = request.GET.get("domain", "").replace("\x00", "")
         with_domain = list(Corp.objects.filter(domain_id=domain)[:2]) if domain else []
         corps = with_domain or list(Corp.objects.signing_in()[:2])
@@ -213,6 +213,7 @@ def _show_key(request: HttpRequest, person: User, key: str, form: CodeForm, **mo
     """Show a new key in base32, as apps expect it, and as a QR code of its otpauth:// address."""
     label = quote(f"{ISSUER}:{person.get_username()}")
     address = f"otpauth://totp/{label}?{urlencode({'secret': key, 'issuer': ISSUER})}"
+    # Cameras need a white margin, which `light` fills.
     picture = segno.make(address, error="m").svg_inline(scale=5, light="#fff", title=_("QR code"))
     return _render_step(
         request,
@@ -221,7 +222,6 @@ def _show_key(request: HttpRequest, person: User, key: str, form: CodeForm, **mo
         form=form,
         key=" ".join(key[place : place + 4] for place in range(0, len(key), 4)),
         sealed=seal_values(_SEALED_KEY, person.pk, key),
-        # Cameras need a white margin.
         picture=mark_safe(picture),  # noqa: S308  # safe: segno's drawing does not contain the encoded text
         **more,
     )

@@ -354,8 +354,8 @@ class SecretsMixin(AnyModelForm):
         self, name: str, *, saved: StrOrPromise, empty: StrOrPromise = "", hint: StrOrPromise = ""
     ) -> None:
         """Set the help text: `saved` if a secret is stored, a note if it is unreadable, else `empty`; an empty text
-        keeps the help text. Hide the checkbox if nothing is stored. A disabled field keeps its help text, which says
-        why it is disabled, and shows `hint` in place of the secret."""
+        keeps the help text. A disabled field keeps its help text, which says why it is disabled, and shows `hint` in
+        place of the secret. Hide the checkbox if nothing is stored or the field is disabled."""
         column, checkbox = self.secrets[name]
         if name not in self.fields:
             return
@@ -406,8 +406,8 @@ class ProxyMixin(SecretsMixin):
             self.describe_secret("new_proxy_url", saved=saved, empty=usual, hint=format_saved_proxy(self.instance))
 
     def sends_secrets_elsewhere(self, *columns: str) -> bool:
-        """Return whether stored secrets would be sent another way, by a change of the proxy or of `columns`. Otherwise
-        people who may change the row could send the secrets to a server of their own."""
+        """Return whether a change of the proxy or of `columns` would send stored secrets another way. The caller then
+        requires them again, because people who may change the row could send the secrets to a server of their own."""
         changed = self.cleaned_data.keys() & set(columns).intersection(self.changed_data)
         is_moved = any(self.cleaned_data[name] != getattr(self.instance, name) for name in changed)
         return is_moved or bool(self.cleaned_data.get("new_proxy_url"))

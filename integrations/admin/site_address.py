@@ -103,7 +103,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
             form = self.get_form(request, address, change=True)(request.POST, instance=address)
             url = form.cleaned_data["url"] if form.is_valid() else saved.url
             is_here = url == f"{request.scheme}://{request.get_host()}/"
-            # Not needed if WeCom has no link with the address and the new address is the one in use.
+            # No preview is needed if WeCom has no link with the address and this page was opened under the new one.
             if url != saved.url and (not is_here or services.find_link_changes(address=saved, url=url)):
                 new = SiteAddress(url=form.cleaned_data["url"])
                 context = {

@@ -412,7 +412,7 @@ def describe_empty_select(
     if is_empty and not add_url and not page_url:
         # Who can add rows here; for companies, or if rows are hidden, only who manages all companies (the empty tuple).
         permission = help.permission if help.page else f"{model._meta.app_label}.add_{model._meta.model_name}"
-        permission = "accounts.change_user" if model is Corp and is_hidden else permission
+        permission = "accounts.change_user" if model is Corp and is_hidden else permission  # to assign one
         ask = hooks.people().describe_contacts(person, permission, () if is_hidden or model is Corp else None)
     return {
         "why": why if is_empty else "",

@@ -81,7 +81,7 @@ def list_pages(run: JobRun) -> dict[str, Any]:
     except UnreadableSecretError:
         failure = SourceError(Problem.KEY_MISSING)
     except IntegrationError as error:
-        failure = explain_call_failure(error, settings.WECOM_TOTAL_TIMEOUT_SECONDS)
+        failure = explain_call_failure(error, settings.WECOM_TOTAL_TIMEOUT_SECONDS)  # the limit of calls to the BI, too
     except SourceError as error:
         failure = error
     # Raised outside the block: inside, its __context__ would be the first error, with the BI's text.

@@ -255,7 +255,8 @@ class IncidentEvent(models.Model):
 
 
 class AlertCard(models.Model):
-    """The state of a sent card about incidents, since its first click or change. Stale: it may be out of date."""
+    """The state of a sent card of WeCom about incidents, since its first click or change; not a Card, which is data.
+    Stale: it may be out of date."""
 
     delivery = models.OneToOneField("Delivery", on_delete=models.CASCADE, related_name="+")
     # Digest of the state that it shows: notifications.alerts.notices.make_digest.
@@ -265,9 +266,8 @@ class AlertCard(models.Model):
     # postponing it changes it again. So a worker that finds another value than it read has lost the card.
     next_try_at = models.DateTimeField()
     try_count = models.PositiveIntegerField(default=0)
-    # Each response_code lets the card be changed once. One comes with the message, another with each click. Items have
-    # `code` and, as ISO 8601, `received_at` and `used_at` (null until used). Changed only by
-    # notifications.alerts.card_updates, which locks the row.
+    # Each response_code lets the card be changed once. One comes with the message, another with each click. Items:
+    # `code`; as ISO 8601 `received_at` and `used_at` (null until used). Only alerts.card_updates writes, with a lock.
     codes = models.JSONField(default=list)
 
     class Meta:
@@ -375,7 +375,7 @@ class AlertRule(WithRecipients, ForCompany, AlertSource, StandingOrder):
     is_broken = models.BooleanField(default=False, db_default=False, editable=False)
     owner_notified_at = models.DateTimeField(null=True, editable=False)
 
-    rule_column = "alert_rule"
+    rule_column = "alert_rule"  # the foreign key of AttributeRule to this model
     objects = AlertRuleQuerySet.as_manager()
 
     class Meta:

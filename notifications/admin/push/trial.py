@@ -51,7 +51,7 @@ def render_trial(request: HttpRequest, run: Run) -> dict[str, Any]:
     if is_unfinished:
         problem = report_contents.find_problem_so_far(run) if run.status == Run.Status.WAITING else None
         context["reason"] = str(problem or " ".join(explain_held_up(request, run.deliveries.all())))
-    elif receipt is not None and not receipt.status and delivery is not None:
+    elif receipt is not None and not receipt.status and delivery is not None:  # empty: the delivery's holds
         context["arrived_at"] = delivery.settled_at if delivery.status == Delivery.Status.ACCEPTED else None
     if not is_unfinished and not context.get("arrived_at"):
         context["explanation"] = None if receipt is None else explain_receipt(receipt)

@@ -40,8 +40,8 @@ def withdraw_recipients(corp: Corp, userids: Sequence[str], now: datetime) -> No
     """Remove people from messages and mails without an attempt. `userids`: in lower case (fold_userid). Makes one query
     if no message waits.
 
-    Their receipts say why; others get the message as before. It is safe to repeat. It waits until messages that are
-    just being frozen are written.
+    Their receipts say why; others get the message as before. It is safe to repeat. It waits until messages whose bytes
+    are just being made ("frozen") are written.
     """
     lock_freezing(corp.pk)
     if not _find_untried().exists():
@@ -99,7 +99,7 @@ def readdress_deliveries(corp: Corp, old: str, new: str) -> None:
     old_address, new_address = (f"{corp.pk}:{fold_userid(userid)}" for userid in (old, new))
     for delivery in _lock_deliveries_of(waiting, Q(address=old_address)):
         if Receipt.objects.filter(run=delivery.run_id, channel=delivery.channel, address=new_address).exists():
-            continue  # of the person who had the new userid before; the old userid stays, and WeCom refuses it
+            continue  # another person had the new userid before: the old userid stays, and WeCom refuses it
         Receipt.objects.filter(delivery=delivery, address=old_address).update(address=new_address)
         _write_recipients(delivery, lambda userid: new if fold_userid(userid) == fold_userid(old) else userid)
         delivery.save(update_fields=["body", "plain_body"])
@@ -153,8 +153,8 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
 
 
 def request_recall(sent: Run | Delivery, *, person: User, now: datetime) -> bool:
-    """Cancel the waiting messages of a run, or one message, and mark those already sent for recall. An incoming message
-    is recalled with all its runs. Return False if the recall was requested before."""
+    """Request the recall of a run's messages, or of one message: cancel the waiting ones now; those already sent are
+    recalled later. An incoming message is recalled with all its runs. Return False if this was requested before."""
     run = sent if isinstance(sent, Run) else sent.run
     with transaction.atomic():
         if isinstance(sent, Run):
@@ -201,7 +201,7 @@ def _cancel_waiting_rows(recalled: QuerySet[Delivery], now: datetime) -> int:
 def find_due_recalls(now: Moment) -> QuerySet[Delivery]:
     """Return accepted messages to recall now, requested for the message or for its run. It has two subqueries, because
     an OR would read the whole log."""
-    since = now - 2 * RECALL_WITHIN
+    since = now - 2 * RECALL_WITHIN  # messages of older requests are too old to be recalled
     single = Delivery.objects.filter(recall_requested_at__gt=since).order_by().values("pk")
     runs = Run.objects.filter(recall_requested_at__gt=since).values("pk")
     with_runs = Delivery.objects.filter(run__in=runs).order_by().values("pk")
@@ -263,7 +263,7 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
 
 
 def find_recallable(now: Moment) -> QuerySet[Delivery]:
-    """Return messages with a msgid, accepted within RECALL_WITHIN. Robots, mails and some repeats have no msgid."""
+    """Return messages with a msgid, accepted within RECALL_WITHIN. Robots, mails and some repeated calls get none."""
     return Delivery.objects.filter(
         channel=Channel.WECOM,
         status=Delivery.Status.ACCEPTED,

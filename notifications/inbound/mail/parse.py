@@ -40,7 +40,7 @@ class Forward(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailRules(ChannelRules):
-    """Rules of a mail channel.
+    """Rules of a mail channel. `takes_text`, `takes_picture`: whether the mail's text and its inline pictures are sent.
 
     `networks`: from where the channel may sign in; empty: from anywhere. `attachments`: extensions in lower case;
     empty: none are sent. `footers`: beginnings of lines; from the first such line on, the text is left out.
@@ -66,7 +66,7 @@ class MailRules(ChannelRules):
 LINES_AT_MOST = 600_000
 # For every line Python's parser checks the boundary of each multipart that contains it.
 BOUNDARIES_TIMES_LINES_AT_MOST = 5_000_000
-# Python needs time for a header that grows with the square of its length.
+# The time in which Python reads a header grows with the square of the header's length.
 HEADER_CHARACTERS = 8_000
 PARTS_AT_MOST = 1_000
 # Limit of the files of one mail; further ones are left out.

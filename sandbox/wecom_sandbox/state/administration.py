@@ -288,7 +288,7 @@ def _put_apps(company: Company, rows: list[object]) -> int:
         old = company.apps.get(agentid) if isinstance(agentid, int) else None
         if old is not None:
             typed.merge(old, row, path=f"app {agentid}", allowed=APP_FIELDS)
-            old.ip_effective_at.clear()
+            old.ip_effective_at.clear()  # IPs take effect at once; save_in_console then delays new ones
             continue
         values = {"secret": make_secret(), **row} if isinstance(row, Mapping) else row
         app = typed.build(App, values, path=f"app {agentid}", allowed=APP_FIELDS)

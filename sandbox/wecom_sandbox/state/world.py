@@ -20,7 +20,7 @@ from wecom_sandbox.state.directory import Department, Directory, Member, Visibil
 from wecom_sandbox.state.events import Callback, Outbox
 from wecom_sandbox.state.files import Files
 
-# The last moment whose unix seconds have ten digits, as in WeCom's hint ids.
+# The last moment whose unix seconds have ten digits: so many are in the hint id of WeCom's errmsg.
 ENDS_AT = 9_999_999_999
 
 
@@ -288,7 +288,7 @@ class World:
         self.missing = MissingPaths()
         self.chats: OrderedDict[str, Chat] = OrderedDict()
         self.outbox = Outbox(wake=lambda: self.wake_courier())
-        self.consents: dict[tuple[str, int, str], float] = {}
+        self.consents: dict[tuple[str, int, str], float] = {}  # until when, by corpid, agentid and folded userid
         self.bi.forget()
 
     def reset(self) -> None:
