@@ -208,8 +208,8 @@ TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
 STATIC_URL = "/static/"
 # Folder of `manage.py collectstatic`, which the web processes serve.
 STATIC_ROOT = e.read(e.folder(BASE_DIR / "staticfiles"), "STATIC_ROOT", "")
-# Outside production, static files are served from the source without collecting them.
 WHITENOISE_ALLOW_ALL_ORIGINS = False
+# Outside production, static files are served from the source without collecting them.
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = ENVIRONMENT != "production"
 _collected = "whitenoise.storage.CompressedManifestStaticFilesStorage"
 _source = "django.contrib.staticfiles.storage.StaticFilesStorage"
@@ -224,12 +224,12 @@ WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.whole(5, 29), "WECOM_TOTAL_TIMEOUT_SECOND
 # Requests of sign-ins with WeCom (start, callback, QR panel) from one address within a minute. A sign-in makes two or
 # three. The limit is generous, since a whole company behind one address may sign in at the same time.
 SIGN_INS_PER_ADDRESS = e.read(e.count, "SIGN_INS_PER_ADDRESS", "1200")
-# Sign-in codes of one company redeemed within a minute, from all addresses. WeCom accepts 10,000 calls a minute from a
-# company for each API.
+# Sign-in codes of one company redeemed within a minute, from all addresses. WeCom's own limit, 10,000 calls a minute
+# from a company for each API, does not count valid codes.
 SIGN_INS_PER_COMPANY = 12_000
 
 # --- Directory -------------------------------------------------------------------------------------------------------
-# Percentage of people that a sync may disable without asking. Unless it is 0: always up to 20 people, half at most.
+# Percentage of people that a sync may disable without asking. Unless it is 0, also up to 20, at most half of all.
 DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 
 # --- Data of reports and alerts (docs/en/data-sources.md) ------------------------------------------------------------
@@ -267,8 +267,8 @@ LOG_RETENTION_DAYS = e.read(e.days, "LOG_RETENTION_DAYS", "365")
 SEND_PARALLEL_PER_TASK = e.read(e.whole(1, 1000), "SEND_PARALLEL_PER_TASK", "50")
 
 # --- Pictures of the BI's pages, by workers with -Q snapshots (docs/en/page-pictures.md) -----------------------------
-# Hosts besides the BI's own from which its pages load, with ports other than 80 and 443, separated by commas. The
-# browser reaches no others.
+# Hosts besides the BI's own from which its pages load, separated by commas; host:port for a port other than 80 and 443.
+# The browser reaches no others.
 SNAPSHOT_HOSTS = e.read(e.list_of(e.host), "SNAPSHOT_HOSTS", "")
 # CSS selectors in the BI's pages: of cards, and of what only a complete, a busy or a failed page has.
 SNAPSHOT_SELECTORS = {sign: e.read(str, f"SNAPSHOT_{sign}_SELECTOR", "") for sign in ("CARD", "READY", "BUSY", "ERROR")}

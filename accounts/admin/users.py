@@ -70,7 +70,7 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
     )
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Show the two WeCom attributes as well, once people have them. They are built in and cannot be changed."""
+        """List company and WeCom account as built-in attributes, too, once a WeCom company was ever enabled."""
         context = {"have_wecom_attributes": attributes.has_wecom_attributes(request), **(extra_context or {})}
         return super().changelist_view(request, context)
 
@@ -353,8 +353,8 @@ class UserAdmin(ConfirmedChanges, ExportPages, PersonPages, NamedDeletions, Djan
         return not is_hidden and super().lookup_allowed(lookup, value, request)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Leave out related rows for administrators of some companies, because these may name other companies. Forbid
-        to delete people who own objects of higher apps (companies.ownership)."""
+        """Leave out related rows for administrators of some companies, as they may name other companies. Forbid to
+        delete owners of objects of higher apps (companies.ownership). The page then names these, not missing rights."""
         listed, counts, needed, protected = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
         if not sees_all(request.user):
             listed = [item for item in listed if not isinstance(item, list)]

@@ -120,7 +120,7 @@ def record_admin_log_entry(instance: LogEntry, created: bool, **_: Any) -> None:
         return
     model = entry.content_type.model_class() if entry.content_type is not None and entry.object_id else None
     subject = _select_rows(model).filter(pk=entry.object_id).first() if model is not None else None
-    if entry.is_deletion() and type(subject) in _tracked:  # recorded with its former values
+    if entry.is_deletion() and type(subject) in _tracked:  # _after_delete will record it
         return
     if subject is not None:
         services.record(

@@ -226,20 +226,20 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         if kind == SourceKind.SQL and not has_database and not self.errors.keys() & {"new_sql_url", *DATABASE_FIELDS}:
             self.add_error("db_host", _("Enter the database: its host, name and user, or its whole address."))
         if self.cleaned_data.get("new_sql_url"):
-            self.instance.account_powers, self.instance.account_checked_at = "", None  # found by a test
+            self.instance.account_powers, self.instance.account_checked_at = "", None  # a test of the old URL set them
         if kind == SourceKind.JSON and not self.cleaned_data.get("http_url") and "http_url" not in self.errors:
             self.add_error("http_url", _("Enter the address of the service."))
-        is_service_moved = bool({"http_url", "ca_bundle"} & set(self.changed_data))
+        may_reach_other_server = bool({"http_url", "ca_bundle"} & set(self.changed_data))
         may_be_internal = self.cleaned_data.get("allows_private_addresses")
         if self.instance.pk and may_be_internal and not getattr(self.person, "is_superuser", False):
             # User, password and database name may change, but not the server.
             message = _("Only a superuser may change the address of a source that may lie in the internal network.")
-            if is_service_moved:
+            if may_reach_other_server:
                 self.add_error("http_url" if "http_url" in self.fields else "ca_bundle", message)
             typed = self.cleaned_data.get("new_sql_url")
             if typed and read_server(typed) != read_server(self.instance.sql_url):
                 self.add_error("new_sql_url", message)
-        if self.instance.pk and is_service_moved:
+        if self.instance.pk and may_reach_other_server:
             # People who may change a source must not learn its secrets by sending them elsewhere.
             self.require_secrets_again("new_http_headers")
             if self.instance.sql_url and not self.cleaned_data.get("new_sql_url"):
@@ -284,7 +284,7 @@ class _JsonField(forms.JSONField):
         return "" if value in (None, [], {}) else super().prepare_value(value)
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Keep invalid input as typed."""
+        """Show input again as it was typed, valid or not."""
         return initial if self.disabled or data is None else InvalidJSONInput(data)
 
 
@@ -321,6 +321,7 @@ QUERY_FIELDS = {
     SourceKind.SQL: ("sql", "sql_parameters"),
     SourceKind.JSON: ("http_method", "http_path", "http_body", "expression"),
 }
+COLUMN_FIELDS = ("kinds", "units", "as_of_column")
 # Labels of the kinds of a column, equal to those in admin/integrations/card/_kind.html.
 KIND_LABELS: dict[str, StrOrPromise] = {
     "text": pgettext_lazy("kind of a column", "text"),
@@ -330,7 +331,6 @@ KIND_LABELS: dict[str, StrOrPromise] = {
     "date": pgettext_lazy("kind of a column", "date"),
     "datetime": pgettext_lazy("kind of a column", "date and time"),
 }
-COLUMN_FIELDS = ("kinds", "units", "as_of_column")
 JSON_FIELDS = ("bi_filters", "bi_parameters", "sql_parameters", "http_body", "kinds", "units")
 
 

@@ -142,7 +142,7 @@ def collect_families() -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
     for metric in _metrics:
         pipeline.hgetall(_PREFIX + metric.name)
     for metric, found in zip(_metrics, pipeline.execute(), strict=True):
-        if len(found) > SERIES_AT_MOST * (len(QUICK_SECONDS) + 2):
+        if len(found) > SERIES_AT_MOST * (len(QUICK_SECONDS) + 2):  # fields of a series: edges, +Inf, sum
             store.delete(_PREFIX + metric.name)
             found = {}
         yield metric.build_family({field.decode(): int(count) for field, count in found.items()})

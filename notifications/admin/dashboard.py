@@ -305,7 +305,7 @@ def render_person_panel(request: HttpRequest, person: User) -> SafeString:
         pushes = list(seen[:SHOWN_AT_MOST])
         expected = expect_recipients(pushes, timezone.now(), only=person.pk)
         for push in pushes:
-            [found], reason = expected[push.pk][1], _join_reasons(why[push.pk])
+            (_contents, [found]), reason = expected[push.pk], _join_reasons(why[push.pk])
             url = reverse("admin:notifications_subscription_change", args=[push.pk])
             lines.append((url, push.name, _("Push"), reason, describe_schedule(push), found.reason_text))
         context["lines"] = lines

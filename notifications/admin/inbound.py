@@ -307,7 +307,7 @@ def _try_payload(channel: InboundChannel, form: ChannelForm, payload: Payload, n
         if mapped is None:
             return {"is_left_out": True}
         is_limited = channel.reach == InboundChannel.Reach.CHOSEN
-        # Use the people chosen in the form, which are not saved in the row yet.
+        # The row would limit the reach to the people saved in it; `among` limits it to those chosen in the form.
         channel.reach, people = InboundChannel.Reach.EVERYONE, build_audience(form.cleaned_data, corp=None)
         incoming = calls.make_incoming(channel, mapped, key="preview", chosen=people)
         found = accept.preview_incoming(replace(incoming, among=people if is_limited else None))
@@ -360,7 +360,7 @@ _PROBLEMS = {
 
 
 class MessageFilter(log.LogFilter):
-    has_words = False
+    has_words = False  # no fields for a person and a push
     selects = {
         "origin__exact": (_("received by"), IncomingMessage.Origin.choices),
         "callback_state__exact": (_("webhook"), IncomingMessage.Callback.choices),

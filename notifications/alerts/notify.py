@@ -55,7 +55,7 @@ def request_notices(*, now: datetime) -> list[int]:
         with transaction.atomic():
             # The source is locked before its incidents, as where incidents are opened.
             model: type[Source] = InboundChannel if rule_id is None else AlertRule
-            source_id = rule_id or channel_id
+            source_id = rule_id or channel_id  # None: the rule or channel was deleted
             sources: QuerySet[Any] = model._default_manager.filter(pk=source_id)
             source: Source | None = lock_first(sources, seconds=LOCK_SECONDS) if source_id else None
             if source_id and source is None:

@@ -138,7 +138,7 @@ def _list_departments_below(call: Call) -> list[Department]:
 
 
 def _list_requested_members(call: Call) -> list[Member]:
-    """Return the direct members of the requested department; with `fetch_child_honoured`, also those below."""
+    """Return the department's direct members; for fetch_child=1, also those below if `fetch_child_honoured`."""
     directory = call.company.directory
     department = _find_requested_department(call, "department_id")
     if call.query.get("fetch_child") == "1" and call.world.settings.fetch_child_honoured:

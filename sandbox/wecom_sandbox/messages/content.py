@@ -345,7 +345,7 @@ def _read_video(content: Json, media: MediaCheck) -> Json:
 
 def _read_textcard(content: Json, media: MediaCheck) -> Json:
     return {
-        "title": read_text(content, "title", missing=41016)[:128],
+        "title": read_text(content, "title", missing=41016)[:128],  # characters, not bytes
         "description": read_text(content, "description", missing=41033)[:512],
         "url": read_link(content, "url", missing=41010),
         "btntxt": read_text(content, "btntxt")[:4] or "详情",

@@ -1,4 +1,4 @@
-"""The authorise page and the QR page: checks of a visit, and its code."""
+"""The authorise page and the QR page: checks of a visit, and the sign-in code that it is given."""
 
 from __future__ import annotations
 
