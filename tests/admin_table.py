@@ -61,17 +61,14 @@ ALL_EDITORS = " ".join(EDIT)
 SEE_PUSHES = PUSH_READERS, PUSH_READERS_ELSEWHERE = f"{EDITORS} RA R1", "S2 P2 R2"
 SEE_QUEUES = QUEUE_READERS, QUEUE_READERS_ELSEWHERE = f"{INTEGRATION} PA P1 RA R1", "S2 I2 P2 R2"
 OTHER_ADDRESS = {"url": "https://new.example.com/", "_confirmed": "1"}
-CONDITION = {
-    f"conditions-0-{name}": text for name, text in (("aggregate", "count"), ("comparison", "eq"), ("value", "0"))
-}
-# The people who see the token of P1: P1, and those who may change P1.
+CONDITION = {"conditions-0-aggregate": "count", "conditions-0-comparison": "eq", "conditions-0-value": "0"}
+# The people who see the token of P1 (P1, and those who may change P1); TOKEN_BLIND do not.
 TOKEN_READERS, TOKEN_ELSEWHERE = "U SA P1", "S1 PA S2 P2"
 DEPARTMENT_READERS, DEPARTMENT_READERS_ELSEWHERE = f"{CORP_READERS} PA P1", f"{CORP_READERS_ELSEWHERE} P2"
 KEEP_ROBOTS = ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE = f"{INTEGRATION} PA P1", "S2 I2 P2"
 AUDITORS, AUDITORS_ELSEWHERE = "U SA S1 RA R1", "S2 R2"
 # People who manage the second company only.
 BLIND = "S2 I2 P2 R2"
-# People who do not see the token of P1.
 TOKEN_BLIND = f"N S1 PA IA I1 RA R1 {BLIND}"
 
 
